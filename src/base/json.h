@@ -1,0 +1,30 @@
+/*
+ * Reading JSON objects (jansson) without surprises: a missing key, a wrong type, or a string with a NUL inside is an
+ * error with the key's name. Strings stay owned by the object.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+
+/* Parses size bytes as one JSON object, at most limit bytes, no duplicate keys. The caller json_decref's it. */
+enum tp_err json_parse_object(const void *data, size_t size, size_t limit, json_t **ret_object,
+                              struct tp_error *error) TP_MUST;
+/* Compact text, keys in insertion order; mem_free it. */
+char *json_text(const json_t *value) TP_MUST;
+
+/* Required members. */
+enum tp_err json_need_text(const json_t *object, const char *key, const char **ret_text, struct tp_error *error) TP_MUST;
+enum tp_err json_need_int(const json_t *object, const char *key, int64_t *ret_value, struct tp_error *error) TP_MUST;
+enum tp_err json_need_object(const json_t *object, const char *key, json_t **ret_value, struct tp_error *error) TP_MUST;
+enum tp_err json_need_array(const json_t *object, const char *key, json_t **ret_value, struct tp_error *error) TP_MUST;
+/* Members that may be absent (or null): the default is returned; a wrong type gives the default too. */
+const char *json_get_text(const json_t *object, const char *key, const char *otherwise);
+int64_t json_get_int(const json_t *object, const char *key, int64_t otherwise);
+bool json_get_bool(const json_t *object, const char *key, bool otherwise);
+/* True when list is an array that holds the string text. */
+bool json_list_has(const json_t *list, const char *text);
+
+#endif
