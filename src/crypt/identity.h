@@ -1,0 +1,33 @@
+/*
+ * Who a certificate is for. In X.509 it travels as JSON in one extension of our own (2.25 UUID arc, never critical);
+ * in SSH certificates as the extension tport-identity@tport with the same JSON.
+ */
+#ifndef CRYPT_IDENTITY_H
+#define CRYPT_IDENTITY_H
+
+#include "base/json.h"
+
+enum identity_kind { IDENTITY_USER, IDENTITY_HOST };
+
+struct identity {
+    enum identity_kind kind;
+    char *cluster;
+    char *name;       /* user name, or host name of a host */
+    char *host_id;    /* hosts: UUID; NULL for users */
+    char *host_role;  /* hosts: "node" or "proxy"; NULL for users */
+    json_t *roles;    /* users: array of strings; else NULL */
+    json_t *traits;   /* users: object of string arrays; else NULL */
+    json_t *logins;   /* users: array of strings; else NULL */
+    char *login_ip;   /* users: address at login, may be NULL */
+    char *pinned_ip;  /* users: the only address that may use it, or NULL */
+    int64_t not_before; /* Unix seconds; from the certificate, not from the JSON */
+    int64_t not_after;
+};
+
+void identity_init(struct identity *identity); /* all empty */
+void identity_free(struct identity *identity); /* what it holds, not the struct */
+/* Strict: unknown version, missing member or wrong type is TP_INVALID. Validity is left alone. */
+enum tp_err identity_from_json(const json_t *json, struct identity *ret_identity, struct tp_error *error) TP_MUST;
+json_t *identity_to_json(const struct identity *identity) TP_MUST;
+
+#endif
