@@ -1,6 +1,9 @@
 # tport_module(NAME FOLDER_LIBS... ): a static library tport_NAME out of all .c files of the calling folder.
 function(tport_module name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  if(NOT sources)
+    return()
+  endif()
   add_library(tport_${name} STATIC ${sources})
   target_link_libraries(tport_${name} PUBLIC tport_options ${ARGN})
 endfunction()
