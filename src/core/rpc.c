@@ -1,0 +1,591 @@
+/*
+ * Happy path: a request is one frame out; its answer comes back as one frame with the same id and runs the callback.
+ * Failure: a frame that breaks a rule, or the end of the line, fails every pending request with TP_CLOSED and then says
+ * on_close once. Calls of the other side that are still being answered keep a reference; their answer goes nowhere.
+ */
+#include "core/rpc.h"
+
+#include "base/mem.h"
+#include "base/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define DEFAULT_TIMEOUT_MS 30000
+#define FDS_MAX 64
+#define READ_SIZE ((size_t)64 * 1024)
+#define OUT_LIMIT ((size_t)256 * 1024 * 1024) /* a peer that does not read is a bug of ours, not a stranger */
+
+struct pending {
+    uint32_t id;
+    int64_t deadline;
+    rpc_reply_cb *fn;
+    void *ctx;
+    struct pending *next;
+};
+
+struct rpc_call {
+    struct rpc *rpc; /* NULL when the line is gone */
+    uint32_t id;
+    struct rpc_call *next;
+    struct rpc_call **prev;
+};
+
+/* A descriptor to send with the frame that starts at this byte of the out queue. */
+struct out_fd {
+    uint64_t position;
+    int fd;
+    struct out_fd *next;
+};
+
+struct rpc {
+    struct loop *loop;
+    const struct rpc_events *events;
+    void *ctx;
+    int fd; /* -1: bytes */
+    struct watch *watch;
+    rpc_write_fn *write;
+    void *write_ctx;
+    struct buf in;
+    struct buf out;
+    uint64_t out_position; /* bytes ever sent */
+    struct out_fd *out_fds;
+    int in_fds[FDS_MAX];
+    size_t in_fd_count;
+    uint32_t last_id;
+    struct pending *pending;
+    struct rpc_call *calls;
+    struct timer *timer;
+    struct later flush;
+    struct later finish;
+    enum close_reason reason;
+    bool freed;
+    bool closing;
+    unsigned depth; /* callbacks of ours that are running */
+};
+
+static void fail_now(const struct pending *item, enum tp_err code, const char *text)
+{
+    struct tp_error error = {0};
+    (void)err_set(&error, code, "%s", text);
+    item->fn(item->ctx, NULL, &error);
+}
+
+static void destroy(struct rpc *rpc)
+{
+    watch_free(rpc->watch);
+    timer_free(rpc->timer);
+    later_cancel(&rpc->flush);
+    later_cancel(&rpc->finish);
+    while (rpc->out_fds) {
+        struct out_fd *item = rpc->out_fds;
+        rpc->out_fds = item->next;
+        (void)close(item->fd);
+        mem_free(item);
+    }
+    for (size_t i = 0; i < rpc->in_fd_count; i++)
+        (void)close(rpc->in_fds[i]);
+    if (rpc->fd >= 0)
+        (void)close(rpc->fd);
+    buf_wipe(&rpc->in);
+    buf_wipe(&rpc->out);
+    mem_free(rpc);
+}
+
+/* The end, at the end of a turn. */
+static void on_finish(void *ctx)
+{
+    struct rpc *rpc = ctx;
+    while (rpc->pending) {
+        struct pending *item = rpc->pending;
+        rpc->pending = item->next;
+        fail_now(item, TP_CLOSED, "the process that should answer is gone");
+        mem_free(item);
+    }
+    while (rpc->calls) {
+        struct rpc_call *call = rpc->calls;
+        rpc->calls = call->next;
+        call->rpc = NULL;
+        call->prev = NULL;
+        call->next = NULL;
+    }
+    if (!rpc->freed && rpc->events->on_close)
+        rpc->events->on_close(rpc->ctx, rpc, rpc->reason);
+    destroy(rpc);
+}
+
+static void end(struct rpc *rpc, enum close_reason reason)
+{
+    if (rpc->closing)
+        return;
+    rpc->closing = true;
+    rpc->reason = reason;
+    if (rpc->watch)
+        watch_set(rpc->watch, 0);
+    later_cancel(&rpc->flush);
+    timer_stop(rpc->timer);
+    later_run(rpc->loop, &rpc->finish);
+}
+
+void rpc_free(struct rpc *rpc)
+{
+    if (!rpc)
+        return;
+    rpc->freed = true;
+    end(rpc, CLOSE_DONE);
+}
+
+/* ---- out ---- */
+
+static void update_watch(struct rpc *rpc)
+{
+    if (rpc->watch && !rpc->closing)
+        watch_set(rpc->watch, WATCH_READ | (buf_size(&rpc->out) > 0 ? WATCH_WRITE : 0));
+}
+
+static void on_flush(void *ctx)
+{
+    struct rpc *rpc = ctx;
+    while (buf_size(&rpc->out) > 0 && !rpc->closing) {
+        size_t size = buf_size(&rpc->out);
+        struct iovec iov = {.iov_base = (void *)(uintptr_t)buf_head(&rpc->out)};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+        union {
+            struct cmsghdr header;
+            char bytes[CMSG_SPACE(sizeof(int))];
+        } control = {0};
+        bool with_fd = rpc->out_fds && rpc->out_fds->position == rpc->out_position;
+        ssize_t sent;
+
+        if (with_fd) {
+            message.msg_control = &control;
+            message.msg_controllen = sizeof(control.bytes);
+            control.header.cmsg_level = SOL_SOCKET;
+            control.header.cmsg_type = SCM_RIGHTS;
+            control.header.cmsg_len = CMSG_LEN(sizeof(int));
+            *(int *)(void *)CMSG_DATA(&control.header) = rpc->out_fds->fd;
+            if (rpc->out_fds->next && rpc->out_fds->next->position - rpc->out_position < size)
+                size = (size_t)(rpc->out_fds->next->position - rpc->out_position);
+        } else if (rpc->out_fds && rpc->out_fds->position - rpc->out_position < size) {
+            size = (size_t)(rpc->out_fds->position - rpc->out_position);
+        }
+        iov.iov_len = size;
+        sent = sendmsg(rpc->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (sent < 0) {
+            end(rpc, errno == EPIPE || errno == ECONNRESET ? CLOSE_PEER_RESET : CLOSE_IO_ERROR);
+            return;
+        }
+        if (with_fd) {
+            struct out_fd *item = rpc->out_fds;
+            rpc->out_fds = item->next;
+            (void)close(item->fd);
+            mem_free(item);
+        }
+        rpc->out_position += (uint64_t)sent;
+        buf_consume(&rpc->out, (size_t)sent);
+    }
+    update_watch(rpc);
+}
+
+static void send_frame(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, json_t *body, int fd)
+{
+    char *text = json_text(body);
+    size_t size = strlen(text);
+    struct rpc_frame frame = {.type = type, .id = id, .size = (uint32_t)size, .has_fd = fd >= 0};
+    uint8_t header[RPC_HEADER_SIZE];
+
+    json_decref(body);
+    if (rpc->closing || size > RPC_FRAME_MAX) {
+        secret_free(text);
+        if (!rpc->closing)
+            end(rpc, CLOSE_TOO_LARGE);
+        return;
+    }
+    rpc_frame_encode(&frame, header);
+    if (rpc->fd < 0) {
+        rpc->write(rpc->write_ctx, header, sizeof(header));
+        rpc->write(rpc->write_ctx, text, size);
+    } else {
+        if (fd >= 0) {
+            struct out_fd **tail = &rpc->out_fds;
+            struct out_fd *item = mem_alloc(sizeof(*item));
+            while (*tail)
+                tail = &(*tail)->next;
+            item->position = rpc->out_position + buf_size(&rpc->out);
+            item->fd = dup(fd);
+            *tail = item;
+        }
+        wr_bytes(&rpc->out, header, sizeof(header));
+        wr_bytes(&rpc->out, text, size);
+        if (rpc->out.failed)
+            end(rpc, CLOSE_TOO_LARGE);
+        else
+            later_run(rpc->loop, &rpc->flush);
+    }
+    secret_free(text);
+}
+
+static int64_t next_deadline(const struct rpc *rpc)
+{
+    int64_t first = INT64_MAX;
+    for (const struct pending *item = rpc->pending; item; item = item->next)
+        first = item->deadline < first ? item->deadline : first;
+    return first;
+}
+
+static void arm_timer(struct rpc *rpc)
+{
+    int64_t first = next_deadline(rpc);
+    if (first == INT64_MAX)
+        timer_stop(rpc->timer);
+    else
+        timer_start(rpc->timer, first - loop_now_ms(rpc->loop), 0);
+}
+
+static void on_timer(void *ctx)
+{
+    struct rpc *rpc = ctx;
+    int64_t now = loop_now_ms(rpc->loop);
+    struct pending **at = &rpc->pending;
+    struct pending *late = NULL;
+    while (*at) {
+        struct pending *item = *at;
+        if (item->deadline <= now) {
+            *at = item->next;
+            item->next = late;
+            late = item;
+        } else {
+            at = &item->next;
+        }
+    }
+    if (rpc->pending)
+        arm_timer(rpc);
+    rpc->depth++;
+    while (late) {
+        struct pending *item = late;
+        late = item->next;
+        fail_now(item, TP_TIMEOUT, "no answer came in time");
+        mem_free(item);
+    }
+    rpc->depth--;
+}
+
+uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                     rpc_reply_cb *fn, void *ctx)
+{
+    struct pending *item = mem_alloc(sizeof(*item));
+    json_t *body = json_object();
+    do {
+        rpc->last_id++;
+    } while (rpc->last_id == 0);
+    item->id = rpc->last_id;
+    item->deadline = loop_now_ms(rpc->loop) + (timeout_ms > 0 ? timeout_ms : DEFAULT_TIMEOUT_MS);
+    item->fn = fn;
+    item->ctx = ctx;
+    item->next = rpc->pending;
+    rpc->pending = item;
+    (void)json_object_set_new(body, "method", json_string(method));
+    (void)json_object_set_new(body, "params", params ? params : json_object());
+    if (caller)
+        (void)json_object_set_new(body, "caller", caller);
+    send_frame(rpc, RPC_REQUEST, item->id, body, -1);
+    if (!rpc->closing && (!timer_is_active(rpc->timer) || !item->next))
+        arm_timer(rpc);
+    return item->id;
+}
+
+void rpc_cancel(struct rpc *rpc, uint32_t id)
+{
+    for (struct pending **at = &rpc->pending; *at; at = &(*at)->next) {
+        struct pending *item = *at;
+        if (item->id == id) {
+            *at = item->next;
+            mem_free(item);
+            return;
+        }
+    }
+}
+
+static json_t *event_body(const char *event, json_t *params)
+{
+    json_t *body = json_object();
+    (void)json_object_set_new(body, "event", json_string(event));
+    (void)json_object_set_new(body, "params", params ? params : json_object());
+    return body;
+}
+
+void rpc_event(struct rpc *rpc, const char *event, json_t *params)
+{
+    send_frame(rpc, RPC_EVENT, 0, event_body(event, params), -1);
+}
+
+void rpc_event_fd(struct rpc *rpc, const char *event, json_t *params, int fd)
+{
+    send_frame(rpc, RPC_EVENT, 0, event_body(event, params), fd);
+}
+
+static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body)
+{
+    if (call->rpc)
+        send_frame(call->rpc, type, call->id, body, -1);
+    else
+        json_decref(body);
+    if (call->prev) {
+        *call->prev = call->next;
+        if (call->next)
+            call->next->prev = call->prev;
+    }
+    mem_free(call);
+}
+
+void rpc_reply(struct rpc_call *call, json_t *result) { answer(call, RPC_REPLY, result ? result : json_object()); }
+
+void rpc_fail(struct rpc_call *call, const struct tp_error *error)
+{
+    json_t *body = json_object();
+    const char *text = error->text[0] ? error->text : err_text(error->code);
+    json_t *message = json_string(text);
+    (void)json_object_set_new(body, "code", json_string(err_name(error->code)));
+    /* A sentence that quotes broken UTF-8 of a stranger is no JSON string. */
+    (void)json_object_set_new(body, "message", message ? message : json_string(err_text(error->code)));
+    answer(call, RPC_ERROR, body);
+}
+
+void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, ...)
+{
+    struct tp_error error = {.code = code};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(error.text, sizeof(error.text), format, args);
+    va_end(args);
+    rpc_fail(call, &error);
+}
+
+struct rpc *rpc_call_origin(const struct rpc_call *call) { return call->rpc; }
+
+/* ---- in ---- */
+
+static void on_answer(struct rpc *rpc, const struct rpc_frame *frame, json_t *body)
+{
+    for (struct pending **at = &rpc->pending; *at; at = &(*at)->next) {
+        struct pending *item = *at;
+        if (item->id != frame->id)
+            continue;
+        *at = item->next;
+        if (frame->type == RPC_REPLY) {
+            item->fn(item->ctx, body, NULL);
+        } else {
+            struct tp_error error = {0};
+            enum tp_err code = err_from_name(json_get_text(body, "code", "internal"));
+            (void)err_set(&error, code == TP_OK ? TP_INTERNAL : code, "%s", json_get_text(body, "message", ""));
+            item->fn(item->ctx, NULL, &error);
+        }
+        mem_free(item);
+        return;
+    }
+    /* The request was cancelled or came too late: nobody waits. */
+}
+
+static void on_request(struct rpc *rpc, const struct rpc_frame *frame, json_t *body, int fd)
+{
+    struct rpc_call *call = mem_alloc(sizeof(*call));
+    const char *method = json_get_text(body, "method", NULL);
+    json_t *params = json_object_get(body, "params");
+    json_t *caller = json_object_get(body, "caller");
+
+    call->rpc = rpc;
+    call->id = frame->id;
+    call->next = rpc->calls;
+    call->prev = &rpc->calls;
+    if (call->next)
+        call->next->prev = &call->next;
+    rpc->calls = call;
+    if (!method || !json_is_object(params) || (caller && !json_is_object(caller))) {
+        rpc_fail_text(call, TP_PROTOCOL, "the request has no method or params");
+    } else if (!rpc->events->on_request) {
+        rpc_fail_text(call, TP_NOT_FOUND, "no method %s here", method);
+    } else {
+        rpc->events->on_request(rpc->ctx, rpc, call, method, params, caller, fd);
+        fd = -1;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data)
+{
+    struct tp_error error = {0};
+    json_t *body = NULL;
+    int fd = -1;
+
+    if (frame->has_fd) {
+        if (rpc->in_fd_count == 0)
+            return false;
+        fd = rpc->in_fds[0];
+        rpc->in_fd_count--;
+        for (size_t i = 0; i < rpc->in_fd_count; i++)
+            rpc->in_fds[i] = rpc->in_fds[i + 1];
+    }
+    if (json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error) != TP_OK) {
+        if (fd >= 0)
+            (void)close(fd);
+        return false;
+    }
+    if (frame->type == RPC_REQUEST) {
+        on_request(rpc, frame, body, fd);
+    } else if (frame->type == RPC_EVENT) {
+        const char *event = json_get_text(body, "event", "");
+        json_t *params = json_object_get(body, "params");
+        if (rpc->events->on_event && json_is_object(params))
+            rpc->events->on_event(rpc->ctx, rpc, event, params, fd);
+        else if (fd >= 0)
+            (void)close(fd);
+    } else {
+        if (fd >= 0)
+            (void)close(fd);
+        on_answer(rpc, frame, body);
+    }
+    json_decref(body);
+    return true;
+}
+
+static void take_frames(struct rpc *rpc)
+{
+    rpc->depth++;
+    while (!rpc->closing && buf_size(&rpc->in) >= RPC_HEADER_SIZE) {
+        struct rpc_frame frame;
+        uint8_t *copy;
+        bool good;
+        if (rpc_frame_decode(buf_head(&rpc->in), &frame) != TP_OK) {
+            end(rpc, CLOSE_PROTOCOL_ERROR);
+            break;
+        }
+        if (buf_size(&rpc->in) < RPC_HEADER_SIZE + (size_t)frame.size)
+            break;
+        /* A copy: the callback may feed this very queue. */
+        buf_consume(&rpc->in, RPC_HEADER_SIZE);
+        copy = mem_dup(buf_head(&rpc->in), frame.size);
+        buf_consume(&rpc->in, frame.size);
+        good = on_frame(rpc, &frame, copy);
+        secret_wipe(copy, frame.size);
+        mem_free(copy);
+        if (!good)
+            end(rpc, CLOSE_PROTOCOL_ERROR);
+    }
+    rpc->depth--;
+}
+
+void rpc_feed(struct rpc *rpc, const void *data, size_t size)
+{
+    if (rpc->closing)
+        return;
+    if (buf_append(&rpc->in, data, size) != TP_OK) {
+        end(rpc, CLOSE_TOO_LARGE);
+        return;
+    }
+    if (rpc->depth == 0)
+        take_frames(rpc);
+}
+
+static void keep_fds(struct rpc *rpc, struct msghdr *message)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        size_t count;
+        const int *fds = (const int *)(void *)CMSG_DATA(c);
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            if (rpc->in_fd_count < FDS_MAX)
+                rpc->in_fds[rpc->in_fd_count++] = fds[i];
+            else
+                (void)close(fds[i]);
+        }
+    }
+}
+
+static void read_socket(struct rpc *rpc)
+{
+    for (int i = 0; i < 16 && !rpc->closing; i++) {
+        struct iovec iov;
+        char control[CMSG_SPACE(sizeof(int) * 8)];
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+        uint8_t *to = buf_reserve(&rpc->in, READ_SIZE);
+        ssize_t got;
+        if (!to) {
+            end(rpc, CLOSE_TOO_LARGE);
+            return;
+        }
+        iov = (struct iovec){.iov_base = to, .iov_len = READ_SIZE};
+        got = recvmsg(rpc->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK)
+                end(rpc, errno == ECONNRESET ? CLOSE_PEER_RESET : CLOSE_IO_ERROR);
+            return;
+        }
+        if (got == 0) {
+            end(rpc, CLOSE_CLIENT_CLOSED);
+            return;
+        }
+        keep_fds(rpc, &message);
+        buf_commit(&rpc->in, (size_t)got);
+        take_frames(rpc);
+        if ((size_t)got < READ_SIZE)
+            return;
+    }
+}
+
+static void on_socket(void *ctx, int events)
+{
+    struct rpc *rpc = ctx;
+    if (events & WATCH_WRITE)
+        on_flush(rpc);
+    if (events & (WATCH_READ | WATCH_HANGUP) && !rpc->closing)
+        read_socket(rpc);
+}
+
+/* ---- making one ---- */
+
+static struct rpc *make(struct loop *loop, const struct rpc_events *events, void *ctx)
+{
+    struct rpc *rpc = mem_alloc(sizeof(*rpc));
+    rpc->loop = loop;
+    rpc->events = events;
+    rpc->ctx = ctx;
+    rpc->fd = -1;
+    buf_init(&rpc->in, RPC_FRAME_MAX + RPC_HEADER_SIZE + READ_SIZE * 2);
+    buf_init(&rpc->out, OUT_LIMIT);
+    rpc->timer = timer_new(loop, on_timer, rpc);
+    rpc->flush = (struct later){.fn = on_flush, .ctx = rpc};
+    rpc->finish = (struct later){.fn = on_finish, .ctx = rpc};
+    return rpc;
+}
+
+struct rpc *rpc_new_fd(struct loop *loop, int fd, const struct rpc_events *events, void *ctx)
+{
+    struct rpc *rpc = make(loop, events, ctx);
+    rpc->fd = fd;
+    if (watch_new(loop, fd, on_socket, rpc, &rpc->watch) != TP_OK)
+        end(rpc, CLOSE_IO_ERROR);
+    update_watch(rpc);
+    return rpc;
+}
+
+struct rpc *rpc_new_bytes(struct loop *loop, rpc_write_fn *write, void *write_ctx, const struct rpc_events *events,
+                          void *ctx)
+{
+    struct rpc *rpc = make(loop, events, ctx);
+    rpc->write = write;
+    rpc->write_ctx = write_ctx;
+    return rpc;
+}
