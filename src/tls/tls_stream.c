@@ -1,0 +1,388 @@
+#include "tls/tls_stream.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/stream_priv.h"
+#include "crypt/x509.h"
+
+#include <errno.h>
+#include <openssl/bytestring.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+
+struct tls_context {
+    SSL_CTX *ctx;
+    enum tls_peer peer;
+    bool server;
+    bool alpn_required;
+    char *ca_pems;
+    struct buf alpn; /* wire form */
+    unsigned references;
+};
+
+struct tls_state {
+    SSL *ssl;
+    struct tls_context *context;
+    struct identity identity;
+    bool has_identity;
+    struct buf peer_der;
+    char alpn[64];
+    char failure[256];
+};
+
+static void context_unref(struct tls_context *context)
+{
+    if (--context->references > 0)
+        return;
+    SSL_CTX_free(context->ctx);
+    buf_free(&context->alpn);
+    mem_free(context->ca_pems);
+    mem_free(context);
+}
+
+void tls_context_free(struct tls_context *context)
+{
+    if (context)
+        context_unref(context);
+}
+
+/* ---- callbacks of the handshake ---- */
+
+static int choose_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_size, const uint8_t *in, unsigned in_size, void *arg)
+{
+    const struct tls_context *context = arg;
+    (void)ssl;
+    if (SSL_select_next_proto((uint8_t **)(uintptr_t)out, out_size, buf_head(&context->alpn),
+                              (unsigned)buf_size(&context->alpn), in, in_size) == OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_OK;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static bool kind_matches(enum tls_peer peer, const struct identity *identity)
+{
+    switch (peer) {
+    case TLS_PEER_USER:
+        return identity->kind == IDENTITY_USER;
+    case TLS_PEER_NODE:
+        return identity->kind == IDENTITY_HOST && identity->host_role && strcmp(identity->host_role, "proxy") != 0;
+    case TLS_PEER_PROXY:
+        return identity->kind == IDENTITY_HOST && identity->host_role && strcmp(identity->host_role, "proxy") == 0;
+    case TLS_PEER_ANY:
+        return true;
+    }
+    return false;
+}
+
+static enum ssl_verify_result_t verify_peer(SSL *ssl, uint8_t *out_alert)
+{
+    struct tls_state *state = SSL_get_app_data(ssl);
+    const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
+    const CRYPTO_BUFFER *leaf = chain && sk_CRYPTO_BUFFER_num(chain) > 0 ? sk_CRYPTO_BUFFER_value(chain, 0) : NULL;
+    struct tp_error error = {0};
+
+    *out_alert = SSL_AD_CERTIFICATE_UNKNOWN;
+    if (!leaf) {
+        (void)snprintf(state->failure, sizeof(state->failure), "the peer sent no certificate");
+        return ssl_verify_invalid;
+    }
+    if (x509_check(CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf), state->context->ca_pems, clock_wall(),
+                   &state->identity, &error) != TP_OK) {
+        (void)snprintf(state->failure, sizeof(state->failure), "%.250s", error.text);
+        *out_alert = error.code == TP_EXPIRED ? SSL_AD_CERTIFICATE_EXPIRED : SSL_AD_UNKNOWN_CA;
+        return ssl_verify_invalid;
+    }
+    state->has_identity = true;
+    if (!kind_matches(state->context->peer, &state->identity)) {
+        (void)snprintf(state->failure, sizeof(state->failure), "the certificate is for something else");
+        *out_alert = SSL_AD_ACCESS_DENIED;
+        return ssl_verify_invalid;
+    }
+    buf_clear(&state->peer_der);
+    (void)buf_append(&state->peer_der, CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf));
+    return ssl_verify_ok;
+}
+
+/* ---- contexts ---- */
+
+static enum tp_err last_error(struct tp_error *error, const char *what)
+{
+    char text[160];
+    ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
+    ERR_clear_error();
+    return err_set(error, TP_CRYPTO, "%s: %s", what, text);
+}
+
+static enum tp_err load_pair(SSL_CTX *ctx, const struct tls_context_options *options, struct tp_error *error)
+{
+    BIO *bio = BIO_new_mem_buf(options->cert_pem, (ossl_ssize_t)strlen(options->cert_pem));
+    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    EVP_PKEY *key = NULL;
+    enum tp_err err = TP_OK;
+
+    if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1)
+        err = last_error(error, "can't read the certificate");
+    X509_free(cert);
+    while (err == TP_OK && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        if (SSL_CTX_add1_chain_cert(ctx, cert) != 1)
+            err = last_error(error, "can't use the certificate chain");
+        X509_free(cert);
+    }
+    ERR_clear_error();
+    BIO_free(bio);
+    if (err != TP_OK)
+        return err;
+    bio = BIO_new_mem_buf(options->key_pem, (ossl_ssize_t)strlen(options->key_pem));
+    key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    if (!key)
+        return last_error(error, "can't read the private key");
+    if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
+        err = last_error(error, "the private key does not belong to the certificate");
+    EVP_PKEY_free(key);
+    return err;
+}
+
+static void set_alpn(struct tls_context *context, const char *const *names)
+{
+    for (size_t i = 0; names && names[i]; i++) {
+        uint8_t length = (uint8_t)strlen(names[i]);
+        (void)buf_append(&context->alpn, &length, 1);
+        (void)buf_append(&context->alpn, names[i], length);
+    }
+    if (buf_size(&context->alpn) == 0)
+        return;
+    if (context->server)
+        SSL_CTX_set_alpn_select_cb(context->ctx, choose_alpn, context);
+    else
+        (void)SSL_CTX_set_alpn_protos(context->ctx, buf_head(&context->alpn), buf_size(&context->alpn));
+}
+
+enum tp_err tls_context_new(const struct tls_context_options *options, struct tls_context **ret_context,
+                            struct tp_error *error)
+{
+    static const uint8_t session_context[] = "tport";
+    struct tls_context *context = mem_alloc(sizeof(*context));
+    enum tp_err err = TP_OK;
+
+    context->references = 1;
+    context->peer = options->peer;
+    context->server = options->server;
+    context->alpn_required = options->alpn_required;
+    context->ca_pems = mem_strdup(options->ca_pems ? options->ca_pems : "");
+    buf_init(&context->alpn, 4096);
+    context->ctx = SSL_CTX_new(TLS_method());
+    if (!context->ctx) {
+        mem_free(context->ca_pems);
+        mem_free(context);
+        return last_error(error, "can't make a TLS context");
+    }
+    (void)SSL_CTX_set_min_proto_version(context->ctx, options->tls13_only ? TLS1_3_VERSION : TLS1_2_VERSION);
+    (void)SSL_CTX_set_max_proto_version(context->ctx, TLS1_3_VERSION);
+    (void)SSL_CTX_set_mode(context->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                             SSL_MODE_RELEASE_BUFFERS);
+    (void)SSL_CTX_set_strict_cipher_list(
+        context->ctx, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+                      "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305");
+    SSL_CTX_set_early_data_enabled(context->ctx, 0);
+    (void)SSL_CTX_set_session_id_context(context->ctx, session_context, sizeof(session_context) - 1);
+    if (options->peer != TLS_PEER_ANY) {
+        /* A resumed session would carry an identity past its check: every connection shows its certificate. */
+        (void)SSL_CTX_set_options(context->ctx, SSL_OP_NO_TICKET);
+        (void)SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_custom_verify(context->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_peer);
+    }
+    set_alpn(context, options->alpn);
+    if (options->cert_pem)
+        err = load_pair(context->ctx, options, error);
+    if (err != TP_OK) {
+        context_unref(context);
+        return err;
+    }
+    *ret_context = context;
+    return TP_OK;
+}
+
+/* ---- the transport ---- */
+
+static void keep_failure(struct tls_state *state)
+{
+    uint32_t code = ERR_peek_last_error();
+    if (!state->failure[0] && code != 0)
+        (void)snprintf(state->failure, sizeof(state->failure), "%s", ERR_reason_error_string(code));
+    ERR_clear_error();
+}
+
+static enum stream_io map_result(struct tls_state *state, int result, enum close_reason *ret_reason)
+{
+    int saved_errno = errno;
+    switch (SSL_get_error(state->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        return STREAM_IO_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return STREAM_IO_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        return STREAM_IO_EOF;
+    case SSL_ERROR_SYSCALL:
+        *ret_reason = saved_errno == ECONNRESET || saved_errno == EPIPE || saved_errno == 0 ? CLOSE_PEER_RESET
+                                                                                            : CLOSE_IO_ERROR;
+        keep_failure(state);
+        return STREAM_IO_FAILED;
+    default:
+        *ret_reason = CLOSE_TLS_FAILED;
+        keep_failure(state);
+        return STREAM_IO_FAILED;
+    }
+}
+
+static enum stream_io tls_handshake(void *ctx, enum close_reason *ret_reason)
+{
+    struct tls_state *state = ctx;
+    const uint8_t *alpn;
+    unsigned alpn_size;
+    int result;
+
+    errno = 0;
+    result = SSL_do_handshake(state->ssl);
+    if (result != 1) {
+        enum stream_io io = map_result(state, result, ret_reason);
+        return io == STREAM_IO_EOF ? STREAM_IO_FAILED : io;
+    }
+    SSL_get0_alpn_selected(state->ssl, &alpn, &alpn_size);
+    if (alpn_size < sizeof(state->alpn))
+        (void)snprintf(state->alpn, sizeof(state->alpn), "%.*s", (int)alpn_size, (const char *)alpn);
+    if (state->context->alpn_required && alpn_size == 0) {
+        (void)snprintf(state->failure, sizeof(state->failure), "the peer chose no protocol (ALPN)");
+        *ret_reason = CLOSE_NO_ROUTE;
+        return STREAM_IO_FAILED;
+    }
+    return STREAM_IO_OK;
+}
+
+static enum stream_io tls_read(void *ctx, int fd, uint8_t *data, size_t size, size_t *ret_size,
+                               enum close_reason *ret_reason)
+{
+    struct tls_state *state = ctx;
+    int got;
+    (void)fd;
+    errno = 0;
+    got = SSL_read(state->ssl, data, (int)size);
+    if (got > 0) {
+        *ret_size = (size_t)got;
+        return STREAM_IO_OK;
+    }
+    return map_result(state, got, ret_reason);
+}
+
+static enum stream_io tls_write(void *ctx, int fd, const uint8_t *data, size_t size, size_t *ret_size,
+                                enum close_reason *ret_reason)
+{
+    struct tls_state *state = ctx;
+    int put;
+    (void)fd;
+    errno = 0;
+    put = SSL_write(state->ssl, data, (int)(size > INT32_MAX ? INT32_MAX : size));
+    if (put > 0) {
+        *ret_size = (size_t)put;
+        return STREAM_IO_OK;
+    }
+    return map_result(state, put, ret_reason);
+}
+
+static bool tls_pending(void *ctx)
+{
+    const struct tls_state *state = ctx;
+    return SSL_has_pending(state->ssl) == 1;
+}
+
+static enum stream_io tls_shutdown(void *ctx)
+{
+    struct tls_state *state = ctx;
+    int result;
+    enum close_reason reason;
+    if (SSL_in_init(state->ssl))
+        return STREAM_IO_OK;
+    errno = 0;
+    result = SSL_shutdown(state->ssl);
+    if (result >= 0)
+        return STREAM_IO_OK;
+    return map_result(state, result, &reason) == STREAM_IO_WANT_WRITE ? STREAM_IO_WANT_WRITE : STREAM_IO_OK;
+}
+
+static void tls_free(void *ctx)
+{
+    struct tls_state *state = ctx;
+    SSL_free(state->ssl);
+    ERR_clear_error();
+    if (state->has_identity)
+        identity_free(&state->identity);
+    buf_free(&state->peer_der);
+    context_unref(state->context);
+    mem_free(state);
+}
+
+static const struct stream_transport tls_transport = {
+    .handshake = tls_handshake,
+    .read = tls_read,
+    .write = tls_write,
+    .pending = tls_pending,
+    .shutdown = tls_shutdown,
+    .free = tls_free,
+};
+
+struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *context, const char *server_name,
+                              const struct stream_events *events, void *ctx)
+{
+    struct tls_state *state = mem_alloc(sizeof(*state));
+    state->context = context;
+    context->references++;
+    buf_init(&state->peer_der, (size_t)64 * 1024);
+    state->ssl = SSL_new(context->ctx);
+    if (!state->ssl || SSL_set_fd(state->ssl, fd) != 1) {
+        /* Only memory can be short here; the stream dies by its first handshake step. */
+        (void)snprintf(state->failure, sizeof(state->failure), "no memory for TLS");
+    }
+    (void)SSL_set_app_data(state->ssl, state);
+    if (context->server) {
+        SSL_set_accept_state(state->ssl);
+    } else {
+        SSL_set_connect_state(state->ssl);
+        if (server_name)
+            (void)SSL_set_tlsext_host_name(state->ssl, server_name);
+    }
+    return stream_new_transport(loop, fd, &tls_transport, state, events, ctx);
+}
+
+static const struct tls_state *state_of(const struct stream *stream)
+{
+    return stream_transport_state(stream, &tls_transport);
+}
+
+const struct identity *tls_stream_identity(const struct stream *stream)
+{
+    const struct tls_state *state = state_of(stream);
+    return state && state->has_identity ? &state->identity : NULL;
+}
+
+const uint8_t *tls_stream_peer_der(const struct stream *stream, size_t *ret_size)
+{
+    const struct tls_state *state = state_of(stream);
+    if (!state || buf_size(&state->peer_der) == 0)
+        return NULL;
+    *ret_size = buf_size(&state->peer_der);
+    return buf_head(&state->peer_der);
+}
+
+const char *tls_stream_alpn(const struct stream *stream)
+{
+    const struct tls_state *state = state_of(stream);
+    return state ? state->alpn : "";
+}
+
+const char *tls_stream_failure(const struct stream *stream)
+{
+    const struct tls_state *state = state_of(stream);
+    return state ? state->failure : "";
+}
