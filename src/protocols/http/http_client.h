@@ -50,6 +50,9 @@ enum tp_err http_client_request_io(const struct http_io *io, const struct http_c
  * TP_OK ret_result is an object; json_decref it. */
 enum tp_err http_client_rpc(struct tls_client *tls, const char *host, const char *method, json_t *params,
                             json_t **ret_result, struct tp_error *error) TP_MUST;
+/* The same over other bytes than TLS. */
+enum tp_err http_client_rpc_io(const struct http_io *io, const char *host, const char *method, json_t *params,
+                               json_t **ret_result, struct tp_error *error) TP_MUST;
 
 /* A response parser over complete or partial bytes, for the client and for fuzzing. */
 struct http_response {

@@ -1,0 +1,170 @@
+/* Small grammars of HTTP: tokens, values, paths, forms. */
+#include "base/json.h"
+#include "base/mem.h"
+#include "protocols/http/http_parse.h"
+
+#include <string.h>
+
+static bool is_alnum(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool http_is_token(const char *text)
+{
+    if (*text == '\0')
+        return false;
+    for (; *text; text++) {
+        if (!is_alnum((uint8_t)*text) && !strchr("!#$%&'*+-.^_`|~", *text))
+            return false;
+    }
+    return true;
+}
+
+bool http_is_value(const char *text)
+{
+    for (; *text; text++) {
+        uint8_t c = (uint8_t)*text;
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Decodes escapes into out (length + 1 bytes). TP_INVALID for a broken escape. */
+static enum tp_err unescape(const char *raw, size_t length, bool plus, char *out, size_t *ret_size)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = raw[i];
+        if (c == '%') {
+            int high = i + 2 < length ? hex_digit(raw[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(raw[i + 2]) : -1;
+            if (low < 0)
+                return TP_INVALID;
+            c = (char)(high * 16 + low);
+            i += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        out[size++] = c;
+    }
+    out[size] = '\0';
+    *ret_size = size;
+    return TP_OK;
+}
+
+/* Well-formed UTF-8 without NUL. */
+static bool is_clean_text(const char *text, size_t size)
+{
+    json_t *probe;
+    if (memchr(text, '\0', size) != NULL)
+        return false;
+    probe = json_stringn(text, size);
+    json_decref(probe);
+    return probe != NULL;
+}
+
+enum tp_err http_form_decode(const char *raw, size_t length, char **ret_text)
+{
+    char *out = mem_alloc(length + 1);
+    size_t size = 0;
+    if (unescape(raw, length, true, out, &size) != TP_OK || !is_clean_text(out, size)) {
+        secret_wipe(out, length);
+        mem_free(out);
+        return TP_INVALID;
+    }
+    *ret_text = out;
+    return TP_OK;
+}
+
+enum tp_err http_form_value(const void *body, size_t size, const char *name, char **ret_value)
+{
+    const char *at = body;
+    const char *end = at + size;
+    char *found = NULL;
+    while (size > 0 && at < end) {
+        const char *stop = memchr(at, '&', (size_t)(end - at));
+        const char *equal;
+        char *key = NULL;
+        stop = stop ? stop : end;
+        equal = memchr(at, '=', (size_t)(stop - at));
+        if (http_form_decode(at, (size_t)((equal ? equal : stop) - at), &key) != TP_OK)
+            goto invalid;
+        if (strcmp(key, name) == 0) {
+            const char *value = equal ? equal + 1 : stop;
+            mem_free(key);
+            if (found || http_form_decode(value, (size_t)(stop - value), &found) != TP_OK)
+                goto invalid;
+        } else {
+            mem_free(key);
+        }
+        at = stop < end ? stop + 1 : end;
+    }
+    if (!found)
+        return TP_NOT_FOUND;
+    *ret_value = found;
+    return TP_OK;
+invalid:
+    secret_free(found);
+    return TP_INVALID;
+}
+
+/* One decoded segment: "." and "..", also in front of path parameters (";"), mean different paths to different readers. */
+static bool is_plain_segment(const char *segment, size_t length)
+{
+    const char *semicolon = memchr(segment, ';', length);
+    size_t name = semicolon ? (size_t)(semicolon - segment) : length;
+    if (name == 0)
+        return false;
+    return !(segment[0] == '.' && (name == 1 || (name == 2 && segment[1] == '.')));
+}
+
+static bool are_plain_segments(const char *path)
+{
+    const char *at = path + 1;
+    while (*at) {
+        const char *slash = strchrnul(at, '/');
+        if (!is_plain_segment(at, (size_t)(slash - at)))
+            return false;
+        at = *slash ? slash + 1 : slash;
+    }
+    return true;
+}
+
+enum tp_err http_path_canonical(const char *raw, size_t length, char **ret_path)
+{
+    char *path;
+    size_t size = 0;
+    size_t slashes = 0;
+    if (length == 0 || raw[0] != '/')
+        return TP_INVALID;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t c = (uint8_t)raw[i];
+        if (c <= ' ' || c > 0x7e || strchr("\\\"<>^`{|}#?", c))
+            return TP_INVALID;
+        slashes += c == '/';
+    }
+    path = mem_alloc(length + 1);
+    if (unescape(raw, length, false, path, &size) != TP_OK || !is_clean_text(path, size) || !http_is_value(path) ||
+        strpbrk(path, "\\%\t") || !are_plain_segments(path))
+        goto invalid;
+    for (const char *at = path; *at; at++)
+        slashes -= *at == '/';
+    if (slashes != 0) /* an encoded slash */
+        goto invalid;
+    *ret_path = path;
+    return TP_OK;
+invalid:
+    mem_free(path);
+    return TP_INVALID;
+}

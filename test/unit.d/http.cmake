@@ -1,0 +1,3 @@
+tport_unit_test(test_http_parse tport_http)
+tport_fuzz(fuzz_http_request tport_http)
+tport_fuzz(fuzz_http_response tport_http)
