@@ -1,0 +1,26 @@
+/* What making and reading our certificates share. */
+#ifndef CRYPT_X509_INTERNAL_H
+#define CRYPT_X509_INTERNAL_H
+
+#include "base/err.h"
+
+#include <openssl/base.h>
+
+/* Our extension: 2.25.337442689316002862709229640004305275000, the UUID fddd1915-aa20-4157-b1b4-c4041b89c878. Content of the
+ * OBJECT IDENTIFIER. The value is a DER UTF8String with the identity's JSON. */
+#define X509_IDENTITY_OID \
+    {0x69, 0x83, 0xfb, 0xdd, 0x8c, 0xc5, 0xb5, 0xa2, 0x82, 0x85, 0xaf, 0xb1, 0xda, 0xb1, 0x80, 0xc1, 0xdc, 0xa7, 0x90, 0x78}
+#define X509_IDENTITY_MAX ((size_t)48 * 1024) /* bytes of JSON; the certificate must fit into a TLS handshake */
+
+/* Parses PEM text and calls fn for each CERTIFICATE block, until fn returns false or the text ends. Other blocks are passed
+ * over. Returns how many certificates were seen, or -1 when a block is broken. */
+typedef bool x509_each_cb(void *ctx, X509 *cert);
+int x509_each(const char *pem, size_t size, x509_each_cb *fn, void *ctx) TP_MUST;
+/* The first certificate of a PEM text; the caller X509_free's it. */
+enum tp_err x509_first(const char *pem, size_t size, X509 **ret_cert, struct tp_error *error) TP_MUST;
+/* A CA of ours: version 3, P-256, ECDSA with SHA-256, CA:true with keyCertSign, subject equals issuer. */
+bool x509_is_our_ca(X509 *cert) TP_MUST;
+/* Copies the first value of a subject entry into out, or "" when there is none or it does not fit. */
+void x509_subject_text(const X509 *cert, int nid, char *out, size_t out_size);
+
+#endif

@@ -1,0 +1,226 @@
+#include "crypt/x509.h"
+
+#include "base/mem.h"
+#include "crypt/ssl_util.h"
+#include "crypt/x509_internal.h"
+
+#include <openssl/bytestring.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/nid.h>
+#include <openssl/obj.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define CERT_MAX ((size_t)64 * 1024)
+
+static const uint8_t identity_oid[] = X509_IDENTITY_OID;
+
+static bool is_v3_p256_sha256(X509 *cert)
+{
+    EVP_PKEY *evp = X509_get_pubkey(cert);
+    bool p256 = evp && ssl_is_p256(evp);
+    const X509_ALGOR *inner = X509_get0_tbs_sigalg(cert);
+    const X509_ALGOR *outer = NULL;
+    EVP_PKEY_free(evp);
+    X509_get0_signature(NULL, &outer, cert);
+    return X509_get_version(cert) == X509_VERSION_3 && p256 && inner && outer &&
+           X509_ALGOR_cmp(inner, outer) == 0 && OBJ_obj2nid(inner->algorithm) == NID_ecdsa_with_SHA256;
+}
+
+bool x509_is_our_ca(X509 *cert)
+{
+    uint32_t flags = X509_get_extension_flags(cert);
+    return is_v3_p256_sha256(cert) && !(flags & (EXFLAG_INVALID | EXFLAG_CRITICAL)) && (flags & EXFLAG_CA) &&
+           (flags & EXFLAG_KUSAGE) && (X509_get_key_usage(cert) & KU_KEY_CERT_SIGN) &&
+           X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) == 0;
+}
+
+void x509_subject_text(const X509 *cert, int nid, char *out, size_t out_size)
+{
+    const X509_NAME *name = X509_get_subject_name(cert);
+    int at = X509_NAME_get_index_by_NID(name, nid, -1);
+    const ASN1_STRING *value = at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+    size_t size = value ? (size_t)ASN1_STRING_length(value) : 0;
+    out[0] = '\0';
+    if (!value || size >= out_size || memchr(ASN1_STRING_get0_data(value), 0, size))
+        return;
+    memcpy(out, ASN1_STRING_get0_data(value), size);
+    out[size] = '\0';
+}
+
+/* Exactly one DER certificate and nothing behind it. */
+static enum tp_err parse(const uint8_t *der, size_t size, X509 **ret_cert, struct tp_error *error)
+{
+    const uint8_t *at = der;
+    X509 *cert;
+    if (size > CERT_MAX)
+        return err_set(error, TP_TOO_LARGE, "the certificate is too large");
+    cert = d2i_X509(NULL, &at, (long)size);
+    ERR_clear_error();
+    if (!cert || at != der + size) {
+        X509_free(cert);
+        return err_set(error, TP_INVALID, "not an X.509 certificate");
+    }
+    *ret_cert = cert;
+    return TP_OK;
+}
+
+static bool is_ours(const X509_EXTENSION *extension)
+{
+    const ASN1_OBJECT *object = X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)extension);
+    return OBJ_length(object) == sizeof(identity_oid) && memcmp(OBJ_get0_data(object), identity_oid, sizeof(identity_oid)) == 0;
+}
+
+/* Our extension exactly once, no extension twice, and only critical ones whose meaning is checked here. */
+static enum tp_err find_identity(X509 *cert, const X509_EXTENSION **ret_found, struct tp_error *error)
+{
+    int count = X509_get_ext_count(cert);
+    const X509_EXTENSION *found = NULL;
+    for (int i = 0; i < count; i++) {
+        X509_EXTENSION *extension = X509_get_ext(cert, i);
+        const ASN1_OBJECT *object = X509_EXTENSION_get_object(extension);
+        int nid = OBJ_obj2nid(object);
+        if (X509_get_ext_by_OBJ(cert, object, i) >= 0)
+            return err_set(error, TP_INVALID, "the certificate has the same extension twice");
+        if (X509_EXTENSION_get_critical(extension) && nid != NID_basic_constraints && nid != NID_key_usage &&
+            nid != NID_ext_key_usage && nid != NID_subject_alt_name)
+            return err_set(error, TP_INVALID, "the certificate has a critical extension that is not known here");
+        if (is_ours(extension))
+            found = extension;
+    }
+    if (!found)
+        return err_set(error, TP_INVALID, "the certificate holds no identity of this system");
+    *ret_found = found;
+    return TP_OK;
+}
+
+static enum tp_err read_identity(X509 *cert, struct identity *identity, struct tp_error *error)
+{
+    const X509_EXTENSION *extension = NULL;
+    const ASN1_OCTET_STRING *value;
+    CBS outer, text;
+    json_t *json;
+    enum tp_err code = find_identity(cert, &extension, error);
+    if (code != TP_OK)
+        return code;
+    value = X509_EXTENSION_get_data((X509_EXTENSION *)(uintptr_t)extension);
+    CBS_init(&outer, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+    if (!CBS_get_asn1(&outer, &text, CBS_ASN1_UTF8STRING) || CBS_len(&outer) != 0)
+        return err_set(error, TP_INVALID, "the identity in the certificate is malformed");
+    code = json_parse_object(CBS_data(&text), CBS_len(&text), X509_IDENTITY_MAX, &json, error);
+    if (code != TP_OK)
+        return code;
+    if (ASN1_TIME_to_posix(X509_get0_notBefore(cert), &identity->not_before) != 1 ||
+        ASN1_TIME_to_posix(X509_get0_notAfter(cert), &identity->not_after) != 1)
+        code = err_set(error, TP_INVALID, "the certificate has no readable validity");
+    else
+        code = identity_from_json(json, identity, error);
+    json_decref(json);
+    return code;
+}
+
+static enum tp_err read_leaf(X509 *cert, struct identity *identity, struct tp_error *error)
+{
+    uint32_t flags = X509_get_extension_flags(cert);
+    if (!is_v3_p256_sha256(cert))
+        return err_set(error, TP_INVALID, "the certificate is not ECDSA P-256 with SHA-256");
+    if ((flags & (EXFLAG_INVALID | EXFLAG_CRITICAL)) || !(flags & EXFLAG_BCONS) || !(flags & EXFLAG_KUSAGE))
+        return err_set(error, TP_INVALID, "the certificate's extensions are not as we make them");
+    if ((flags & EXFLAG_CA) || (X509_get_key_usage(cert) & (KU_KEY_CERT_SIGN | KU_CRL_SIGN)))
+        return err_set(error, TP_INVALID, "a CA certificate is nobody's identity");
+    return read_identity(cert, identity, error);
+}
+
+enum tp_err x509_read(const uint8_t *der, size_t size, struct identity *ret_identity, struct tp_error *error)
+{
+    X509 *cert;
+    struct identity identity;
+    enum tp_err code = parse(der, size, &cert, error);
+    if (code != TP_OK)
+        return code;
+    identity_init(&identity);
+    code = read_leaf(cert, &identity, error);
+    X509_free(cert);
+    if (code == TP_OK)
+        *ret_identity = identity;
+    return code;
+}
+
+struct trust {
+    X509 *leaf;
+    int64_t now;
+    bool signed_by_one;
+    char cluster[256];
+    char role[64];
+};
+
+static bool valid_at(const X509 *cert, int64_t now)
+{
+    int64_t from, to;
+    return ASN1_TIME_to_posix(X509_get0_notBefore(cert), &from) == 1 && ASN1_TIME_to_posix(X509_get0_notAfter(cert), &to) == 1 &&
+           from <= now && now <= to;
+}
+
+static bool try_ca(void *ctx, X509 *ca)
+{
+    struct trust *trust = ctx;
+    EVP_PKEY *ca_key;
+    int verified;
+    if (!x509_is_our_ca(ca) || !valid_at(ca, trust->now) ||
+        X509_NAME_cmp(X509_get_subject_name(ca), X509_get_issuer_name(trust->leaf)) != 0)
+        return true;
+    ca_key = X509_get_pubkey(ca);
+    verified = X509_verify(trust->leaf, ca_key);
+    EVP_PKEY_free(ca_key);
+    ERR_clear_error();
+    if (verified != 1)
+        return true;
+    x509_subject_text(ca, NID_organizationName, trust->cluster, sizeof(trust->cluster));
+    x509_subject_text(ca, NID_organizationalUnitName, trust->role, sizeof(trust->role));
+    trust->signed_by_one = true;
+    return false;
+}
+
+static enum tp_err check(X509 *leaf, const char *ca_pems, int64_t now, struct identity *identity, struct tp_error *error)
+{
+    struct trust trust = {.leaf = leaf, .now = now};
+    enum tp_err code;
+    /* The signature first: what a stranger wrote into the rest is not worth an error text of its own. */
+    if (x509_each(ca_pems, strlen(ca_pems), try_ca, &trust) < 0)
+        return err_set(error, TP_CORRUPT, "the list of trusted CA certificates is damaged");
+    if (!trust.signed_by_one)
+        return err_set(error, TP_DENIED, "the certificate was not signed by a CA that is trusted here");
+    code = read_leaf(leaf, identity, error);
+    if (code != TP_OK)
+        return code;
+    if (now < identity->not_before)
+        return err_set(error, TP_EXPIRED, "the certificate is not valid yet; check the clocks");
+    if (now > identity->not_after)
+        return err_set(error, TP_EXPIRED, "the certificate has expired; sign in again");
+    if (strcmp(trust.cluster, identity->cluster) != 0 ||
+        (strcmp(trust.role, "user") == 0 && identity->kind != IDENTITY_USER) ||
+        (strcmp(trust.role, "host") == 0 && identity->kind != IDENTITY_HOST))
+        return err_set(error, TP_DENIED, "the certificate was signed by a CA that may not sign this kind");
+    return TP_OK;
+}
+
+enum tp_err x509_check(const uint8_t *der, size_t size, const char *ca_pems, int64_t now, struct identity *ret_identity,
+                       struct tp_error *error)
+{
+    X509 *leaf;
+    struct identity identity;
+    enum tp_err code = parse(der, size, &leaf, error);
+    if (code != TP_OK)
+        return code;
+    identity_init(&identity);
+    code = check(leaf, ca_pems, now, &identity, error);
+    X509_free(leaf);
+    if (code != TP_OK) {
+        identity_free(&identity);
+        return code;
+    }
+    *ret_identity = identity;
+    return TP_OK;
+}
