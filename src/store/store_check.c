@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -122,10 +123,13 @@ static enum tp_err check_all(const char *dir, const struct store_options *option
 static void run_child(const char *dir, const struct store_options *options, bool made, int out)
 {
     struct rlimit no_core = {0, 0};
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM};
     struct tp_error reply = {0};
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (null >= 0)
         (void)dup2(null, STDERR_FILENO);
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+        (void)signal(fatal[i], SIG_DFL); /* handlers of the parent have no business here */
     (void)setrlimit(RLIMIT_CORE, &no_core);
     (void)alarm(CHECK_SECONDS);
     reply.code = check_all(dir, options, made, &reply);

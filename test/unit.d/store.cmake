@@ -1,0 +1,2 @@
+tport_unit_test(test_store tport_store tport_base)
+tport_fuzz(fuzz_store_record tport_store tport_base)
