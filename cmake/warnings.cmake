@@ -4,7 +4,7 @@ target_compile_features(tport_options INTERFACE c_std_17)
 target_compile_definitions(tport_options INTERFACE _GNU_SOURCE)
 target_include_directories(tport_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(tport_options INTERFACE
-  -Wall -Wextra -Wconversion -Wshadow -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
+  -Wall -Wextra -Wconversion -Wshadow -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-zero-length
   -fno-common -fstack-protector-strong -fno-strict-aliasing -fvisibility=hidden)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
   target_compile_options(tport_options INTERFACE -fcf-protection=full)

@@ -9,17 +9,17 @@ struct rpc_line;
 
 struct rpc_line_events {
     const struct rpc_events *rpc; /* on_close of these is not called: see below */
-    /* The stream or the protocol on it ended; pending requests have failed. The line and its rpc are gone when it
-     * returns. Exactly once, never inside a call. */
+    /* The stream or the protocol on it ended. The line is gone when it returns; requests that were pending fail with
+     * TP_CLOSED at the end of the same turn, after it. Exactly once, never inside a call. */
     void (*on_close)(void *ctx, enum close_reason reason);
 };
 
 /* Opens a stream of kind "rpc". */
 enum tp_err rpc_line_open(struct loop *loop, struct tunnel *tunnel, const struct rpc_line_events *events, void *ctx,
                           struct rpc_line **ret_line) TP_MUST;
-/* Accepts one. */
+/* Accepts one; who only answers need not keep what it returns. */
 struct rpc_line *rpc_line_accept(struct loop *loop, struct tunnel_stream *stream, const struct rpc_line_events *events,
-                                 void *ctx) TP_MUST;
+                                 void *ctx);
 /* For requests and events; owned by the line. */
 struct rpc *rpc_line_rpc(struct rpc_line *line);
 /* Ends it; on_close follows. */

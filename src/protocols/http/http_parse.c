@@ -22,6 +22,7 @@ struct http_parser {
     size_t value_size;
     bool in_body;
     bool complete;        /* llhttp has seen the end of the message */
+    const char *tail;     /* behind the last chunk: the bytes that must still come, "\r\n", "\n" or "" */
     size_t default_limit;
     size_t body_limit;
     size_t raw_left;      /* bytes that the body may still take on the wire: bounds empty and tiny chunks */
@@ -120,6 +121,16 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t size)
 static int on_chunk_extension(llhttp_t *llhttp)
 {
     return refuse(llhttp->data, 400, "chunk extensions are not accepted");
+}
+
+/* Behind the last chunk we accept exactly one empty line; llhttp 8 would take a bare LF and trailers there. */
+static int on_chunk_header(llhttp_t *llhttp)
+{
+    struct http_parser *parser = llhttp->data;
+    if (llhttp->content_length != 0)
+        return 0;
+    parser->tail = "\r\n";
+    return HPE_PAUSED;
 }
 
 static int on_complete(llhttp_t *llhttp)
@@ -231,6 +242,7 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_complete,
+    .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name_complete = on_chunk_extension,
     .on_chunk_extension_value_complete = on_chunk_extension,
 };
@@ -373,24 +385,34 @@ static enum http_step feed_head(struct http_parser *parser, const uint8_t *data,
     }
 }
 
+/* Bytes of a body through llhttp; stops behind the message or behind the line of the last chunk. */
+static enum http_step feed_llhttp(struct http_parser *parser, const uint8_t *data, size_t size, size_t *ret_used)
+{
+    bool capped = size > parser->raw_left;
+    size_t take = capped ? parser->raw_left : size;
+    enum llhttp_errno result = take > 0 ? llhttp_execute(&parser->llhttp, (const char *)data, take) : HPE_OK;
+    if (parser->why || (result != HPE_OK && result != HPE_PAUSED))
+        return fail(parser, 400, "a malformed body");
+    if (result == HPE_PAUSED)
+        take = (size_t)(llhttp_get_error_pos(&parser->llhttp) - (const char *)data);
+    parser->raw_left -= take;
+    *ret_used = take;
+    if (capped && result != HPE_PAUSED)
+        return fail(parser, 413, "too much chunk framing");
+    return HTTP_MORE;
+}
+
 static enum http_step feed_body(struct http_parser *parser, const uint8_t *data, size_t size, size_t *ret_used)
 {
-    enum llhttp_errno result;
-    if (!parser->complete && size > 0) {
-        bool capped = size > parser->raw_left;
-        size_t take = capped ? parser->raw_left : size;
-        size_t used = take;
-        result = take > 0 ? llhttp_execute(&parser->llhttp, (const char *)data, take) : HPE_OK;
-        if (parser->why || (result != HPE_OK && result != HPE_PAUSED))
-            return fail(parser, 400, "a malformed body");
-        if (result == HPE_PAUSED)
-            used = (size_t)(llhttp_get_error_pos(&parser->llhttp) - (const char *)data);
-        parser->raw_left -= used;
-        *ret_used = used;
-        if (capped && !parser->complete)
-            return fail(parser, 413, "too much chunk framing");
+    size_t used = 0;
+    if (!parser->complete && !parser->tail && size > 0 && feed_llhttp(parser, data, size, &used) == HTTP_FAILED)
+        return HTTP_FAILED;
+    while (parser->tail && *parser->tail && used < size) {
+        if (data[used++] != (uint8_t)*parser->tail++)
+            return fail(parser, 400, "bytes behind the last chunk");
     }
-    if (!parser->complete)
+    *ret_used = used;
+    if (!parser->complete && !(parser->tail && *parser->tail == '\0'))
         return HTTP_MORE;
     parser->state = STATE_DONE;
     return HTTP_DONE;

@@ -20,6 +20,7 @@ struct http_response_parser {
     bool until_close;    /* the end of the connection ends the body */
     bool complete;
     bool failed;
+    const char *tail;    /* behind the last chunk: the bytes that must still come */
     size_t body_limit;
     size_t raw_left;
     const char *why;
@@ -109,6 +110,16 @@ static int on_chunk_extension(llhttp_t *llhttp)
     return refuse(llhttp->data, "chunk extensions");
 }
 
+/* Behind the last chunk exactly one empty line. */
+static int on_chunk_header(llhttp_t *llhttp)
+{
+    struct http_response_parser *parser = llhttp->data;
+    if (llhttp->content_length != 0)
+        return 0;
+    parser->tail = "\r\n";
+    return HPE_PAUSED;
+}
+
 static int on_complete(llhttp_t *llhttp)
 {
     struct http_response_parser *parser = llhttp->data;
@@ -123,6 +134,7 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_complete,
+    .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name_complete = on_chunk_extension,
     .on_chunk_extension_value_complete = on_chunk_extension,
 };
@@ -204,7 +216,7 @@ enum http_step http_response_parser_feed(struct http_response_parser *parser, co
         if (parser->response.status < 200)
             start(parser);
     }
-    if (!parser->complete && size > 0) {
+    if (!parser->complete && !parser->tail && size > 0) {
         size_t take = size < parser->raw_left ? size : parser->raw_left;
         result = llhttp_execute(&parser->llhttp, (const char *)at, take);
         if (parser->why || (result != HPE_OK && result != HPE_PAUSED))
@@ -214,8 +226,16 @@ enum http_step http_response_parser_feed(struct http_response_parser *parser, co
         else if (take < size)
             return fail(parser, "an answer that is too large");
         parser->raw_left -= take;
+        at += take;
         size -= take;
     }
+    while (parser->tail && *parser->tail && size > 0) {
+        if (*at++ != (uint8_t)*parser->tail++)
+            return fail(parser, "bytes behind the last chunk");
+        size--;
+    }
+    if (parser->tail && *parser->tail == '\0')
+        parser->complete = true;
     if (!parser->complete)
         return HTTP_MORE;
     return size > 0 ? fail(parser, "bytes behind the answer") : HTTP_DONE;

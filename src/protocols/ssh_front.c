@@ -1,0 +1,211 @@
+/*
+ * A client that wants a node: TLS with a user certificate is done; auth is asked; its grant opens a stream in the node's
+ * tunnel; from then on a relay carries SSH bytes that nobody here reads.
+ *
+ *   ASKING --grant--> RELAYING --either end, or cut--> closed
+ *      +--refused, node offline--> one line "tport: sentence" for the person, closed
+ *
+ * The line comes before any "SSH-" line, where RFC 4253 section 4.2 lets a server say other things.
+ */
+#include "protocols/worker_priv.h"
+
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "tunnel/relay.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ASK_MS 15000
+
+struct ssh_front {
+    struct worker *worker;
+    struct peer peer;
+    struct stream *stream; /* NULL once the relay has it */
+    struct relay *relay;
+    uint32_t request; /* to auth, 0 when none is pending */
+    char *sid;
+    char *host_id;
+    char target[256];
+};
+
+enum tp_err ssh_front_target(const char *server_name, const char *cluster, char *ret_name, size_t size)
+{
+    static const char middle[] = ".node.";
+    size_t length = strlen(server_name);
+    size_t tail = strlen(cluster) + sizeof(middle) - 1;
+    char hex[256];
+    size_t used = 0;
+    struct buf name;
+    enum tp_err err = TP_INVALID;
+
+    if (length <= tail || strcasecmp(server_name + length - strlen(cluster), cluster) != 0 ||
+        strncmp(server_name + length - tail, middle, sizeof(middle) - 1) != 0)
+        return TP_INVALID;
+    /* Long names are split into several labels. */
+    for (size_t i = 0; i < length - tail && used < sizeof(hex) - 1; i++) {
+        if (server_name[i] != '.')
+            hex[used++] = (char)tolower((unsigned char)server_name[i]);
+    }
+    buf_init(&name, size - 1);
+    if (used > 0 && dec_hex(hex, used, &name) == TP_OK && buf_size(&name) > 0 &&
+        memchr(buf_head(&name), 0, buf_size(&name)) == NULL) {
+        memcpy(ret_name, buf_head(&name), buf_size(&name));
+        ret_name[buf_size(&name)] = 0;
+        err = TP_OK;
+    }
+    buf_free(&name);
+    return err;
+}
+
+static void finish(struct ssh_front *front, enum close_reason reason, const char *detail, uint64_t rx, uint64_t tx)
+{
+    struct worker *worker = front->worker;
+    if (front->request && worker->auth)
+        rpc_cancel(worker->auth, front->request);
+    if (front->sid) {
+        (void)map_remove(worker->sessions, front->sid);
+        worker_tell_auth(worker, "session.closed",
+                         json_pack("{s:s, s:s, s:I, s:I}", "sid", front->sid, "reason", close_name(reason), "rx",
+                                   (json_int_t)rx, "tx", (json_int_t)tx));
+    }
+    worker_connection_closed(worker, &front->peer, reason, detail, rx, tx);
+    mem_free(front->sid);
+    mem_free(front->host_id);
+    mem_free(front);
+}
+
+/* ---- before the relay ---- */
+
+static void on_data(void *ctx, const uint8_t *data, size_t size)
+{
+    /* Reading is paused until the relay takes over; what slips through the same turn would be lost, so it ends here. */
+    struct ssh_front *front = ctx;
+    (void)data;
+    (void)size;
+    stream_close(front->stream, CLOSE_PROTOCOL_ERROR);
+}
+
+static void on_close(void *ctx, enum close_reason reason)
+{
+    struct ssh_front *front = ctx;
+    finish(front, reason, "", stream_rx(front->stream), stream_tx(front->stream));
+}
+
+static const struct stream_events asking_events = {.on_data = on_data, .on_close = on_close};
+
+static void refuse(struct ssh_front *front, enum close_reason reason, const char *sentence)
+{
+    char line[1024];
+    int length = snprintf(line, sizeof(line), "tport: %s\r\n", sentence);
+    stream_write(front->stream, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+    stream_close_flush(front->stream, reason);
+}
+
+/* ---- the relay ---- */
+
+static void on_relay_done(void *ctx, const struct relay_result *result)
+{
+    finish(ctx, result->reason, result->text, result->rx, result->tx);
+}
+
+static const struct relay_events relay_events = {.on_done = on_relay_done};
+
+static void join(struct ssh_front *front, const char *host_id, const char *hostname, const char *grant64)
+{
+    struct tunnel *tunnel = tunnels_find(front->worker, host_id);
+    struct buf grant;
+    char sentence[400];
+
+    if (!tunnel) {
+        (void)snprintf(sentence, sizeof(sentence), "%s is offline: its agent has no tunnel to this proxy now", hostname);
+        refuse(front, CLOSE_TARGET_OFFLINE, sentence);
+        return;
+    }
+    buf_init(&grant, TUNNEL_HEADER_MAX);
+    if (dec_base64(grant64, strlen(grant64), &grant) != TP_OK ||
+        relay_open(front->stream, tunnel, "ssh", buf_head(&grant), buf_size(&grant), &relay_events, front,
+                   &front->relay) != TP_OK)
+        refuse(front, CLOSE_TARGET_REFUSED, "the node takes no new connections now, try again");
+    buf_free(&grant);
+}
+
+static enum close_reason reason_of(enum tp_err code)
+{
+    switch (code) {
+    case TP_NOT_FOUND:
+    case TP_AMBIGUOUS:
+        return CLOSE_TARGET_UNKNOWN;
+    case TP_UNAVAILABLE:
+        return CLOSE_TARGET_OFFLINE;
+    case TP_EXPIRED:
+        return CLOSE_CERT_EXPIRED;
+    case TP_CLOSED:
+    case TP_TIMEOUT:
+        return CLOSE_AUTH_UNAVAILABLE;
+    case TP_NO_SPACE:
+    case TP_IO:
+        return CLOSE_AUDIT_FAILED;
+    default:
+        return CLOSE_ACCESS_DENIED;
+    }
+}
+
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct ssh_front *front = ctx;
+    const char *sid;
+    const char *host_id;
+    const char *grant;
+    front->request = 0;
+    if (stream_is_closing(front->stream))
+        return;
+    if (error) {
+        refuse(front, reason_of(error->code), error->text);
+        return;
+    }
+    if (json_need_text(result, "sid", &sid, NULL) != TP_OK || json_need_text(result, "host_id", &host_id, NULL) != TP_OK ||
+        json_need_text(result, "grant", &grant, NULL) != TP_OK) {
+        refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log");
+        return;
+    }
+    front->sid = mem_strdup(sid);
+    front->host_id = mem_strdup(host_id);
+    (void)map_set(front->worker->sessions, front->sid, front);
+    join(front, host_id, json_get_text(result, "hostname", front->target), grant);
+}
+
+void ssh_front_serve(struct worker *worker, struct stream *stream, const struct peer *peer)
+{
+    struct ssh_front *front = mem_alloc(sizeof(*front));
+    front->worker = worker;
+    front->peer = *peer;
+    front->stream = stream;
+    stream_set_events(stream, &asking_events, front);
+    stream_pause(stream);
+    if (ssh_front_target(peer->server_name, worker->cluster_name, front->target, sizeof(front->target)) != TP_OK) {
+        refuse(front, CLOSE_NO_ROUTE,
+               "the server name (SNI) must be <hex of the node's name>.node.<cluster>; tport config writes it for you");
+        return;
+    }
+    if (!worker->auth) {
+        refuse(front, CLOSE_AUTH_UNAVAILABLE, "the auth service is not available now, try again in a moment");
+        return;
+    }
+    front->request = rpc_request(worker->auth, "ssh.connect",
+                                 json_pack("{s:s, s:i}", "target", front->target, "worker", (int)worker->number),
+                                 worker_caller("user", stream, peer), ASK_MS, on_answer, front);
+}
+
+void ssh_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text)
+{
+    struct ssh_front *front = map_get(worker->sessions, sid);
+    if (!front)
+        return;
+    if (front->relay)
+        relay_cut(front->relay, reason, text);
+    else if (!stream_is_closing(front->stream))
+        refuse(front, reason, text && *text ? text : close_text(reason));
+}

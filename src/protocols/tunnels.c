@@ -1,0 +1,308 @@
+/*
+ * Agents' tunnels that end in this worker, and the table of who holds which host (told by auth to all workers).
+ *
+ * Happy path: TLS with a node's certificate is done; the tunnel speaks; auth is told (tunnel.up) and agrees; from then on
+ * clients' streams are opened in it, and the agent's own "rpc" streams are passed on to auth with the host's certificate.
+ * Failure: auth refuses (lock, unknown host), or is away: the tunnel closes and the agent comes back by itself.
+ */
+#include "protocols/worker_priv.h"
+
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "tunnel/rpc_line.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REFUSED_RPC "the auth service is not available now"
+
+struct host_tunnel {
+    struct worker *worker;
+    struct peer peer;
+    struct tunnel *tunnel;
+    struct host_tunnel *next; /* other tunnels of the same host */
+    char *host_id;
+    char *name;
+    char *cert; /* base64 DER, for auth */
+    unsigned number;
+    bool up;    /* auth agreed */
+    bool listed;
+};
+
+struct route {
+    char *host_id;
+    char *name;
+    int worker;
+};
+
+/* An agent's call on its way to auth. */
+struct forward {
+    struct rpc_call *call;
+};
+
+static json_t *host_caller(const struct host_tunnel *host)
+{
+    return json_pack("{s:s, s:s, s:s}", "kind", "host", "cert", host->cert, "addr", host->peer.address);
+}
+
+/* ---- the registry of this worker ---- */
+
+static void list_add(struct host_tunnel *host)
+{
+    host->next = map_get(host->worker->host_tunnels, host->host_id);
+    (void)map_set(host->worker->host_tunnels, host->host_id, host);
+    host->listed = true;
+}
+
+static void list_remove(struct host_tunnel *host)
+{
+    struct host_tunnel *first = map_get(host->worker->host_tunnels, host->host_id);
+    if (!host->listed)
+        return;
+    host->listed = false;
+    if (first == host) {
+        if (host->next)
+            (void)map_set(host->worker->host_tunnels, host->host_id, host->next);
+        else
+            (void)map_remove(host->worker->host_tunnels, host->host_id);
+        return;
+    }
+    while (first && first->next != host)
+        first = first->next;
+    if (first)
+        first->next = host->next;
+}
+
+struct tunnel *tunnels_find(const struct worker *worker, const char *host_id)
+{
+    struct tunnel *draining = NULL;
+    for (struct host_tunnel *host = map_get(worker->host_tunnels, host_id); host; host = host->next) {
+        if (!host->up)
+            continue;
+        if (!tunnel_is_draining(host->tunnel))
+            return host->tunnel;
+        draining = host->tunnel;
+    }
+    return draining;
+}
+
+/* ---- the agent's calls to auth ---- */
+
+static void on_forward_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct forward *forward = ctx;
+    if (error)
+        rpc_fail(forward->call, error);
+    else
+        rpc_reply(forward->call, json_incref(result));
+    mem_free(forward);
+}
+
+static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                             json_t *caller, int fd)
+{
+    struct host_tunnel *host = ctx;
+    struct forward *forward;
+    (void)rpc;
+    (void)fd;
+    /* The agent does not say who it is: its certificate does (R15). */
+    if (caller) {
+        rpc_fail_text(call, TP_DENIED, "an agent speaks for itself only");
+        return;
+    }
+    if (!host->worker->auth) {
+        rpc_fail_text(call, TP_UNAVAILABLE, REFUSED_RPC);
+        return;
+    }
+    forward = mem_alloc(sizeof(*forward));
+    forward->call = call;
+    (void)rpc_request(host->worker->auth, method, json_incref(params), host_caller(host), 0, on_forward_answer, forward);
+}
+
+static const struct rpc_events agent_rpc_events = {.on_request = on_agent_request};
+
+static void on_line_close(void *ctx, enum close_reason reason)
+{
+    (void)ctx;
+    (void)reason;
+}
+
+static const struct rpc_line_events line_events = {.rpc = &agent_rpc_events, .on_close = on_line_close};
+
+/* ---- one tunnel ---- */
+
+/* The tunnel may die while auth is asked: the question carries numbers, not pointers. */
+struct up_question {
+    struct worker *worker;
+    char *host_id;
+    unsigned number;
+};
+
+static struct host_tunnel *by_number(const struct worker *worker, const char *host_id, unsigned number)
+{
+    struct host_tunnel *host = map_get(worker->host_tunnels, host_id);
+    while (host && host->number != number)
+        host = host->next;
+    return host;
+}
+
+static void on_up(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct up_question *question = ctx;
+    struct host_tunnel *host = by_number(question->worker, question->host_id, question->number);
+    (void)result;
+    if (host && error) {
+        log_warn("tunnel refused", "id=%llu host=%s why=\"%s\"", (unsigned long long)host->peer.id, host->host_id,
+                 error->text);
+        tunnel_close(host->tunnel, error->code == TP_DENIED ? CLOSE_LOCKED : CLOSE_AUTH_UNAVAILABLE);
+    } else if (host && !host->up) {
+        host->up = true;
+        log_info("tunnel up", "id=%llu peer=%s host=%s name=\"%s\"", (unsigned long long)host->peer.id,
+                 host->peer.address, host->host_id, host->name);
+    }
+    mem_free(question->host_id);
+    mem_free(question);
+}
+
+static void report(struct host_tunnel *host)
+{
+    struct worker *worker = host->worker;
+    struct up_question *question;
+    if (!worker->auth) {
+        tunnel_close(host->tunnel, CLOSE_AUTH_UNAVAILABLE);
+        return;
+    }
+    question = mem_alloc(sizeof(*question));
+    question->worker = worker;
+    question->host_id = mem_strdup(host->host_id);
+    question->number = host->number;
+    (void)rpc_request(worker->auth, "tunnel.up",
+                      json_pack("{s:i, s:i}", "worker", (int)worker->number, "tunnel", (int)host->number),
+                      host_caller(host), 0, on_up, question);
+}
+
+static void on_tunnel_ready(void *ctx)
+{
+    struct host_tunnel *host = ctx;
+    list_add(host);
+    report(host);
+}
+
+static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+{
+    struct host_tunnel *host = ctx;
+    (void)header;
+    /* The only thing an agent may open towards us. */
+    if (strcmp(kind, "rpc") == 0 && size == 0)
+        rpc_line_accept(host->worker->loop, stream, &line_events, host);
+    else
+        tunnel_stream_close(stream, CLOSE_ACCESS_DENIED, "only rpc streams go this way");
+}
+
+static void on_tunnel_close(void *ctx, enum close_reason reason)
+{
+    struct host_tunnel *host = ctx;
+    struct worker *worker = host->worker;
+    list_remove(host);
+    worker_tell_auth(worker, "tunnel.down",
+                     json_pack("{s:i, s:i, s:s}", "worker", (int)worker->number, "tunnel", (int)host->number, "host_id",
+                               host->host_id));
+    worker_connection_closed(worker, &host->peer, reason, host->name, 0, 0);
+    mem_free(host->host_id);
+    mem_free(host->name);
+    mem_free(host->cert);
+    mem_free(host);
+}
+
+static const struct tunnel_events tunnel_events = {
+    .on_ready = on_tunnel_ready,
+    .on_open = on_tunnel_open,
+    .on_close = on_tunnel_close,
+};
+
+void tunnels_serve(struct worker *worker, struct stream *stream, const struct peer *peer)
+{
+    struct host_tunnel *host = mem_alloc(sizeof(*host));
+    const struct identity *identity = tls_stream_identity(stream);
+    size_t size = 0;
+    const uint8_t *der = tls_stream_peer_der(stream, &size);
+
+    host->worker = worker;
+    host->peer = *peer;
+    host->number = ++worker->last_tunnel_number;
+    host->host_id = mem_strdup(identity && identity->host_id ? identity->host_id : "");
+    host->name = mem_strdup(identity && identity->name ? identity->name : "");
+    host->cert = enc_base64(der, size);
+    host->tunnel = tunnel_new(worker->loop, stream, false, &tunnel_events, host);
+}
+
+/* ---- routes of all workers ---- */
+
+static void route_free(struct route *route)
+{
+    if (!route)
+        return;
+    mem_free(route->host_id);
+    mem_free(route->name);
+    mem_free(route);
+}
+
+void tunnels_route_set(struct worker *worker, const json_t *params)
+{
+    const char *host_id = json_get_text(params, "host_id", "");
+    const char *name = json_get_text(params, "name", "");
+    int64_t where = json_get_int(params, "worker", -1);
+    struct route *old = map_remove(worker->routes, host_id);
+
+    if (old && map_get(worker->routes_by_name, old->name) == old)
+        (void)map_remove(worker->routes_by_name, old->name);
+    route_free(old);
+    if (where >= 0) {
+        struct route *route = mem_alloc(sizeof(*route));
+        route->host_id = mem_strdup(host_id);
+        route->name = mem_strdup(name);
+        route->worker = (int)where;
+        (void)map_set(worker->routes, host_id, route);
+        (void)map_set(worker->routes_by_name, name, route);
+    }
+}
+
+int tunnels_where(const struct worker *worker, const char *target)
+{
+    const struct route *route = map_get(worker->routes, target);
+    if (!route)
+        route = map_get(worker->routes_by_name, target);
+    if (!route)
+        return -1;
+    /* A tunnel here is as good as the one auth named, and nearer. */
+    return tunnels_find(worker, route->host_id) ? (int)worker->number : route->worker;
+}
+
+/* ---- all of them ---- */
+
+static void report_one(void *ctx, const char *key, void *value)
+{
+    (void)ctx;
+    (void)key;
+    for (struct host_tunnel *host = value; host; host = host->next)
+        report(host);
+}
+
+void tunnels_report_all(struct worker *worker) { map_each(worker->host_tunnels, report_one, NULL); }
+
+static void drain_one(void *ctx, const char *key, void *value)
+{
+    (void)ctx;
+    (void)key;
+    for (struct host_tunnel *host = value; host; host = host->next)
+        tunnel_drain(host->tunnel);
+}
+
+void tunnels_drain(struct worker *worker) { map_each(worker->host_tunnels, drain_one, NULL); }
+
+void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason)
+{
+    for (struct host_tunnel *host = map_get(worker->host_tunnels, host_id); host; host = host->next)
+        tunnel_close(host->tunnel, reason);
+}
