@@ -107,7 +107,7 @@ static void json_fields(json_t *object, const char *fields)
     }
 }
 
-static void write_line(enum log_level level, const char *message, const char *fields, va_list args)
+static TP_PRINTF(3, 0) void write_line(enum log_level level, const char *message, const char *fields, va_list args)
 {
     struct buf raw;
     struct buf line;
