@@ -406,7 +406,7 @@ static void test_client(void **state)
     assert_int_equal(json_get_int(result, "a", 0), 1);
     json_decref(result);
     assert_non_null(strstr(buf_text(&script.sent), "POST /v1/webapi/rpc/user.status HTTP/1.1\r\nHost: h:1\r\n"));
-    script.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 57\r\n\r\n{\"error\":{\"message\":\"no\\u001b[1m way\",\"code\":\"expired\"}}  ";
+    script.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 56\r\n\r\n{\"error\":{\"message\":\"no\\u001b[1m way\",\"code\":\"expired\"}}";
     assert_int_equal(http_client_rpc_io(&io, "h:1", "x", NULL, &result, &error), TP_EXPIRED);
     assert_string_equal(error.text, "no [1m way");
     script.answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
