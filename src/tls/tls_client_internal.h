@@ -1,0 +1,34 @@
+/* The inside of a TLS client, for the tls_client*.c files only. */
+#ifndef TLS_TLS_CLIENT_INTERNAL_H
+#define TLS_TLS_CLIENT_INTERNAL_H
+
+#include "tls/tls_client.h"
+
+#include <openssl/base.h>
+
+struct tls_client {
+    int fd; /* non-blocking; the waiting is done by poll */
+    SSL_CTX *ctx;
+    SSL *ssl;
+    BIO_METHOD *method;
+    int64_t timeout_ms;
+    char *name;        /* "host:port" for messages */
+    char *alpn;        /* agreed on */
+    char *verify_name; /* what the certificate must hold */
+    char **pins;
+    size_t pin_count;
+    bool own_cas;      /* ca_pem was given */
+    char refusal[700]; /* why the certificate was refused, or "" */
+};
+
+enum tls_step { TLS_STEP_WANT_READ, TLS_STEP_WANT_WRITE, TLS_STEP_END, TLS_STEP_FAILED };
+
+/* What to do after an SSL call gave result <= 0; with TLS_STEP_FAILED, error and *ret_code are set. */
+enum tls_step tls_client_step(struct tls_client *client, int result, struct tp_error *error, enum tp_err *ret_code);
+/* Makes context and SSL object: trust, client certificate, names, ALPN (tls_client_setup.c). */
+enum tp_err tls_client_prepare(struct tls_client *client, const struct tls_client_options *options,
+                               struct tp_error *error) TP_MUST;
+/* Puts the SSL object on top of client->fd. */
+void tls_client_attach(struct tls_client *client);
+
+#endif
