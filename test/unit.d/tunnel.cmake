@@ -1,0 +1,2 @@
+tport_unit_test(test_tunnel_frame tport_tunnel)
+tport_unit_test(test_tunnel tport_tunnel)
