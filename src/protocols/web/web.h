@@ -1,7 +1,9 @@
-/* HTTP on the public port: pages, the public API, and the API for tport and tportctl. Holds no secret and decides nothing:
- * every row of routes.c is one call to auth. */
-#ifndef PROTOCOLS_WEB_WEB_H
-#define PROTOCOLS_WEB_WEB_H
+/*
+ * The web API and pages, in the worker. It holds no right of its own: every request that shows or changes something is a
+ * call to auth on behalf of the caller (nobody, a web session, a client certificate), and auth decides.
+ */
+#ifndef WEB_WEB_H
+#define WEB_WEB_H
 
 #include "core/rpc.h"
 #include "core/stream.h"
@@ -9,28 +11,33 @@
 struct web;
 
 struct web_options {
-    struct rpc *(*auth)(void *ctx); /* the line to auth, or NULL while it is away */
-    void *auth_ctx;
-    /* Each connection given to web_serve ends with one call. */
-    void (*on_done)(void *ctx, uint64_t connection_id, const char *address, enum close_reason reason);
-    void *on_done_ctx;
-    const char *cluster_name;   /* copied, as all texts here */
-    const char *public_addr;    /* "host:port" that people use, "" when not configured */
+    struct rpc *(*auth)(void *ctx); /* the line to auth now, or NULL while there is none */
+    const char *cluster_name;
+    const char *public_addr;        /* "proxy.example.com:443": what people type; also in pages */
+    const char *listen_addr;        /* "0.0.0.0:443" */
     const char *server_version;
+    bool hsts;                      /* send Strict-Transport-Security */
 };
 
 struct web_peer {
-    const char *address;        /* "IP:PORT", copied */
-    const char *alpn;           /* "tport-api", "http/1.1" or "" */
-    const uint8_t *client_cert; /* DER, copied; NULL without one */
+    const char *addr;           /* "IP:PORT" */
+    const uint8_t *client_cert; /* DER, or NULL */
     size_t client_cert_size;
-    uint64_t connection_id;
+    const char *alpn;           /* "http/1.1", "tport-api" or "" */
+    uint64_t id;                /* of the connection, for the log */
 };
 
-struct web *web_new(struct loop *loop, const struct web_options *options) TP_MUST;
-/* Takes a stream over whose TLS handshake is done. */
-void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer);
-/* Idle connections close, busy ones after their answer. */
+typedef void web_done_cb(void *ctx, enum close_reason reason);
+
+/* Copies the options. ctx goes to options->auth. */
+struct web *web_new(struct loop *loop, const struct web_options *options, void *ctx) TP_MUST;
+/* Takes over a stream whose TLS handshake is complete; copies peer. on_done is called once when it has ended and is gone. */
+void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer, web_done_cb *on_done, void *ctx);
+/* Idle connections close now, the others after their answer. */
 void web_drain(struct web *web);
+/* Connections that are open. */
+size_t web_count(const struct web *web);
+/* Closes everything; no on_done is called any more. */
+void web_free(struct web *web);
 
 #endif

@@ -1,0 +1,481 @@
+#include "protocols/web/web_priv.h"
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define CALL_MS 30000
+#define ANONYMOUS_BODY ((size_t)64 * 1024) /* R9 */
+#define FORM_BODY ((size_t)8 * 1024)
+#define HEADERS_MAX 16
+
+struct web_conn {
+    struct web *web; /* NULL once the web is gone */
+    struct web_conn *next;
+    struct web_conn **prev;
+    struct http_server *server;
+    struct web_request *request;
+    char *addr;
+    char *cert; /* base64 of DER, or NULL */
+    uint64_t id;
+    web_done_cb *on_done;
+    void *ctx;
+};
+
+struct web {
+    struct loop *loop;
+    struct web_options options;
+    void *ctx;
+    struct web_conn *first;
+    size_t count;
+};
+
+const struct http_request *web_http(const struct web_request *request)
+{
+    return http_exchange_request(request->exchange);
+}
+
+const struct web_options *web_options(const struct web_request *request)
+{
+    return &request->conn->web->options;
+}
+
+static void request_free(struct web_request *request)
+{
+    for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
+        secret_free(request->params[i]);
+    json_decref(request->caller);
+    json_decref(request->body);
+    secret_wipe(request->csrf, sizeof(request->csrf));
+    mem_free(request);
+}
+
+/* Answers. */
+
+static void put(struct http_header *headers, size_t *count, const char *name, const char *value)
+{
+    if (*count < HEADERS_MAX) {
+        headers[*count].name = name;
+        headers[(*count)++].value = value;
+    }
+}
+
+/* The route's pattern and not the path is logged: paths hold tokens. */
+static void log_answer(const struct web_request *request, int status)
+{
+    log_info("request", "id=%llu peer=%s method=%s route=%s status=%d ms=%lld", (unsigned long long)request->conn->id,
+             request->conn->addr, web_http(request)->method, request->route ? request->route->path : "none", status,
+             (long long)(clock_mono_ms() - request->started_ms));
+}
+
+struct answer {
+    int status;
+    const char *content_type;
+    const void *body;
+    size_t size;
+    const char *set_cookie;
+    const char *location;
+    const char *cache; /* NULL: no-store */
+};
+
+static void answer(struct web_request *request, const struct answer *what)
+{
+    struct http_header headers[HEADERS_MAX];
+    struct http_exchange *exchange = request->exchange;
+    size_t count = 0;
+    put(headers, &count, "Content-Type", what->content_type);
+    put(headers, &count, "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'");
+    put(headers, &count, "X-Content-Type-Options", "nosniff");
+    put(headers, &count, "X-Frame-Options", "DENY");
+    put(headers, &count, "Referrer-Policy", "no-referrer");
+    put(headers, &count, "Cross-Origin-Opener-Policy", "same-origin");
+    put(headers, &count, "Cross-Origin-Resource-Policy", "same-origin");
+    put(headers, &count, "Cache-Control", what->cache ? what->cache : "no-store");
+    if (request->conn->web->options.hsts)
+        put(headers, &count, "Strict-Transport-Security", "max-age=31536000");
+    if (what->set_cookie)
+        put(headers, &count, "Set-Cookie", what->set_cookie);
+    if (what->location)
+        put(headers, &count, "Location", what->location);
+    log_answer(request, what->status);
+    request->conn->request = NULL;
+    http_exchange_respond(exchange, what->status, headers, count, what->body, what->size);
+    request_free(request);
+}
+
+void web_answer_json_cookie(struct web_request *request, int status, json_t *json, const char *set_cookie)
+{
+    char *text = json_text(json);
+    struct answer what = {.status = status, .content_type = "application/json; charset=utf-8", .body = text,
+                          .size = strlen(text), .set_cookie = set_cookie};
+    answer(request, &what);
+    json_decref(json);
+    secret_free(text);
+}
+
+void web_answer_json(struct web_request *request, int status, json_t *json)
+{
+    web_answer_json_cookie(request, status, json, NULL);
+}
+
+void web_answer_error(struct web_request *request, const struct tp_error *error)
+{
+    const char *text = error->text[0] ? error->text : err_text(error->code);
+    if (request->route && request->route->shape == WEB_API) {
+        json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
+        if (!json) /* the sentence is not UTF-8 */
+            json = json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
+        web_answer_json(request, err_http(error->code), json);
+    } else {
+        struct buf body;
+        struct buf page;
+        buf_init(&body, 0);
+        buf_init(&page, 0);
+        (void)buf_append_text(&body, "<h1>That did not work</h1><p>");
+        web_html_text(&body, text);
+        (void)buf_append_text(&body, "</p><p><a href=\"/web\">Start page</a></p>");
+        web_html_page(&page, "Error", request->conn->web->options.cluster_name, buf_text(&body));
+        web_answer_page(request, err_http(error->code), &page);
+        buf_free(&body);
+    }
+}
+
+void web_answer_failed(struct web_request *request, const struct tp_error *error)
+{
+    if (request->route->failed)
+        request->route->failed(request, error);
+    else
+        web_answer_error(request, error);
+}
+
+void web_answer_page(struct web_request *request, int status, struct buf *page)
+{
+    struct answer what = {.status = status, .content_type = "text/html; charset=utf-8", .body = buf_head(page),
+                          .size = buf_size(page)};
+    char *cookie = NULL;
+    if (request->csrf_new)
+        what.set_cookie = cookie = mem_printf("%s=%s; Path=/; Secure; HttpOnly; SameSite=Strict", WEB_CSRF_COOKIE, request->csrf);
+    answer(request, &what);
+    secret_free(cookie);
+    buf_wipe(page);
+}
+
+void web_answer_text(struct web_request *request, const char *content_type, const char *text)
+{
+    struct answer what = {.status = 200, .content_type = content_type, .body = text, .size = strlen(text),
+                          .cache = request->route->rpc ? NULL : "max-age=300"};
+    answer(request, &what);
+}
+
+void web_answer_redirect(struct web_request *request, const char *to)
+{
+    struct answer what = {.status = 302, .content_type = "text/plain; charset=utf-8", .location = to};
+    answer(request, &what);
+}
+
+/* Calls to auth. */
+
+struct call {
+    struct web_request *request;
+    web_finish_fn *finish;
+    web_failed_fn *failed;
+};
+
+static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct call *call = ctx;
+    struct web_request *request = call->request;
+    web_finish_fn *finish = call->finish;
+    web_failed_fn *failed = call->failed;
+    mem_free(call);
+    request->waiting = false;
+    if (!request->conn)
+        request_free(request);
+    else if (error)
+        failed(request, error);
+    else
+        finish(request, result);
+}
+
+static void call_auth(struct web_request *request, const char *method, json_t *params, web_finish_fn *finish,
+                      web_failed_fn *failed)
+{
+    struct web *web = request->conn->web;
+    struct rpc *auth = web->options.auth(web->ctx);
+    struct call *call;
+    if (!auth) {
+        struct tp_error error = {0};
+        json_decref(params);
+        (void)err_set(&error, TP_UNAVAILABLE, "the auth process is not available now; try again in a moment");
+        web_answer_error(request, &error);
+        return;
+    }
+    call = mem_alloc(sizeof(*call));
+    call->request = request;
+    call->finish = finish;
+    call->failed = failed;
+    request->waiting = true;
+    (void)rpc_request(auth, method, params, json_incref(request->caller), CALL_MS, on_reply, call);
+}
+
+void web_call_then(struct web_request *request, json_t *params, web_finish_fn *done, web_failed_fn *failed)
+{
+    call_auth(request, request->route->then, params, done, failed);
+}
+
+/* Who asks. */
+
+static enum tp_err caller_of_session(struct web_request *request, struct tp_error *error)
+{
+    const struct http_request *http = web_http(request);
+    const char *bearer = web_cookie_bearer(http_request_header(http, "authorization"));
+    struct web_session_cookie cookie = {0};
+    char *value = NULL;
+    enum tp_err err = web_cookie_get(http_request_header(http, "cookie"), WEB_SESSION_COOKIE, &value);
+    if (err == TP_OK)
+        err = web_cookie_session_parse(value, &cookie);
+    secret_free(value);
+    if (err != TP_OK || !bearer) {
+        web_cookie_session_free(&cookie);
+        return err_set(error, TP_UNAUTHENTICATED, "sign in first");
+    }
+    request->caller = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", cookie.sid, "token", bearer, "addr",
+                                request->conn->addr);
+    web_cookie_session_free(&cookie);
+    return request->caller ? TP_OK : err_set(error, TP_UNAUTHENTICATED, "sign in first");
+}
+
+static enum tp_err set_caller(struct web_request *request, struct tp_error *error)
+{
+    struct web_conn *conn = request->conn;
+    if (request->route->who == WEB_SESSION)
+        return caller_of_session(request, error);
+    if (request->route->who == WEB_CERT) {
+        if (!conn->cert)
+            return err_set(error, TP_UNAUTHENTICATED, "a client certificate is needed; run \"tport login\" first");
+        request->caller = json_pack("{s:s, s:s, s:s}", "kind", "user", "cert", conn->cert, "addr", conn->addr);
+    } else {
+        request->caller = json_pack("{s:s, s:s}", "kind", "anonymous", "addr", conn->addr);
+    }
+    return TP_OK;
+}
+
+static bool has_type(const struct http_request *http, const char *type)
+{
+    const char *value = http_request_header(http, "content-type");
+    size_t length = strlen(type);
+    return value && http_request_header_count(http, "content-type") == 1 && strncasecmp(value, type, length) == 0 &&
+           (value[length] == '\0' || value[length] == ';' || value[length] == ' ');
+}
+
+static enum tp_err check_body(struct web_request *request, struct tp_error *error)
+{
+    const struct http_request *http = web_http(request);
+    size_t size = buf_size(&http->body);
+    if (request->route->shape == WEB_API && size > 0) {
+        if (!has_type(http, "application/json"))
+            return err_set(error, TP_INVALID, "the body must be JSON: send \"Content-Type: application/json\"");
+        return json_parse_object(buf_head(&http->body), size, size, &request->body, error);
+    }
+    if (request->route->shape == WEB_FORM && !has_type(http, "application/x-www-form-urlencoded"))
+        return err_set(error, TP_INVALID, "the form must come from its page");
+    return TP_OK;
+}
+
+/* Takes the CSRF cookie, or makes a new one; a form must repeat it. */
+static enum tp_err check_csrf(struct web_request *request, struct tp_error *error)
+{
+    const struct http_request *http = web_http(request);
+    char *cookie = NULL;
+    char *field = NULL;
+    bool matches = false;
+    if (web_cookie_get(http_request_header(http, "cookie"), WEB_CSRF_COOKIE, &cookie) == TP_OK &&
+        web_cookie_csrf_matches(cookie, cookie))
+        memcpy(request->csrf, cookie, WEB_CSRF_SIZE);
+    if (request->route->shape == WEB_FORM &&
+        http_form_value(buf_head(&http->body), buf_size(&http->body), "csrf_token", &field) == TP_OK)
+        matches = web_cookie_csrf_matches(cookie, field);
+    secret_free(cookie);
+    secret_free(field);
+    if (request->route->shape == WEB_FORM)
+        return matches ? TP_OK
+                       : err_set(error, TP_DENIED, "this form is no longer valid; open the link again and send it from there");
+    if (request->csrf[0] == '\0') {
+        web_cookie_csrf_new(request->csrf);
+        request->csrf_new = true;
+    }
+    return TP_OK;
+}
+
+static void start(struct web_request *request)
+{
+    const struct web_route *route = request->route;
+    const struct http_request *http = web_http(request);
+    struct tp_error error = {0};
+    json_t *params = NULL;
+    enum tp_err err = TP_OK;
+    if (strcmp(http->method, "GET") != 0 && strcmp(http->method, "HEAD") != 0 &&
+        web_cookie_is_cross_site(http, route->shape == WEB_FORM))
+        err = err_set(&error, TP_DENIED, "requests from pages of other sites are refused");
+    if (err == TP_OK)
+        err = set_caller(request, &error);
+    if (err == TP_OK)
+        err = check_body(request, &error);
+    if (err == TP_OK && route->shape != WEB_API)
+        err = check_csrf(request, &error);
+    if (err != TP_OK) {
+        web_answer_error(request, &error);
+        return;
+    }
+    if (!route->rpc) {
+        route->finish(request, NULL);
+        return;
+    }
+    if (route->begin && route->begin(request, &params, &error) != TP_OK) {
+        web_answer_failed(request, &error);
+        return;
+    }
+    call_auth(request, route->rpc[0] == ':' ? request->params[0] : route->rpc, params ? params : json_object(), route->finish,
+              web_answer_failed);
+}
+
+static void answer_unknown(struct web_request *request, bool other_method)
+{
+    const char *path = web_http(request)->path;
+    struct tp_error error = {0};
+    if (other_method) {
+        json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", "this path does not take that method", "code",
+                                 "bad_parameter");
+        web_answer_json(request, 405, json);
+        return;
+    }
+    (void)err_set(&error, TP_NOT_FOUND, "there is no such page");
+    if (strncmp(path, "/webapi", 7) == 0 || strncmp(path, "/v1", 3) == 0)
+        web_answer_json(request, 404, json_pack("{s:{s:s, s:s}}", "error", "message", error.text, "code", "not_found"));
+    else
+        web_answer_error(request, &error);
+}
+
+/* Connections. */
+
+static size_t on_head(void *ctx, const struct http_request *http)
+{
+    char *params[WEB_PARAMS_MAX];
+    bool other = false;
+    const struct web_route *route = web_route_find(http->method, http->path, params, &other);
+    (void)ctx;
+    for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
+        secret_free(params[i]);
+    if (!route || route->shape == WEB_FORM)
+        return FORM_BODY;
+    return route->who == WEB_ANONYMOUS ? ANONYMOUS_BODY : HTTP_BODY_DEFAULT;
+}
+
+static void on_request(void *ctx, struct http_exchange *exchange)
+{
+    struct web_conn *conn = ctx;
+    struct http_request *http = http_exchange_request(exchange);
+    struct web_request *request = mem_alloc(sizeof(*request));
+    bool other = false;
+    request->conn = conn;
+    request->exchange = exchange;
+    request->started_ms = clock_mono_ms();
+    conn->request = request;
+    request->route = web_route_find(http->method, http->path, request->params, &other);
+    if (!conn->web) {
+        http_server_close(conn->server, CLOSE_SHUTDOWN);
+        return;
+    }
+    if (request->route)
+        start(request);
+    else
+        answer_unknown(request, other);
+}
+
+static void on_close(void *ctx, enum close_reason reason)
+{
+    struct web_conn *conn = ctx;
+    if (conn->request && conn->request->waiting)
+        conn->request->conn = NULL; /* freed by the reply */
+    else if (conn->request)
+        request_free(conn->request);
+    if (conn->web) {
+        *conn->prev = conn->next;
+        if (conn->next)
+            conn->next->prev = conn->prev;
+        conn->web->count--;
+        conn->on_done(conn->ctx, reason);
+    }
+    mem_free(conn->addr);
+    mem_free(conn->cert);
+    mem_free(conn);
+}
+
+void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer, web_done_cb *on_done, void *ctx)
+{
+    static const struct http_server_events events = {.on_head = on_head, .on_request = on_request, .on_close = on_close};
+    static const struct http_server_options defaults = {0};
+    struct web_conn *conn = mem_alloc(sizeof(*conn));
+    conn->web = web;
+    conn->addr = mem_strdup(peer->addr);
+    conn->cert = peer->client_cert ? enc_base64(peer->client_cert, peer->client_cert_size) : NULL;
+    conn->id = peer->id;
+    conn->on_done = on_done;
+    conn->ctx = ctx;
+    conn->next = web->first;
+    conn->prev = &web->first;
+    if (web->first)
+        web->first->prev = &conn->next;
+    web->first = conn;
+    web->count++;
+    conn->server = http_server_new(web->loop, stream, &defaults, &events, conn);
+}
+
+struct web *web_new(struct loop *loop, const struct web_options *options, void *ctx)
+{
+    struct web *web = mem_alloc(sizeof(*web));
+    web->loop = loop;
+    web->options = *options;
+    web->options.cluster_name = mem_strdup(options->cluster_name);
+    web->options.public_addr = mem_strdup(options->public_addr);
+    web->options.listen_addr = mem_strdup(options->listen_addr);
+    web->options.server_version = mem_strdup(options->server_version);
+    web->ctx = ctx;
+    return web;
+}
+
+void web_drain(struct web *web)
+{
+    for (struct web_conn *conn = web->first; conn; conn = conn->next)
+        http_server_drain(conn->server);
+}
+
+size_t web_count(const struct web *web)
+{
+    return web->count;
+}
+
+void web_free(struct web *web)
+{
+    struct web_conn *conn = web->first;
+    while (conn) {
+        struct web_conn *next = conn->next;
+        conn->web = NULL;
+        if (conn->request && conn->request->waiting) {
+            conn->request->conn = NULL;
+            conn->request = NULL;
+        }
+        http_server_close(conn->server, CLOSE_SHUTDOWN);
+        conn = next;
+    }
+    mem_free((char *)(uintptr_t)web->options.cluster_name);
+    mem_free((char *)(uintptr_t)web->options.public_addr);
+    mem_free((char *)(uintptr_t)web->options.listen_addr);
+    mem_free((char *)(uintptr_t)web->options.server_version);
+    mem_free(web);
+}

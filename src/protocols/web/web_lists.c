@@ -1,0 +1,262 @@
+/* Lists for web sessions in the shapes of Teleport's web API (behaviour.md 12.5), and the public CA certificates. */
+#include "base/enc.h"
+#include "base/mem.h"
+#include "base/node.h"
+#include "protocols/web/web_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum tp_err check_cluster(const struct web_request *request, struct tp_error *error)
+{
+    if (strcmp(request->params[0], web_options(request)->cluster_name) != 0)
+        return err_set(error, TP_NOT_FOUND, "there is no cluster %.200s here", request->params[0]);
+    return TP_OK;
+}
+
+static enum tp_err put_paging(const struct http_request *http, json_t *params, struct tp_error *error)
+{
+    const char *limit = http_request_param(http, "limit");
+    const char *start = http_request_param(http, "startKey");
+    if (limit && *limit) {
+        char *end = NULL;
+        long value = strtol(limit, &end, 10);
+        if (*end != '\0' || value < 1 || value > 5000)
+            return err_set(error, TP_INVALID, "\"limit\" must be a number from 1 to 5000");
+        json_object_set_new(params, "limit", json_integer(value));
+    }
+    if (start && *start)
+        json_object_set_new(params, "start_key", json_string(start));
+    return TP_OK;
+}
+
+/* "a b" or "a;b" as a JSON list. */
+static json_t *split(const char *text, const char *separators)
+{
+    json_t *list = json_array();
+    while (*text) {
+        size_t length;
+        text += strspn(text, separators);
+        length = strcspn(text, separators);
+        if (length > 0)
+            json_array_append_new(list, json_stringn(text, length));
+        text += length;
+    }
+    return list;
+}
+
+void web_sites_finish(struct web_request *request, json_t *result)
+{
+    const struct web_options *options = web_options(request);
+    json_t *site = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", options->cluster_name, "status", "online", "publicURL",
+                             options->public_addr, "proxyVersion", options->server_version, "authVersion",
+                             options->server_version);
+    json_t *sites = json_array();
+    (void)result;
+    json_array_append_new(sites, site);
+    web_answer_json(request, 200, sites);
+}
+
+enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const struct http_request *http = web_http(request);
+    const char *search = http_request_param(http, "search");
+    json_t *params = json_object();
+    enum tp_err err = check_cluster(request, error);
+    if (err == TP_OK)
+        err = put_paging(http, params, error);
+    if (err != TP_OK) {
+        json_decref(params);
+        return err;
+    }
+    if (search && *search)
+        json_object_set_new(params, "search", split(search, " ,"));
+    *ret_params = params;
+    return TP_OK;
+}
+
+static void add_tag(json_t *tags, const char *name, const char *value)
+{
+    json_array_append_new(tags, json_pack("{s:s, s:s}", "name", name, "value", value));
+}
+
+static json_t *node_item(json_t *node, const char *cluster)
+{
+    json_t *metadata = json_object_get(node, "metadata");
+    json_t *spec = json_object_get(node, "spec");
+    json_t *logins = json_object_get(node, "logins");
+    json_t *tags = json_array();
+    const char *addr = json_get_text(spec, "addr", "");
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(metadata, "labels"), name, value)
+        add_tag(tags, name, json_is_string(value) ? json_string_value(value) : "");
+    json_object_foreach(json_object_get(spec, "cmd_labels"), name, value)
+        add_tag(tags, name, json_get_text(value, "result", ""));
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", json_get_text(metadata, "name", ""), "siteId", cluster,
+                     "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
+                     json_get_bool(spec, "use_tunnel", *addr == '\0'), "tags", tags, "sshLogins",
+                     json_is_array(logins) ? json_incref(logins) : json_array());
+}
+
+void web_nodes_finish(struct web_request *request, json_t *result)
+{
+    json_t *items = json_array();
+    json_t *node;
+    size_t i;
+    json_array_foreach(json_object_get(result, "items"), i, node)
+        json_array_append_new(items, node_item(node, web_options(request)->cluster_name));
+    web_answer_json(request, 200,
+                    json_pack("{s:o, s:s, s:I}", "items", items, "startKey", json_get_text(result, "start_key", ""),
+                              "totalCount", (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
+}
+
+enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const struct http_request *http = web_http(request);
+    const char *from = http_request_param(http, "from");
+    const char *to = http_request_param(http, "to");
+    const char *include = http_request_param(http, "include");
+    const char *search = http_request_param(http, "search");
+    const char *order = http_request_param(http, "order");
+    json_t *params = json_object();
+    enum tp_err err = check_cluster(request, error);
+    if (err == TP_OK)
+        err = put_paging(http, params, error);
+    if (err != TP_OK) {
+        json_decref(params);
+        return err;
+    }
+    if (from && *from)
+        json_object_set_new(params, "from", json_string(from));
+    if (to && *to)
+        json_object_set_new(params, "to", json_string(to));
+    if (include && *include)
+        json_object_set_new(params, "types", split(include, ";"));
+    if (search && *search)
+        json_object_set_new(params, "text", json_string(search));
+    json_object_set_new(params, "order", json_string(order && strcmp(order, "asc") == 0 ? "asc" : "desc"));
+    *ret_params = params;
+    return TP_OK;
+}
+
+void web_events_finish(struct web_request *request, json_t *result)
+{
+    json_t *items = json_object_get(result, "items");
+    web_answer_json(request, 200,
+                    json_pack("{s:o, s:s}", "events", items ? json_incref(items) : json_array(), "startKey",
+                              json_get_text(result, "start_key", "")));
+}
+
+enum tp_err web_users_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    (void)request;
+    (void)error;
+    *ret_params = json_pack("{s:s}", "kind", "user");
+    return TP_OK;
+}
+
+void web_users_finish(struct web_request *request, json_t *result)
+{
+    json_t *users = json_array();
+    json_t *user;
+    size_t i;
+    json_array_foreach(json_object_get(result, "items"), i, user) {
+        json_t *spec = json_object_get(user, "spec");
+        json_t *roles = json_object_get(spec, "roles");
+        json_t *traits = json_object_get(spec, "traits");
+        json_array_append_new(users, json_pack("{s:s, s:o, s:o, s:s}", "name",
+                                               json_get_text(json_object_get(user, "metadata"), "name", ""), "roles",
+                                               roles ? json_incref(roles) : json_array(), "allTraits",
+                                               traits ? json_incref(traits) : json_object(), "authType", "local"));
+    }
+    web_answer_json(request, 200, users);
+}
+
+enum tp_err web_roles_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    (void)request;
+    (void)error;
+    *ret_params = json_pack("{s:s}", "kind", "role");
+    return TP_OK;
+}
+
+void web_roles_finish(struct web_request *request, json_t *result)
+{
+    json_t *roles = json_array();
+    json_t *role;
+    size_t i;
+    json_array_foreach(json_object_get(result, "items"), i, role) {
+        const char *name = json_get_text(json_object_get(role, "metadata"), "name", "");
+        char *id = mem_printf("role:%s", name);
+        char *yaml = node_yaml_from_json(role);
+        json_array_append_new(roles, json_pack("{s:s, s:s, s:s, s:s}", "id", id, "kind", "role", "name", name, "content",
+                                               yaml));
+        mem_free(id);
+        mem_free(yaml);
+    }
+    web_answer_json(request, 200, json_pack("{s:o, s:s}", "items", roles, "startKey", ""));
+}
+
+/* Public CA certificates: "user" and "host" as OpenSSH lines, "tls-user" and "tls-host" as PEM. */
+
+static const char *export_type(const struct web_request *request)
+{
+    const char *type = http_request_param(web_http(request), "type");
+    return type && *type ? type : "host";
+}
+
+enum tp_err web_export_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    static const char *const types[] = {"user", "host", "tls-user", "tls-host"};
+    const char *type = export_type(request);
+    *ret_params = NULL;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(types[i], type) == 0)
+            return TP_OK;
+    }
+    return err_set(error, TP_INVALID, "\"type\" must be user, host, tls-user or tls-host");
+}
+
+static void export_user(struct buf *out, const json_t *result, const char *cluster)
+{
+    json_t *line;
+    size_t i;
+    json_array_foreach(json_object_get(result, "user_ca_ssh"), i, line)
+        (void)buf_printf(out, "cert-authority %s clustername=%s&type=user\n", json_string_value(line), cluster);
+}
+
+static void export_host(struct buf *out, const json_t *result, bool tls)
+{
+    json_t *signer;
+    size_t i;
+    json_array_foreach(json_object_get(result, "host_signers"), i, signer) {
+        const char *name = json_get_text(signer, "domain_name", "");
+        json_t *item;
+        size_t j;
+        json_array_foreach(json_object_get(signer, tls ? "tls_certs" : "checking_keys"), j, item) {
+            if (!tls)
+                (void)buf_printf(out, "@cert-authority %s,*.%s %s type=host\n", name, name, json_string_value(item));
+            else if (dec_base64(json_string_value(item), json_string_length(item), out) != TP_OK)
+                break;
+        }
+    }
+}
+
+void web_export_finish(struct web_request *request, json_t *result)
+{
+    const char *type = export_type(request);
+    struct buf out;
+    json_t *pem;
+    size_t i;
+    buf_init(&out, 0);
+    if (strcmp(type, "user") == 0)
+        export_user(&out, result, web_options(request)->cluster_name);
+    else if (strcmp(type, "tls-user") == 0)
+        json_array_foreach(json_object_get(result, "user_ca_tls"), i, pem)
+            (void)buf_append_text(&out, json_string_value(pem));
+    else
+        export_host(&out, result, strcmp(type, "tls-host") == 0);
+    web_answer_text(request, "text/plain; charset=utf-8", buf_text(&out));
+    buf_free(&out);
+}

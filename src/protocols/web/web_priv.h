@@ -1,0 +1,119 @@
+/* What the files of src/protocols/web share. */
+#ifndef WEB_WEB_PRIV_H
+#define WEB_WEB_PRIV_H
+
+#include "base/json.h"
+#include "protocols/http/http_server.h"
+#include "protocols/web/web.h"
+
+#define WEB_PARAMS_MAX 2
+#define WEB_CSRF_COOKIE "__Host-grv_csrf"
+#define WEB_SESSION_COOKIE "__Host-session"
+#define WEB_CSRF_SIZE 65 /* 32 bytes in hex and the NUL */
+
+struct web_request;
+
+enum web_who { WEB_ANONYMOUS, WEB_SESSION, WEB_CERT };
+enum web_shape { WEB_API, WEB_PAGE, WEB_FORM }; /* JSON; HTML; HTML by a form's POST (needs the CSRF token) */
+
+/* Builds the params of the call. */
+typedef enum tp_err web_begin_fn(struct web_request *request, json_t **ret_params, struct tp_error *error);
+/* Answers. result is auth's, borrowed; NULL for routes without a call. */
+typedef void web_finish_fn(struct web_request *request, json_t *result);
+/* Answers after a refusal. */
+typedef void web_failed_fn(struct web_request *request, const struct tp_error *error);
+
+/* One thing that can be asked of us (R1, R2). No row, no route. */
+struct web_route {
+    const char *method;
+    const char *path;   /* ":name" stands for one segment */
+    enum web_who who;
+    const char *rpc;    /* the method of auth that decides; ":method" for the one named in the path; NULL: nothing to decide */
+    const char *then;   /* a second method that may be called to show the answer, or NULL */
+    const char *verb;   /* what the caller does, in words; the right itself is in docs/protocol-rpc.md */
+    enum web_shape shape;
+    web_begin_fn *begin;   /* NULL: no params */
+    web_finish_fn *finish;
+    web_failed_fn *failed; /* NULL: the error as JSON or page */
+};
+
+/* The table and its size. */
+const struct web_route *web_routes(size_t *ret_count);
+/* The row for method and canonical path ("/v1" in front is fine; HEAD is GET). Path parameters go to params (mem_free
+ * them). NULL: no row; *ret_allowed is then true when another method has one. */
+const struct web_route *web_route_find(const char *method, const char *path, char *params[WEB_PARAMS_MAX],
+                                       bool *ret_allowed);
+/* The methods of auth that a user may call through /webapi/rpc/METHOD. */
+bool web_route_is_user_method(const char *method);
+
+struct web_session_cookie {
+    char *user;
+    char *sid;
+};
+
+struct web_conn;
+
+struct web_request {
+    struct web_conn *conn; /* NULL: the connection is gone, only the reply of auth is still awaited */
+    struct http_exchange *exchange;
+    const struct web_route *route;
+    char *params[WEB_PARAMS_MAX];
+    json_t *caller;
+    json_t *body;          /* of API routes with a body */
+    int64_t started_ms;
+    bool waiting;          /* a call to auth is under way */
+    struct tp_error kept;  /* what was refused, while the page around it is fetched */
+    char csrf[WEB_CSRF_SIZE];
+    bool csrf_new;
+};
+
+const struct http_request *web_http(const struct web_request *request);
+const struct web_options *web_options(const struct web_request *request);
+/* Calls the route's second method; done answers. params are stolen. */
+void web_call_then(struct web_request *request, json_t *params, web_finish_fn *done, web_failed_fn *failed);
+
+/* Answers: exactly one per request, which is gone afterwards. json is stolen. */
+void web_answer_json(struct web_request *request, int status, json_t *json);
+void web_answer_json_cookie(struct web_request *request, int status, json_t *json, const char *set_cookie);
+void web_answer_error(struct web_request *request, const struct tp_error *error);
+/* The route's own way to fail. */
+void web_answer_failed(struct web_request *request, const struct tp_error *error);
+/* HTML with the CSRF cookie when a new one was made. page is wiped. */
+void web_answer_page(struct web_request *request, int status, struct buf *page);
+void web_answer_text(struct web_request *request, const char *content_type, const char *text);
+void web_answer_redirect(struct web_request *request, const char *to);
+
+/* web_cookie.c */
+/* The value of cookie name in a Cookie header; mem_free it. TP_INVALID when present twice or not a cookie value. */
+enum tp_err web_cookie_get(const char *header, const char *name, char **ret_value) TP_MUST;
+/* Hex of {"user","sid"}. */
+char *web_cookie_session_text(const char *user, const char *sid) TP_MUST;
+enum tp_err web_cookie_session_parse(const char *value, struct web_session_cookie *ret_cookie) TP_MUST;
+void web_cookie_session_free(struct web_session_cookie *cookie);
+/* The token of "Authorization: Bearer TOKEN", or NULL; points into header. */
+const char *web_cookie_bearer(const char *header);
+/* Double submit: both are there, 64 hex digits, and the same. */
+bool web_cookie_csrf_matches(const char *cookie, const char *field);
+void web_cookie_csrf_new(char out[WEB_CSRF_SIZE]);
+/* A request from another site's page, as far as the browser says so. */
+bool web_cookie_is_cross_site(const struct http_request *request, bool form);
+
+/* web_html.c: the only place that puts foreign text into HTML. */
+void web_html_text(struct buf *out, const char *text);
+/* A whole page around body. */
+void web_html_page(struct buf *out, const char *title, const char *cluster, const char *body);
+const char *web_html_style(void);
+/* A QR code as PNG in base64, or NULL when text is too long for one. */
+char *web_qr_base64(const char *text) TP_MUST;
+
+/* Handlers of the table. */
+web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin, web_cluster_begin,
+    web_nodes_begin, web_events_begin, web_users_begin, web_roles_begin, web_export_begin, web_rpc_begin,
+    web_form_begin;
+web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
+    web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
+    web_events_finish, web_users_finish, web_roles_finish, web_export_finish, web_rpc_finish, web_root_finish,
+    web_home_finish, web_style_finish, web_invite_finish, web_form_finish;
+web_failed_fn web_invite_failed, web_form_failed;
+
+#endif

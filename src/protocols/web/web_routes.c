@@ -1,0 +1,121 @@
+/* The one table of routes (R1, R2). */
+#include "base/mem.h"
+#include "protocols/web/web_priv.h"
+
+#include <string.h>
+
+static const struct web_route routes[] = {
+    /* method, path, who, rpc, then, verb, shape, begin, finish, failed */
+    {"GET", "/webapi/ping", WEB_ANONYMOUS, "cluster.info", NULL, "ask what this proxy is", WEB_API, NULL, web_ping_finish, NULL},
+    {"GET", "/webapi/find", WEB_ANONYMOUS, "cluster.info", NULL, "ask what this proxy is", WEB_API, NULL, web_find_finish, NULL},
+    {"POST", "/webapi/mfa/login/begin", WEB_ANONYMOUS, NULL, NULL, "ask which second factor to show; the same for all", WEB_API,
+     NULL, web_mfa_begin_finish, NULL},
+    {"POST", "/webapi/mfa/login/finish", WEB_ANONYMOUS, "login.password", NULL, "sign in for certificates", WEB_API,
+     web_login_begin, web_login_finish, NULL},
+    {"POST", "/webapi/ssh/certs", WEB_ANONYMOUS, "login.password", NULL, "sign in for certificates", WEB_API, web_login_begin,
+     web_login_finish, NULL},
+    {"POST", "/webapi/sessions/web", WEB_ANONYMOUS, "login.web", NULL, "sign in with the browser", WEB_API, web_session_begin,
+     web_session_finish, NULL},
+    {"DELETE", "/webapi/sessions/web", WEB_SESSION, "login.web_end", NULL, "sign out", WEB_API, NULL, web_session_end_finish,
+     NULL},
+    {"GET", "/webapi/users/password/token/:token", WEB_ANONYMOUS, "invite.get", NULL, "see the own invitation", WEB_API,
+     web_token_begin, web_token_finish, NULL},
+    {"PUT", "/webapi/users/password/token", WEB_ANONYMOUS, "invite.finish", NULL, "accept the own invitation", WEB_API,
+     web_token_put_begin, web_token_put_finish, NULL},
+    {"POST", "/webapi/host/credentials", WEB_ANONYMOUS, "host.join", NULL, "join a host with a token", WEB_API, web_join_begin,
+     web_join_finish, NULL},
+    {"GET", "/webapi/auth/export", WEB_ANONYMOUS, "cluster.cas", NULL, "fetch the public CA certificates", WEB_API,
+     web_export_begin, web_export_finish, NULL},
+    {"GET", "/webapi/sites", WEB_SESSION, "user.status", NULL, "list clusters", WEB_API, NULL, web_sites_finish, NULL},
+    {"GET", "/webapi/sites/:cluster/nodes", WEB_SESSION, "nodes.list", NULL, "list nodes", WEB_API, web_nodes_begin,
+     web_nodes_finish, NULL},
+    {"GET", "/webapi/sites/:cluster/events/search", WEB_SESSION, "audit.list", NULL, "search the audit log", WEB_API,
+     web_events_begin, web_events_finish, NULL},
+    {"GET", "/webapi/users", WEB_SESSION, "resources.get", NULL, "list users", WEB_API, web_users_begin, web_users_finish, NULL},
+    {"GET", "/webapi/roles", WEB_SESSION, "resources.get", NULL, "list roles", WEB_API, web_roles_begin, web_roles_finish, NULL},
+    {"POST", "/webapi/rpc/:method", WEB_CERT, ":method", NULL, "what the method says", WEB_API, web_rpc_begin, web_rpc_finish,
+     NULL},
+    {"GET", "/", WEB_ANONYMOUS, NULL, NULL, "be sent to the start page", WEB_PAGE, NULL, web_root_finish, NULL},
+    {"GET", "/web", WEB_ANONYMOUS, NULL, NULL, "read the start page", WEB_PAGE, NULL, web_home_finish, NULL},
+    {"GET", "/web/style.css", WEB_ANONYMOUS, NULL, NULL, "read the style sheet", WEB_PAGE, NULL, web_style_finish, NULL},
+    {"GET", "/web/invite/:token", WEB_ANONYMOUS, "invite.get", NULL, "see the own invitation", WEB_PAGE, web_token_begin,
+     web_invite_finish, web_invite_failed},
+    {"GET", "/web/reset/:token", WEB_ANONYMOUS, "invite.get", NULL, "see the own reset", WEB_PAGE, web_token_begin,
+     web_invite_finish, web_invite_failed},
+    {"POST", "/web/invite/:token", WEB_ANONYMOUS, "invite.finish", "invite.get", "accept the own invitation", WEB_FORM,
+     web_form_begin, web_form_finish, web_form_failed},
+    {"POST", "/web/reset/:token", WEB_ANONYMOUS, "invite.finish", "invite.get", "finish the own reset", WEB_FORM, web_form_begin,
+     web_form_finish, web_form_failed},
+};
+
+const struct web_route *web_routes(size_t *ret_count)
+{
+    *ret_count = sizeof(routes) / sizeof(routes[0]);
+    return routes;
+}
+
+/* Every method with U in docs/protocol-rpc.md. Auth checks again; this keeps the rest of its methods out of reach. */
+bool web_route_is_user_method(const char *method)
+{
+    static const char *const methods[] = {
+        "cluster.info",    "cluster.cas",     "nodes.list",     "user.status",     "recordings.list", "recordings.read",
+        "sessions.list",   "sessions.end",    "users.add",      "users.reset",     "users.update",    "tokens.add",
+        "resources.get",   "resources.put",   "resources.rm",   "locks.add",       "audit.list",      "audit.checkpoint",
+        "cluster.status",
+    };
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (strcmp(methods[i], method) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void drop_params(char *params[WEB_PARAMS_MAX])
+{
+    for (size_t i = 0; i < WEB_PARAMS_MAX; i++) {
+        secret_free(params[i]);
+        params[i] = NULL;
+    }
+}
+
+static bool matches(const char *pattern, const char *path, char *params[WEB_PARAMS_MAX])
+{
+    size_t count = 0;
+    while (*pattern) {
+        size_t wanted = strcspn(pattern + 1, "/") + 1;
+        size_t given;
+        if (*path != '/')
+            return false;
+        given = strcspn(path + 1, "/") + 1;
+        if (pattern[1] == ':') {
+            if (given == 1 || count == WEB_PARAMS_MAX)
+                return false;
+            params[count++] = mem_strndup(path + 1, given - 1);
+        } else if (wanted != given || strncmp(pattern, path, wanted) != 0) {
+            return false;
+        }
+        pattern += wanted;
+        path += given;
+    }
+    return *path == '\0';
+}
+
+const struct web_route *web_route_find(const char *method, const char *path, char *params[WEB_PARAMS_MAX],
+                                       bool *ret_allowed)
+{
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    if (strncmp(path, "/v1/", 4) == 0)
+        path += 3;
+    *ret_allowed = false;
+    for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
+        params[i] = NULL;
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (matches(routes[i].path, path, params)) {
+            if (strcmp(routes[i].method, wanted) == 0)
+                return &routes[i];
+            *ret_allowed = true;
+        }
+        drop_params(params);
+    }
+    return NULL;
+}
