@@ -371,6 +371,13 @@ void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, 
 
 struct rpc *rpc_call_origin(const struct rpc_call *call) { return call->rpc; }
 
+bool rpc_is_idle(const struct rpc *rpc)
+{
+    return buf_size(&rpc->in) == 0 && buf_size(&rpc->out) == 0 && rpc->in_fd_count == 0;
+}
+
+int rpc_fd(const struct rpc *rpc) { return rpc->fd; }
+
 /* ---- in ---- */
 
 static void on_answer(struct rpc *rpc, const struct rpc_frame *frame, json_t *body)

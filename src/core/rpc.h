@@ -59,6 +59,10 @@ void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, 
 /* The rpc a call came by, or NULL when that has been closed in the meantime. */
 struct rpc *rpc_call_origin(const struct rpc_call *call);
 
+/* No frame is half read or waits to be sent: the descriptor may be given to another program image (upgrade). */
+bool rpc_is_idle(const struct rpc *rpc);
+int rpc_fd(const struct rpc *rpc);
+
 /* For command-line programs: one request over a connected blocking socket, without a loop. Events that arrive in
  * between are ignored. TP_* of the error reply, its sentence in error. The caller json_decref's the result. */
 enum tp_err rpc_blocking(int fd, const char *method, json_t *params, int64_t timeout_ms, json_t **ret_result,

@@ -3,14 +3,13 @@
  * CAs from auth; then it accepts. "drain": no new connections, tunnels asked to move, exit when the last one has gone.
  *
  * Config from master: {number, cluster_name, public_addr ["host:port"], listen ["ip:port"], keypairs [{cert, key}],
- * proxy_protocol "on"|"off"|"", proxy_protocol_trusted [cidr], user, version, log {level, json}}.
+ * proxy_protocol_trusted [cidr], version, log {level, json}}. The caller (bin/tportd.c) has dropped privileges already.
  */
 #include "protocols/worker.h"
 
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "core/sandbox.h"
 #include "crypt/key.h"
 #include "protocols/web/web.h"
 #include "protocols/worker_priv.h"
@@ -331,7 +330,6 @@ static void on_config(struct worker *worker, json_t *params)
     const char *public_addr = json_string_value(json_array_get(json_object_get(params, "public_addr"), 0));
     const char *colon = public_addr ? strrchr(public_addr, ':') : NULL;
     enum log_level level = LOG_LEVEL_INFO;
-    struct tp_error error = {0};
     char process[32];
 
     if (worker->config)
@@ -346,10 +344,6 @@ static void on_config(struct worker *worker, json_t *params)
                                       : mem_strdup(worker->cluster_name);
     worker->public_port = colon ? atoi(colon + 1) : 443;
     read_proxy_ranges(worker);
-    if (sandbox_become(json_get_text(params, "user", ""), &error) != TP_OK) {
-        log_error("can't drop privileges", "why=\"%s\"", error.text);
-        exit(1);
-    }
     worker->web = web_new(worker->loop,
                           &(struct web_options){.auth = current_auth,
                                                 .auth_ctx = worker,
@@ -358,8 +352,6 @@ static void on_config(struct worker *worker, json_t *params)
                                                 .cluster_name = worker->cluster_name,
                                                 .public_addr = public_addr ? public_addr : "",
                                                 .server_version = json_get_text(params, "version", "")});
-    if (sandbox_enter(SANDBOX_WORKER, &error) != TP_OK)
-        log_warn("running without a system call filter", "why=\"%s\"", error.text);
 }
 
 static void on_drain_limit(void *ctx) { loop_stop(ctx); }

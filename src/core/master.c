@@ -1,0 +1,432 @@
+/*
+ * Happy path: load, bind, become a pid file, start auth, workers, agent, then wait for signals.
+ *   HUP reload · USR1 reopen the log · USR2 upgrade · QUIT drain and stop · TERM, INT stop
+ * A file that does not load leaves everything as it is and says why. A child that dies is started again.
+ */
+#include "core/master_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define STOP_MS 5000
+#define BACKLOG 4096
+
+void master_plan_free(struct master_plan *plan)
+{
+    json_decref(plan->auth);
+    json_decref(plan->worker);
+    json_decref(plan->agent);
+    json_decref(plan->listen);
+    mem_free(plan->data_dir);
+    mem_free(plan->pid_file);
+    mem_free(plan->log_file);
+    mem_free(plan->log_level);
+    mem_free(plan->auth_user);
+    mem_free(plan->worker_user);
+    memset(plan, 0, sizeof(*plan));
+}
+
+/* ---- log ---- */
+
+static enum tp_err open_log(const struct master_plan *plan, struct tp_error *error)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    (void)!log_level_parse(plan->log_level ? plan->log_level : "info", &level);
+    if (plan->log_file) {
+        int fd = open(plan->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        if (fd < 0)
+            return err_errno(error, errno, "can't open the log file %s", plan->log_file);
+        (void)dup3(fd, STDERR_FILENO, 0);
+        (void)close(fd);
+    }
+    log_init("master", STDERR_FILENO, level, plan->log_json);
+    return TP_OK;
+}
+
+static void reopen_log(struct master *master)
+{
+    struct tp_error error = {0};
+    if (open_log(&master->plan, &error) != TP_OK) {
+        log_error("the log goes on in the old file", "why=\"%s\"", error.text);
+        return;
+    }
+    for (struct master_child *child = master->children; child; child = child->next) {
+        if (child->line)
+            rpc_event_fd(child->line, "log.reopen", NULL, STDERR_FILENO);
+    }
+    log_info("log reopened", "");
+}
+
+/* ---- sockets ---- */
+
+static enum tp_err bind_one(const char *address, int *ret_fd, struct tp_error *error)
+{
+    const char *colon = strrchr(address, ':');
+    char host[256];
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int one = 1;
+    int fd;
+    int failed;
+
+    if (!colon)
+        return err_set(error, TP_INVALID, "%s is no HOST:PORT", address);
+    (void)snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
+    if (host[0] == '[') {
+        memmove(host, host + 1, strlen(host));
+        host[strlen(host) ? strlen(host) - 1 : 0] = 0;
+    }
+    failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
+    if (failed)
+        return err_set(error, TP_INVALID, "can't listen on %s: %s", address, gai_strerror(failed));
+    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        int why = errno;
+        enum tp_err err = why == EADDRINUSE
+                              ? err_set(error, TP_EXISTS, "can't listen on %s: another program has the port; stop it, or change "
+                                                          "proxy_service.web_listen_addr", address)
+                          : why == EACCES ? err_set(error, TP_DENIED, "can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", address)
+                                          : err_errno(error, why, "can't listen on %s", address);
+        if (fd >= 0)
+            (void)close(fd);
+        freeaddrinfo(found);
+        return err;
+    }
+    freeaddrinfo(found);
+    *ret_fd = fd;
+    return TP_OK;
+}
+
+/* Binds what the plan wants and is not bound yet; on failure nothing has changed. */
+static enum tp_err bind_all(struct master *master, const struct master_plan *plan, struct tp_error *error)
+{
+    size_t i;
+    json_t *item;
+    struct listening *fresh = NULL;
+    enum tp_err err = TP_OK;
+
+    json_array_foreach(plan->listen, i, item) {
+        const char *address = json_string_value(item);
+        struct listening *socket = master->listening;
+        while (socket && strcmp(socket->address, address) != 0)
+            socket = socket->next;
+        if (socket)
+            continue;
+        socket = mem_alloc(sizeof(*socket));
+        err = bind_one(address, &socket->fd, error);
+        if (err != TP_OK) {
+            mem_free(socket);
+            break;
+        }
+        socket->address = mem_strdup(address);
+        socket->next = fresh;
+        fresh = socket;
+    }
+    while (fresh) {
+        struct listening *socket = fresh;
+        fresh = socket->next;
+        if (err == TP_OK) {
+            socket->next = master->listening;
+            master->listening = socket;
+        } else {
+            (void)close(socket->fd);
+            mem_free(socket->address);
+            mem_free(socket);
+        }
+    }
+    return err;
+}
+
+static void close_unwanted(struct master *master)
+{
+    struct listening **at = &master->listening;
+    while (*at) {
+        struct listening *socket = *at;
+        if (json_list_has(master->plan.listen, socket->address)) {
+            at = &socket->next;
+            continue;
+        }
+        *at = socket->next;
+        (void)close(socket->fd);
+        mem_free(socket->address);
+        mem_free(socket);
+    }
+}
+
+static enum tp_err bind_admin(struct master *master, struct tp_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s/admin.sock", master->plan.data_dir);
+    mode_t old;
+    int failed;
+
+    if (length >= (int)sizeof(address.sun_path))
+        return err_set(error, TP_INVALID, "data_dir %s is too long for a socket inside it", master->plan.data_dir);
+    master->admin_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (master->admin_fd < 0)
+        return err_errno(error, errno, "can't make the admin socket");
+    (void)unlink(address.sun_path);
+    old = umask(0177);
+    failed = bind(master->admin_fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(master->admin_fd, 64) != 0;
+    (void)umask(old);
+    return failed ? err_errno(error, errno, "can't listen on %s", address.sun_path) : TP_OK;
+}
+
+/* ---- pid file ---- */
+
+static enum tp_err write_pid(const struct master *master, struct tp_error *error)
+{
+    char text[32];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    int fd = open(master->plan.pid_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    ssize_t put;
+    if (fd < 0)
+        return err_errno(error, errno, "can't write the pid file %s", master->plan.pid_file);
+    put = write(fd, text, (size_t)length);
+    (void)close(fd);
+    return put == length ? TP_OK : err_set(error, TP_IO, "can't write the pid file %s", master->plan.pid_file);
+}
+
+/* ---- stop ---- */
+
+static void finish_if_alone(struct master *master)
+{
+    if (master->stopping && !master->children)
+        loop_stop(master->loop);
+}
+
+static void on_deadline(void *ctx)
+{
+    struct master *master = ctx;
+    for (struct master_child *child = master->children; child; child = child->next) {
+        log_warn("process does not end, killing it", "role=%s pid=%d", master_role_name(child->role), (int)child->pid);
+        (void)kill(child->pid, SIGKILL);
+    }
+}
+
+static void stop_all(struct master *master)
+{
+    master->stopping = true;
+    for (struct master_child *child = master->children; child; child = child->next)
+        master_child_tell(child, "stop");
+    timer_start(master->deadline, STOP_MS, 0);
+    finish_if_alone(master);
+}
+
+void master_child_gone(struct master *master)
+{
+    bool serving = false;
+    for (struct master_child *child = master->children; child; child = child->next)
+        serving |= child->role == CHILD_WORKER;
+    if (master->graceful && !master->stopping && !serving)
+        stop_all(master);
+    if (master->restart_auth && !master_auth(master)) {
+        bool left = false;
+        for (struct master_child *child = master->children; child; child = child->next)
+            left |= child->role == CHILD_AUTH;
+        if (!left) {
+            master->restart_auth = false;
+            timer_start(master->restart, 0, 0);
+        }
+    }
+    finish_if_alone(master);
+}
+
+static void drain_and_stop(struct master *master)
+{
+    bool serving = false;
+    if (master->graceful) {
+        stop_all(master);
+        return;
+    }
+    log_info("draining, then stopping", "");
+    master->graceful = true;
+    timer_stop(master->restart);
+    for (struct master_child *child = master->children; child; child = child->next) {
+        if (child->role == CHILD_AUTH)
+            continue;
+        child->leaving = true;
+        serving |= child->role == CHILD_WORKER;
+        master_child_tell(child, "drain");
+    }
+    if (!serving)
+        stop_all(master);
+}
+
+/* ---- reload ---- */
+
+void master_child_ready(struct master *master)
+{
+    size_t ready = 0;
+    for (const struct master_child *child = master->children; child; child = child->next)
+        ready += child->role == CHILD_WORKER && child->generation == master->generation && child->ready;
+    if (ready < master->plan.worker_count)
+        return;
+    log_info("serving", "workers=%zu generation=%u", ready, master->generation);
+    for (struct master_child *child = master->children; child; child = child->next) {
+        if (child->role == CHILD_AUTH || child->generation == master->generation || child->leaving)
+            continue;
+        child->leaving = true;
+        master_child_tell(child, "drain");
+    }
+}
+
+static void reload(struct master *master)
+{
+    struct master_plan plan = {0};
+    struct tp_error error = {0};
+    struct master_child *auth;
+
+    if (master->load(master->conf_path, &plan, &error) != TP_OK || bind_all(master, &plan, &error) != TP_OK) {
+        log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path, error.text);
+        master_plan_free(&plan);
+        return;
+    }
+    if (strcmp(plan.data_dir, master->plan.data_dir) != 0) {
+        log_error("reload refused, the old configuration stays in force", "file=%s why=\"data_dir can't change while running\"",
+                  master->conf_path);
+        master_plan_free(&plan);
+        return;
+    }
+    master_plan_free(&master->plan);
+    master->plan = plan;
+    master->generation++;
+    (void)!open_log(&master->plan, &error);
+    close_unwanted(master);
+    auth = master_auth(master);
+    if (auth && master->plan.auth)
+        rpc_event(auth->line, "config", json_incref(master->plan.auth));
+    log_info("configuration loaded", "generation=%u", master->generation);
+    master_start_missing(master);
+    if (master->plan.worker_count == 0)
+        master_child_ready(master);
+}
+
+/* ---- signals and start ---- */
+
+static void on_signal(void *ctx, int signal_number)
+{
+    struct master *master = ctx;
+    if (master->stopping)
+        return;
+    switch (signal_number) {
+    case SIGHUP:
+        reload(master);
+        break;
+    case SIGUSR1:
+        reopen_log(master);
+        break;
+    case SIGUSR2:
+        master_upgrade(master);
+        break;
+    case SIGQUIT:
+        drain_and_stop(master);
+        break;
+    default:
+        log_info("stopping", "signal=%d", signal_number);
+        stop_all(master);
+        break;
+    }
+}
+
+static void on_restart(void *ctx) { master_start_missing(ctx); }
+
+/* data_dir, and in it the folder that only auth's user may enter. */
+static enum tp_err make_folders(const struct master_plan *plan, struct tp_error *error)
+{
+    char *folder;
+    const struct passwd *user;
+    enum tp_err err = TP_OK;
+    if (mkdir(plan->data_dir, 0711) != 0 && errno != EEXIST)
+        return err_errno(error, errno, "can't make data_dir %s", plan->data_dir);
+    if (!plan->auth)
+        return TP_OK;
+    folder = mem_printf("%s/auth", plan->data_dir);
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        err = err_errno(error, errno, "can't make %s", folder);
+    if (err == TP_OK && geteuid() == 0 && *plan->auth_user) {
+        user = getpwnam(plan->auth_user);
+        if (!user)
+            err = err_set(error, TP_NOT_FOUND,
+                          "there is no user %s on this machine: make install makes it, or name another in processes.auth_user",
+                          plan->auth_user);
+        else if (lchown(folder, user->pw_uid, user->pw_gid) != 0)
+            err = err_errno(error, errno, "can't give %s to user %s", folder, plan->auth_user);
+    }
+    mem_free(folder);
+    return err;
+}
+
+static enum tp_err prepare(struct master *master, struct tp_error *error)
+{
+    enum tp_err err = make_folders(&master->plan, error);
+    if (err == TP_OK)
+        err = open_log(&master->plan, error);
+    if (err == TP_OK && !master_upgrade_resume(master)) {
+        err = bind_all(master, &master->plan, error);
+        if (err == TP_OK && master->plan.auth)
+            err = bind_admin(master, error);
+    }
+    if (err == TP_OK)
+        err = write_pid(master, error);
+    return err;
+}
+
+int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
+{
+    static const int signals[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGTERM, SIGINT};
+    struct master master = {.conf_path = conf_path, .argv = argv, .load = load, .admin_fd = -1, .generation = 1};
+    struct signal_watch *watches[sizeof(signals) / sizeof(signals[0])];
+    struct tp_error error = {0};
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    char *admin_path;
+
+    if (length <= 0 || load(conf_path, &master.plan, &error) != TP_OK) {
+        (void)fprintf(stderr, "tportd: %s\n", error.text);
+        return 1;
+    }
+    path[length] = 0;
+    master.program = mem_strdup(path);
+    (void)signal(SIGPIPE, SIG_IGN);
+    master.loop = loop_new();
+    master.restart = timer_new(master.loop, on_restart, &master);
+    master.deadline = timer_new(master.loop, on_deadline, &master);
+    if (prepare(&master, &error) != TP_OK) {
+        (void)fprintf(stderr, "tportd: %s\n", error.text);
+        return 1;
+    }
+    if (geteuid() != 0)
+        log_warn("not started as root: all processes keep this user, and sessions can only be this user's",
+                 "uid=%d kept=\"system call filters, no new privileges\"", (int)geteuid());
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        watches[i] = signal_watch_new(master.loop, signals[i], on_signal, &master);
+    master_start_missing(&master);
+    loop_run(master.loop);
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal_watch_free(watches[i]);
+    (void)unlink(master.plan.pid_file);
+    admin_path = mem_printf("%s/admin.sock", master.plan.data_dir);
+    if (master.plan.auth)
+        (void)unlink(admin_path);
+    mem_free(admin_path);
+    log_info("stopped", "");
+    return 0;
+}

@@ -1,0 +1,33 @@
+/*
+ * The master process: reads the configuration, binds, starts the others and starts them again, passes descriptors,
+ * reloads, upgrades. It parses nothing that comes from the network.
+ */
+#ifndef CORE_MASTER_H
+#define CORE_MASTER_H
+
+#include "base/json.h"
+
+/* What a configuration file means for the processes. Owned by the loader's caller; master_plan_free frees it. */
+struct master_plan {
+    json_t *auth;          /* "config" for auth, or NULL: none runs here */
+    json_t *worker;        /* "config" for each worker (master adds "number"), or NULL */
+    json_t *agent;         /* "config" for the agent, or NULL */
+    size_t worker_count;
+    json_t *listen;        /* ["IP:PORT", ...] of the workers */
+    char *data_dir;
+    char *pid_file;
+    char *log_file;        /* NULL: standard error */
+    char *log_level;
+    bool log_json;
+    char *auth_user;       /* "" keeps the user */
+    char *worker_user;
+};
+void master_plan_free(struct master_plan *plan);
+
+/* Reads and checks the file. All errors in one sentence each, joined by newlines. */
+typedef enum tp_err master_load_fn(const char *path, struct master_plan *ret_plan, struct tp_error *error);
+
+/* The whole life of the daemon; returns the exit code. argv is kept for an upgrade. */
+int master_run(const char *conf_path, char *const *argv, master_load_fn *load);
+
+#endif

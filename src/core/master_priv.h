@@ -1,0 +1,73 @@
+/* Shared by master.c, master_child.c and master_upgrade.c. */
+#ifndef CORE_MASTER_PRIV_H
+#define CORE_MASTER_PRIV_H
+
+#include "core/master.h"
+#include "core/rpc.h"
+
+enum child_role { CHILD_AUTH, CHILD_WORKER, CHILD_AGENT };
+
+/* One process. STARTING -> READY -> DRAINING/STOPPING -> gone; a worker or agent is started again unless it was leaving. */
+struct master_child {
+    struct master *master;
+    struct master_child *next;
+    enum child_role role;
+    unsigned number;     /* workers: unique for the life of the master */
+    unsigned generation; /* of the configuration it was started with */
+    pid_t pid;
+    struct child *process; /* NULL when it was taken over at an upgrade */
+    struct rpc *line;
+    int64_t started;
+    bool ready;
+    bool leaving;
+    json_t *config;
+};
+
+struct listening {
+    struct listening *next;
+    char *address;
+    int fd;
+    bool wanted;
+};
+
+struct master {
+    struct loop *loop;
+    const char *conf_path;
+    char *const *argv;
+    char *program; /* the file to start children from, as it was when we started */
+    master_load_fn *load;
+    struct master_plan plan;
+    struct master_child *children;
+    struct listening *listening;
+    int admin_fd;
+    unsigned generation;
+    unsigned last_number;
+    int64_t backoff_ms;
+    struct timer *restart;
+    struct timer *deadline; /* of a stop or of an upgrade */
+    bool restart_auth;      /* at an upgrade: when the old auth has gone, start the new one */
+    bool stopping;
+    bool graceful;
+    bool upgrading;
+};
+
+/* master_child.c */
+/* Starts what the plan wants and does not run (in this generation); tries again later when that fails. */
+void master_start_missing(struct master *master);
+void master_child_tell(struct master_child *child, const char *event);
+/* Takes a running process over whose line is fd. */
+void master_child_adopt(struct master *master, enum child_role role, unsigned number, pid_t pid, int fd);
+struct master_child *master_auth(struct master *master);
+const char *master_role_name(enum child_role role);
+/* master.c: a child has gone. */
+void master_child_gone(struct master *master);
+/* master.c: a worker of the newest generation is ready. */
+void master_child_ready(struct master *master);
+
+/* master_upgrade.c */
+/* Replaces this program image by the file it was started from, keeping sockets and children. Comes back only on failure. */
+void master_upgrade(struct master *master);
+/* In the new image: takes over what the old one left in the environment; false when there is nothing. */
+bool master_upgrade_resume(struct master *master);
+
+#endif
