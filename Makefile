@@ -1,0 +1,29 @@
+# A thin front: everything is CMake (see CMakePresets.json for the ways to build).
+BUILD ?= build
+PREFIX ?= /usr/local
+
+.PHONY: all demo test bench install deps clean
+
+all:
+	scripts/install-deps build
+	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build $(BUILD)
+
+# A whole cluster on this machine, in the foreground.
+demo: all
+	BUILD=$(BUILD) scripts/demo
+
+# Everything that is checked before a change lands.
+test:
+	scripts/install-deps build test
+	scripts/test
+
+install: all
+	cmake --install $(BUILD)
+	scripts/make-users
+
+deps:
+	scripts/install-deps build test
+
+clean:
+	rm -rf $(BUILD) build-asan build-fuzz
