@@ -21,14 +21,11 @@ struct web_conn {
     char *addr;
     char *cert; /* base64 of DER, or NULL */
     uint64_t id;
-    web_done_cb *on_done;
-    void *ctx;
 };
 
 struct web {
     struct loop *loop;
     struct web_options options;
-    void *ctx;
     struct web_conn *first;
     size_t count;
 };
@@ -96,7 +93,7 @@ static void answer(struct web_request *request, const struct answer *what)
     put(headers, &count, "Cross-Origin-Opener-Policy", "same-origin");
     put(headers, &count, "Cross-Origin-Resource-Policy", "same-origin");
     put(headers, &count, "Cache-Control", what->cache ? what->cache : "no-store");
-    if (request->conn->web->options.hsts)
+    if (!request->conn->web->options.no_hsts)
         put(headers, &count, "Strict-Transport-Security", "max-age=31536000");
     if (what->set_cookie)
         put(headers, &count, "Set-Cookie", what->set_cookie);
@@ -206,7 +203,7 @@ static void call_auth(struct web_request *request, const char *method, json_t *p
                       web_failed_fn *failed)
 {
     struct web *web = request->conn->web;
-    struct rpc *auth = web->options.auth(web->ctx);
+    struct rpc *auth = web->options.auth(web->options.auth_ctx);
     struct call *call;
     if (!auth) {
         struct tp_error error = {0};
@@ -409,24 +406,22 @@ static void on_close(void *ctx, enum close_reason reason)
         if (conn->next)
             conn->next->prev = conn->prev;
         conn->web->count--;
-        conn->on_done(conn->ctx, reason);
+        conn->web->options.on_done(conn->web->options.on_done_ctx, conn->id, conn->addr, reason);
     }
     mem_free(conn->addr);
     mem_free(conn->cert);
     mem_free(conn);
 }
 
-void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer, web_done_cb *on_done, void *ctx)
+void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer)
 {
     static const struct http_server_events events = {.on_head = on_head, .on_request = on_request, .on_close = on_close};
     static const struct http_server_options defaults = {0};
     struct web_conn *conn = mem_alloc(sizeof(*conn));
     conn->web = web;
-    conn->addr = mem_strdup(peer->addr);
+    conn->addr = mem_strdup(peer->address);
     conn->cert = peer->client_cert ? enc_base64(peer->client_cert, peer->client_cert_size) : NULL;
-    conn->id = peer->id;
-    conn->on_done = on_done;
-    conn->ctx = ctx;
+    conn->id = peer->connection_id;
     conn->next = web->first;
     conn->prev = &web->first;
     if (web->first)
@@ -436,16 +431,16 @@ void web_serve(struct web *web, struct stream *stream, const struct web_peer *pe
     conn->server = http_server_new(web->loop, stream, &defaults, &events, conn);
 }
 
-struct web *web_new(struct loop *loop, const struct web_options *options, void *ctx)
+struct web *web_new(struct loop *loop, const struct web_options *options)
 {
     struct web *web = mem_alloc(sizeof(*web));
     web->loop = loop;
     web->options = *options;
     web->options.cluster_name = mem_strdup(options->cluster_name);
-    web->options.public_addr = mem_strdup(options->public_addr);
-    web->options.listen_addr = mem_strdup(options->listen_addr);
+    web->options.public_addr = mem_strdup(options->public_addr && *options->public_addr ? options->public_addr
+                                                                                        : options->cluster_name);
+    web->options.listen_addr = mem_strdup(options->listen_addr ? options->listen_addr : "0.0.0.0:443");
     web->options.server_version = mem_strdup(options->server_version);
-    web->ctx = ctx;
     return web;
 }
 

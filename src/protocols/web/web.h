@@ -12,27 +12,28 @@ struct web;
 
 struct web_options {
     struct rpc *(*auth)(void *ctx); /* the line to auth now, or NULL while there is none */
-    const char *cluster_name;
-    const char *public_addr;        /* "proxy.example.com:443": what people type; also in pages */
-    const char *listen_addr;        /* "0.0.0.0:443" */
+    void *auth_ctx;
+    /* Each connection given to web_serve ends with one call, when it is gone. */
+    void (*on_done)(void *ctx, uint64_t connection_id, const char *address, enum close_reason reason);
+    void *on_done_ctx;
+    const char *cluster_name;   /* copied, as all texts here */
+    const char *public_addr;    /* "proxy.example.com:443": what people type; "" when not configured: the cluster's name */
     const char *server_version;
-    bool hsts;                      /* send Strict-Transport-Security */
+    const char *listen_addr;    /* for /webapi/ping; NULL: "0.0.0.0:443" */
+    bool no_hsts;               /* leave Strict-Transport-Security out */
 };
 
 struct web_peer {
-    const char *addr;           /* "IP:PORT" */
-    const uint8_t *client_cert; /* DER, or NULL */
+    const char *address;        /* "IP:PORT", copied */
+    const char *alpn;           /* "tport-api", "http/1.1" or "" */
+    const uint8_t *client_cert; /* DER, copied; NULL without one */
     size_t client_cert_size;
-    const char *alpn;           /* "http/1.1", "tport-api" or "" */
-    uint64_t id;                /* of the connection, for the log */
+    uint64_t connection_id;     /* for the log */
 };
 
-typedef void web_done_cb(void *ctx, enum close_reason reason);
-
-/* Copies the options. ctx goes to options->auth. */
-struct web *web_new(struct loop *loop, const struct web_options *options, void *ctx) TP_MUST;
-/* Takes over a stream whose TLS handshake is complete; copies peer. on_done is called once when it has ended and is gone. */
-void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer, web_done_cb *on_done, void *ctx);
+struct web *web_new(struct loop *loop, const struct web_options *options) TP_MUST;
+/* Takes over a stream whose TLS handshake is complete. */
+void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer);
 /* Idle connections close now, the others after their answer. */
 void web_drain(struct web *web);
 /* Connections that are open. */
