@@ -1,0 +1,133 @@
+#include "cli/common/term.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+#define KEY_INTERRUPT 3
+#define KEY_END 4
+#define KEY_BACKSPACE 8
+#define KEY_KILL 21
+#define KEY_DELETE 127
+
+bool term_raw(int fd, struct termios *ret_old)
+{
+    struct termios raw;
+    if (tcgetattr(fd, ret_old) != 0)
+        return false;
+    raw = *ret_old;
+    raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG | IEXTEN);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    return tcsetattr(fd, TCSAFLUSH, &raw) == 0;
+}
+
+void term_restore(int fd, const struct termios *old) { (void)tcsetattr(fd, TCSAFLUSH, old); }
+
+static void say(int fd, const void *text, size_t size)
+{
+    ssize_t done = write(fd, text, size);
+    (void)done; /* a prompt that can't be shown does not stop the answer */
+}
+
+/* One byte; false at the end or on an error. */
+static bool next_byte(int fd, char *ret_byte)
+{
+    ssize_t got;
+    do {
+        got = read(fd, ret_byte, 1);
+    } while (got < 0 && errno == EINTR);
+    return got == 1;
+}
+
+static void rub_out(struct buf *line, int fd, bool echo)
+{
+    bool any = false;
+    while (line->end > line->start && (line->data[line->end - 1] & 0xc0) == 0x80) {
+        line->data[--line->end] = 0;
+        any = true;
+    }
+    if (line->end > line->start) {
+        line->data[--line->end] = 0;
+        any = true;
+    }
+    if (any && echo)
+        say(fd, "\b \b", 3);
+}
+
+static bool edit_line(int fd, bool secret, struct buf *line)
+{
+    char byte;
+    while (next_byte(fd, &byte)) {
+        if (byte == '\n' || byte == '\r')
+            return true;
+        if (byte == KEY_INTERRUPT || (byte == KEY_END && buf_size(line) == 0))
+            return false;
+        if (byte == KEY_BACKSPACE || byte == KEY_DELETE) {
+            rub_out(line, fd, !secret);
+        } else if (byte == KEY_KILL) {
+            while (buf_size(line) > 0)
+                rub_out(line, fd, !secret);
+        } else if ((unsigned char)byte >= ' ') {
+            (void)buf_append(line, &byte, 1);
+            if (!secret)
+                say(fd, &byte, 1);
+        }
+    }
+    return false;
+}
+
+/* Byte by byte, so that the next question finds the next line. */
+static bool pipe_line(struct buf *line)
+{
+    char byte;
+    while (next_byte(STDIN_FILENO, &byte)) {
+        if (byte == '\n')
+            return true;
+        if (byte != '\r')
+            (void)buf_append(line, &byte, 1);
+    }
+    return buf_size(line) > 0;
+}
+
+enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error)
+{
+    struct buf line;
+    struct termios old;
+    bool got;
+
+    buf_init(&line, LINE_MAX_BYTES);
+    if (!buf_reserve(&line, LINE_MAX_BYTES)) /* grown once: a secret leaves no copies behind */
+        return err_set(error, TP_INTERNAL, "no room for an answer");
+    if (!isatty(STDIN_FILENO)) {
+        got = pipe_line(&line);
+    } else {
+        int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+        if (tty < 0 || !term_raw(tty, &old)) {
+            if (tty >= 0)
+                (void)close(tty);
+            buf_wipe(&line);
+            return err_set(error, TP_IO, "the terminal can't be used to ask a question");
+        }
+        say(tty, prompt, strlen(prompt));
+        say(tty, " ", 1);
+        got = edit_line(tty, secret, &line);
+        say(tty, "\n", 1);
+        term_restore(tty, &old);
+        (void)close(tty);
+    }
+    if (got && !line.failed) {
+        *ret_line = mem_strdup(buf_text(&line));
+        buf_wipe(&line);
+        return TP_OK;
+    }
+    bool too_long = line.failed;
+    buf_wipe(&line);
+    return too_long ? err_set(error, TP_INVALID, "the answer is too long")
+                    : err_set(error, TP_CLOSED, "no answer to: %s", prompt);
+}

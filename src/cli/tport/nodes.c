@@ -1,0 +1,212 @@
+/* tport ls, and finding nodes by label. */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tport/tport.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HINT_LABELS 20 /* labels named in a hint */
+
+enum tp_err tport_profile(const struct command_line *line, struct profile *ret_profile, struct tp_error *error)
+{
+    char *home = profile_home();
+    enum tp_err err = profile_load(home, command_text_env(line, "proxy", "PROXY", NULL), ret_profile, error);
+    const char *cluster = command_text(line, "cluster", NULL);
+    if (err == TP_OK && cluster && strcmp(cluster, ret_profile->cluster) != 0)
+        err = err_set(error, TP_NOT_FOUND, "this profile is for the cluster %s, not %s", ret_profile->cluster, cluster);
+    if (err == TP_OK)
+        err = profile_check_valid(ret_profile, error);
+    mem_free(home);
+    return err;
+}
+
+enum tp_err tport_open(const struct command_line *line, struct profile *ret_profile, struct api **ret_api,
+                       struct tp_error *error)
+{
+    *ret_api = NULL;
+    enum tp_err err = tport_profile(line, ret_profile, error);
+    return err == TP_OK ? api_open_profile(ret_profile, ret_api, error) : err;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+    const json_t *left = *(json_t *const *)a, *right = *(json_t *const *)b;
+    int order = strcmp(output_text_at(left, "spec.hostname"), output_text_at(right, "spec.hostname"));
+    return order ? order : strcmp(output_text_at(left, "metadata.name"), output_text_at(right, "metadata.name"));
+}
+
+enum tp_err tport_nodes(struct api *api, const json_t *labels, const char *search, json_t **ret_nodes,
+                        struct tp_error *error)
+{
+    json_t *params = json_object();
+    json_t *items;
+    if (labels && json_object_size(labels) > 0)
+        (void)json_object_set_new(params, "labels", json_deep_copy(labels));
+    if (search)
+        (void)json_object_set_new(params, "search", output_split(search));
+    enum tp_err err = api_list(api, "nodes.list", params, 0, &items, error);
+    if (err != TP_OK)
+        return err;
+    size_t count = json_array_size(items);
+    json_t **sorted = mem_array(count + 1, sizeof(sorted[0]));
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = json_array_get(items, i);
+    qsort(sorted, count, sizeof(sorted[0]), compare_nodes);
+    *ret_nodes = json_array();
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append(*ret_nodes, sorted[i]);
+    mem_free(sorted);
+    json_decref(items);
+    return TP_OK;
+}
+
+/* All "key=value" of key (or, for NULL, all keys) that the nodes have, as keys of an object. */
+static json_t *labels_seen(const json_t *nodes, const json_t *wanted, bool keys)
+{
+    json_t *seen = json_object();
+    size_t index;
+    json_t *node, *value;
+    const char *key;
+    json_array_foreach(nodes, index, node) {
+        json_t *labels = output_node_labels(node);
+        json_object_foreach(labels, key, value) {
+            char *text = keys ? mem_strdup(key)
+                              : mem_printf("%s=%s", key, json_is_string(value) ? json_string_value(value) : "");
+            if (keys || json_object_get(wanted, key))
+                (void)json_object_set_new(seen, text, json_true());
+            mem_free(text);
+        }
+        json_decref(labels);
+    }
+    return seen;
+}
+
+char *tport_labels_hint(const json_t *wanted, const json_t *all_nodes)
+{
+    struct buf out;
+    char *asked = output_labels(wanted);
+    json_t *seen = labels_seen(all_nodes, wanted, false);
+    const char *title = "labels seen";
+    const char *key;
+    json_t *value;
+    size_t count = 0;
+
+    if (json_object_size(seen) == 0) {
+        json_decref(seen);
+        seen = labels_seen(all_nodes, wanted, true);
+        title = "label names seen";
+    }
+    buf_init(&out, 0);
+    (void)buf_printf(&out, "nothing matches %s; ", asked);
+    if (json_array_size(all_nodes) == 0)
+        (void)buf_append_text(&out, "you may reach no host at all");
+    else if (json_object_size(seen) == 0)
+        (void)buf_append_text(&out, "the hosts have no labels");
+    else
+        (void)buf_printf(&out, "%s: ", title);
+    json_object_foreach(seen, key, value) {
+        if (count < HINT_LABELS)
+            (void)buf_printf(&out, "%s%s", count ? ", " : "", key);
+        count++;
+    }
+    if (count > HINT_LABELS)
+        (void)buf_append_text(&out, ", …");
+    json_decref(seen);
+    mem_free(asked);
+    char *raw = buf_take(&out);
+    char *safe = text_safe(raw);
+    mem_free(raw);
+    return safe;
+}
+
+static const char *node_address(const json_t *node)
+{
+    const char *address = output_text_at(node, "spec.addr");
+    if (*address && !json_is_true(output_at(node, "spec.use_tunnel")))
+        return address;
+    return "⟵ Tunnel";
+}
+
+static void print_table(const json_t *nodes, bool verbose)
+{
+    static const char *const titles[] = {"Node Name", "Address", "Labels", NULL};
+    static const char *const long_titles[] = {"Node Name", "Node ID", "Address", "State", "Version", "Labels", NULL};
+    struct table *table = table_new(verbose ? long_titles : titles, verbose ? -1 : 2);
+    size_t index;
+    json_t *node;
+
+    json_array_foreach(nodes, index, node) {
+        json_t *labels = output_node_labels(node);
+        char *text = output_labels(labels);
+        const char *name = output_text_at(node, "spec.hostname");
+        bool online = json_get_bool(node, "online", true);
+        char *short_name = online || verbose ? mem_strdup(name) : mem_printf("%s (offline)", name);
+        if (verbose) {
+            const char *cells[] = {name, output_text_at(node, "metadata.name"), node_address(node),
+                                   online ? "online" : "offline", output_text_at(node, "spec.version"), text};
+            table_add(table, cells);
+        } else {
+            const char *cells[] = {short_name, node_address(node), text};
+            table_add(table, cells);
+        }
+        mem_free(short_name);
+        mem_free(text);
+        json_decref(labels);
+    }
+    table_print(table);
+    (void)printf("\n");
+}
+
+static void print_nodes(const json_t *nodes, const char *format, bool verbose)
+{
+    size_t index;
+    json_t *node;
+    if (strcmp(format, "json") == 0) {
+        output_json(nodes);
+    } else if (strcmp(format, "yaml") == 0) {
+        output_yaml(nodes, false);
+    } else if (strcmp(format, "names") == 0) {
+        json_array_foreach(nodes, index, node) {
+            output_safe(output_text_at(node, "spec.hostname"));
+            (void)printf("\n");
+        }
+    } else {
+        print_table(nodes, verbose);
+    }
+}
+
+enum tp_err tport_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", "names", NULL};
+    struct profile profile = {0};
+    struct api *api = NULL;
+    const char *format;
+    json_t *labels = NULL, *nodes = NULL, *all = NULL;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = output_parse_labels(line->args, line->arg_count, &labels, error);
+    if (err == TP_OK)
+        err = tport_open(line, &profile, &api, error);
+    if (err == TP_OK)
+        err = tport_nodes(api, labels, command_text(line, "search", NULL), &nodes, error);
+    if (err == TP_OK) {
+        print_nodes(nodes, format, command_flag(line, "verbose"));
+        if (json_array_size(nodes) == 0 && json_object_size(labels) > 0 &&
+            tport_nodes(api, NULL, NULL, &all, NULL) == TP_OK) {
+            char *hint = tport_labels_hint(labels, all);
+            (void)fprintf(stderr, "%s\n", hint);
+            mem_free(hint);
+        }
+    }
+    json_decref(labels);
+    json_decref(nodes);
+    json_decref(all);
+    api_close(api);
+    profile_free(&profile);
+    return err;
+}

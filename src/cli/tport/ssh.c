@@ -1,0 +1,264 @@
+/* tport ssh, scp, config and proxy ssh. */
+#include "cli/tport/ssh_argv.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "cli/common/file.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tport/tport.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CANDIDATES 20 /* hosts named when labels match several */
+
+/* Replaces this process by OpenSSH's name with these arguments. Only returns on an error. */
+static enum tp_err exec_openssh(const char *name, const struct argv *argv, bool debug, struct tp_error *error)
+{
+    char *path = file_in_path(name);
+    if (!path)
+        return err_set(error, TP_NOT_FOUND, "there is no %s in your PATH; install OpenSSH's client", name);
+    if (debug) {
+        (void)fprintf(stderr, "tport: running %s", path);
+        for (size_t i = 1; i < argv->count; i++)
+            (void)fprintf(stderr, " [%s]", argv->items[i]);
+        (void)fprintf(stderr, "\n");
+    }
+    (void)fflush(NULL);
+    (void)execve(path, argv->items, environ);
+    err_errno(error, errno, "%s can't be started", path);
+    mem_free(path);
+    return TP_IO;
+}
+
+/* The login nobody named: --login, TPORT_LOGIN, the profile's first login, the local user. mem_free it. */
+static char *default_login(const struct command_line *line, const struct profile *profile)
+{
+    const char *login = command_text_env(line, "login", "LOGIN", NULL);
+    if (!login)
+        login = json_string_value(json_array_get(profile->identity.logins, 0));
+    if (!login) {
+        const struct passwd *entry = getpwuid(getuid());
+        login = entry ? entry->pw_name : "root";
+    }
+    return mem_strdup(login);
+}
+
+static enum tp_err several(const json_t *nodes, const char *asked, struct tp_error *error)
+{
+    struct buf list;
+    size_t index;
+    json_t *node;
+    buf_init(&list, 0);
+    json_array_foreach(nodes, index, node) {
+        if (index < CANDIDATES)
+            (void)buf_printf(&list, "\n  %s  %s", output_text_at(node, "metadata.name"),
+                             output_text_at(node, "spec.hostname"));
+    }
+    if (json_array_size(nodes) > CANDIDATES)
+        (void)buf_printf(&list, "\n  … and %zu more", json_array_size(nodes) - CANDIDATES);
+    err_set(error, TP_AMBIGUOUS, "%s matches %zu hosts; choose one by its UUID:%s", asked, json_array_size(nodes),
+            buf_text(&list));
+    buf_free(&list);
+    return TP_AMBIGUOUS;
+}
+
+/* Labels become the UUID of the one host that has them. */
+static enum tp_err resolve_labels(const struct profile *profile, struct ssh_target *target, struct tp_error *error)
+{
+    struct api *api = NULL;
+    json_t *labels = NULL, *nodes = NULL, *all = NULL;
+    enum tp_err err = output_parse_labels(&target->host, 1, &labels, error);
+    if (err == TP_OK)
+        err = api_open_profile(profile, &api, error);
+    if (err == TP_OK)
+        err = tport_nodes(api, labels, NULL, &nodes, error);
+    if (err == TP_OK && json_array_size(nodes) == 0) {
+        err = tport_nodes(api, NULL, NULL, &all, error);
+        if (err == TP_OK) {
+            char *hint = tport_labels_hint(labels, all);
+            err = err_set(error, TP_NOT_FOUND, "%s", hint);
+            mem_free(hint);
+        }
+    } else if (err == TP_OK && json_array_size(nodes) > 1) {
+        err = several(nodes, target->host, error);
+    } else if (err == TP_OK) {
+        const json_t *node = json_array_get(nodes, 0);
+        const char *id = output_text_at(node, "metadata.name");
+        if (!json_get_bool(node, "online", true)) {
+            err = err_set(error, TP_UNAVAILABLE, "the host %s is offline", output_text_at(node, "spec.hostname"));
+        } else if (!profile_good_name(id)) {
+            err = err_set(error, TP_PROTOCOL, "the proxy named a host that can't be one");
+        } else {
+            mem_free(target->host);
+            target->host = mem_strdup(id);
+            target->labels = false;
+        }
+    }
+    json_decref(labels);
+    json_decref(nodes);
+    json_decref(all);
+    api_close(api);
+    return err;
+}
+
+/* Flags and options that OpenSSH knows by the same letter. */
+static void pass_options(const struct command_line *line, struct argv *argv)
+{
+    for (size_t i = 0; i < line->value_count; i++) {
+        const struct command_option *option = line->values[i].option;
+        if (!option->letter || !strchr("ApLRDNtTnqCXYovrP", option->letter))
+            continue;
+        if (option->kind == COMMAND_TEXT) {
+            argv_addf(argv, "-%c", option->letter);
+            argv_add(argv, line->values[i].text);
+        } else if (!line->values[i].text) {
+            argv_addf(argv, "-%c", option->letter);
+        }
+    }
+}
+
+enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
+{
+    struct profile profile = {0};
+    struct ssh_target target = {0};
+    struct argv argv = {0};
+    char *program = file_own_path();
+    enum tp_err err = tport_profile(line, &profile, error);
+
+    if (err == TP_OK)
+        err = ssh_target_parse(line->args[0], profile.cluster, &target, error);
+    if (err == TP_OK && target.labels)
+        err = resolve_labels(&profile, &target, error);
+    if (err == TP_OK) {
+        argv_add(&argv, "ssh");
+        err = ssh_argv_options(&argv, &profile, program, target.host, error);
+    }
+    if (err == TP_OK) {
+        char *login = target.login ? mem_strdup(target.login) : default_login(line, &profile);
+        pass_options(line, &argv);
+        argv_add(&argv, "-l");
+        argv_add(&argv, login);
+        argv_add(&argv, "--"); /* what follows is host and command, whatever it looks like */
+        argv_add(&argv, target.host);
+        for (size_t i = 1; i < line->arg_count; i++)
+            argv_add(&argv, line->args[i]);
+        mem_free(login);
+        err = exec_openssh("ssh", &argv, command_flag(line, "debug"), error);
+    }
+    argv_free(&argv);
+    ssh_target_free(&target);
+    profile_free(&profile);
+    mem_free(program);
+    return err;
+}
+
+/* "login@host:path" with the host in full, so that known_hosts and the host's certificate fit; a local path as it is. */
+static enum tp_err scp_argument(const struct command_line *line, const struct profile *profile, const char *argument,
+                                struct argv *argv, bool *ret_remote, struct tp_error *error)
+{
+    size_t length = strcspn(argument, ":/");
+    struct ssh_target target;
+
+    if (argument[length] != ':' || length == 0) {
+        argv_add(argv, argument);
+        return TP_OK;
+    }
+    char *text = mem_strndup(argument, length);
+    enum tp_err err = ssh_target_parse(text, profile->cluster, &target, error);
+    mem_free(text);
+    if (err != TP_OK)
+        return err;
+    if (target.labels)
+        err = resolve_labels(profile, &target, error);
+    if (err == TP_OK) {
+        char *login = target.login ? mem_strdup(target.login) : default_login(line, profile);
+        argv_addf(argv, "%s@%s.%s%s", login, target.host, profile->cluster, argument + length);
+        mem_free(login);
+        *ret_remote = true;
+    }
+    ssh_target_free(&target);
+    return err;
+}
+
+enum tp_err tport_scp(struct command_line *line, struct tp_error *error)
+{
+    struct profile profile = {0};
+    struct argv argv = {0};
+    bool remote = false;
+    char *program = file_own_path();
+    enum tp_err err = tport_profile(line, &profile, error);
+
+    if (err == TP_OK) {
+        argv_add(&argv, "scp");
+        err = ssh_argv_options(&argv, &profile, program, NULL, error);
+    }
+    if (err == TP_OK) {
+        pass_options(line, &argv);
+        argv_add(&argv, "--");
+    }
+    for (size_t i = 0; err == TP_OK && i < line->arg_count; i++)
+        err = scp_argument(line, &profile, line->args[i], &argv, &remote, error);
+    if (err == TP_OK && !remote)
+        err = err_set(error, TP_INVALID, "neither side is on a host: LOGIN@HOST:PATH names one");
+    if (err == TP_OK)
+        err = exec_openssh("scp", &argv, command_flag(line, "debug"), error);
+    argv_free(&argv);
+    profile_free(&profile);
+    mem_free(program);
+    return err;
+}
+
+enum tp_err tport_config(struct command_line *line, struct tp_error *error)
+{
+    struct profile profile = {0};
+    char *words[3] = {NULL, NULL, NULL};
+    char *program = file_own_path();
+    enum tp_err err = tport_profile(line, &profile, error);
+
+    if (err == TP_OK)
+        err = ssh_argv_config_word(profile.known_hosts, &words[0], error);
+    if (err == TP_OK)
+        err = ssh_argv_config_word(profile.ssh_key, &words[1], error);
+    if (err == TP_OK)
+        err = ssh_argv_config_word(profile.ssh_cert, &words[2], error);
+    if (err == TP_OK) {
+        char *command = ssh_argv_proxy_command(&profile, program);
+        (void)printf("# Hosts of %s through tport. Add this to ~/.ssh/config, then: ssh LOGIN@HOST.%s\n"
+                     "Host *.%s\n"
+                     "    UserKnownHostsFile %s\n"
+                     "    IdentityFile %s\n"
+                     "    CertificateFile %s\n"
+                     "    IdentitiesOnly yes\n"
+                     "    StrictHostKeyChecking yes\n"
+                     "    HostKeyAlgorithms %s\n"
+                     "    ProxyCommand %s\n",
+                     profile.cluster, profile.cluster, profile.cluster, words[0], words[1], words[2],
+                     SSH_ARGV_HOST_KEYS, command);
+        mem_free(command);
+    }
+    for (size_t i = 0; i < 3; i++)
+        mem_free(words[i]);
+    profile_free(&profile);
+    mem_free(program);
+    return err;
+}
+
+enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
+{
+    struct profile profile = {0};
+    char *host = NULL;
+    enum tp_err err = tport_profile(line, &profile, error);
+    if (err == TP_OK)
+        err = ssh_argv_proxy_host(line->args[0], profile.cluster, &host, error);
+    if (err == TP_OK)
+        err = api_relay_ssh(&profile, host, error);
+    mem_free(host);
+    profile_free(&profile);
+    return err;
+}

@@ -1,0 +1,103 @@
+#include "base/mem.h"
+#include "cli/tport/tport.h"
+
+#include <string.h>
+
+#define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
+
+static const struct command_option globals[] = {
+    {"proxy", 0, COMMAND_TEXT, "HOST[:PORT]", "The proxy to talk to (TPORT_PROXY)"},
+    {"user", 0, COMMAND_TEXT, "NAME", "Your tport user name (TPORT_USER)"},
+    {"login", 'l', COMMAND_TEXT, "LOGIN", "The login on the remote host (TPORT_LOGIN)"},
+    {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's"},
+    {"insecure", 0, COMMAND_FLAG, NULL, "Do not check the proxy's certificate. Anybody in between can then read your password"},
+    {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
+    NONE};
+
+static const struct command_option login_options[] = {
+    {"ttl", 0, COMMAND_TEXT, "MINUTES", "How long the certificate lives (minutes, or a duration such as 8h)"},
+    {"ca-pin", 0, COMMAND_TEXT, "sha256:HEX", "Trust the proxy whose CA has this pin"},
+    {"auth", 0, COMMAND_TEXT, "TYPE", "How to sign in; local is what there is"},
+    {"out", 'o', COMMAND_TEXT, "FILE", "Write key and certificates to FILE and keep the profile as it is"},
+    {"format", 'f', COMMAND_TEXT, "file|openssh", "Form of FILE"},
+    {"overwrite", 0, COMMAND_FLAG, NULL, "FILE may be there already"},
+    {"browser", 0, COMMAND_TEXT, "none", "Accepted and not needed"},
+    NONE};
+static const struct command_option format_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"}, NONE};
+static const struct command_option ls_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml|names", "Form of the output"},
+    {"verbose", 'v', COMMAND_FLAG, NULL, "Show UUIDs, versions and uncut labels"},
+    {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},
+    NONE};
+static const struct command_option ssh_options[] = {
+    {"forward-agent", 'A', COMMAND_FLAG, NULL, "Forward the SSH agent"},
+    {"port", 'p', COMMAND_TEXT, "PORT", "SSH port; taken for compatibility"},
+    {"forward", 'L', COMMAND_TEXT, "[BIND:]PORT:HOST:PORT", "Forward a local port"},
+    {"remote-forward", 'R', COMMAND_TEXT, "[BIND:]PORT:HOST:PORT", "Forward a remote port"},
+    {"dynamic-forward", 'D', COMMAND_TEXT, "[BIND:]PORT", "Be a SOCKS proxy"},
+    {"no-remote-exec", 'N', COMMAND_FLAG, NULL, "Run no command (for forwarding)"},
+    {"tty", 't', COMMAND_FLAG, NULL, "Ask for a terminal"},
+    {"no-tty", 'T', COMMAND_FLAG, NULL, "Ask for no terminal"},
+    {"no-stdin", 'n', COMMAND_FLAG, NULL, "Read nothing from standard input"},
+    {"quiet", 'q', COMMAND_FLAG, NULL, "Say less"},
+    {"compress", 'C', COMMAND_FLAG, NULL, "Compress"},
+    {"x11", 'X', COMMAND_FLAG, NULL, "Forward X11"},
+    {"x11-trusted", 'Y', COMMAND_FLAG, NULL, "Forward X11, trusted"},
+    {"option", 'o', COMMAND_TEXT, "NAME=VALUE", "An option of OpenSSH"},
+    {"verbose", 'v', COMMAND_FLAG, NULL, "Let OpenSSH say more (repeat for still more)"},
+    NONE};
+static const struct command_option scp_options[] = {
+    {"recursive", 'r', COMMAND_FLAG, NULL, "Copy directories"},
+    {"preserve", 'p', COMMAND_FLAG, NULL, "Keep times and modes"},
+    {"port", 'P', COMMAND_TEXT, "PORT", "SSH port; taken for compatibility"},
+    {"quiet", 'q', COMMAND_FLAG, NULL, "Say less"},
+    {"option", 'o', COMMAND_TEXT, "NAME=VALUE", "An option of OpenSSH"},
+    {"verbose", 'v', COMMAND_FLAG, NULL, "Let OpenSSH say more"},
+    NONE};
+static const struct command_option recordings_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+    {"from-utc", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
+    {"to-utc", 0, COMMAND_TEXT, "TIME", "Only up to this time"},
+    {"last", 0, COMMAND_TEXT, "DURATION", "Only the last so long, such as 5h"},
+    {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (50)"},
+    NONE};
+static const struct command_option play_options[] = {
+    {"format", 'f', COMMAND_TEXT, "pty|text|json", "Play it, print its text, or print its events"},
+    {"speed", 0, COMMAND_TEXT, "1x", "0.5x, 1x, 2x, 4x or 8x"},
+    {"skip-idle-time", 0, COMMAND_FLAG, NULL, "Pass quickly over pauses"},
+    NONE};
+static const struct command_option env_options[] = {
+    {"unset", 0, COMMAND_FLAG, NULL, "Print what takes the variables away"}, NONE};
+
+static const struct command commands[] = {
+    {"login", "[CLUSTER]", "Sign in and keep the certificates", tport_login, login_options, 0, 1, 0, false},
+    {"logout", "", "Remove certificates and keys", tport_logout, NULL, 0, 0, 0, false},
+    {"status", "", "Show who you are signed in as", tport_status, format_options, 0, 0, 0, false},
+    {"ls", "[LABELS]", "List the hosts you may reach", tport_ls, ls_options, 0, COMMAND_ANY_ARGS, 0, false},
+    {"ssh", "[LOGIN@]HOST [COMMAND...]", "Open a shell or run a command on a host", tport_ssh, ssh_options, 1,
+     COMMAND_ANY_ARGS, 1, false},
+    {"scp", "SOURCE... TARGET", "Copy files to or from a host (LOGIN@HOST:PATH)", tport_scp, scp_options, 2,
+     COMMAND_ANY_ARGS, 0, false},
+    {"config", "", "Print an OpenSSH configuration for plain ssh, scp, sftp, rsync", tport_config, NULL, 0, 0, 0, false},
+    {"proxy ssh", "[LOGIN@]HOST[:PORT]", "Connect standard input and output to a host's SSH", tport_proxy_ssh, NULL, 1, 1,
+     0, false},
+    {"recordings ls", "", "List recorded sessions", tport_recordings_ls, recordings_options, 0, 0, 0, false},
+    {"play", "ID|FILE", "Play a recorded session", tport_play, play_options, 1, 1, 0, false},
+    {"sessions ls", "", "List running sessions", tport_sessions_ls, format_options, 0, 0, 0, false},
+    {"clusters", "", "Show the cluster", tport_clusters, format_options, 0, 0, 0, false},
+    {"env", "", "Print shell lines that set the profile's variables", tport_env, env_options, 0, 0, 0, false},
+    {"version", "", "Print the version", tport_version, format_options, 0, 0, 0, false},
+};
+
+int tport_main(int argc, char **argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "tport";
+    const struct command_program program = {.name = strcmp(name, "tsh") == 0 ? "tsh" : "tport",
+                                            .about = "Reach servers through tport: sign in once, then ssh, scp and the rest.",
+                                            .globals = globals,
+                                            .commands = commands,
+                                            .count = sizeof(commands) / sizeof(commands[0])};
+    return command_main(&program, argc, argv);
+}

@@ -1,0 +1,188 @@
+/* tportctl sessions, recordings, audit. */
+#include "audit/audit_log.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "cli/common/file.h"
+#include "cli/common/output.h"
+#include "cli/common/session_list.h"
+#include "cli/common/table.h"
+#include "cli/tportctl/tportctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORDINGS_LIMIT 50
+#define EVENTS_LIMIT 1000
+#define KEY_FILE_MAX ((size_t)64 * 1024)
+
+enum tp_err tportctl_sessions_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    const char *format;
+    json_t *items = NULL;
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_list(line, "sessions.list", json_object(), 0, &items, error);
+    if (err == TP_OK)
+        session_list_print(items, format, true);
+    json_decref(items);
+    return err;
+}
+
+enum tp_err tportctl_sessions_end(struct command_line *line, struct tp_error *error)
+{
+    const char *reason = command_text(line, "reason", NULL);
+    json_t *params = json_pack("{s:s}", "sid", line->args[0]), *result = NULL;
+    if (params && reason)
+        (void)json_object_set_new(params, "reason", json_string(reason));
+    enum tp_err err = tportctl_call(line, "sessions.end", params, &result, error);
+    if (err == TP_OK) {
+        (void)printf("Session ");
+        output_safe(line->args[0]);
+        (void)printf(" has been ended\n");
+    }
+    json_decref(result);
+    return err;
+}
+
+enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    const char *format;
+    json_t *params = json_object(), *items = NULL;
+    int64_t limit;
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = command_int(line, "limit", 1, 1000000, RECORDINGS_LIMIT, &limit, error);
+    if (err == TP_OK)
+        err = session_list_time(line, "from-utc", "from", params, error);
+    if (err == TP_OK)
+        err = session_list_time(line, "to-utc", "to", params, error);
+    if (err == TP_OK)
+        err = tportctl_list(line, "recordings.list", json_incref(params), (size_t)limit, &items, error);
+    if (err == TP_OK)
+        session_list_print(items, format, false);
+    json_decref(params);
+    json_decref(items);
+    return err;
+}
+
+/* The fields of an event that say what happened, in this order, as far as it has them. mem_free it. */
+static char *event_details(const json_t *event)
+{
+    static const char *const fields[] = {"name", "login", "server_hostname", "command", "path", "reason", "message",
+                                         "error", "sid"};
+    struct buf out;
+    buf_init(&out, 0);
+    if (json_is_false(json_object_get(event, "success")))
+        (void)buf_append_text(&out, "failed ");
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const char *text = json_get_text(event, fields[i], "");
+        if (*text)
+            (void)buf_printf(&out, "%s=%s ", fields[i], text);
+    }
+    const char *from = json_get_text(event, "addr.remote", "");
+    if (*from)
+        (void)buf_printf(&out, "from=%s", from);
+    return buf_take(&out);
+}
+
+static void print_events(const json_t *items, const char *format)
+{
+    static const char *const titles[] = {"Time (UTC)", "Event", "Code", "User", "Details", NULL};
+    size_t index;
+    json_t *event;
+    if (strcmp(format, "json") == 0) {
+        json_array_foreach(items, index, event) {
+            char *text = json_text(event);
+            (void)printf("%s\n", text);
+            mem_free(text);
+        }
+        return;
+    }
+    struct table *table = table_new(titles, 4);
+    json_array_foreach(items, index, event) {
+        char *when = output_time(json_get_text(event, "time", ""));
+        char *details = event_details(event);
+        const char *cells[] = {when, json_get_text(event, "event", ""), json_get_text(event, "code", ""),
+                               json_get_text(event, "user", ""), details};
+        table_add(table, cells);
+        mem_free(when);
+        mem_free(details);
+    }
+    table_print(table);
+}
+
+enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", NULL};
+    static const char *const texts[] = {"user", "text"};
+    const char *format, *types = command_text(line, "type", NULL);
+    json_t *params = json_object(), *items = NULL;
+    int64_t limit;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = command_int(line, "limit", 1, 1000000, EVENTS_LIMIT, &limit, error);
+    if (err == TP_OK)
+        err = session_list_time(line, "from", "from", params, error);
+    if (err == TP_OK)
+        err = session_list_time(line, "to", "to", params, error);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        const char *value = command_text(line, texts[i], NULL);
+        if (value)
+            (void)json_object_set_new(params, texts[i], json_string(value));
+    }
+    if (types)
+        (void)json_object_set_new(params, "types", output_split(types));
+    if (err == TP_OK)
+        err = tportctl_list(line, "audit.list", json_incref(params), (size_t)limit, &items, error);
+    if (err == TP_OK)
+        print_events(items, format);
+    json_decref(params);
+    json_decref(items);
+    return err;
+}
+
+/* The first line of a file. mem_free it. */
+static enum tp_err first_line(const char *path, char **ret_line, struct tp_error *error)
+{
+    struct buf text;
+    buf_init(&text, KEY_FILE_MAX);
+    enum tp_err err = file_read(path, &text, error);
+    if (err == TP_OK)
+        *ret_line = mem_strndup(buf_text(&text), strcspn(buf_text(&text), "\r\n"));
+    buf_free(&text);
+    return err;
+}
+
+enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *error)
+{
+    const char *given = command_text(line, "key", NULL), *earlier_path = command_text(line, "earlier", NULL);
+    struct audit_verdict verdict = {0};
+    struct buf earlier;
+    char *key = NULL;
+    enum tp_err err = TP_OK;
+
+    buf_init(&earlier, KEY_FILE_MAX);
+    if (!given)
+        err = err_set(error, TP_INVALID, "--key is needed: the verifier key that was kept in a safe place");
+    else if (file_exists(given))
+        err = first_line(given, &key, error);
+    else
+        key = mem_strdup(given);
+    if (err == TP_OK && earlier_path)
+        err = file_read(earlier_path, &earlier, error);
+    if (err == TP_OK)
+        err = audit_log_verify(line->args[0], key, earlier_path ? buf_text(&earlier) : NULL, &verdict, error);
+    if (err == TP_OK) {
+        (void)printf("OK: %llu events, nothing changed, cut or dropped\nRoot hash: %s\n",
+                     (unsigned long long)verdict.size, verdict.root);
+        if (verdict.unpublished > 0)
+            (void)printf("%llu newer events are not under a checkpoint yet\n", (unsigned long long)verdict.unpublished);
+    }
+    buf_free(&earlier);
+    mem_free(key);
+    return err;
+}

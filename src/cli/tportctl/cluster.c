@@ -1,0 +1,221 @@
+/* tportctl status, auth, lock. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/mem.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tportctl/tportctl.h"
+#include "crypt/x509.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PEM_MAX ((size_t)1024 * 1024)
+
+static void print_cas(const json_t *status)
+{
+    static const char *const titles[] = {"CA Type", "Fingerprint", "Not After (UTC)", "State", NULL};
+    struct table *table = table_new(titles, -1);
+    size_t index;
+    json_t *ca;
+    json_array_foreach(json_object_get(status, "cas"), index, ca) {
+        char *until = output_time(json_get_text(ca, "not_after", ""));
+        const char *cells[] = {json_get_text(ca, "type", ""), json_get_text(ca, "fingerprint", ""), until,
+                               json_get_text(ca, "state", "")};
+        table_add(table, cells);
+        mem_free(until);
+    }
+    table_print(table);
+}
+
+enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    const char *format;
+    json_t *status = NULL, *item;
+    size_t index;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_call(line, "cluster.status", json_object(), &status, error);
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        output_json(status);
+    } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
+        output_yaml(status, false);
+    } else if (err == TP_OK) {
+        (void)printf("%-12s ", "Cluster:");
+        output_safe(json_get_text(status, "cluster_name", ""));
+        (void)printf("\n%-12s ", "Version:");
+        output_safe(json_get_text(status, "version", ""));
+        (void)printf("\n");
+        json_array_foreach(json_object_get(status, "cas"), index, item) {
+            char *title = mem_printf("%s CA:", json_get_text(item, "type", ""));
+            (void)printf("%-12s ", title);
+            output_safe(json_get_text(item, "state", ""));
+            (void)printf("\n");
+            mem_free(title);
+        }
+        json_array_foreach(json_object_get(status, "ca_pins"), index, item) {
+            (void)printf("%-12s ", "CA pin:");
+            output_safe(json_is_string(item) ? json_string_value(item) : "");
+            (void)printf("\n");
+        }
+    }
+    json_decref(status);
+    return err;
+}
+
+enum tp_err tportctl_auth_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    const char *format;
+    json_t *status = NULL;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_call(line, "cluster.status", json_object(), &status, error);
+    if (err == TP_OK && strcmp(format, "json") == 0)
+        output_json(json_object_get(status, "cas"));
+    else if (err == TP_OK && strcmp(format, "yaml") == 0)
+        output_yaml(json_object_get(status, "cas"), false);
+    else if (err == TP_OK)
+        print_cas(status);
+    json_decref(status);
+    return err;
+}
+
+static void export_host(const json_t *cas)
+{
+    size_t index, inner;
+    json_t *signer, *key;
+    json_array_foreach(json_object_get(cas, "host_signers"), index, signer) {
+        json_array_foreach(json_object_get(signer, "checking_keys"), inner, key) {
+            char *text = mem_printf("@cert-authority *.%s %s type=host", json_get_text(signer, "domain_name", ""),
+                                    json_is_string(key) ? json_string_value(key) : "");
+            output_safe(text);
+            (void)printf("\n");
+            mem_free(text);
+        }
+    }
+}
+
+static void export_user(const json_t *cas)
+{
+    size_t index;
+    json_t *key;
+    json_array_foreach(json_object_get(cas, "user_ca_ssh"), index, key) {
+        char *text = mem_printf("cert-authority %s", json_is_string(key) ? json_string_value(key) : "");
+        output_safe(text);
+        (void)printf(" type=user\n");
+        mem_free(text);
+    }
+}
+
+/* PEM of the X.509 host CA (base64 of PEM) or user CA (PEM). */
+static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct tp_error *error)
+{
+    struct buf pem, raw;
+    size_t index, inner;
+    json_t *signer, *item;
+    enum tp_err err = TP_OK;
+
+    buf_init(&pem, PEM_MAX);
+    buf_init(&raw, PEM_MAX);
+    json_array_foreach(json_object_get(cas, host ? "host_signers" : "user_ca_tls"), index, signer) {
+        if (!host && json_is_string(signer))
+            err = buf_append_text(&pem, json_string_value(signer));
+        json_array_foreach(json_object_get(signer, "tls_certs"), inner, item) {
+            const char *text = json_is_string(item) ? json_string_value(item) : "";
+            if (strncmp(text, "-----", 5) == 0)
+                err = buf_append_text(&pem, text);
+            else if (err == TP_OK)
+                err = dec_base64(text, strlen(text), &pem);
+        }
+    }
+    if (err != TP_OK)
+        err = err_set(error, TP_PROTOCOL, "the CA came in a form that can't be read");
+    if (err == TP_OK && der) {
+        err = x509_pem_to_der(buf_text(&pem), buf_size(&pem), &raw, error);
+        if (err == TP_OK)
+            (void)fwrite(buf_head(&raw), 1, buf_size(&raw), stdout);
+    } else if (err == TP_OK) {
+        (void)fputs(buf_text(&pem), stdout);
+    }
+    buf_free(&pem);
+    buf_free(&raw);
+    return err;
+}
+
+enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *error)
+{
+    static const char *const types[] = {"", "user", "host", "tls-user", "tls-host", "tls-user-der", NULL};
+    const char *type;
+    json_t *cas = NULL;
+
+    enum tp_err err = command_choice(line, "type", types, &type, error);
+    if (err == TP_OK)
+        err = tportctl_call(line, "cluster.cas", json_object(), &cas, error);
+    if (err != TP_OK)
+        return err;
+    if (strncmp(type, "tls-", 4) == 0) {
+        err = export_tls(cas, strcmp(type, "tls-host") == 0, strcmp(type, "tls-user-der") == 0, error);
+    } else {
+        if (strcmp(type, "host") != 0)
+            export_user(cas);
+        if (strcmp(type, "user") != 0)
+            export_host(cas);
+    }
+    json_decref(cas);
+    return err;
+}
+
+enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", NULL};
+    static const char *const fields[][2] = {{"user", "user"}, {"role", "role"}, {"login", "login"}, {"node", "node"},
+                                            {"server-id", "server_id"}, {"mfa-device", "mfa_device"}};
+    json_t *target = json_object(), *params = json_object(), *result = NULL;
+    const char *message = command_text(line, "message", NULL), *expires = command_text(line, "expires", NULL);
+    const char *format;
+    int64_t ttl = 0, until;
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const char *value = command_text(line, fields[i][0], NULL);
+        if (value)
+            (void)json_object_set_new(target, fields[i][1], json_string(value));
+    }
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK && json_object_size(target) == 0)
+        err = err_set(error, TP_INVALID, "whom? Give --user, --role, --login, --node or --mfa-device");
+    if (err == TP_OK)
+        err = command_duration_ms(line, "ttl", 0, &ttl, error);
+    if (err == TP_OK && ttl > 0 && expires)
+        err = err_set(error, TP_INVALID, "--ttl and --expires exclude each other");
+    if (err == TP_OK && expires && clock_parse_ms(expires, &until) != TP_OK)
+        err = err_set(error, TP_INVALID, "--expires=%s: a time such as 2026-12-31T18:00:00Z is needed", expires);
+    if (err == TP_OK) {
+        char text[CLOCK_TEXT_SIZE];
+        (void)json_object_set(params, "target", target);
+        if (message)
+            (void)json_object_set_new(params, "message", json_string(message));
+        if (ttl > 0)
+            until = clock_wall_ms() + ttl;
+        if (ttl > 0 || expires) {
+            clock_format_ms(until, text);
+            (void)json_object_set_new(params, "expires", json_string(text));
+        }
+        err = tportctl_call(line, "locks.add", json_incref(params), &result, error);
+    }
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        output_json(result);
+    } else if (err == TP_OK) {
+        (void)printf("Created a lock with name \"");
+        output_safe(json_get_text(result, "name", ""));
+        (void)printf("\".\n");
+    }
+    json_decref(target);
+    json_decref(params);
+    json_decref(result);
+    return err;
+}

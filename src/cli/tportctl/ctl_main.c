@@ -1,0 +1,265 @@
+#include "base/mem.h"
+#include "base/node.h"
+#include "cli/common/file.h"
+#include "cli/common/output.h"
+#include "cli/tportctl/tportctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
+#define DEFAULT_CONFIG "/etc/tport/tport.conf"
+#define DEFAULT_DATA_DIR "/var/lib/tport"
+#define TPORTCTL_VERSION_TEXT "0.1.0"
+
+static const struct command_option globals[] = {
+    {"config", 'c', COMMAND_TEXT, "FILE", "Configuration of the daemon on this machine (" DEFAULT_CONFIG ")"},
+    {"auth-server", 0, COMMAND_TEXT, "HOST[:PORT]", "Go through this proxy with your profile, not the local socket"},
+    {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
+    NONE};
+
+#define TRAIT_OPTIONS(prefix, verb)                                                                                    \
+    {prefix "logins", 0, COMMAND_TEXT, "A,B", verb " the logins on hosts"},                                            \
+    {prefix "windows-logins", 0, COMMAND_TEXT, "A,B", verb " the Windows logins"},                                     \
+    {prefix "kubernetes-users", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes users"},                                 \
+    {prefix "kubernetes-groups", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes groups"},                               \
+    {prefix "db-users", 0, COMMAND_TEXT, "A,B", verb " the database users"},                                           \
+    {prefix "db-names", 0, COMMAND_TEXT, "A,B", verb " the database names"},                                           \
+    {prefix "db-roles", 0, COMMAND_TEXT, "A,B", verb " the database roles"},                                           \
+    {prefix "aws-role-arns", 0, COMMAND_TEXT, "A,B", verb " the AWS roles"},                                           \
+    {prefix "azure-identities", 0, COMMAND_TEXT, "A,B", verb " the Azure identities"},                                 \
+    {prefix "gcp-service-accounts", 0, COMMAND_TEXT, "A,B", verb " the GCP service accounts"},                         \
+    {prefix "host-user-uid", 0, COMMAND_TEXT, "UID", verb " the UID of created host users"},                           \
+    {prefix "host-user-gid", 0, COMMAND_TEXT, "GID", verb " the GID of created host users"}
+
+static const struct command_option users_add[] = {
+    {"roles", 0, COMMAND_TEXT, "A,B", "Roles of the user (needed)"},
+    TRAIT_OPTIONS("", "Set"),
+    {"ttl", 0, COMMAND_TEXT, "1h", "How long the invitation is good; at most 48h"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
+    NONE};
+static const struct command_option users_update[] = {
+    {"set-roles", 0, COMMAND_TEXT, "A,B", "Replace the roles"}, TRAIT_OPTIONS("set-", "Replace"), NONE};
+static const struct command_option users_reset[] = {
+    {"ttl", 0, COMMAND_TEXT, "8h", "How long the link is good; at most 24h"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
+    NONE};
+static const struct command_option format_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"}, NONE};
+static const struct command_option nodes_add[] = {
+    {"roles", 0, COMMAND_TEXT, "node", "What the new host may be"},
+    {"ttl", 0, COMMAND_TEXT, "30m", "How long the token is good"},
+    {"token", 0, COMMAND_TEXT, "VALUE", "Use this value instead of a random one"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
+    NONE};
+static const struct command_option nodes_ls[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+    {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},
+    {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},
+    NONE};
+static const struct command_option tokens_add[] = {
+    {"type", 0, COMMAND_TEXT, "node", "What the token admits (needed)"},
+    {"ttl", 0, COMMAND_TEXT, "30m", "How long the token is good"},
+    {"value", 0, COMMAND_TEXT, "VALUE", "Use this value instead of a random one"},
+    {"labels", 0, COMMAND_TEXT, "K=V,...", "Labels of the token"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "text: the token alone"},
+    NONE};
+static const struct command_option tokens_ls[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+    {"with-secrets", 0, COMMAND_FLAG, NULL, "Show whole tokens"},
+    NONE};
+static const struct command_option get_options[] = {
+    {"format", 'f', COMMAND_TEXT, "yaml|json|text", "Form of the output"},
+    {"with-secrets", 0, COMMAND_FLAG, NULL, "With secret parts"},
+    NONE};
+static const struct command_option create_options[] = {
+    {"force", 'f', COMMAND_FLAG, NULL, "Replace what is there"},
+    {"confirm", 0, COMMAND_FLAG, NULL, "Accepted for compatibility"},
+    NONE};
+static const struct command_option lock_options[] = {
+    {"user", 0, COMMAND_TEXT, "NAME", "Lock this user"},
+    {"role", 0, COMMAND_TEXT, "NAME", "Lock everybody with this role"},
+    {"login", 0, COMMAND_TEXT, "LOGIN", "Lock this login"},
+    {"node", 0, COMMAND_TEXT, "UUID", "Lock this host"},
+    {"server-id", 0, COMMAND_TEXT, "UUID", "Lock this host"},
+    {"mfa-device", 0, COMMAND_TEXT, "UUID", "Lock this second-factor device"},
+    {"message", 0, COMMAND_TEXT, "TEXT", "What the locked person reads"},
+    {"ttl", 0, COMMAND_TEXT, "10h", "How long it lasts"},
+    {"expires", 0, COMMAND_TEXT, "TIME", "When it ends (RFC 3339)"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
+    NONE};
+static const struct command_option export_options[] = {
+    {"type", 0, COMMAND_TEXT, "TYPE", "user, host, tls-user, tls-host, tls-user-der"}, NONE};
+static const struct command_option end_options[] = {
+    {"reason", 0, COMMAND_TEXT, "TEXT", "What the person reads"}, NONE};
+static const struct command_option recordings_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+    {"from-utc", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
+    {"to-utc", 0, COMMAND_TEXT, "TIME", "Only up to this time"},
+    {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (50)"},
+    NONE};
+static const struct command_option audit_options[] = {
+    {"from", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
+    {"to", 0, COMMAND_TEXT, "TIME", "Only before this time"},
+    {"type", 0, COMMAND_TEXT, "A,B", "Only these events, such as user.login"},
+    {"user", 0, COMMAND_TEXT, "NAME", "Only this user's"},
+    {"text", 0, COMMAND_TEXT, "TEXT", "Only those that hold this text"},
+    {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (1000)"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "A table, or one JSON object a line"},
+    NONE};
+static const struct command_option verify_options[] = {
+    {"key", 0, COMMAND_TEXT, "KEY|FILE", "The verifier key (NAME+hash+base64), or a file with it (needed)"},
+    {"earlier", 0, COMMAND_TEXT, "FILE", "A checkpoint saved before, which the log must continue"},
+    NONE};
+
+static const struct command commands[] = {
+    {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0, false},
+    {"users ls", "", "List users", tportctl_users_ls, format_options, 0, 0, 0, false},
+    {"users update", "NAME", "Change roles or traits of a user", tportctl_users_update, users_update, 1, 1, 0, false},
+    {"users rm", "NAME[,NAME...]", "Delete users", tportctl_users_rm, NULL, 1, 1, 0, false},
+    {"users reset", "NAME", "Take password and devices away and make a link for new ones", tportctl_users_reset,
+     users_reset, 1, 1, 0, false},
+    {"nodes add", "", "Make a token with which a host joins", tportctl_nodes_add, nodes_add, 0, 0, 0, false},
+    {"nodes ls", "[LABELS]", "List hosts", tportctl_nodes_ls, nodes_ls, 0, COMMAND_ANY_ARGS, 0, false},
+    {"tokens add", "", "Make a join token", tportctl_tokens_add, tokens_add, 0, 0, 0, false},
+    {"tokens ls", "", "List join tokens", tportctl_tokens_ls, tokens_ls, 0, 0, 0, false},
+    {"tokens rm", "TOKEN", "Delete a join token", tportctl_tokens_rm, NULL, 1, 1, 0, false},
+    {"get", "KIND[/NAME][,...]", "Print resources", tportctl_get, get_options, 1, 1, 0, false},
+    {"create", "[FILE]", "Create resources from YAML (FILE or standard input)", tportctl_create, create_options, 0, 1, 0,
+     false},
+    {"edit", "KIND/NAME", "Change a resource in an editor", tportctl_edit, NULL, 1, 1, 0, false},
+    {"rm", "KIND/NAME", "Delete a resource", tportctl_rm, NULL, 1, 1, 0, false},
+    {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false},
+    {"status", "", "Show the cluster and its CAs", tportctl_status, format_options, 0, 0, 0, false},
+    {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false},
+    {"auth ls", "", "List CAs", tportctl_auth_ls, format_options, 0, 0, 0, false},
+    {"sessions ls", "", "List running sessions", tportctl_sessions_ls, format_options, 0, 0, 0, false},
+    {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false},
+    {"recordings ls", "", "List recordings", tportctl_recordings_ls, recordings_options, 0, 0, 0, false},
+    {"audit ls", "", "List audit events, newest first", tportctl_audit_ls, audit_options, 0, 0, 0, false},
+    {"audit verify", "DIR", "Prove offline that an audit log is whole and unchanged", tportctl_audit_verify,
+     verify_options, 1, 1, 0, false},
+    {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false},
+};
+
+int tportctl_main(int argc, char **argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "tportctl";
+    const struct command_program program = {.name = strcmp(name, "tctl") == 0 ? "tctl" : "tportctl",
+                                            .about = "Administer a tport cluster.",
+                                            .globals = globals,
+                                            .commands = commands,
+                                            .count = sizeof(commands) / sizeof(commands[0])};
+    return command_main(&program, argc, argv);
+}
+
+enum tp_err tportctl_version(struct command_line *line, struct tp_error *error)
+{
+    (void)line;
+    (void)error;
+    (void)printf("tportctl v%s\n", TPORTCTL_VERSION_TEXT);
+    return TP_OK;
+}
+
+/* What the daemon's configuration says about where things are. A file that only root may read is passed over: the
+ * profile is then the way. */
+static enum tp_err read_config(const struct command_line *line, char **ret_data_dir, char **ret_address,
+                               struct tp_error *error)
+{
+    const char *given = command_text_env(line, "config", "CONFIG_FILE", NULL);
+    const char *path = given ? given : DEFAULT_CONFIG;
+    struct buf text;
+    struct node *node = NULL;
+
+    *ret_data_dir = mem_strdup(DEFAULT_DATA_DIR);
+    *ret_address = NULL;
+    buf_init(&text, NODE_MAX_BYTES);
+    enum tp_err err = file_read(path, &text, error);
+    if (err == TP_OK)
+        err = node_parse_one(buf_text(&text), buf_size(&text), path, &node, error);
+    if (err == TP_OK) {
+        const struct node *main_part = node_get(node, "tport") ? node_get(node, "tport") : node_get(node, "teleport");
+        const struct node *address = node_get(node_get(node, "proxy_service"), "public_addr");
+        const char *data_dir = node_get_text(main_part, "data_dir", NULL);
+        if (data_dir) {
+            mem_free(*ret_data_dir);
+            *ret_data_dir = mem_strdup(data_dir);
+        }
+        if (address && address->kind == NODE_LIST && address->count > 0)
+            address = address->items[0];
+        if (address && address->kind == NODE_SCALAR && *address->text)
+            *ret_address = mem_printf("%s%s", address->text, strchr(address->text, ':') ? "" : ":443");
+    } else if (!given) {
+        err = TP_OK;
+    }
+    node_free(node);
+    buf_free(&text);
+    return err;
+}
+
+enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api, char **ret_address,
+                          struct tp_error *error)
+{
+    const char *server = command_text_env(line, "auth-server", "AUTH_SERVER", NULL);
+    char *data_dir = NULL, *address = NULL, *home = profile_home();
+    struct tp_error local = {0};
+    struct profile profile = {0};
+
+    *ret_api = NULL;
+    enum tp_err err = read_config(line, &data_dir, &address, error);
+    bool by_profile = err == TP_OK && server;
+    if (err == TP_OK && !server) {
+        const char *socket = command_env("ADMIN_SOCKET");
+        char *path = socket ? mem_strdup(socket) : mem_printf("%s/admin.sock", data_dir);
+        err = api_open_socket(path, ret_api, &local);
+        by_profile = err != TP_OK;
+        mem_free(path);
+    }
+    if (by_profile) {
+        err = profile_load(home, server, &profile, error);
+        if (err == TP_OK)
+            err = api_open_profile(&profile, ret_api, error);
+        else if (err == TP_UNAUTHENTICATED && !server)
+            err = err_set(error, err, "%s; and there is no profile: sign in with \"tport login\", or run this as root on "
+                          "the machine of the auth service", local.text);
+        if (err == TP_OK) {
+            mem_free(address);
+            address = mem_strdup(profile.address);
+        }
+    }
+    if (ret_address && err == TP_OK)
+        *ret_address = address;
+    else
+        mem_free(address);
+    profile_free(&profile);
+    mem_free(data_dir);
+    mem_free(home);
+    return err;
+}
+
+enum tp_err tportctl_call(const struct command_line *line, const char *method, json_t *params, json_t **ret_result,
+                          struct tp_error *error)
+{
+    struct api *api;
+    enum tp_err err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK)
+        err = api_rpc(api, method, params, ret_result, error);
+    else
+        json_decref(params);
+    api_close(api);
+    return err;
+}
+
+enum tp_err tportctl_list(const struct command_line *line, const char *method, json_t *params, size_t limit,
+                          json_t **ret_items, struct tp_error *error)
+{
+    struct api *api;
+    enum tp_err err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK)
+        err = api_list(api, method, params, limit, ret_items, error);
+    else
+        json_decref(params);
+    api_close(api);
+    return err;
+}

@@ -1,0 +1,262 @@
+/* tportctl nodes and tokens. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tportctl/tportctl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define TOKEN_TTL_MS (30 * INT64_C(60000))
+
+static json_t *token_params(const char *roles, int64_t ttl_ms, const char *value, json_t *labels)
+{
+    json_t *params = json_object();
+    (void)json_object_set_new(params, "roles", output_split(roles));
+    (void)json_object_set_new(params, "ttl", json_integer(ttl_ms));
+    if (value)
+        (void)json_object_set_new(params, "value", json_string(value));
+    if (labels && json_object_size(labels) > 0)
+        (void)json_object_set(params, "labels", labels);
+    return params;
+}
+
+static char *roles_text(const json_t *result, const char *asked)
+{
+    const json_t *roles = json_object_get(result, "roles");
+    return json_array_size(roles) > 0 ? output_list(roles, ",") : mem_strdup(asked);
+}
+
+/* What a person does next with the token. */
+static void print_start_line(struct api *api, const char *address, const char *token, const char *roles, int64_t ttl_ms)
+{
+    json_t *status = NULL;
+    const char *pin = NULL;
+    if (api_rpc(api, "cluster.status", json_object(), &status, NULL) == TP_OK)
+        pin = json_string_value(json_array_get(json_object_get(status, "ca_pins"), 0));
+    (void)printf("The invite token: ");
+    output_safe(token);
+    (void)printf("\nThis token will expire in %lld minutes.\n\nRun this on the new node to join the cluster:\n\n",
+                 (long long)((ttl_ms + 59999) / 60000));
+    (void)printf("> tportd start \\\n   --roles=%s \\\n   --token=%s \\\n", roles, token);
+    if (pin)
+        (void)printf("   --ca-pin=%s \\\n", pin);
+    (void)printf("   --auth-server=%s\n\nPlease note:\n\n", address ? address : "PROXY-HOST:443");
+    (void)printf("  - This invitation token will expire in %lld minutes.\n", (long long)((ttl_ms + 59999) / 60000));
+    (void)printf("  - %s must be reachable from the new node.\n", address ? address : "The proxy");
+    json_decref(status);
+}
+
+enum tp_err tportctl_nodes_add(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", NULL};
+    const char *roles = command_text(line, "roles", "node");
+    const char *format, *token = NULL;
+    char *address = NULL;
+    struct api *api = NULL;
+    json_t *result = NULL;
+    int64_t ttl;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = command_duration_ms(line, "ttl", TOKEN_TTL_MS, &ttl, error);
+    if (err == TP_OK)
+        err = tportctl_open(line, &api, &address, error);
+    if (err == TP_OK)
+        err = api_rpc(api, "tokens.add", token_params(roles, ttl, command_text(line, "token", NULL), NULL), &result,
+                      error);
+    if (err == TP_OK)
+        err = json_need_text(result, "token", &token, error);
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        json_t *list = json_pack("[s]", token);
+        char *text = json_text(list);
+        (void)printf("%s\n", text);
+        mem_free(text);
+        json_decref(list);
+    } else if (err == TP_OK) {
+        char *granted = roles_text(result, roles);
+        print_start_line(api, address, token, granted, ttl);
+        mem_free(granted);
+    }
+    json_decref(result);
+    api_close(api);
+    mem_free(address);
+    return err;
+}
+
+enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", NULL};
+    const char *format;
+    const char *search = command_text(line, "search", NULL);
+    json_t *labels = NULL, *items = NULL, *item;
+    size_t index;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = output_parse_labels(line->args, line->arg_count, &labels, error);
+    if (err == TP_OK) {
+        json_t *params = json_object();
+        if (json_object_size(labels) > 0)
+            (void)json_object_set(params, "labels", labels);
+        if (search)
+            (void)json_object_set_new(params, "search", output_split(search));
+        err = tportctl_list(line, "nodes.list", params, 0, &items, error);
+    }
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        output_json(items);
+    } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
+        output_yaml(items, true);
+    } else if (err == TP_OK) {
+        struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 3);
+        json_array_foreach(items, index, item) {
+            json_t *node_labels = output_node_labels(item);
+            char *text = output_labels(node_labels);
+            const char *address = output_text_at(item, "spec.addr");
+            const char *cells[] = {output_text_at(item, "spec.hostname"), output_text_at(item, "metadata.name"),
+                                   *address ? address : "⟵ Tunnel", text, output_text_at(item, "spec.version")};
+            table_add(table, cells);
+            mem_free(text);
+            json_decref(node_labels);
+        }
+        table_print(table);
+    }
+    json_decref(labels);
+    json_decref(items);
+    return err;
+}
+
+enum tp_err tportctl_tokens_add(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"", "text", "json", NULL};
+    const char *type = command_text(line, "type", NULL);
+    const char *labels_text = command_text(line, "labels", NULL);
+    const char *format, *token = NULL;
+    char *address = NULL;
+    json_t *labels = NULL, *result = NULL;
+    struct api *api = NULL;
+    int64_t ttl;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK && !type)
+        err = err_set(error, TP_INVALID, "--type is needed, for example --type=node");
+    if (err == TP_OK)
+        err = command_duration_ms(line, "ttl", TOKEN_TTL_MS, &ttl, error);
+    if (err == TP_OK && labels_text) {
+        char *copy = mem_strdup(labels_text);
+        err = output_parse_labels(&copy, 1, &labels, error);
+        mem_free(copy);
+    }
+    if (err == TP_OK)
+        err = tportctl_open(line, &api, &address, error);
+    if (err == TP_OK)
+        err = api_rpc(api, "tokens.add", token_params(type, ttl, command_text(line, "value", NULL), labels), &result,
+                      error);
+    if (err == TP_OK)
+        err = json_need_text(result, "token", &token, error);
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        output_json(result);
+    } else if (err == TP_OK && strcmp(format, "text") == 0) {
+        output_safe(token);
+        (void)printf("\n");
+    } else if (err == TP_OK) {
+        char *granted = roles_text(result, type);
+        print_start_line(api, address, token, granted, ttl);
+        mem_free(granted);
+    }
+    json_decref(labels);
+    json_decref(result);
+    api_close(api);
+    mem_free(address);
+    return err;
+}
+
+/* "02 Jan 06 15:04 UTC (29m59s)", or "never". mem_free it. */
+static char *expiry_text(const char *rfc3339)
+{
+    int64_t ms;
+    char when[64];
+    struct tm utc;
+    if (clock_parse_ms(rfc3339, &ms) != TP_OK)
+        return mem_strdup("never");
+    time_t seconds = (time_t)(ms / 1000);
+    int64_t left = ms / 1000 - clock_wall();
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(when, sizeof(when), "%d %b", &utc);
+    if (left <= 0)
+        return mem_printf("%s %02d %02d:%02d UTC (expired)", when, utc.tm_year % 100, utc.tm_hour, utc.tm_min);
+    char *rest = output_seconds(left);
+    char *text = mem_printf("%s %02d %02d:%02d UTC (%s)", when, utc.tm_year % 100, utc.tm_hour, utc.tm_min, rest);
+    mem_free(rest);
+    return text;
+}
+
+/* The first three quarters become stars. mem_free it. */
+static char *masked(const char *token)
+{
+    char *text = mem_strdup(token);
+    memset(text, '*', strlen(token) * 3 / 4);
+    return text;
+}
+
+enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    static const char *const titles[] = {"Token", "Type", "Labels", "Expiry Time (UTC)", NULL};
+    bool secrets = command_flag(line, "with-secrets");
+    const char *format;
+    json_t *items = NULL, *item;
+    size_t index;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_list(line, "resources.get", json_pack("{s:s, s:b}", "kind", "token", "with_secrets", secrets), 0,
+                            &items, error);
+    if (err != TP_OK)
+        return err;
+    json_array_foreach(items, index, item) {
+        char *name = masked(output_text_at(item, "metadata.name"));
+        if (!secrets)
+            (void)json_object_set_new(json_object_get(item, "metadata"), "name", json_string(name));
+        mem_free(name);
+    }
+    if (strcmp(format, "json") == 0) {
+        output_json(items);
+    } else if (strcmp(format, "yaml") == 0) {
+        output_yaml(items, true);
+    } else if (json_array_size(items) == 0) {
+        (void)printf("No active tokens found.\n");
+    } else {
+        struct table *table = table_new(titles, 2);
+        json_array_foreach(items, index, item) {
+            char *roles = output_list(output_at(item, "spec.roles"), ",");
+            char *labels = output_labels(output_at(item, "metadata.labels"));
+            char *expiry = expiry_text(output_text_at(item, "metadata.expires"));
+            const char *cells[] = {output_text_at(item, "metadata.name"), roles, labels, expiry};
+            table_add(table, cells);
+            mem_free(roles);
+            mem_free(labels);
+            mem_free(expiry);
+        }
+        table_print(table);
+    }
+    json_decref(items);
+    return TP_OK;
+}
+
+enum tp_err tportctl_tokens_rm(struct command_line *line, struct tp_error *error)
+{
+    json_t *result = NULL;
+    enum tp_err err = tportctl_call(line, "resources.rm", json_pack("{s:s, s:s}", "kind", "token", "name", line->args[0]),
+                                    &result, error);
+    if (err == TP_OK) {
+        (void)printf("Token ");
+        output_safe(line->args[0]);
+        (void)printf(" has been deleted\n");
+    }
+    json_decref(result);
+    return err;
+}

@@ -1,0 +1,362 @@
+/* tportctl get, create, edit, rm. */
+#include "base/mem.h"
+#include "base/node.h"
+#include "cli/common/argv.h"
+#include "cli/common/file.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tportctl/tportctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct {
+    const char *word;
+    const char *kind;
+} words[] = {
+    {"role", "role"},
+    {"roles", "role"},
+    {"user", "user"},
+    {"users", "user"},
+    {"token", "token"},
+    {"tokens", "token"},
+    {"lock", "lock"},
+    {"locks", "lock"},
+    {"node", "node"},
+    {"nodes", "node"},
+    {"server", "node"},
+    {"cluster_auth_preference", "cluster_auth_preference"},
+    {"cluster_authentication_preferences", "cluster_auth_preference"},
+    {"cap", "cluster_auth_preference"},
+    {"cluster_networking_config", "cluster_networking_config"},
+    {"networking_config", "cluster_networking_config"},
+    {"net_config", "cluster_networking_config"},
+    {"netconfig", "cluster_networking_config"},
+    {"session_recording_config", "session_recording_config"},
+    {"recording_config", "session_recording_config"},
+    {"rec_config", "session_recording_config"},
+    {"recconfig", "session_recording_config"},
+    {"cert_authority", "cert_authority"},
+    {"cert_authorities", "cert_authority"},
+    {"cas", "cert_authority"},
+    {"ca", "cert_authority"},
+};
+
+const char *tportctl_kind(const char *word)
+{
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcasecmp(words[i].word, word) == 0)
+            return words[i].kind;
+    }
+    return NULL;
+}
+
+const char *const *tportctl_kinds(void)
+{
+    static const char *const kinds[] = {"user", "role", "token", "lock", "cluster_auth_preference",
+                                        "cluster_networking_config", "session_recording_config", "node",
+                                        "cert_authority", NULL};
+    return kinds;
+}
+
+/* "KIND" or "KIND/NAME"; ret_name is NULL or allocated. */
+static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret_name, struct tp_error *error)
+{
+    size_t length = strcspn(text, "/");
+    char *word = mem_strndup(text, length);
+    *ret_name = NULL;
+    *ret_kind = tportctl_kind(word);
+    if (!*ret_kind)
+        err_set(error, TP_INVALID, "there is no kind of resource \"%s\"; role, user, token, lock, node, cap, netconfig, "
+                "recconfig and ca are there", word);
+    mem_free(word);
+    if (!*ret_kind)
+        return TP_INVALID;
+    if (text[length] == '/' && text[length + 1] != '\0')
+        *ret_name = mem_strdup(text + length + 1);
+    return TP_OK;
+}
+
+static enum tp_err need_ref(const char *text, const char **ret_kind, char **ret_name, struct tp_error *error)
+{
+    enum tp_err err = parse_ref(text, ret_kind, ret_name, error);
+    if (err == TP_OK && !*ret_name)
+        err = err_set(error, TP_INVALID, "\"%s\" names no resource: KIND/NAME is needed, for example role/access", text);
+    return err;
+}
+
+static enum tp_err fetch(struct api *api, const char *kind, const char *name, bool secrets, json_t *all,
+                         struct tp_error *error)
+{
+    json_t *params = json_pack("{s:s, s:b}", "kind", kind, "with_secrets", secrets);
+    json_t *items;
+    if (name)
+        (void)json_object_set_new(params, "name", json_string(name));
+    enum tp_err err = api_list(api, "resources.get", params, 0, &items, error);
+    if (err != TP_OK)
+        return err;
+    if (name && json_array_size(items) == 0)
+        err = err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind, name);
+    else
+        (void)json_array_extend(all, items);
+    json_decref(items);
+    return err;
+}
+
+static void print_texts(const json_t *items)
+{
+    static const char *const titles[] = {"Kind", "Name", "Details", NULL};
+    struct table *table = table_new(titles, 2);
+    size_t index;
+    json_t *item;
+    json_array_foreach(items, index, item) {
+        const char *kind = json_get_text(item, "kind", "");
+        char *details;
+        if (strcmp(kind, "user") == 0) {
+            details = output_list(output_at(item, "spec.roles"), ",");
+        } else if (strcmp(kind, "role") == 0) {
+            char *logins = output_list(output_at(item, "spec.allow.logins"), ",");
+            char *labels = output_at(item, "spec.allow.node_labels") ? json_text(output_at(item, "spec.allow.node_labels"))
+                                                                     : mem_strdup("-");
+            details = mem_printf("logins: %s  node labels: %s", *logins ? logins : "-", labels);
+            mem_free(logins);
+            mem_free(labels);
+        } else if (strcmp(kind, "node") == 0) {
+            details = mem_strdup(output_text_at(item, "spec.hostname"));
+        } else {
+            details = mem_strdup(output_text_at(item, "metadata.description"));
+        }
+        const char *cells[] = {kind, output_text_at(item, "metadata.name"), details};
+        table_add(table, cells);
+        mem_free(details);
+    }
+    table_print(table);
+}
+
+enum tp_err tportctl_get(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"yaml", "json", "text", NULL};
+    bool secrets = command_flag(line, "with-secrets");
+    json_t *all = json_array(), *refs = output_split(line->args[0]), *ref;
+    struct api *api = NULL;
+    const char *format;
+    size_t index;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK && strcmp(line->args[0], "all") == 0) {
+        for (const char *const *kind = tportctl_kinds(); err == TP_OK && *kind; kind++)
+            err = fetch(api, *kind, NULL, secrets, all, error);
+    } else {
+        json_array_foreach(refs, index, ref) {
+            const char *kind;
+            char *name;
+            if (err == TP_OK)
+                err = parse_ref(json_string_value(ref), &kind, &name, error);
+            if (err == TP_OK) {
+                err = fetch(api, kind, name, secrets, all, error);
+                mem_free(name);
+            }
+        }
+    }
+    if (err == TP_OK && strcmp(format, "json") == 0)
+        output_json(all);
+    else if (err == TP_OK && strcmp(format, "yaml") == 0)
+        output_yaml(all, true);
+    else if (err == TP_OK)
+        print_texts(all);
+    json_decref(all);
+    json_decref(refs);
+    api_close(api);
+    return err;
+}
+
+static enum tp_err put(struct api *api, json_t *resource, bool force, const char *revision, bool quiet,
+                       struct tp_error *error)
+{
+    json_t *params = json_object(), *result;
+    (void)json_object_set(params, "resource", resource);
+    (void)json_object_set_new(params, "force", json_boolean(force));
+    if (revision && *revision)
+        (void)json_object_set_new(params, "revision", json_string(revision));
+    enum tp_err err = api_rpc(api, "resources.put", params, &result, error);
+    if (err != TP_OK || quiet) {
+        if (err == TP_OK)
+            json_decref(result);
+        return err;
+    }
+    const char *kind = json_get_text(result, "kind", json_get_text(resource, "kind", "resource"));
+    char *name = text_safe(json_get_text(result, "name", output_text_at(resource, "metadata.name")));
+    const char *quote = strcmp(kind, "role") == 0 ? "'" : "\"";
+    (void)printf("%s %s%s%s has been %s\n", kind, quote, name, quote,
+                 json_get_bool(result, "created", true) ? "created" : "updated");
+    mem_free(name);
+    json_decref(result);
+    return TP_OK;
+}
+
+enum tp_err tportctl_create(struct command_line *line, struct tp_error *error)
+{
+    bool from_file = line->arg_count > 0 && strcmp(line->args[0], "-") != 0;
+    const char *name = from_file ? line->args[0] : "standard input";
+    struct node **documents = NULL;
+    size_t count = 0;
+    struct api *api = NULL;
+    struct buf text;
+
+    buf_init(&text, NODE_MAX_BYTES);
+    enum tp_err err = from_file ? file_read(name, &text, error) : file_read_fd(STDIN_FILENO, name, &text, error);
+    if (err == TP_OK)
+        err = node_parse(buf_text(&text), buf_size(&text), name, &documents, &count, error);
+    if (err == TP_OK && count == 0)
+        err = err_set(error, TP_INVALID, "%s holds no resource", name);
+    if (err == TP_OK)
+        err = tportctl_open(line, &api, NULL, error);
+    for (size_t i = 0; err == TP_OK && i < count; i++) {
+        json_t *resource = node_to_json(documents[i]);
+        if (!json_is_object(resource))
+            err = err_set(error, TP_INVALID, "%s, line %d: a resource is needed (kind, version, metadata, spec)", name,
+                          documents[i]->line);
+        else
+            err = put(api, resource, command_flag(line, "force"), NULL, false, error);
+        if (err != TP_OK && count > 1)
+            err_prefix(error, "%s, document at line %d", name, documents[i]->line);
+        json_decref(resource);
+    }
+    for (size_t i = 0; i < count; i++)
+        node_free(documents[i]);
+    mem_free(documents);
+    api_close(api);
+    buf_wipe(&text);
+    return err;
+}
+
+/* Runs the person's editor on path and waits for it. */
+static enum tp_err run_editor(const char *path, struct tp_error *error)
+{
+    const char *editor = command_env("EDITOR");
+    struct argv argv = {0};
+    int status = 0;
+
+    editor = editor ? editor : getenv("VISUAL") && *getenv("VISUAL") ? getenv("VISUAL") : getenv("EDITOR");
+    editor = editor && *editor ? editor : "vi";
+    char *copy = mem_strdup(editor), *rest = NULL;
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv_add(&argv, word);
+    mem_free(copy);
+    if (argv.count == 0)
+        argv_add(&argv, "vi");
+    argv_add(&argv, path);
+    char *program = strchr(argv.items[0], '/') ? mem_strdup(argv.items[0]) : file_in_path(argv.items[0]);
+    enum tp_err err = TP_OK;
+    pid_t child = program ? fork() : -1;
+    if (!program) {
+        err = err_set(error, TP_NOT_FOUND, "there is no editor %s; set EDITOR", argv.items[0]);
+    } else if (child == 0) {
+        (void)execve(program, argv.items, environ);
+        _exit(127);
+    } else if (child < 0) {
+        err = err_errno(error, errno, "the editor can't be started");
+    } else {
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            continue;
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            err = err_set(error, TP_CLOSED, "the editor %s failed; nothing was changed", argv.items[0]);
+    }
+    mem_free(program);
+    argv_free(&argv);
+    return err;
+}
+
+/* The resource as the editor left it; ret_changed is false when it is what it was. */
+static enum tp_err edit_text(json_t *resource, json_t **ret_edited, bool *ret_changed, struct tp_error *error)
+{
+    char path[] = "/tmp/tportctl-XXXXXX.yaml";
+    char *before = node_yaml_from_json(resource);
+    struct node *node = NULL;
+    struct buf after;
+    int fd = mkstemps(path, 5);
+
+    buf_init(&after, NODE_MAX_BYTES);
+    enum tp_err err = fd < 0 ? err_errno(error, errno, "no temporary file can be made") : TP_OK;
+    if (fd >= 0)
+        (void)close(fd);
+    if (err == TP_OK)
+        err = file_write_text(path, before, error);
+    if (err == TP_OK)
+        err = run_editor(path, error);
+    if (err == TP_OK)
+        err = file_read(path, &after, error);
+    if (err == TP_OK)
+        *ret_changed = strcmp(buf_text(&after), before) != 0;
+    if (err == TP_OK && *ret_changed)
+        err = node_parse_one(buf_text(&after), buf_size(&after), "the edited text", &node, error);
+    if (node)
+        *ret_edited = node_to_json(node);
+    if (fd >= 0)
+        (void)unlink(path);
+    node_free(node);
+    buf_wipe(&after);
+    secret_free(before);
+    return err;
+}
+
+enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
+{
+    const char *kind;
+    char *name = NULL;
+    struct api *api = NULL;
+    json_t *all = json_array(), *edited = NULL;
+    bool changed = false;
+
+    enum tp_err err = parse_ref(line->args[0], &kind, &name, error);
+    if (err == TP_OK)
+        err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK)
+        err = fetch(api, kind, name, false, all, error);
+    if (err == TP_OK && json_array_size(all) != 1)
+        err = err_set(error, TP_INVALID, "\"%s\" is not one resource: KIND/NAME is needed", line->args[0]);
+    json_t *resource = json_array_get(all, 0);
+    if (err == TP_OK)
+        err = edit_text(resource, &edited, &changed, error);
+    if (err == TP_OK && !changed) {
+        (void)printf("Nothing was changed.\n");
+    } else if (err == TP_OK) {
+        if (!json_is_object(edited) || strcmp(json_get_text(edited, "kind", ""), kind) != 0 ||
+            strcmp(output_text_at(edited, "metadata.name"), output_text_at(resource, "metadata.name")) != 0)
+            err = err_set(error, TP_INVALID, "kind and name can't be changed by editing; use create and rm");
+        else
+            err = put(api, edited, true, output_text_at(resource, "metadata.revision"), false, error);
+        if (err == TP_CONFLICT)
+            err = err_set(error, err, "%s was changed by someone else in the meantime; edit it again", line->args[0]);
+    }
+    json_decref(all);
+    json_decref(edited);
+    api_close(api);
+    mem_free(name);
+    return err;
+}
+
+enum tp_err tportctl_rm(struct command_line *line, struct tp_error *error)
+{
+    const char *kind;
+    char *name = NULL;
+    json_t *result = NULL;
+
+    enum tp_err err = need_ref(line->args[0], &kind, &name, error);
+    if (err == TP_OK)
+        err = tportctl_call(line, "resources.rm", json_pack("{s:s, s:s}", "kind", kind, "name", name), &result, error);
+    if (err == TP_OK) {
+        (void)printf("%s \"", kind);
+        output_safe(name);
+        (void)printf("\" has been deleted\n");
+    }
+    json_decref(result);
+    mem_free(name);
+    return err;
+}
