@@ -1,0 +1,22 @@
+/* tport-session: the node side of one SSH connection. Started by the agent; see docs/man/tport-session.8. */
+#include "base/log.h"
+#include "session/monitor.h"
+#include "session/net.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv) {
+    log_init("session", 2, LOG_LEVEL_INFO, false);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && strcmp(argv[1], "monitor") == 0) {
+        return monitor_main();
+    }
+    if (argc == 2 && strcmp(argv[1], "net") == 0) {
+        return net_main();
+    }
+    fputs("tport-session is started by the tport agent, one for each SSH connection; it is not for use by hand.\n"
+          "See tport-session(8).\n", stderr);
+    return 2;
+}

@@ -1,0 +1,185 @@
+#include "session/recorder.h"
+
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/mem.h"
+
+#include <time.h>
+
+#define FLUSH_SIZE ((size_t)32 * 1024)
+#define FLUSH_MS 200
+#define UNCONFIRMED_LIMIT ((size_t)1024 * 1024)
+
+struct recorder {
+    struct loop *loop;
+    struct rpc *monitor;
+    struct timer *flush;
+    recorder_cb *on_change;
+    void *ctx;
+    struct asciicast cast;
+    struct buf text;      /* not yet sent */
+    int64_t started_us;
+    size_t unconfirmed;   /* sent, no answer yet */
+    uint64_t offset;      /* bytes sent */
+    size_t plain_left;
+    uint32_t channel;
+    uint32_t call;        /* the append under way, 0: none */
+    size_t call_size;
+    bool terminal;
+    bool failed;
+    bool finishing;
+    bool was_full;
+};
+
+static int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t elapsed_us(const struct recorder *recorder) {
+    return now_us() - recorder->started_us;
+}
+
+static void send_some(struct recorder *recorder);
+
+static void on_reply(void *ctx, json_t *result, const struct tp_error *error) {
+    struct recorder *recorder = ctx;
+    (void)result;
+    recorder->call = 0;
+    recorder->unconfirmed -= recorder->call_size;
+    if (error != NULL) {
+        recorder->failed = true;
+        buf_free(&recorder->text);
+    } else {
+        send_some(recorder);
+    }
+    if (recorder->failed || recorder_is_done(recorder) || (recorder->was_full && !recorder_is_full(recorder))) {
+        recorder->was_full = false;
+        recorder->on_change(recorder->ctx);
+    }
+}
+
+/* One append at a time keeps the order; a piece is at most 256 KB so that a burst does not become one huge frame. */
+static void send_some(struct recorder *recorder) {
+    size_t size = buf_size(&recorder->text);
+    if (recorder->call != 0 || size == 0 || recorder->failed) {
+        return;
+    }
+    if (size < FLUSH_SIZE && !recorder->finishing && timer_is_active(recorder->flush)) {
+        return;
+    }
+    if (size > 256 * 1024) {
+        size = 256 * 1024;
+    }
+    char *data = enc_base64(buf_head(&recorder->text), size);
+    json_t *params = json_pack("{s:i, s:I, s:s}", "channel", (int)recorder->channel, "offset",
+                               (json_int_t)recorder->offset, "data", data);
+    mem_free(data);
+    buf_consume(&recorder->text, size);
+    recorder->offset += size;
+    recorder->unconfirmed += size;
+    recorder->call_size = size;
+    recorder->call = rpc_request(recorder->monitor, "record", params, NULL, 0, on_reply, recorder);
+    timer_stop(recorder->flush);
+}
+
+static void on_flush(void *ctx) {
+    send_some(ctx);
+}
+
+static void added(struct recorder *recorder) {
+    if (buf_size(&recorder->text) >= FLUSH_SIZE) {
+        send_some(recorder);
+    }
+    if (buf_size(&recorder->text) > 0 && !timer_is_active(recorder->flush)) {
+        timer_start(recorder->flush, FLUSH_MS, 0);
+    }
+}
+
+struct recorder *recorder_new(struct loop *loop, struct rpc *monitor, const struct recorder_options *options,
+                              recorder_cb *on_change, void *ctx) {
+    struct recorder *recorder = mem_alloc(sizeof(*recorder));
+    recorder->loop = loop;
+    recorder->monitor = monitor;
+    recorder->flush = timer_new(loop, on_flush, recorder);
+    recorder->on_change = on_change;
+    recorder->ctx = ctx;
+    recorder->started_us = now_us();
+    recorder->plain_left = RECORDER_PLAIN_LIMIT;
+    recorder->channel = options->channel;
+    recorder->terminal = options->terminal;
+    buf_init(&recorder->text, 0);
+    asciicast_header(&recorder->text, &options->header);
+    added(recorder);
+    return recorder;
+}
+
+void recorder_output(struct recorder *recorder, const void *data, size_t size) {
+    if (recorder->failed || recorder->finishing) {
+        return;
+    }
+    bool cut = false;
+    if (!recorder->terminal) {
+        if (recorder->plain_left == 0) {
+            return;
+        }
+        cut = size >= recorder->plain_left;
+        size = cut ? recorder->plain_left : size;
+        recorder->plain_left -= size;
+    }
+    int64_t at = elapsed_us(recorder);
+    asciicast_output(&recorder->cast, &recorder->text, at, data, size);
+    if (cut) {
+        asciicast_finish(&recorder->cast, &recorder->text, at);
+        asciicast_marker(&recorder->cast, &recorder->text, at, "output past 1 MiB is not recorded");
+    }
+    added(recorder);
+}
+
+void recorder_resize(struct recorder *recorder, uint32_t cols, uint32_t rows) {
+    if (!recorder->failed && !recorder->finishing) {
+        asciicast_resize(&recorder->cast, &recorder->text, elapsed_us(recorder), cols, rows);
+        added(recorder);
+    }
+}
+
+bool recorder_is_full(struct recorder *recorder) {
+    bool full = !recorder->failed && buf_size(&recorder->text) + recorder->unconfirmed >= UNCONFIRMED_LIMIT;
+    if (full) {
+        recorder->was_full = true; /* on_change will wake the reader */
+    }
+    return full;
+}
+
+void recorder_finish(struct recorder *recorder) {
+    if (recorder->finishing) {
+        return;
+    }
+    recorder->finishing = true;
+    if (!recorder->failed) {
+        asciicast_finish(&recorder->cast, &recorder->text, elapsed_us(recorder));
+        send_some(recorder);
+    }
+}
+
+bool recorder_is_done(const struct recorder *recorder) {
+    return recorder->finishing &&
+           (recorder->failed || (recorder->call == 0 && buf_size(&recorder->text) == 0));
+}
+
+bool recorder_has_failed(const struct recorder *recorder) {
+    return recorder->failed;
+}
+
+void recorder_free(struct recorder *recorder) {
+    if (recorder == NULL) {
+        return;
+    }
+    if (recorder->call != 0) {
+        rpc_cancel(recorder->monitor, recorder->call);
+    }
+    timer_free(recorder->flush);
+    buf_free(&recorder->text);
+    mem_free(recorder);
+}
