@@ -1,0 +1,2 @@
+tport_unit_test(test_web tport_web)
+tport_fuzz(fuzz_cookie tport_web)

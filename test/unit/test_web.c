@@ -1,0 +1,525 @@
+/* The web over socket pairs, with a scripted auth behind a real rpc line. */
+#include "base/enc.h"
+#include "base/mem.h"
+#include "protocols/web/web_priv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#define TOKEN "0123456789abcdef0123456789abcdef"
+#define CSRF "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define SECRET "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+struct bench {
+    struct loop *loop;
+    struct web *web;
+    struct rpc *worker_side;
+    struct rpc *auth_side;
+    struct buf answer;
+    char *method;   /* the last call that auth got */
+    json_t *params;
+    json_t *caller;
+    int calls;
+    int done;
+    enum tp_err refuse; /* invite.finish answers with this */
+    const char *refuse_text;
+    bool away;
+};
+
+static struct rpc *get_auth(void *ctx)
+{
+    struct bench *bench = ctx;
+    return bench->away ? NULL : bench->worker_side;
+}
+
+static json_t *canned(const char *method)
+{
+    if (strcmp(method, "cluster.info") == 0)
+        return json_pack("{s:s, s:s, s:{s:s, s:s}}", "cluster_name", "example.com", "version", "1", "auth", "type", "local",
+                         "second_factor", "otp");
+    if (strcmp(method, "login.password") == 0)
+        return json_pack("{s:s, s:s, s:s, s:s, s:[]}", "username", "alice", "cert", "ssh-cert x", "tls_cert", "PEM",
+                         "valid_until", "2030-01-01T00:00:00Z", "host_signers");
+    if (strcmp(method, "login.web") == 0)
+        return json_pack("{s:s, s:s, s:s, s:s}", "sid", "0a0b", "token", "tok", "expires", "2099-01-01T00:00:00Z", "user", "alice");
+    if (strcmp(method, "invite.get") == 0)
+        return json_pack("{s:s, s:s, s:s, s:s}", "user", "<alice>", "kind", "invite", "secret", SECRET, "otpauth",
+                         "otpauth://totp/example.com:alice?secret=" SECRET "&issuer=example.com");
+    if (strcmp(method, "invite.finish") == 0)
+        return json_pack("{s:s}", "user", "<alice>");
+    if (strcmp(method, "host.join") == 0)
+        return json_pack("{s:s, s:s, s:s, s:[{s:s, s:[s], s:[s]}]}", "host_id", "h", "tls_cert", "P", "ssh_cert", "S",
+                         "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA", "tls_certs", "UEVN");
+    if (strcmp(method, "nodes.list") == 0)
+        return json_pack("{s:[{s:{s:s, s:{s:s}}, s:{s:s}, s:[s]}], s:s, s:i}", "items", "metadata", "name", "id-1", "labels",
+                         "env", "dev", "spec", "hostname", "web-1", "logins", "root", "start_key", "next", "total", 7);
+    if (strcmp(method, "resources.get") == 0)
+        return json_pack("{s:[{s:s, s:{s:s}, s:{s:[s]}}]}", "items", "kind", "role", "metadata", "name", "access", "spec",
+                         "roles", "x");
+    if (strcmp(method, "cluster.cas") == 0)
+        return json_pack("{s:[s], s:[s], s:[{s:s, s:[s], s:[s]}]}", "user_ca_ssh", "ssh-ed25519 UUU", "user_ca_tls", "PEMU\n",
+                         "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA", "tls_certs", "UEVN");
+    return json_object();
+}
+
+static void on_auth_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                            json_t *caller, int fd)
+{
+    struct bench *bench = ctx;
+    (void)rpc;
+    (void)fd;
+    mem_free(bench->method);
+    json_decref(bench->params);
+    json_decref(bench->caller);
+    bench->method = mem_strdup(method);
+    bench->params = json_incref(params);
+    bench->caller = json_incref(caller);
+    bench->calls++;
+    if (bench->refuse && strcmp(method, "invite.finish") == 0)
+        rpc_fail_text(call, bench->refuse, "%s", bench->refuse_text);
+    else if (strcmp(method, "invite.get") == 0 && strcmp(json_get_text(params, "token", ""), TOKEN) != 0)
+        rpc_fail_text(call, TP_NOT_FOUND, "no such invitation");
+    else
+        rpc_reply(call, canned(method));
+}
+
+static void on_line_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
+    (void)ctx;
+    (void)rpc;
+    (void)reason;
+}
+
+static void on_done(void *ctx, uint64_t id, const char *address, enum close_reason reason)
+{
+    struct bench *bench = ctx;
+    (void)reason;
+    assert_int_equal(id, 7);
+    assert_string_equal(address, "192.0.2.1:5");
+    bench->done++;
+}
+
+static void on_client_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct bench *bench = ctx;
+    assert_int_equal(buf_append(&bench->answer, data, size), TP_OK);
+}
+
+static void on_client_close(void *ctx, enum close_reason reason)
+{
+    struct bench *bench = ctx;
+    (void)reason;
+    loop_stop(bench->loop);
+}
+
+static int set_up(void **state)
+{
+    static const struct rpc_events worker_events = {.on_close = on_line_close};
+    static const struct rpc_events auth_events = {.on_request = on_auth_request, .on_close = on_line_close};
+    struct bench *bench = mem_alloc(sizeof(*bench));
+    struct web_options options = {.auth = get_auth, .auth_ctx = bench, .on_done = on_done, .on_done_ctx = bench,
+                                  .cluster_name = "example.com", .public_addr = "proxy.example.com:443",
+                                  .server_version = "0.1.0"};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    bench->loop = loop_new();
+    bench->worker_side = rpc_new_fd(bench->loop, fds[0], &worker_events, bench);
+    bench->auth_side = rpc_new_fd(bench->loop, fds[1], &auth_events, bench);
+    bench->web = web_new(bench->loop, &options);
+    buf_init(&bench->answer, 0);
+    *state = bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    web_free(bench->web);
+    rpc_free(bench->worker_side);
+    rpc_free(bench->auth_side);
+    loop_free(bench->loop);
+    buf_free(&bench->answer);
+    mem_free(bench->method);
+    json_decref(bench->params);
+    json_decref(bench->caller);
+    mem_free(bench);
+    return 0;
+}
+
+/* Sends text on a new connection and reads until it closes. */
+static const char *talk(struct bench *bench, const char *text, bool cert)
+{
+    static const struct stream_events events = {.on_data = on_client_data, .on_close = on_client_close};
+    static const struct stream_events none = {.on_close = on_client_close};
+    struct web_peer peer = {.address = "192.0.2.1:5", .alpn = "http/1.1", .connection_id = 7};
+    struct stream *client;
+    int fds[2];
+    int done = bench->done;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    buf_clear(&bench->answer);
+    if (cert) {
+        peer.client_cert = (const uint8_t *)"DER";
+        peer.client_cert_size = 3;
+    }
+    web_serve(bench->web, stream_new(bench->loop, fds[0], &none, bench), &peer);
+    client = stream_new(bench->loop, fds[1], &events, bench);
+    stream_write(client, text, strlen(text));
+    loop_run(bench->loop);
+    (void)done;
+    return buf_text(&bench->answer);
+}
+
+static const char *ask(struct bench *bench, const char *method, const char *path, const char *headers, const char *body, bool cert)
+{
+    char *text = body ? mem_printf("%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s",
+                                   method, path, headers, strlen(body), body)
+                      : mem_printf("%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%s\r\n", method, path, headers);
+    const char *answer = talk(bench, text, cert);
+    mem_free(text);
+    return answer;
+}
+
+static int status_of(const char *answer)
+{
+    int status = 0;
+    assert_int_equal(sscanf(answer, "HTTP/1.1 %d", &status), 1);
+    return status;
+}
+
+static json_t *json_of(const char *answer)
+{
+    const char *body = strstr(answer, "\r\n\r\n");
+    json_t *json = body ? json_loads(body + 4, 0, NULL) : NULL;
+    assert_non_null(json);
+    return json;
+}
+
+#define JSON "Content-Type: application/json\r\n"
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+/* R1, R2: every route names the method of auth that decides, or says why there is nothing to decide; unlisted is refused. */
+static void test_R1_R2_every_route_names_its_right(void **state)
+{
+    size_t count;
+    const struct web_route *routes = web_routes(&count);
+    (void)state;
+    assert_true(count > 20);
+    for (size_t i = 0; i < count; i++) {
+        char *params[WEB_PARAMS_MAX];
+        bool other;
+        assert_non_null(routes[i].verb);
+        assert_true(strlen(routes[i].verb) > 5);
+        assert_non_null(routes[i].finish);
+        if (!routes[i].rpc)
+            assert_true(routes[i].who == WEB_ANONYMOUS && !routes[i].begin);
+        if (strcmp(routes[i].method, "GET") != 0 && routes[i].shape != WEB_API)
+            assert_int_equal(routes[i].shape, WEB_FORM);
+        for (int version = 0; version < 2; version++) {
+            char *path = mem_printf("%s%s", version ? "/v1" : "", routes[i].path);
+            char *at;
+            while ((at = strchr(path, ':')) != NULL)
+                *at = 'x';
+            assert_ptr_equal(web_route_find(routes[i].method, path, params, &other), &routes[i]);
+            for (size_t j = 0; j < WEB_PARAMS_MAX; j++)
+                mem_free(params[j]);
+            assert_null(web_route_find("PATCH", path, params, &other));
+            assert_true(other);
+            mem_free(path);
+        }
+    }
+}
+
+static void test_R2_unlisted_is_refused(void **state)
+{
+    static const char *const paths[] = {"/webapi", "/webapi/rpc/", "/webapi/rpc/a/b", "/web/", "/web/invite", "/web/invite/a/b",
+                                        "/v1", "/v1/v1/webapi/ping", "/webapi/ping/", "/WEBAPI/ping", "/etc/passwd", "/webapi/users/x"};
+    struct bench *bench = *state;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        assert_int_equal(status_of(ask(bench, "GET", paths[i], "", NULL, true)), 404);
+    assert_int_equal(status_of(ask(bench, "PUT", "/webapi/ping", "", NULL, false)), 405);
+    assert_int_equal(bench->calls, 0);
+}
+
+static void test_ping_and_find(void **state)
+{
+    struct bench *bench = *state;
+    const char *answer = ask(bench, "GET", "/v1/webapi/ping", "", NULL, false);
+    json_t *json = json_of(answer);
+    assert_int_equal(status_of(answer), 200);
+    assert_non_null(strstr(answer, "Strict-Transport-Security: max-age="));
+    assert_non_null(strstr(answer, "Content-Security-Policy: default-src 'none'"));
+    assert_non_null(strstr(answer, "Cache-Control: no-store"));
+    assert_string_equal(json_get_text(json_object_get(json, "auth"), "second_factor", ""), "otp");
+    assert_string_equal(json_get_text(json_object_get(json_object_get(json, "proxy"), "ssh"), "public_addr", ""),
+                        "proxy.example.com:443");
+    assert_string_equal(json_get_text(bench->caller, "kind", ""), "anonymous");
+    assert_string_equal(json_get_text(bench->caller, "addr", ""), "192.0.2.1:5");
+    json_decref(json);
+    json = json_of(ask(bench, "GET", "/webapi/find", "", NULL, false));
+    assert_null(json_object_get(json, "auth"));
+    assert_string_equal(json_get_text(json, "cluster_name", ""), "example.com");
+    json_decref(json);
+    bench->away = true;
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/ping", "", NULL, false)), 503);
+    assert_true(bench->done >= 2); /* the last one may close a turn later */
+}
+
+static void test_login_begin_is_no_oracle(void **state)
+{
+    static const char *const bodies[] = {"{\"user\":\"alice\",\"pass\":\"x\"}", "{\"user\":\"nobody\"}", "{}"};
+    struct bench *bench = *state;
+    for (size_t i = 0; i < 3; i++) {
+        const char *answer = ask(bench, "POST", "/webapi/mfa/login/begin", JSON, bodies[i], false);
+        assert_non_null(strstr(answer, "\r\n\r\n{\"totp_challenge\":true}"));
+    }
+    assert_int_equal(bench->calls, 0);
+}
+
+static void test_login(void **state)
+{
+    struct bench *bench = *state;
+    json_t *json = json_of(ask(bench, "POST", "/webapi/mfa/login/finish", JSON,
+                               "{\"user\":\"alice\",\"password\":\"p\",\"totp_code\":\"123456\",\"ssh_pub_key\":\"c3NoLWVkMjU1MTkgQQ==\","
+                               "\"tls_pub_key\":\"-----BEGIN PUBLIC KEY-----\\nx\",\"ttl\":3600000000000}", false));
+    assert_string_equal(bench->method, "login.password");
+    assert_string_equal(json_get_text(bench->params, "ssh_pub_key", ""), "ssh-ed25519 A");
+    assert_int_equal(json_get_int(bench->params, "ttl", 0), 3600000);
+    assert_string_equal(json_get_text(bench->params, "otp_token", ""), "123456");
+    assert_string_equal(json_get_text(json, "cert", ""), "c3NoLWNlcnQgeA==");
+    json_decref(json);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON, "{\"user\":\"a\",\"ssh_pub_key\":\"%\"}", false)), 400);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", "Content-Type: text/plain\r\n", "{}", false)), 400);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Origin: https://evil.example\r\n", "{}", false)), 403);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Sec-Fetch-Site: cross-site\r\n", "{}", false)), 403);
+    assert_int_equal(bench->calls, 1);
+}
+
+static void test_web_session(void **state)
+{
+    struct bench *bench = *state;
+    const char *answer = ask(bench, "POST", "/webapi/sessions/web", JSON,
+                             "{\"user\":\"alice\",\"pass\":\"p\",\"second_factor_token\":\"1\"}", false);
+    char *hex = web_cookie_session_text("alice", "0a0b");
+    char *cookie = mem_printf("Set-Cookie: __Host-session=%s; Path=/; Secure; HttpOnly; SameSite=Lax\r\n", hex);
+    char *headers = mem_printf("Cookie: a=b; __Host-session=%s\r\nAuthorization: Bearer tok\r\n", hex);
+    char *half = mem_printf("Cookie: __Host-session=%s\r\n", hex);
+    json_t *json = json_of(answer);
+    assert_non_null(strstr(answer, cookie));
+    assert_string_equal(json_get_text(json, "token", ""), "tok");
+    assert_true(json_get_int(json, "expires_in", 0) > 1000);
+    json_decref(json);
+    json = json_of(ask(bench, "GET", "/v1/webapi/sites/example.com/nodes?limit=5&search=a+b", headers, NULL, false));
+    assert_string_equal(json_get_text(bench->caller, "kind", ""), "session");
+    assert_string_equal(json_get_text(bench->caller, "sid", ""), "0a0b");
+    assert_string_equal(json_get_text(bench->caller, "token", ""), "tok");
+    assert_int_equal(json_array_size(json_object_get(bench->params, "search")), 2);
+    assert_int_equal(json_get_int(json, "totalCount", 0), 7);
+    assert_string_equal(json_get_text(json_array_get(json_object_get(json, "items"), 0), "hostname", ""), "web-1");
+    json_decref(json);
+    json_decref(json_of(ask(bench, "GET", "/webapi/roles", headers, NULL, false)));
+    assert_string_equal(json_get_text(bench->params, "kind", ""), "role");
+    json_decref(json_of(ask(bench, "GET", "/webapi/users", headers, NULL, false)));
+    json_decref(json_of(ask(bench, "GET", "/webapi/sites", headers, NULL, false)));
+    json_decref(json_of(ask(bench, "GET", "/webapi/sites/example.com/events/search?include=a;b&order=asc", headers, NULL, false)));
+    assert_int_equal(json_array_size(json_object_get(bench->params, "types")), 2);
+    assert_non_null(strstr(ask(bench, "DELETE", "/webapi/sessions/web", headers, NULL, false), "Max-Age=0"));
+    assert_string_equal(bench->method, "login.web_end");
+    bench->calls = 0;
+    /* A cookie alone or a bearer alone is nobody; a client certificate is not a web session. */
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", half, NULL, true)), 401);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", "Authorization: Bearer tok\r\n", NULL, true)), 401);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", "", NULL, true)), 401);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/other/nodes", headers, NULL, false)), 404);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/example.com/nodes?limit=x", headers, NULL, false)), 400);
+    assert_int_equal(bench->calls, 0);
+    mem_free(hex);
+    mem_free(cookie);
+    mem_free(headers);
+    mem_free(half);
+}
+
+static void test_rpc_needs_a_certificate(void **state)
+{
+    struct bench *bench = *state;
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, "{}", false)), 401);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/host.join", JSON, "{}", true)), 404);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/ssh.connect", JSON, "{}", true)), 404);
+    assert_int_equal(bench->calls, 0);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, "{\"limit\":1}", true)), 200);
+    assert_string_equal(bench->method, "nodes.list");
+    assert_int_equal(json_get_int(bench->params, "limit", 0), 1);
+    assert_string_equal(json_get_text(bench->caller, "kind", ""), "user");
+    assert_string_equal(json_get_text(bench->caller, "cert", ""), "REVS");
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, "[1]", true)), 400);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, "{\"a\":1,\"a\":2}", true)), 400);
+}
+
+static void test_join_and_export(void **state)
+{
+    struct bench *bench = *state;
+    json_t *json = json_of(ask(bench, "POST", "/v1/webapi/host/credentials", JSON,
+                               "{\"hostID\":\"h\",\"node_name\":\"n\",\"role\":\"Node\",\"token\":\"t\",\"public_tls_key\":\"UEVN\","
+                               "\"public_ssh_key\":\"ssh-ed25519 AAA\"}", false));
+    assert_string_equal(json_get_text(bench->params, "role", ""), "node");
+    assert_string_equal(json_get_text(bench->params, "host_id", ""), "h");
+    assert_string_equal(json_get_text(bench->params, "tls_pub_key", ""), "PEM");
+    assert_string_equal(json_get_text(json, "ssh_cert", ""), "S");
+    assert_int_equal(json_array_size(json_object_get(json, "ssh_ca_certs")), 1);
+    json_decref(json);
+    assert_non_null(strstr(ask(bench, "GET", "/webapi/auth/export?type=user", "", NULL, false),
+                           "\r\n\r\ncert-authority ssh-ed25519 UUU clustername=example.com&type=user\n"));
+    assert_non_null(strstr(ask(bench, "GET", "/webapi/auth/export", "", NULL, false),
+                           "@cert-authority example.com,*.example.com ssh-ed25519 AAA type=host\n"));
+    assert_non_null(strstr(ask(bench, "GET", "/webapi/auth/export?type=tls-host", "", NULL, false), "\r\n\r\nPEM"));
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/auth/export?type=../x", "", NULL, false)), 400);
+}
+
+static void test_pages(void **state)
+{
+    struct bench *bench = *state;
+    const char *answer = ask(bench, "GET", "/", "", NULL, false);
+    assert_int_equal(status_of(answer), 302);
+    assert_non_null(strstr(answer, "Location: /web\r\n"));
+    assert_non_null(strstr(ask(bench, "GET", "/web", "", NULL, false), "tport login --proxy=proxy.example.com:443"));
+    assert_non_null(strstr(ask(bench, "GET", "/web/style.css", "", NULL, false), "Content-Type: text/css"));
+    answer = ask(bench, "GET", "/web/invite/" TOKEN, "", NULL, false);
+    assert_int_equal(status_of(answer), 200);
+    assert_non_null(strstr(answer, "Welcome, &#60;alice&#62;"));
+    assert_null(strstr(answer, "<alice>"));
+    assert_null(strstr(answer, "<script"));
+    assert_null(strstr(answer, "style=\""));
+    assert_non_null(strstr(answer, "JBSW Y3DP EHPK 3PXP"));
+    assert_non_null(strstr(answer, "data:image/png;base64,iVBOR"));
+    assert_non_null(strstr(answer, "Set-Cookie: __Host-grv_csrf="));
+    answer = ask(bench, "GET", "/web/invite/ffff", "", NULL, false);
+    assert_int_equal(status_of(answer), 404);
+    assert_non_null(strstr(answer, "This link is not valid"));
+    answer = ask(bench, "HEAD", "/web/invite/" TOKEN, "", NULL, false);
+    assert_non_null(strstr(answer, "\r\n\r\n"));
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+}
+
+static const char *send_form(struct bench *bench, const char *cookie, const char *fields)
+{
+    char *headers = mem_printf(FORM "Origin: null\r\nSec-Fetch-Site: same-origin\r\n%s", cookie);
+    const char *answer = ask(bench, "POST", "/web/invite/" TOKEN, headers, fields, false);
+    mem_free(headers);
+    return answer;
+}
+
+static void test_form(void **state)
+{
+    static const char *const cookie = "Cookie: __Host-grv_csrf=" CSRF "\r\n";
+    struct bench *bench = *state;
+    const char *answer;
+    /* CSRF: no cookie, another token, no token, a cookie that is no token. */
+    assert_int_equal(status_of(send_form(bench, "", "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
+    assert_int_equal(status_of(send_form(bench, cookie, "csrf_token=b&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
+    assert_int_equal(status_of(send_form(bench, cookie, "password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
+    assert_int_equal(status_of(send_form(bench, "Cookie: __Host-grv_csrf=x\r\n", "csrf_token=x&code=1")), 403);
+    assert_int_equal(bench->calls, 0);
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=short+pass&repeat=short+pass&code=123456");
+    assert_int_equal(status_of(answer), 400);
+    assert_non_null(strstr(answer, "too short"));
+    assert_null(strstr(answer, "short pass"));
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+batterz&code=123456");
+    assert_non_null(strstr(answer, "not the same"));
+    assert_null(strstr(answer, "correct horse"));
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=12345");
+    assert_non_null(strstr(answer, "six digits"));
+    assert_string_equal(bench->method, "invite.get");
+    bench->refuse = TP_DENIED;
+    bench->refuse_text = "the code is wrong <b>";
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123+456");
+    assert_int_equal(status_of(answer), 403);
+    assert_non_null(strstr(answer, "the code is wrong &#60;b&#62;"));
+    assert_null(strstr(answer, "correct horse"));
+    bench->refuse = TP_NOT_FOUND;
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456");
+    assert_non_null(strstr(answer, "This link is not valid"));
+    bench->refuse = TP_OK;
+    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+b%c3%a4ttery&repeat=correct+horse+b%c3%a4ttery&code=123456");
+    assert_int_equal(status_of(answer), 200);
+    assert_string_equal(json_get_text(bench->params, "password", ""), "correct horse b\xc3\xa4ttery");
+    assert_non_null(strstr(answer, "tport login --proxy=proxy.example.com:443 --user=&#60;alice&#62;"));
+}
+
+static void test_html_escape(void **state)
+{
+    struct buf out;
+    (void)state;
+    buf_init(&out, 0);
+    web_html_text(&out, "a<b>&\"'`\xc3\xa4");
+    assert_string_equal(buf_text(&out), "a&#60;b&#62;&#38;&#34;&#39;&#96;\xc3\xa4");
+    buf_free(&out);
+}
+
+static void test_cookie_parsing(void **state)
+{
+    struct web_session_cookie cookie = {0};
+    char *value = NULL;
+    (void)state;
+    assert_int_equal(web_cookie_get("a=1; b=2;c=3", "b", &value), TP_OK);
+    assert_string_equal(value, "2");
+    mem_free(value);
+    assert_int_equal(web_cookie_get("a=1; a=2", "a", &value), TP_INVALID);
+    assert_int_equal(web_cookie_get("xa=1; ab=2", "a", &value), TP_NOT_FOUND);
+    assert_int_equal(web_cookie_get("a=\"1\"", "a", &value), TP_INVALID);
+    assert_int_equal(web_cookie_get(NULL, "a", &value), TP_NOT_FOUND);
+    assert_int_equal(web_cookie_session_parse("zz", &cookie), TP_INVALID);
+    assert_int_equal(web_cookie_session_parse("7b7d", &cookie), TP_INVALID);
+    value = web_cookie_session_text("a\"b", "c");
+    assert_int_equal(web_cookie_session_parse(value, &cookie), TP_OK);
+    assert_string_equal(cookie.user, "a\"b");
+    web_cookie_session_free(&cookie);
+    mem_free(value);
+    assert_false(web_cookie_csrf_matches("", ""));
+    assert_false(web_cookie_csrf_matches(NULL, NULL));
+    assert_true(web_cookie_csrf_matches(CSRF, CSRF));
+}
+
+/* Flow on one connection: pipelined requests are answered in order; nothing behind a refused one is looked at. */
+static void test_pipelining(void **state)
+{
+    struct bench *bench = *state;
+    const char *answer = talk(bench, "GET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\nGET /web HTTP/1.1\r\nHost: a\r\n\r\n"
+                                     "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    const char *second = strstr(answer + 1, "HTTP/1.1 200 OK");
+    assert_non_null(second);
+    assert_non_null(strstr(second + 1, "HTTP/1.1 302 Found"));
+    assert_int_equal(bench->calls, 1);
+    answer = talk(bench, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    assert_int_equal(status_of(answer), 400);
+    assert_non_null(strstr(answer, "Connection: close"));
+    assert_null(strstr(answer + 1, "HTTP/1.1"));
+    assert_int_equal(bench->calls, 1);
+    answer = talk(bench, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false);
+    assert_int_equal(status_of(answer), 505);
+    answer = talk(bench, "POST /webapi/ssh/certs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 999999\r\n\r\n", false);
+    assert_int_equal(status_of(answer), 413);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_R1_R2_every_route_names_its_right),
+        cmocka_unit_test(test_html_escape),
+        cmocka_unit_test(test_cookie_parsing),
+        cmocka_unit_test_setup_teardown(test_R2_unlisted_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ping_and_find, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_login_begin_is_no_oracle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_login, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_web_session, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rpc_needs_a_certificate, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_join_and_export, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pipelining, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
