@@ -1,0 +1,475 @@
+/* The file is built as JSON, written as YAML, and read back by the daemon's own reader before it goes anywhere. */
+#include "bin/configure.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/node.h"
+#include "core/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+
+struct wish {
+    bool node_only; /* "node configure" */
+    const char *cluster_name;
+    const char *public_addr;
+    const char *cert_file;
+    const char *key_file;
+    const char *data_dir;
+    const char *roles;
+    const char *token;
+    const char *proxy;
+    const char *ca_pin;
+    const char *labels;
+    const char *node_name;
+    const char *output;
+    const char *test;
+    bool auth;
+    bool gate;
+    bool ssh;
+};
+
+static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)fputs("tportd: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+    return EXIT_FAILED;
+}
+
+static void put_text(json_t *object, const char *key, const char *text)
+{
+    (void)json_object_set_new(object, key, json_string(text));
+}
+
+static json_t *section(json_t *root, const char *name)
+{
+    json_t *object = json_object();
+    (void)json_object_set_new(root, name, object);
+    return object;
+}
+
+static bool word_is(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && strncmp(text, word, length) == 0;
+}
+
+static int read_roles(struct wish *wish)
+{
+    const char *roles = wish->roles;
+    if (!roles)
+        roles = wish->node_only || wish->proxy ? "node" : "proxy,auth,node";
+    while (*roles) {
+        size_t length = strcspn(roles, ",");
+        if (word_is(roles, length, "auth"))
+            wish->auth = true;
+        else if (word_is(roles, length, "proxy"))
+            wish->gate = true;
+        else if (word_is(roles, length, "node") || word_is(roles, length, "ssh"))
+            wish->ssh = true;
+        else if (length > 0)
+            return complain("the role \"%.*s\" is not known; --roles takes auth, proxy and node, with commas between",
+                            (int)length, roles);
+        roles += length + (roles[length] == ',');
+    }
+    return EXIT_DONE;
+}
+
+/* [PERIOD:"COMMAND ARGUMENT"] as an item of commands. */
+static int add_command(json_t *commands, const char *name, const char *text)
+{
+    size_t length = strlen(text);
+    const char *colon = strchr(text, ':');
+    char *period = colon ? mem_strndup(text + 1, (size_t)(colon - text - 1)) : mem_strdup("");
+    char *command;
+    char *rest = NULL;
+    json_t *words = json_array();
+    json_t *item = json_object();
+    int64_t ms = 0;
+    int result = EXIT_DONE;
+    if (!colon || text[length - 1] != ']' || clock_parse_duration_ms(period, &ms) != TP_OK)
+        result = complain("the label \"%s\" must be NAME=VALUE or NAME=[PERIOD:\"COMMAND\"], for example up=[1m:\"uptime -p\"]", name);
+    command = mem_strdup(colon ? colon + 1 : "");
+    length = strlen(command);
+    if (length > 0)
+        command[length - 1] = '\0';
+    for (char *word = strtok_r(command, " \"", &rest); word; word = strtok_r(NULL, " \"", &rest))
+        (void)json_array_append_new(words, json_string(word));
+    put_text(item, "name", name);
+    (void)json_object_set_new(item, "command", words);
+    put_text(item, "period", period);
+    (void)json_array_append_new(commands, item);
+    mem_free(period);
+    mem_free(command);
+    return result;
+}
+
+/* One label ends at a comma outside of brackets and quotes. */
+static size_t label_length(const char *text)
+{
+    size_t length = 0;
+    bool quoted = false;
+    bool bracket = false;
+    for (; text[length] && (text[length] != ',' || quoted || bracket); length++) {
+        if (text[length] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[length] == '[' || text[length] == ']'))
+            bracket = text[length] == '[';
+    }
+    return length;
+}
+
+static int add_labels(json_t *ssh, const char *text)
+{
+    json_t *labels = json_object();
+    json_t *commands = json_array();
+    int result = EXIT_DONE;
+    while (*text && result == EXIT_DONE) {
+        size_t length = label_length(text);
+        char *label = mem_strndup(text, length);
+        char *value = strchr(label, '=');
+        if (value)
+            *value++ = '\0';
+        if (length > 0 && !value)
+            result = complain("the label \"%s\" has no value; write NAME=VALUE", label);
+        else if (length > 0 && !conf_label_name_valid(label))
+            result = complain("the label name \"%s\" may hold letters, digits and _./:*- only", label);
+        else if (length > 0 && value[0] == '[')
+            result = add_command(commands, label, value);
+        else if (length > 0)
+            put_text(labels, label, value);
+        mem_free(label);
+        text += length + (text[length] == ',');
+    }
+    if (json_object_size(labels) > 0)
+        (void)json_object_set(ssh, "labels", labels);
+    if (json_array_size(commands) > 0)
+        (void)json_object_set(ssh, "commands", commands);
+    json_decref(labels);
+    json_decref(commands);
+    return result;
+}
+
+static int add_keypair(json_t *gate, const struct wish *wish)
+{
+    char *key;
+    char *cert;
+    json_t *pair;
+    json_t *pairs;
+    if (!wish->cert_file && !wish->key_file)
+        return EXIT_DONE;
+    if (!wish->cert_file || !wish->key_file)
+        return complain("--cert-file and --key-file belong together; give both");
+    cert = realpath(wish->cert_file, NULL);
+    if (!cert)
+        return complain("cannot find the certificate %s: %s", wish->cert_file, strerror(errno));
+    key = realpath(wish->key_file, NULL);
+    if (!key) {
+        free(cert);
+        return complain("cannot find the key %s: %s", wish->key_file, strerror(errno));
+    }
+    pair = json_object();
+    put_text(pair, "key_file", key);
+    put_text(pair, "cert_file", cert);
+    pairs = json_array();
+    (void)json_array_append_new(pairs, pair);
+    (void)json_object_set_new(gate, "https_keypairs", pairs);
+    free(cert);
+    free(key);
+    return EXIT_DONE;
+}
+
+/* HOST becomes HOST:443. NULL when it is no address. */
+static char *with_port(const char *text)
+{
+    char *host = NULL;
+    char *whole;
+    uint16_t port = 0;
+    if (conf_addr_split(text, 443, &host, &port) != TP_OK)
+        return NULL;
+    whole = strchr(host, ':') ? mem_printf("[%s]:%u", host, (unsigned)port) : mem_printf("%s:%u", host, (unsigned)port);
+    mem_free(host);
+    return whole;
+}
+
+static int add_gate(json_t *root, const struct wish *wish)
+{
+    json_t *gate = section(root, "proxy_service");
+    json_t *names;
+    char *addr;
+    put_text(gate, "enabled", wish->gate ? "yes" : "no");
+    if (!wish->gate)
+        return EXIT_DONE;
+    put_text(gate, "web_listen_addr", "0.0.0.0:443");
+    if (wish->public_addr) {
+        addr = with_port(wish->public_addr);
+        if (!addr)
+            return complain("--public-addr must be HOST or HOST:PORT, not \"%s\"", wish->public_addr);
+        names = json_array();
+        (void)json_array_append_new(names, json_string(addr));
+        (void)json_object_set_new(gate, "public_addr", names);
+        mem_free(addr);
+    }
+    return add_keypair(gate, wish);
+}
+
+static int add_auth(json_t *root, const struct wish *wish)
+{
+    json_t *auth = section(root, "auth_service");
+    char *host = NULL;
+    uint16_t port = 0;
+    put_text(auth, "enabled", wish->auth ? "yes" : "no");
+    if (!wish->auth)
+        return EXIT_DONE;
+    if (wish->cluster_name) {
+        put_text(auth, "cluster_name", wish->cluster_name);
+    } else if (wish->public_addr && conf_addr_split(wish->public_addr, 443, &host, &port) == TP_OK) {
+        put_text(auth, "cluster_name", host);
+        mem_free(host);
+    }
+    return EXIT_DONE;
+}
+
+static int add_common(json_t *root, const struct wish *wish)
+{
+    json_t *common = section(root, "tport");
+    char host[256] = "";
+    char *proxy;
+    if (wish->node_name)
+        put_text(common, "nodename", wish->node_name);
+    else if (gethostname(host, sizeof(host) - 1) == 0 && host[0])
+        put_text(common, "nodename", host);
+    put_text(common, "data_dir", wish->data_dir ? wish->data_dir : "/var/lib/tport");
+    if (wish->token) {
+        json_t *join = section(common, "join_params");
+        put_text(join, "method", "token");
+        put_text(join, "token_name", wish->token);
+    }
+    if (wish->proxy) {
+        proxy = with_port(wish->proxy);
+        if (!proxy)
+            return complain("--proxy must be HOST or HOST:PORT, not \"%s\"", wish->proxy);
+        put_text(common, "proxy_server", proxy);
+        mem_free(proxy);
+    }
+    if (wish->ca_pin) {
+        json_t *pins = json_array();
+        char *copy = mem_strdup(wish->ca_pin);
+        char *rest = NULL;
+        for (char *pin = strtok_r(copy, ",", &rest); pin; pin = strtok_r(NULL, ",", &rest))
+            (void)json_array_append_new(pins, json_string(pin));
+        (void)json_object_set_new(common, "ca_pin", pins);
+        mem_free(copy);
+    }
+    return EXIT_DONE;
+}
+
+static int build(struct wish *wish, json_t *root)
+{
+    json_t *ssh;
+    int result = read_roles(wish);
+    if (result != EXIT_DONE)
+        return result;
+    if (wish->ssh && !wish->auth && !wish->proxy)
+        return complain("a machine that joins a cluster needs --proxy HOST:PORT");
+    if (wish->ssh && !wish->auth && !wish->token)
+        return complain("a machine that joins a cluster needs --token; make one with: tportctl tokens add --type=node");
+    put_text(root, "version", "v3");
+    result = add_common(root, wish);
+    if (result == EXIT_DONE)
+        result = add_auth(root, wish);
+    if (result == EXIT_DONE)
+        result = add_gate(root, wish);
+    if (result != EXIT_DONE)
+        return result;
+    ssh = section(root, "ssh_service");
+    put_text(ssh, "enabled", wish->ssh ? "yes" : "no");
+    return wish->labels ? add_labels(ssh, wish->labels) : EXIT_DONE;
+}
+
+/* The folder of the default file may be missing on a machine that was set up by hand. */
+static void make_default_folder(const char *path)
+{
+    if (strcmp(path, CONF_DEFAULT_FILE) == 0 && mkdir("/etc/tport", 0755) != 0 && errno != EEXIST)
+        (void)complain("cannot make /etc/tport: %s", strerror(errno));
+}
+
+static int write_file(const char *path, const char *text)
+{
+    size_t size = strlen(text);
+    size_t done = 0;
+    int fd;
+    make_default_folder(path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return complain("%s exists already; remove it, or write elsewhere with -o file:///PATH", path);
+    if (fd < 0)
+        return complain("cannot write %s: %s", path, strerror(errno));
+    while (done < size) {
+        ssize_t wrote = write(fd, text + done, size - done);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            break;
+        done += (size_t)wrote;
+    }
+    if (done < size || fsync(fd) != 0) {
+        int why = errno;
+        (void)close(fd);
+        (void)unlink(path);
+        return complain("cannot write %s: %s", path, strerror(why));
+    }
+    (void)close(fd);
+    printf("The configuration is written to %s. Start with: tportd start -c %s\n", path, path);
+    return EXIT_DONE;
+}
+
+static int deliver(const struct wish *wish, const char *text)
+{
+    const char *output = wish->output ? wish->output : "stdout";
+    if (strcmp(output, "stdout") == 0 || strcmp(output, "stdout://") == 0 || strcmp(output, "-") == 0)
+        return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_DONE : complain("cannot write to standard output");
+    if (strcmp(output, "file") == 0 || strcmp(output, "file://") == 0)
+        return write_file(CONF_DEFAULT_FILE, text);
+    if (strncmp(output, "file://", 7) == 0 && output[7] == '/')
+        return write_file(output + 7, text);
+    if (strstr(output, "://"))
+        return complain("--output must be stdout, file, file:///PATH or a path, not \"%s\"", output);
+    return write_file(output, text);
+}
+
+static int test_file(const char *path)
+{
+    struct conf *conf = NULL;
+    struct conf_report report = {0};
+    enum tp_err err = conf_load(path, &conf, &report, NULL);
+    for (size_t i = 0; i < report.errors.count; i++)
+        (void)fprintf(stderr, "error: %s\n", report.errors.items[i]);
+    for (size_t i = 0; i < report.warnings.count; i++)
+        (void)fprintf(stderr, "warning: %s\n", report.warnings.items[i]);
+    if (err == TP_OK)
+        printf("%s is good\n", path);
+    conf_report_free(&report);
+    conf_free(conf);
+    return err == TP_OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int write_wish(struct wish *wish)
+{
+    json_t *root = json_object();
+    struct conf *conf = NULL;
+    struct tp_error error = {0};
+    int result = build(wish, root);
+    if (result == EXIT_DONE) {
+        char *yaml = node_yaml_from_json(root);
+        char *text = mem_printf("# Written by tportd configure; tport.conf(5) explains every key.\n%s", yaml);
+        if (conf_parse(text, strlen(text), "these settings", &conf, NULL, &error) != TP_OK)
+            result = complain("%s", error.text);
+        else
+            result = deliver(wish, text);
+        conf_free(conf);
+        secret_free(yaml);
+        secret_free(text);
+    }
+    json_decref(root);
+    return result;
+}
+
+static int usage(const struct wish *wish, int code)
+{
+    FILE *out = code == EXIT_DONE ? stdout : stderr;
+    (void)fprintf(out, "usage: tportd %s [options]\n", wish->node_only ? "node configure" : "configure");
+    if (!wish->node_only)
+        (void)fputs("  --cluster-name NAME   name of the cluster, a domain name\n"
+                    "  --public-addr HOST    name (and port) under which people reach the proxy\n"
+                    "  --cert-file PATH      certificate of the public port (PEM)\n"
+                    "  --key-file PATH       its key (PEM)\n"
+                    "  --roles LIST          of auth, proxy and node; default: all, or node with --proxy\n", out);
+    (void)fputs("  --proxy HOST:PORT     proxy of the cluster to join\n"
+                "  --token TOKEN         join token, or the absolute path of a file that holds it\n"
+                "  --ca-pin PIN          sha256:HEX, or the absolute path of a file that holds it\n"
+                "  --labels LIST         NAME=VALUE,NAME=[PERIOD:\"COMMAND\"]\n"
+                "  --node-name NAME      default: the host name\n"
+                "  --data-dir PATH       default: /var/lib/tport\n"
+                "  -o, --output WHERE    stdout (default), file (" CONF_DEFAULT_FILE "), file:///PATH or a path\n"
+                "  --test PATH           check a configuration instead of writing one\n", out);
+    return code;
+}
+
+static int run(struct wish *wish, int argc, char **argv)
+{
+    enum { CLUSTER = 256, PUBLIC, CERT, KEY, DATA, ROLES, TOKEN, PROXY, PIN, LABELS, NAME, TEST, METHOD, ACME };
+    static const struct option options[] = {
+        {"cluster-name", required_argument, NULL, CLUSTER}, {"public-addr", required_argument, NULL, PUBLIC},
+        {"cert-file", required_argument, NULL, CERT},       {"key-file", required_argument, NULL, KEY},
+        {"data-dir", required_argument, NULL, DATA},        {"roles", required_argument, NULL, ROLES},
+        {"token", required_argument, NULL, TOKEN},          {"proxy", required_argument, NULL, PROXY},
+        {"auth-server", required_argument, NULL, PROXY},    {"ca-pin", required_argument, NULL, PIN},
+        {"labels", required_argument, NULL, LABELS},        {"node-name", required_argument, NULL, NAME},
+        {"nodename", required_argument, NULL, NAME},        {"output", required_argument, NULL, 'o'},
+        {"test", required_argument, NULL, TEST},            {"join-method", required_argument, NULL, METHOD},
+        {"acme", no_argument, NULL, ACME},                  {"acme-email", required_argument, NULL, ACME},
+        {"help", no_argument, NULL, 'h'},                   {NULL, 0, NULL, 0},
+    };
+    int option;
+    optind = 0; /* the daemon may have read its own options before */
+    while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
+        switch (option) {
+        case CLUSTER: wish->cluster_name = optarg; break;
+        case PUBLIC: wish->public_addr = optarg; break;
+        case CERT: wish->cert_file = optarg; break;
+        case KEY: wish->key_file = optarg; break;
+        case DATA: wish->data_dir = optarg; break;
+        case ROLES: wish->roles = optarg; break;
+        case TOKEN: wish->token = optarg; break;
+        case PROXY: wish->proxy = optarg; break;
+        case PIN: wish->ca_pin = optarg; break;
+        case LABELS: wish->labels = optarg; break;
+        case NAME: wish->node_name = optarg; break;
+        case TEST: wish->test = optarg; break;
+        case 'o': wish->output = optarg; break;
+        case METHOD:
+            if (strcmp(optarg, "token") != 0) {
+                (void)complain("the join method \"%s\" is not supported by this version; use token", optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case ACME:
+            (void)complain("--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
+            return EXIT_USAGE;
+        case 'h': return usage(wish, EXIT_DONE);
+        default: return usage(wish, EXIT_USAGE);
+        }
+    }
+    if (optind < argc) {
+        (void)complain("what is \"%s\"?", argv[optind]);
+        return usage(wish, EXIT_USAGE);
+    }
+    return wish->test ? test_file(wish->test) : write_wish(wish);
+}
+
+int configure_run(int argc, char **argv)
+{
+    struct wish wish = {0};
+    return run(&wish, argc, argv);
+}
+
+int configure_node_run(int argc, char **argv)
+{
+    struct wish wish = {.node_only = true};
+    return run(&wish, argc, argv);
+}
