@@ -1,0 +1,223 @@
+#include "bin/plan.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "crypt/x509.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef TPORT_VERSION
+#define TPORT_VERSION "0.1.0"
+#endif
+#define PEM_LIMIT ((size_t)256 * 1024)
+
+static enum tp_err read_pem(const char *path, char **ret_text, struct tp_error *error)
+{
+    struct buf text;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 1;
+    if (fd < 0)
+        return err_errno(error, errno, "can't read %s", path);
+    buf_init(&text, PEM_LIMIT);
+    while (got > 0) {
+        uint8_t *to = buf_reserve(&text, 8192);
+        got = to ? read(fd, to, 8192) : -1;
+        if (got > 0)
+            buf_commit(&text, (size_t)got);
+    }
+    (void)close(fd);
+    if (got < 0) {
+        buf_wipe(&text);
+        return err_set(error, TP_INVALID, "%s is no PEM file of at most %zu bytes", path, PEM_LIMIT);
+    }
+    *ret_text = buf_take(&text);
+    return TP_OK;
+}
+
+static enum tp_err keypairs(const struct conf *conf, json_t **ret_list, struct tp_error *error)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < conf->https_keypairs.count; i++) {
+        char *cert = NULL;
+        char *key = NULL;
+        enum tp_err err = read_pem(conf->https_keypairs.items[i].cert_file, &cert, error);
+        if (err == TP_OK)
+            err = read_pem(conf->https_keypairs.items[i].key_file, &key, error);
+        if (err == TP_OK && !strstr(cert, "-----BEGIN CERTIFICATE-----"))
+            err = err_set(error, TP_INVALID, "%s holds no PEM certificate", conf->https_keypairs.items[i].cert_file);
+        if (err == TP_OK && !strstr(key, "PRIVATE KEY-----"))
+            err = err_set(error, TP_INVALID, "%s holds no PEM private key", conf->https_keypairs.items[i].key_file);
+        if (err == TP_OK)
+            (void)json_array_append_new(list, json_pack("{s:s, s:s}", "cert", cert, "key", key));
+        mem_free(cert);
+        secret_free(key);
+        if (err != TP_OK) {
+            json_decref(list);
+            return err;
+        }
+    }
+    *ret_list = list;
+    return TP_OK;
+}
+
+static json_t *texts(const struct conf_list *list)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        (void)json_array_append_new(array, json_string(list->items[i]));
+    return array;
+}
+
+/* public_addr without a port means the port that is listened on. */
+static json_t *public_addresses(const struct conf *conf)
+{
+    json_t *array = json_array();
+    char *host = NULL;
+    uint16_t listen_port = 443;
+    if (conf_addr_split(conf->web_listen_addr, 443, &host, &listen_port) == TP_OK)
+        mem_free(host);
+    for (size_t i = 0; i < conf->public_addr.count; i++) {
+        uint16_t port = listen_port;
+        if (conf_addr_split(conf->public_addr.items[i], listen_port, &host, &port) != TP_OK)
+            continue;
+        (void)json_array_append_new(array, json_sprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, (unsigned)port));
+        mem_free(host);
+    }
+    if (json_array_size(array) == 0)
+        (void)json_array_append_new(array, json_sprintf("%s:%u", conf->nodename, (unsigned)listen_port));
+    return array;
+}
+
+static json_t *log_settings(const struct conf *conf)
+{
+    return json_pack("{s:s, s:b}", "level", conf->log_severity, "json", strcmp(conf->log_format, "json") == 0);
+}
+
+/* tport-session stands beside tportd. */
+static char *session_path(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    char *slash;
+    if (length <= 0)
+        return mem_strdup("tport-session");
+    path[length] = 0;
+    slash = strrchr(path, '/');
+    if (slash)
+        *slash = 0;
+    return mem_printf("%s/tport-session", path);
+}
+
+static void agent_plan(const struct conf *conf, const json_t *public_addr, struct master_plan *plan)
+{
+    char *session = session_path();
+    json_t *json = conf_to_json(conf, CONF_AGENT);
+    plan->agent = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:o, s:s}", "conf", json, "data_dir", conf->data_dir,
+                            "session_path", session, "session_user", geteuid() == 0 ? conf->session_user : "",
+                            "cluster_name", conf->cluster_name, "local_auth", (int)conf->auth_enabled, "log",
+                            log_settings(conf), "version", TPORT_VERSION);
+    /* Beside the proxy the agent dials what people dial. */
+    if (!*conf->proxy_server && conf->proxy_enabled)
+        (void)json_object_set_new(plan->agent, "proxy_addr", json_incref(json_array_get(public_addr, 0)));
+    else
+        (void)json_object_set_new(plan->agent, "proxy_addr", json_string(conf->proxy_server));
+    mem_free(session);
+}
+
+static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struct tp_error *error)
+{
+    json_t *public_addr = public_addresses(conf);
+    enum tp_err err = TP_OK;
+
+    plan->data_dir = mem_strdup(conf->data_dir);
+    plan->pid_file = *conf->pid_file ? mem_strdup(conf->pid_file) : mem_printf("%s/tportd.pid", conf->data_dir);
+    if (strcmp(conf->log_output, "stderr") != 0 && strcmp(conf->log_output, "stdout") != 0)
+        plan->log_file = mem_strdup(conf->log_output);
+    plan->log_level = mem_strdup(conf->log_severity);
+    plan->log_json = strcmp(conf->log_format, "json") == 0;
+    plan->auth_user = mem_strdup(conf->auth_user);
+    plan->worker_user = mem_strdup(conf->worker_user);
+    plan->listen = json_array();
+    if (conf->auth_enabled) {
+        json_t *options = json_pack("{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o}", "default_session_ttl",
+                                    (json_int_t)conf->default_session_ttl, "client_idle_timeout",
+                                    (json_int_t)conf->client_idle_timeout, "disconnect_expired_cert",
+                                    (int)conf->disconnect_expired_cert, "message_of_the_day", conf->message_of_the_day,
+                                    "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
+                                    "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens",
+                                    texts(&conf->tokens));
+        plan->auth = json_pack("{s:s, s:s, s:O, s:s, s:i, s:o, s:o}", "cluster_name", conf->cluster_name, "data_dir",
+                               conf->data_dir, "public_addr", public_addr, "version", TPORT_VERSION, "admin_uid",
+                               (int)geteuid(), "log", log_settings(conf), "auth", options);
+    }
+    if (conf->proxy_enabled) {
+        json_t *pairs = NULL;
+        err = keypairs(conf, &pairs, error);
+        if (err == TP_OK) {
+            (void)json_array_append_new(plan->listen, json_string(conf->web_listen_addr));
+            plan->worker_count = (size_t)conf->workers;
+            plan->worker = json_pack("{s:s, s:O, s:O, s:o, s:s, s:o, s:s, s:o}", "cluster_name", conf->cluster_name,
+                                     "public_addr", public_addr, "listen", plan->listen, "keypairs", pairs,
+                                     "proxy_protocol", conf->proxy_protocol, "proxy_protocol_trusted",
+                                     texts(&conf->proxy_protocol_trusted), "version", TPORT_VERSION, "log",
+                                     log_settings(conf));
+        }
+    }
+    if (err == TP_OK && conf->ssh_enabled)
+        agent_plan(conf, public_addr, plan);
+    json_decref(public_addr);
+    if (err == TP_OK && conf->proxy_enabled && !conf->auth_enabled)
+        return err_set(error, TP_INVALID,
+                       "proxy_service without auth_service on the same machine is not supported by this version: enable both");
+    return err;
+}
+
+enum tp_err plan_load(const char *path, struct master_plan *ret_plan, struct tp_error *error)
+{
+    struct conf *conf = NULL;
+    struct conf_report report = {0};
+    enum tp_err err = conf_load(path, &conf, &report, error);
+    if (err != TP_OK && report.errors.count > 1)
+        err_prefix(error, "%zu errors (tportd -t -c %s lists them), the first", report.errors.count, path);
+    conf_report_free(&report);
+    if (err != TP_OK)
+        return err;
+    err = fill(conf, ret_plan, error);
+    conf_free(conf);
+    if (err != TP_OK)
+        master_plan_free(ret_plan);
+    return err;
+}
+
+int plan_test(const char *path)
+{
+    struct conf *conf = NULL;
+    struct conf_report report = {0};
+    struct master_plan plan = {0};
+    struct tp_error error = {0};
+    enum tp_err err = conf_load(path, &conf, &report, &error);
+    for (size_t i = 0; i < report.warnings.count; i++)
+        (void)fprintf(stderr, "warning: %s\n", report.warnings.items[i]);
+    for (size_t i = 0; i < report.errors.count; i++)
+        (void)fprintf(stderr, "%s\n", report.errors.items[i]);
+    if (err != TP_OK && report.errors.count == 0)
+        (void)fprintf(stderr, "%s\n", error.text);
+    conf_report_free(&report);
+    if (err == TP_OK) {
+        err = fill(conf, &plan, &error);
+        if (err != TP_OK)
+            (void)fprintf(stderr, "%s: %s\n", path, error.text);
+        master_plan_free(&plan);
+    }
+    conf_free(conf);
+    if (err == TP_OK)
+        (void)fprintf(stderr, "%s is good\n", path);
+    return err == TP_OK ? 0 : 1;
+}

@@ -1,0 +1,48 @@
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from tport import Cluster  # noqa: E402  pylint: disable=wrong-import-position
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """One cluster with two nodes for all tests that leave it as they found it."""
+    made = Cluster(nodes=("node1", "node2"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def alice(cluster):
+    """Signed in; roles access, editor, auditor; login root."""
+    return cluster.person("alice")
+
+
+@pytest.fixture
+def fresh():
+    """A cluster of the test's own, made by calling it; gone afterwards."""
+    made = []
+
+    def make(**options):
+        made.append(Cluster(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of the daemons' logs."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed:
+        for value in item.funcargs.values():
+            if isinstance(value, Cluster):
+                for daemon in [value.daemon, *value.nodes.values()]:
+                    report.sections.append((str(daemon.log), "\n".join(daemon.text().splitlines()[-40:])))
