@@ -43,7 +43,7 @@ bool profile_good_name(const char *name)
 
 static bool good_address(const char *name)
 {
-    if (*name == '\0' || strlen(name) > NAME_MAX_LENGTH)
+    if (*name == '\0' || *name == '.' || strstr(name, "..") || strlen(name) > NAME_MAX_LENGTH)
         return false;
     return strspn(name, "0123456789abcdefABCDEF:.") == strlen(name);
 }

@@ -117,7 +117,7 @@ static void escape_byte(struct player_filter *filter, uint8_t byte, struct buf *
         return;
     default:
         /* Intermediates (0x20-0x2f) come before a final byte; the whole is dropped. */
-        filter->state = byte >= 0x20 && byte <= 0x2f ? PLAYER_IGNORE_CSI : PLAYER_GROUND;
+        filter->state = byte >= 0x20 && byte <= 0x2f ? PLAYER_IGNORE_ESCAPE : PLAYER_GROUND;
         return;
     }
 }
@@ -233,6 +233,8 @@ static void one_byte(struct player_filter *filter, uint8_t byte, struct buf *out
         filter->state = PLAYER_GROUND;
     } else if (filter->state == PLAYER_CSI || filter->state == PLAYER_IGNORE_CSI) {
         csi_byte(filter, byte, out);
+    } else if (filter->state == PLAYER_IGNORE_ESCAPE) {
+        filter->state = byte <= 0x2f ? PLAYER_IGNORE_ESCAPE : PLAYER_GROUND;
     } else {
         (void)buf_append(out, &byte, 1);
     }

@@ -1,0 +1,91 @@
+/* Tables, and what strangers' names may do to a terminal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "cli/common/table.h"
+
+#include <string.h>
+
+static void expect_safe(const char *text, const char *wanted)
+{
+    char *safe = text_safe(text);
+    assert_string_equal(safe, wanted);
+    mem_free(safe);
+}
+
+static void hostile_names_are_escaped(void **state)
+{
+    (void)state;
+    expect_safe("node-1", "node-1");
+    expect_safe("서버 ü", "서버 ü");
+    expect_safe("a\x1b]0;title\x07", "a\\x1b]0;title\\x07");
+    expect_safe("a\r\nb\x7f", "a\\x0d\\x0ab\\x7f");
+    expect_safe("\xc2\x9b" "2J", "\\xc2\\x9b" "2J"); /* C1 CSI */
+    expect_safe("\xff\xc3", "\\xff\\xc3");
+    expect_safe("\xc0\xaf", "\\xc0\\xaf");             /* overlong */
+    expect_safe("\xed\xa0\x80", "\\xed\\xa0\\x80");   /* surrogate */
+    expect_safe("a\xe2\x80\xae" "b", "a\\u{202e}b");    /* right-to-left override */
+    expect_safe("a\xe2\x80\x8b" "b", "a\\u{200b}b");    /* zero width */
+}
+
+static void widths_count_columns(void **state)
+{
+    (void)state;
+    assert_int_equal(text_width("abc"), 3);
+    assert_int_equal(text_width("서버"), 4);
+    assert_int_equal(text_width("e\xcc\x81"), 1);
+    assert_int_equal(text_width("⟵ Tunnel"), 8);
+}
+
+static const char *const titles[] = {"Node Name", "Address", "Labels", NULL};
+
+static void a_table_is_padded_and_underlined(void **state)
+{
+    (void)state;
+    struct table *table = table_new(titles, 2);
+    const char *first[] = {"서버", "⟵ Tunnel", "env=dev"};
+    const char *second[] = {"a-long-node-name", "10.0.0.1:22", ""};
+    table_add(table, first);
+    table_add(table, second);
+    char *text = table_text(table, 0);
+    assert_string_equal(text, "Node Name         Address      Labels\n"
+                              "----------------  -----------  -------\n"
+                              "서버              ⟵ Tunnel     env=dev\n"
+                              "a-long-node-name  10.0.0.1:22\n");
+    mem_free(text);
+    table_free(table);
+}
+
+static void the_elastic_column_is_cut_to_the_terminal(void **state)
+{
+    (void)state;
+    struct table *table = table_new(titles, 2);
+    const char *row[] = {"n", "a", "environment=development,region=eu-west-1,role=database"};
+    table_add(table, row);
+    char *text = table_text(table, 40);
+    for (char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+        *end = '\0';
+        assert_true(text_width(at) <= 40);
+        if (!end[1])
+            assert_non_null(strstr(at, "…"));
+    }
+    mem_free(text);
+    text = table_text(table, 5); /* too narrow: still readable */
+    assert_non_null(strstr(text, "environment…"));
+    mem_free(text);
+    table_free(table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(hostile_names_are_escaped),
+                                       cmocka_unit_test(widths_count_columns),
+                                       cmocka_unit_test(a_table_is_padded_and_underlined),
+                                       cmocka_unit_test(the_elastic_column_is_cut_to_the_terminal)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
