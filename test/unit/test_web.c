@@ -136,12 +136,29 @@ static int set_up(void **state)
     return 0;
 }
 
+static void stop_loop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+/* Time for what is closing. */
+static void settle(struct bench *bench)
+{
+    struct timer *timer = timer_new(bench->loop, stop_loop, bench->loop);
+    timer_start(timer, 20, 0);
+    loop_run(bench->loop);
+    timer_free(timer);
+}
+
 static int tear_down(void **state)
 {
     struct bench *bench = *state;
+    settle(bench);
+    assert_int_equal(web_count(bench->web), 0);
     web_free(bench->web);
     rpc_free(bench->worker_side);
     rpc_free(bench->auth_side);
+    settle(bench);
     loop_free(bench->loop);
     buf_free(&bench->answer);
     mem_free(bench->method);
