@@ -27,7 +27,7 @@ void monitor_send_fd(struct monitor *monitor, uint32_t number, const char *what,
 }
 
 void monitor_check_done(struct monitor *monitor) {
-    if (monitor->net_gone && monitor->sessions == NULL && monitor->agent_calls == 0) {
+    if (monitor->net_gone && monitor->net_child == NULL && monitor->sessions == NULL && monitor->agent_calls == 0) {
         loop_stop(monitor->loop);
     }
 }
@@ -104,6 +104,7 @@ static void on_net_exit(void *ctx, int status, int signal_number) {
     } else if (status != 0) {
         log_error("session process failed", "status=%d", status);
     }
+    monitor_check_done(monitor);
 }
 
 static void on_net_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
@@ -236,6 +237,9 @@ static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, co
     case ORDER_RECORD:
         monitor_record(monitor, call, params);
         break;
+    case ORDER_BYE: /* all that came before it has arrived */
+        rpc_reply(call, NULL);
+        break;
     default:
         rpc_fail_text(call, TP_PROTOCOL, "not a question");
         net_misbehaved(monitor, "an event came as a question");
@@ -265,7 +269,7 @@ static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *
     if (fd >= 0) {
         close(fd);
     }
-    if (strcmp(event, "bye") == 0) {
+    if (strcmp(event, "closing") == 0) { /* only a reason: allowed at any time */
         if (monitor->reason == CLOSE_NONE) {
             monitor->reason = close_from_name(json_get_text(params, "reason", ""));
         }

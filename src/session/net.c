@@ -80,12 +80,20 @@ void net_audit(struct net *net, const char *event, json_t *fields) {
     rpc_event(net->monitor, "audit", json_pack("{s:s, s:o}", "event", event, "fields", fields));
 }
 
+static void on_bye(void *ctx, json_t *result, const struct tp_error *error) {
+    struct net *net = ctx;
+    (void)result;
+    (void)error;
+    loop_stop(net->loop);
+}
+
+/* The monitor's answer to the last question says that everything before it has arrived, too. */
 static void finish(struct net *net) {
     if (net->phase == NET_DONE) {
         return;
     }
     net->phase = NET_DONE;
-    loop_stop(net->loop);
+    (void)rpc_request(net->monitor, "bye", json_object(), NULL, 2000, on_bye, net);
 }
 
 static void disconnect(struct net *net) {
@@ -125,7 +133,7 @@ void net_close(struct net *net, enum close_reason reason, const char *text) {
     bool was_open = net->phase == NET_OPEN;
     net->phase = NET_CLOSING;
     net->reason = reason;
-    rpc_event(net->monitor, "bye", json_pack("{s:s}", "reason", close_name(reason)));
+    rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(reason)));
     if (was_open && text != NULL) {
         for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
             net_channel_say(channel, text);
@@ -238,7 +246,7 @@ static void on_step(void *ctx) {
             if (net->phase < NET_CLOSING) {
                 net->phase = NET_CLOSING;
                 net->reason = CLOSE_CLIENT_CLOSED;
-                rpc_event(net->monitor, "bye", json_pack("{s:s}", "reason", close_name(net->reason)));
+                rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(net->reason)));
             }
             disconnect(net);
             return;

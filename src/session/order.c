@@ -14,6 +14,7 @@ static const struct order_row ROWS[] = {
     {"record", ORDER_RECORD, ORDER_AUTHENTICATED | ORDER_ENDING, 0},
     {"end", ORDER_END, ORDER_AUTHENTICATED | ORDER_ENDING, 0},
     {"audit", ORDER_AUDIT, ORDER_AUTHENTICATED | ORDER_ENDING, 0},
+    {"bye", ORDER_BYE, ORDER_UNAUTHENTICATED | ORDER_AUTHENTICATED | ORDER_ENDING, 1},
 };
 
 const struct order_row *order_rows(size_t *ret_count) {

@@ -25,6 +25,7 @@ enum order_method {
     ORDER_RECORD,
     ORDER_END,
     ORDER_AUDIT,
+    ORDER_BYE,
     ORDER_METHOD_COUNT,
 };
 

@@ -128,28 +128,22 @@ class Agent:
         self.count += 1
         sid = "00000000-0000-4000-8000-%012d" % self.count
 
-        def place():
-            high = [os.dup2(fd, fd + 100) for fd in (theirs.fileno(), conn.fileno())]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
         read_end = theirs.fileno(), conn.fileno()
-        # a tiny launcher places the two descriptors: subprocess itself would close or move them
+        # fork by hand: the descriptors must land on exact numbers
         pid = os.fork()
         if pid == 0:
             try:
                 a, b = os.dup(read_end[0]), os.dup(read_end[1])
                 a, b = os.dup2(a, 50, False), os.dup2(b, 51, False)
+                os.dup2(self.log.fileno(), 2, True)
                 os.dup2(a, 3, True)
                 os.dup2(b, 4, True)
-                os.dup2(self.log.fileno(), 2, True)
                 os.closerange(5, 256)
                 os.execve(SESSION, ["tport-session", "monitor"], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
             finally:
                 os._exit(99)
         theirs.close()
         conn.close()
-        del place
         self.processes.append(pid)
         line = Rpc(ours, lambda method, params: self.answer(sid, method, params))
         self.lines.append(line)
