@@ -117,8 +117,7 @@ static enum tp_err connect_tls(struct api *api, struct tp_error *error)
     if (err == TP_OK)
         return TP_OK;
     if (err == TP_DENIED && api->hint)
-        return err_set(error, err, "%s. If this proxy has a CA of its own, give --ca-pin=sha256:... (\"tportctl status\" "
-                       "shows the pin) or put the CA's certificate into %s/trusted/%s.pem", why.text, api->home, api->host);
+        return err_set(error, err, "%s; or put the CA's certificate into %s/trusted/%s.pem", why.text, api->home, api->host);
     return err_set(error, err, "%s", why.text[0] ? why.text : err_text(err));
 }
 

@@ -13,8 +13,16 @@
 void output_json(const json_t *value)
 {
     char *text = json_dumps(value, JSON_INDENT(4) | JSON_ENCODE_ANY);
-    if (text)
-        (void)printf("%s\n", text);
+    for (const char *at = text; at && *at; at++) {
+        /* DEL and C1 controls may stand in JSON as they are; a terminal would obey them. */
+        if (*at == 0x7f)
+            (void)fputs("\\u007f", stdout);
+        else if ((unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0)
+            (void)printf("\\u%04x", (unsigned char)*++at);
+        else
+            (void)putchar(*at);
+    }
+    (void)printf("\n");
     free(text);
 }
 

@@ -105,7 +105,7 @@ static enum tp_err play_events(struct player *player, struct play_source *source
         if (err != TP_OK || end)
             break;
         if (strcmp(format, "json") == 0) {
-            char *text = json_dumps(event.line, JSON_COMPACT | JSON_ENSURE_ASCII);
+            char *text = json_dumps(event.line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
             (void)buf_printf(&player->out, "%s\n", text ? text : "");
             free(text);
         } else if (event.kind == 'o') {
