@@ -1,0 +1,183 @@
+"""The daemon's life: reload, drain, crash, bad files, kill -9 of each process."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tport import BIN, ROOT_USER, wait_for
+
+
+def test_reload_keeps_sessions_and_serves_on(fresh):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo before-$((20+3))")
+    shell.expect("before-23")
+    failures, stop = [], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                if cluster.https("GET", "/webapi/ping").status != 200:
+                    failures.append("status")
+            except OSError as error:
+                failures.append(repr(error))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    old = set(cluster.daemon.children("worker"))
+    for _ in range(3):
+        assert cluster.daemon.signal("reload").returncode == 0
+        time.sleep(1)
+    wait_for(lambda: len(set(cluster.daemon.children("worker")) - old) >= 2)
+    stop.set()
+    thread.join()
+    assert not failures, failures[:3]
+    shell.sendline("echo after-$((40+2)); exit")
+    shell.expect("after-42")
+    wait_for(lambda: person.tport("ssh", "root@node1", "echo new").stdout == "new\n")
+
+
+def test_bad_file_leaves_the_old_configuration(fresh):
+    cluster = fresh()
+    good = cluster.daemon.conf.read_text()
+    cluster.daemon.write(good + "\nnonsense: yes\n")
+    result = cluster.daemon.signal("reload")
+    assert result.returncode == 1 and "nonsense" in result.stderr
+    os.kill(cluster.daemon.master_pid(), signal.SIGHUP)
+    wait_for(lambda: "reload refused" in cluster.daemon.text())
+    assert cluster.https("GET", "/webapi/ping").status == 200
+    assert re.search(r"tport.conf:\d+", cluster.daemon.text())
+
+
+@pytest.mark.parametrize("role", ["worker", "auth"])
+def test_kill_9_of_a_process(fresh, role):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    cluster.ctl("tokens", "add", "--type=node", "--value=survives-the-crash-0123456789abcd")
+    for pid in cluster.daemon.children(role):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: cluster.daemon.children(role))
+    wait_for(lambda: person.tport("ssh", "root@node1", "echo back").stdout == "back\n", 40)
+    assert "survives-the-crash" in cluster.ctl("tokens", "ls", "--with-secrets", check=False).stdout + cluster.ctl("tokens", "ls").stdout
+
+
+def test_a_dead_worker_loses_only_its_own_connections(fresh):
+    cluster = fresh(nodes=("node1",))
+    auth = set(cluster.daemon.children("auth"))
+    first = sorted(cluster.daemon.children("worker"))[0]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: cluster.https("GET", "/webapi/ping").status == 200)
+    assert set(cluster.daemon.children("auth")) == auth
+
+
+def test_no_acknowledged_write_is_lost_at_kill_9(fresh):
+    """Users that tportctl said were created are there after auth was killed in the middle of it all."""
+    cluster = fresh()
+    acknowledged = []
+    stop = threading.Event()
+
+    def add():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            result = cluster.ctl("users", "add", f"u{number}", "--roles=access", check=False)
+            if result.returncode == 0:
+                acknowledged.append(f"u{number}")
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    for _ in range(4):
+        time.sleep(0.7)
+        for pid in cluster.daemon.children("auth"):
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(1)
+    stop.set()
+    thread.join()
+    wait_for(lambda: cluster.ctl("users", "ls", check=False).returncode == 0)
+    assert acknowledged
+    listed = {u["metadata"]["name"] for u in json.loads(cluster.ctl("users", "ls", "--format=json").stdout)}
+    assert set(acknowledged) <= listed
+    created = {e.get("name") for e in cluster.audit(limit=5000) if e["event"] == "user.create"}
+    assert set(acknowledged) <= created
+
+
+def test_upgrade_in_place(fresh):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo first-$((1+1))")
+    shell.expect("first-2")
+    master = cluster.daemon.master_pid()
+    old = set(cluster.daemon.children("worker"))
+    assert cluster.daemon.signal("upgrade").returncode == 0
+    wait_for(lambda: "upgraded, taking over" in cluster.daemon.text())
+    wait_for(lambda: len(set(cluster.daemon.children("worker")) - old) >= 2)
+    assert cluster.daemon.master_pid() == master
+    wait_for(lambda: cluster.https("GET", "/webapi/ping").status == 200)
+    shell.sendline("echo second-$((2+2)); exit")
+    shell.expect("second-4")
+    wait_for(lambda: person.tport("ssh", "root@node1", "echo new").stdout == "new\n")
+
+
+def test_reopen(fresh):
+    cluster = fresh()
+    log = cluster.folder / "own.log"
+    cluster.daemon.write(cluster.daemon.conf.read_text().replace("tport:\n", f"tport:\n  log:\n    output: {log}\n", 1))
+    cluster.daemon.stop()
+    cluster.start()
+    log.rename(f"{log}.1")
+    assert cluster.daemon.signal("reopen").returncode == 0
+    wait_for(lambda: log.exists() and "log reopened" in log.read_text())
+
+
+def test_stop_ends_everything(fresh):
+    cluster = fresh()
+    pids = list(cluster.daemon.children())
+    assert cluster.daemon.stop() == 0
+    assert not [p for p in pids if pathlib.Path(f"/proc/{p}").exists()]
+
+
+def test_port_taken(cluster, tmp_path):
+    conf = tmp_path / "tport.conf"
+    conf.write_text(cluster.conf().replace(str(cluster.folder), str(tmp_path)))
+    (tmp_path / "proxy").mkdir()
+    result = subprocess.run(cluster.net.prefix("proxy") + [str(BIN / "tportd"), "-c", str(conf)], capture_output=True, text=True,
+                            timeout=20, check=False)
+    assert result.returncode == 1 and "another program has the port" in result.stderr
+
+
+@pytest.mark.parametrize("text,says", [
+    ("tport:\n\tnodename: x\n", "tabs"),
+    ("tport:\n  nodenam: x\n", "nodenam"),
+    ("tport: &a\n  nodename: *a\n", ":1"),
+    ("a: " + "[" * 200 + "]" * 200, "deep"),
+    ("x" * 10_000_000, "large"),
+], ids=["tabs", "unknown key", "alias", "nesting", "10 MB"])
+def test_bad_configuration_is_one_clear_sentence(tmp_path, text, says):
+    conf = tmp_path / "tport.conf"
+    conf.write_text(text)
+    result = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(conf)], capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 1
+    assert says in result.stderr, result.stderr[:500]
+    assert len(result.stderr.splitlines()) <= 3
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="needs root to change users")
+def test_F11_processes_have_users_and_filters_of_their_own(cluster):
+    for role, user in (("auth", "tport-auth"), ("worker", "tport-worker")):
+        for pid in cluster.daemon.children(role):
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            uid = int(re.search(r"Uid:\t(\d+)", status).group(1))
+            import pwd
+            assert pwd.getpwuid(uid).pw_name == user
+            assert "NoNewPrivs:\t1" in status
+            if "asan" not in str(BIN):
+                assert "Seccomp:\t2" in status

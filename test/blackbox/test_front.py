@@ -1,0 +1,179 @@
+"""Bytes from strangers on the one port (R9, R16): each kind ends with its reason, none hangs, none costs a busy loop."""
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from tport import in_host, wait_for
+
+
+def dial(cluster):
+    host, port = cluster.proxy.split(":")
+    with in_host(cluster.net, "client"):
+        return socket.create_connection((host, int(port)), timeout=20)
+
+
+def hello(server_name="test", alpn=("http/1.1",), padding=0):
+    """A ClientHello as OpenSSL writes it."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(list(alpn))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=server_name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def closed_with(cluster, reason, count_before):
+    wait_for(lambda: cluster.daemon.text().count(f"reason={reason}") > count_before, 15)
+
+
+def end_of(sock):
+    data = b""
+    try:
+        while True:
+            piece = sock.recv(4096)
+            if not piece:
+                return data
+            data += piece
+    except ConnectionResetError:
+        return data
+
+
+@pytest.mark.parametrize("first,reason", [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "ssh_refused"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "http_plain"),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"),
+    (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "proxy_header"),
+    (b"\x00" * 100, "not_tls"),
+    (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", "bad_hello"),
+    (b"\x16\x03\x01\xff\xff" + b"A" * 100, "bad_hello"),
+    (os.urandom(300).replace(b"\x16", b"\x17", 1), None),
+])
+def test_R9_first_bytes(cluster, first, reason):
+    before = cluster.daemon.text().count(f"reason={reason}")
+    with dial(cluster) as sock:
+        sock.sendall(first)
+        end_of(sock)
+    if reason:
+        closed_with(cluster, reason, before)
+
+
+def test_http2_only_is_refused(cluster):
+    before = cluster.daemon.text().count("reason=http2")
+    with dial(cluster) as sock:
+        sock.sendall(hello(alpn=("h2",)))
+        end_of(sock)
+    closed_with(cluster, "http2", before)
+
+
+def test_hello_in_one_byte_pieces(cluster):
+    """Arrives whole, is answered, and costs no spinning."""
+    with dial(cluster) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in hello():
+            sock.sendall(bytes([byte]))
+            time.sleep(0.001)
+        assert sock.recv(1) == b"\x16"
+
+
+def cpu_of(pids):
+    total = 0
+    for pid in pids:
+        stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        total += int(stat[11]) + int(stat[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def test_R9_silence_ends_at_the_deadline_without_spinning(cluster):
+    workers = list(cluster.daemon.children("worker"))
+    whole = hello()
+    socks = []
+    for part in (b"", b"\x16", whole[:40], whole[:-1]):
+        sock = dial(cluster)
+        sock.sendall(part)
+        socks.append(sock)
+    half = dial(cluster)
+    half.sendall(whole[:50])
+    half.shutdown(socket.SHUT_WR)
+    start, cpu = time.monotonic(), cpu_of(workers)
+    end_of(half)
+    for sock in socks:
+        end_of(sock)
+        sock.close()
+    took = time.monotonic() - start
+    assert took < 12
+    assert cpu_of(workers) - cpu < 1.0
+
+
+def test_R9_half_open_connections_of_one_source_are_bounded(cluster):
+    socks = [dial(cluster) for _ in range(400)]
+    wait_for(lambda: "reason=source_limit" in cluster.daemon.text())
+    for sock in socks:
+        sock.close()
+    wait_for(lambda: cluster.https("GET", "/webapi/ping").status == 200)
+
+
+def test_tls_without_certificate_reaches_no_node(cluster):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["tport-ssh"])
+    with dial(cluster) as raw:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            with context.wrap_socket(raw, server_hostname=f"{b'node1'.hex()}.node.{cluster.name}") as tls:
+                tls.sendall(b"SSH-2.0-x\r\n")
+                if not tls.recv(100):
+                    raise ConnectionError("closed")
+
+
+def test_tunnel_needs_a_host_certificate(cluster, alice):
+    """A user's certificate opens no tunnel."""
+    keys = alice.home / ".tport" / "keys"
+    cert = next(keys.rglob("*.crt"))
+    key = next(keys.rglob("*.key"))
+    before = cluster.daemon.text().count("reason=tls_failed")
+    alice.run("openssl", "s_client", "-connect", cluster.proxy, "-alpn", "tport-tunnel", "-cert", cert, "-key", key,
+              "-tls1_3", input="")
+    closed_with(cluster, "tls_failed", before)
+
+
+def test_tls_versions(cluster, alice):
+    def works(*flags):
+        out = alice.run("openssl", "s_client", "-connect", cluster.proxy, *flags, input="")
+        return "Cipher is (NONE)" not in out.stdout and "New, TLS" in out.stdout
+
+    assert works("-tls1_2", "-alpn", "http/1.1") and works("-tls1_3")
+    assert not works("-tls1_1", "-cipher", "ALL@SECLEVEL=0")
+
+
+def test_http_desync_classics(cluster):
+    for request in (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                    b"POST /webapi/ping HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                    b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+                    b"GET /..%2f..%2fetc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+                    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"):
+        with cluster.connection() as tls:
+            tls.sendall(request)
+            answer = end_of(tls)
+            assert answer.startswith(b"HTTP/1.1 4"), (request, answer[:100])
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_R2_unlisted_routes_do_not_exist(cluster):
+    for path in ("/webapi/rpc/users.add", "/v1/webapi/rpc/audit.list", "/webapi/users", "/nowhere", "/webapi/sites/test/nodes"):
+        assert cluster.https("GET", path).status in (401, 403, 404, 405), path
+
+
+def test_page_headers(cluster):
+    reply = cluster.https("GET", "/web")
+    assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert "max-age" in reply.headers["Strict-Transport-Security"]
+    assert "http://" not in reply.text and "<script" not in reply.text

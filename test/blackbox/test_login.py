@@ -1,0 +1,94 @@
+"""Invitations, passwords, codes, certificates."""
+
+import json
+import re
+import time
+
+import pytest
+
+from tport import PASSWORD, Person, totp, wait_for
+
+
+def test_login_status_logout(cluster):
+    carol = cluster.person("carol")
+    out = carol.tport("status", check=True).stdout
+    assert "carol" in out and "Valid until" in out and "access" in out
+    status = json.loads(carol.tport("status", "--format=json", check=True).stdout)
+    assert status["active"]["username"] == "carol"
+    assert carol.tport("logout").returncode == 0
+    assert carol.tport("status").returncode == 1
+
+
+def test_R14_invitation_works_once(cluster):
+    dave = cluster.person("dave", sign_in=False)
+    again = cluster.https("GET", "/" + dave.url.split("/", 3)[3])
+    assert again.status == 404 or "used" in again.text or "expired" in again.text
+    assert "secret" not in again.text
+
+
+def test_R16_wrong_password_code_and_user_look_alike(cluster):
+    erin = cluster.person("erin", sign_in=False)
+
+    def attempt(user, password, code):
+        reply = cluster.https("POST", "/webapi/mfa/login/finish", body=json.dumps(
+            {"user": user, "password": password, "totp_code": code, "ssh_pub_key": "", "tls_pub_key": ""}),
+            headers={"Content-Type": "application/json"})
+        return reply.status, reply.text
+
+    answers = {attempt("erin", "wrong password!!", erin.code()), attempt("erin", PASSWORD, "000000"),
+               attempt("nobody-here", PASSWORD, "000000")}
+    assert len(answers) == 1, answers
+    assert answers.pop()[0] in (401, 403)
+
+
+def test_R14_code_works_once(cluster):
+    frank = cluster.person("frank", sign_in=False)
+    code = frank.code()
+    assert frank.login(code=code)[0] == 0
+    frank.tport("logout")
+    status, output = frank.login(code=code)
+    assert status != 0 and "invalid" in output.lower()
+
+
+def test_expired_invitation(cluster):
+    out = cluster.ctl("users", "add", "late", "--roles=access", "--ttl=1s").stdout
+    url = re.search(r"https://\S+/web/invite/[0-9a-f]{32}", out).group(0)
+    time.sleep(1.5)
+    page = cluster.https("GET", "/" + url.split("/", 3)[3])
+    assert page.status in (403, 404, 410) and ("expired" in page.text or "no longer" in page.text or "not valid" in page.text)
+
+
+def test_short_password_is_refused_with_a_reason(cluster):
+    grace = cluster.person("grace", enrol=False)
+    grace.password = "short"
+    reply = grace.accept(grace.url)
+    assert "12" in reply.text and "short" not in re.sub("too short|shorter", "", reply.text)
+    grace.password = PASSWORD
+    grace.used_step = 0
+    assert grace.accept(grace.url).status == 200
+
+
+def test_certificate_lives_no_longer_than_the_roles_allow(cluster):
+    cluster.ctl("create", "-f", input="""
+kind: role
+version: v7
+metadata: {name: short-lived}
+spec:
+  allow: {logins: [root], node_labels: {'*': '*'}}
+  options: {max_session_ttl: 10m}
+""")
+    heidi = cluster.person("heidi", roles="short-lived", logins="")
+    status = json.loads(heidi.tport("status", "--format=json", check=True).stdout)
+    until = status["active"]["valid_until"]
+    seconds = time.mktime(time.strptime(until[:19], "%Y-%m-%dT%H:%M:%S")) - time.mktime(time.gmtime())
+    assert 0 < seconds <= 601
+
+
+def test_unknown_ca_is_never_trusted(cluster):
+    stranger = Person(cluster, "zed")
+    for pem in (stranger.home / ".tport" / "trusted").iterdir():
+        pem.unlink()
+    result = stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", input="x\n")
+    assert result.returncode != 0 and "--ca-pin" in result.stderr
+    pinned = stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", "--ca-pin=sha256:" + "0" * 64, input="x\n")
+    assert pinned.returncode != 0 and "pin" in pinned.stderr

@@ -1,0 +1,208 @@
+"""A person reaches a server: tport's own commands and stock OpenSSH."""
+
+import json
+import os
+import re
+import subprocess
+
+import pexpect
+import pytest
+
+from tport import BIN, Person, wait_for
+
+
+@pytest.fixture(scope="module")
+def config(cluster, alice):
+    """tport config in ~/.ssh/config, as the README says."""
+    block = alice.tport("config", check=True).stdout
+    (alice.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
+    path = alice.home / ".ssh" / "config"
+    path.write_text(block)
+    path.chmod(0o600)
+    # ssh takes ~ from the password file, not from HOME.
+    return ["-F", str(path)]
+
+
+def test_exit_status_is_kept(alice):
+    result = alice.tport("ssh", "root@node1", "exit 7")
+    assert result.returncode == 7, result.stderr
+
+
+def test_output_both_ways(alice):
+    result = alice.tport("ssh", "root@node1", "cat; echo err >&2", input="hello\n")
+    assert (result.returncode, result.stdout) == (0, "hello\n")
+    assert "err" in result.stderr
+
+
+def test_ls_shows_labels(alice):
+    out = alice.tport("ls", check=True).stdout
+    assert "node1" in out and "node2" in out and "env=dev" in out
+    names = json.loads(alice.tport("ls", "--format=json", check=True).stdout)
+    assert {n["spec"]["hostname"] for n in names} >= {"node1", "node2"}
+
+
+def test_interactive_shell_has_a_terminal(alice):
+    child = alice.spawn(BIN / "tport", "ssh", "root@node1")
+    child.sendline("tty; echo size:$(stty size); exit 3")
+    child.expect("/dev/pts/[0-9]+")
+    child.expect("size:[0-9]+ [0-9]+")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 3
+
+
+def test_stock_ssh_scp_sftp_rsync(cluster, alice, config):
+    host = f"root@node1.{cluster.name}"
+    assert alice.run("ssh", *config, host, "echo stock").stdout == "stock\n"
+    source = alice.home / "file"
+    source.write_bytes(os.urandom(300000))
+    target = cluster.folder / "copied"
+    assert alice.run("scp", *config, source, f"{host}:{target}").returncode == 0
+    assert target.read_bytes() == source.read_bytes()
+    alice.run("scp", *config, f"{host}:{target}", alice.home / "back", check=True)
+    assert (alice.home / "back").read_bytes() == source.read_bytes()
+    batch = alice.home / "batch"
+    batch.write_text(f"put {source} {target}.sftp\nls -l {target}.sftp\n")
+    alice.run("sftp", *config, "-b", batch, host, check=True)
+    assert (cluster.folder / "copied.sftp").read_bytes() == source.read_bytes()
+    alice.run("rsync", "-a", "-e", f"ssh {' '.join(config)}", source, f"{host}:{target}.rsync", check=True)
+    assert (cluster.folder / "copied.rsync").read_bytes() == source.read_bytes()
+
+
+def test_tport_scp(cluster, alice):
+    source = alice.home / "file2"
+    source.write_text("by tport scp\n")
+    target = cluster.folder / "scp2"
+    result = alice.tport("scp", source, f"root@node1:{target}")
+    assert result.returncode == 0, result.stderr
+    assert target.read_text() == "by tport scp\n"
+
+
+def test_openssl_as_proxy_command(cluster, alice):
+    keys = alice.home / ".tport" / "keys"
+    cert = next(keys.rglob("alice.crt"), None) or next(keys.rglob("alice-x509.pem"))
+    key = next(keys.rglob("alice.key"), None) or next(keys.rglob("alice"))
+    ssh_key = next(p for p in keys.rglob("alice") if p.is_file())
+    ssh_cert = next(keys.rglob("*-cert.pub"))
+    sni = f"{'node1'.encode().hex()}.node.{cluster.name}"
+    command = (f"openssl s_client -quiet -connect {cluster.proxy} -servername {sni} -alpn tport-ssh -cert {cert} -key {key}")
+    result = alice.run("ssh", "-F", "/dev/null", "-o", f"ProxyCommand={command} 2>/dev/null", "-i", ssh_key, "-o", f"CertificateFile={ssh_cert}",
+                       "-o", f"UserKnownHostsFile={alice.home}/.tport/known_hosts", "-o", "StrictHostKeyChecking=yes",
+                       "-o", f"HostKeyAlias=node1.{cluster.name}", "root@node1", "echo through openssl")
+    assert result.stdout == "through openssl\n", result.stderr
+
+
+def test_local_forward(cluster, alice, config):
+    port = cluster._free_port()
+    inside = cluster._free_port()
+    server = subprocess.Popen(cluster.net.prefix("node1") + ["socat", f"TCP-LISTEN:{inside},bind=127.0.0.1,reuseaddr,fork",
+                                                             "EXEC:echo forwarded"])
+    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{inside}",
+                                                              f"root@node1.{cluster.name}"], env=alice.env())
+    try:
+        wait_for(lambda: alice.run("socat", "-", f"TCP:127.0.0.1:{port}").stdout == "forwarded\n")
+    finally:
+        tunnel.kill()
+        server.kill()
+
+
+def test_remote_forward(cluster, alice, config):
+    port = cluster._free_port()
+    inside = cluster._free_port()
+    server = subprocess.Popen(cluster.net.prefix("client") + ["socat", f"TCP-LISTEN:{inside},bind=127.0.0.1,reuseaddr,fork",
+                                                              "EXEC:echo backwards"])
+    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-o", "ExitOnForwardFailure=yes", "-R",
+                                                              f"127.0.0.1:{port}:127.0.0.1:{inside}", f"root@node1.{cluster.name}"],
+                              env=alice.env())
+    try:
+        wait_for(lambda: alice.tport("ssh", "root@node1", f"socat - TCP:127.0.0.1:{port}").stdout == "backwards\n")
+    finally:
+        tunnel.kill()
+        server.kill()
+
+
+def test_dynamic_forward(cluster, alice, config):
+    port = cluster._free_port()
+    inside = cluster._free_port()
+    web = subprocess.Popen(cluster.net.prefix("node1") + ["/usr/bin/python3", "-m", "http.server", str(inside), "--bind", "127.0.0.1"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-D", f"127.0.0.1:{port}", f"root@node1.{cluster.name}"],
+                              env=alice.env())
+    try:
+        wait_for(lambda: "Directory listing" in alice.run("curl", "-s", "--socks5", f"127.0.0.1:{port}",
+                                                          f"http://127.0.0.1:{inside}/").stdout)
+    finally:
+        tunnel.kill()
+        web.kill()
+
+
+def test_agent_forward(cluster, alice, config):
+    script = f"eval $(ssh-agent) >/dev/null; ssh-keygen -q -t ed25519 -N '' -C forwarded -f {alice.home}/ak; ssh-add -q {alice.home}/ak; " \
+             f"ssh {' '.join(config)} -A root@node1.{cluster.name} ssh-add -l; ssh-agent -k >/dev/null"
+    result = alice.run("sh", "-c", script)
+    assert "forwarded" in result.stdout, result.stdout + result.stderr
+
+
+def test_control_master(cluster, alice, config):
+    path = alice.home / "cm"
+    options = [*config, "-o", f"ControlPath={path}", f"root@node1.{cluster.name}"]
+    alice.run("ssh", "-fN", "-M", *options, check=True)
+    try:
+        for i in range(3):
+            assert alice.run("ssh", *options, f"echo {i}").stdout == f"{i}\n"
+    finally:
+        alice.run("ssh", "-O", "exit", *options)
+
+
+def test_ansible_ping(cluster, alice, config):
+    result = alice.run("ansible", "all", "-i", f"node1.{cluster.name},", "-u", "root", "-m", "ping", "--ssh-common-args", " ".join(config),
+                       "-e", "ansible_python_interpreter=/usr/bin/python3", timeout=120)
+    assert '"ping": "pong"' in result.stdout, result.stdout + result.stderr
+
+
+def test_recordings_play(cluster, alice):
+    marker = "recorded-4711"
+    alice.tport("ssh", "root@node1", f"echo {marker}", check=True)
+    child = alice.spawn(BIN / "tport", "ssh", "root@node1")
+    child.sendline(f"echo in-a-terminal; exit")
+    child.expect(pexpect.EOF)
+
+    def found():
+        listed = json.loads(alice.tport("recordings", "ls", "--format=json", check=True).stdout)
+        return [r for r in listed if marker in json.dumps(r)] and [r for r in listed if r.get("interactive") and r.get("state") == "done"]
+
+    recording = wait_for(found)[0]
+    listed = json.loads(alice.tport("recordings", "ls", "--format=json", check=True).stdout)
+    one = next(r for r in listed if marker in json.dumps(r))
+    assert marker in alice.tport("play", "--format=text", one["id"], check=True).stdout
+    played = alice.tport("play", "--format=text", recording["id"], check=True).stdout
+    assert "in-a-terminal" in played
+
+
+def test_every_step_is_in_the_audit_log(cluster, alice):
+    alice.tport("ssh", "root@node2", "true", check=True)
+    events = {e["event"] for e in cluster.audit()}
+    assert {"user.login", "session.start", "session.end", "cert.create", "user.create"} <= events, events
+    day = next((cluster.daemon.data / "auth").rglob("log/*.log"))
+    for line in day.read_text().splitlines():
+        assert json.loads(line)["event"]
+
+
+def test_unknown_host_says_what_to_do(alice):
+    result = alice.tport("ssh", "root@nowhere", "true")
+    assert result.returncode != 0
+    assert "nowhere" in result.stderr and "tport ls" in result.stderr
+
+
+def test_login_that_no_role_allows(alice):
+    result = alice.tport("ssh", "nobody@node1", "true")
+    assert result.returncode != 0
+    assert "denied" in result.stderr.lower()
+
+
+def test_host_key_is_never_trusted_on_first_use(cluster, alice, config):
+    """With an empty known_hosts there is no prompt and no way in."""
+    empty = alice.home / "empty"
+    empty.write_text("")
+    result = alice.run("ssh", *config, "-o", f"UserKnownHostsFile={empty}", f"root@node1.{cluster.name}", "true")
+    assert result.returncode == 255 and "verification failed" in result.stderr
