@@ -42,6 +42,8 @@ static enum tp_err read_answer(const struct http_io *io, struct http_response_pa
     while (step == HTTP_MORE) {
         size_t size = 0;
         err = io->read(io->ctx, chunk, READ_SIZE, &size, error);
+        if (err == TP_CLOSED && any) /* not "closed before answering": the call may have been carried out */
+            err = err_set(error, TP_IO, "the connection broke in the middle of the answer");
         if (err != TP_OK)
             break;
         if (size == 0 && !any) {

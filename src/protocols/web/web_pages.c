@@ -68,12 +68,27 @@ static void answer_bad_link(struct web_request *request, const struct tp_error *
     web_answer_page(request, 404, &page);
 }
 
+/* Our sentences start small and end without a full stop, for use in the middle of a line. */
+static void add_sentence(struct buf *out, const char *text)
+{
+    size_t size = strlen(text);
+    char first[2] = {text[0], '\0'};
+    if (size == 0)
+        return;
+    if (first[0] >= 'a' && first[0] <= 'z')
+        first[0] = (char)(first[0] - 'a' + 'A');
+    web_html_text(out, first);
+    web_html_text(out, text + 1);
+    if (text[size - 1] != '.')
+        (void)buf_append_text(out, ".");
+}
+
 static void add_error(struct buf *out, enum field here, enum field at, const struct tp_error *error)
 {
     if (here != at || error->text[0] == '\0')
         return;
     (void)buf_printf(out, "<p class=\"error\" id=\"error-%d\" role=\"alert\">", (int)here);
-    web_html_text(out, error->text);
+    add_sentence(out, error->text);
     (void)buf_append_text(out, "</p>");
 }
 
@@ -185,7 +200,7 @@ static size_t characters(const char *text)
     return count;
 }
 
-/* Refusals name their field by this prefix in kept.code's sentence; the page is built around it afterwards. */
+/* Which field a refusal is about: the sentences of auth and ours name it. */
 static enum field field_of(const struct tp_error *error)
 {
     if (strstr(error->text, "not the same"))
