@@ -1,3 +1,4 @@
 tport_unit_test(test_http_parse tport_http)
+tport_unit_test(test_http_server tport_http)
 tport_fuzz(fuzz_http_request tport_http)
 tport_fuzz(fuzz_http_response tport_http)

@@ -1,0 +1,296 @@
+/* The server's flow on one connection: deadlines (R9), answers now and later, HEAD, 100-continue, draining, slow readers. */
+#include "base/mem.h"
+#include "protocols/http/http_server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+struct bench {
+    struct loop *loop;
+    struct http_server *server;
+    struct stream *client;
+    struct timer *timer;
+    struct http_exchange *held;
+    struct buf answer;
+    size_t big;      /* answer with that many bytes */
+    bool hold;       /* answer after a while */
+    int requests;
+    bool client_gone;
+    bool server_gone;
+    enum close_reason reason;
+};
+
+static void maybe_stop(struct bench *bench)
+{
+    if (bench->client_gone && bench->server_gone)
+        loop_stop(bench->loop);
+}
+
+static void respond(struct bench *bench, struct http_exchange *exchange)
+{
+    static const struct http_header headers[] = {{"Content-Type", "text/plain"}};
+    char *body = mem_alloc(bench->big + 1);
+    memset(body, 'x', bench->big);
+    http_exchange_respond(exchange, 200, headers, 1, body, bench->big);
+    mem_free(body);
+}
+
+static void on_later(void *ctx)
+{
+    struct bench *bench = ctx;
+    if (bench->held)
+        respond(bench, bench->held);
+    bench->held = NULL;
+}
+
+static void on_request(void *ctx, struct http_exchange *exchange)
+{
+    struct bench *bench = ctx;
+    bench->requests++;
+    if (!bench->hold) {
+        respond(bench, exchange);
+        return;
+    }
+    bench->held = exchange;
+    timer_start(bench->timer, 20, 0);
+}
+
+static void on_close(void *ctx, enum close_reason reason)
+{
+    struct bench *bench = ctx;
+    bench->reason = reason;
+    bench->server_gone = true;
+    bench->held = NULL;
+    maybe_stop(bench);
+}
+
+static void on_client_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct bench *bench = ctx;
+    assert_int_equal(buf_append(&bench->answer, data, size), TP_OK);
+}
+
+static void on_client_close(void *ctx, enum close_reason reason)
+{
+    struct bench *bench = ctx;
+    (void)reason;
+    bench->client_gone = true;
+    maybe_stop(bench);
+}
+
+static void stop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+static void begin(struct bench *bench, const char *text)
+{
+    static const struct http_server_events server_side = {.on_request = on_request, .on_close = on_close};
+    static const struct stream_events client_side = {.on_data = on_client_data, .on_close = on_client_close};
+    static const struct stream_events none = {.on_close = on_client_close};
+    struct http_server_options options = {.header_ms = 80, .request_ms = 160, .idle_ms = 60, .answer_ms = 400};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    bench->loop = loop_new();
+    bench->timer = timer_new(bench->loop, on_later, bench);
+    buf_init(&bench->answer, 0);
+    bench->server = http_server_new(bench->loop, stream_new(bench->loop, fds[0], &none, bench), &options, &server_side, bench);
+    bench->client = stream_new(bench->loop, fds[1], &client_side, bench);
+    stream_write(bench->client, text, strlen(text));
+}
+
+static void end(struct bench *bench)
+{
+    struct timer *timer;
+    timer_free(bench->timer);
+    timer = timer_new(bench->loop, stop, bench->loop);
+    timer_start(timer, 5, 0);
+    loop_run(bench->loop);
+    timer_free(timer);
+    loop_free(bench->loop);
+    buf_free(&bench->answer);
+}
+
+static int count_of(struct bench *bench, const char *what)
+{
+    const char *at = buf_text(&bench->answer);
+    int count = 0;
+    while ((at = strstr(at, what)) != NULL) {
+        count++;
+        at++;
+    }
+    return count;
+}
+
+static void test_silence_ends(void **state)
+{
+    struct bench bench = {0};
+    (void)state;
+    begin(&bench, "");
+    loop_run(bench.loop);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    assert_int_equal(buf_size(&bench.answer), 0);
+    end(&bench);
+}
+
+static void drip(void *ctx)
+{
+    struct bench *bench = ctx;
+    if (!bench->client_gone)
+        stream_write(bench->client, "X: y\r\n", 6);
+}
+
+static void test_R9_slow_head_ends(void **state)
+{
+    struct bench bench = {0};
+    struct timer *timer;
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n");
+    timer = timer_new(bench.loop, drip, &bench);
+    timer_start(timer, 10, 10);
+    loop_run(bench.loop);
+    timer_free(timer);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 408"), 1);
+    assert_int_equal(bench.requests, 0);
+    end(&bench);
+}
+
+static void test_R9_slow_body_ends(void **state)
+{
+    struct bench bench = {0};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+    loop_run(bench.loop);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 408"), 1);
+    assert_int_equal(bench.requests, 0);
+    end(&bench);
+}
+
+static void test_late_answers_keep_order(void **state)
+{
+    struct bench bench = {.hold = true};
+    (void)state;
+    begin(&bench, "GET /a HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b HTTP/1.1\r\nHost: a\r\n\r\nGET /c HTTP/1.0\r\n\r\n");
+    bench.big = 3;
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 3);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 200 OK"), 3);
+    assert_int_equal(count_of(&bench, "Content-Length: 3"), 3);
+    assert_int_equal(count_of(&bench, "xxx"), 2);
+    assert_int_equal(bench.reason, CLOSE_DONE);
+    end(&bench);
+}
+
+static void test_keep_alive_then_idle(void **state)
+{
+    struct bench bench = {0};
+    (void)state;
+    begin(&bench, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    loop_run(bench.loop);
+    assert_int_equal(count_of(&bench, "Connection: close"), 0);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    end(&bench);
+}
+
+static void test_continue(void **state)
+{
+    struct bench bench = {0};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n");
+    timer_start(bench.timer, 1000, 0);
+    struct timer *timer = timer_new(bench.loop, stop, bench.loop);
+    timer_start(timer, 20, 0);
+    loop_run(bench.loop);
+    timer_free(timer);
+    assert_string_equal(buf_text(&bench.answer), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream_write(bench.client, "abc", 3);
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 1);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 200 OK"), 1);
+    end(&bench);
+}
+
+static void test_big_answers(void **state)
+{
+    struct bench bench = {.big = 1024 * 1024};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+                  "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 3);
+    assert_true(buf_size(&bench.answer) > 3 * 1024 * 1024);
+    end(&bench);
+}
+
+/* A peer that never reads: nothing more is produced, and the connection ends by its deadline. */
+static void test_slow_reader_ends(void **state)
+{
+    struct bench bench = {.big = 2 * 1024 * 1024};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream_pause(bench.client);
+    struct timer *timer = timer_new(bench.loop, stop, bench.loop);
+    timer_start(timer, 700, 0);
+    loop_run(bench.loop);
+    assert_true(bench.server_gone);
+    assert_int_equal(bench.requests, 1);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    stream_close(bench.client, CLOSE_DONE);
+    timer_start(timer, 20, 0);
+    loop_run(bench.loop);
+    timer_free(timer);
+    end(&bench);
+}
+
+static void test_drain(void **state)
+{
+    struct bench bench = {.hold = true};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct timer *timer = timer_new(bench.loop, stop, bench.loop);
+    timer_start(timer, 10, 0);
+    loop_run(bench.loop);
+    timer_free(timer);
+    assert_int_equal(bench.requests, 1);
+    http_server_drain(bench.server);
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 1);
+    assert_int_equal(count_of(&bench, "Connection: close"), 1);
+    assert_int_equal(bench.reason, CLOSE_DRAIN);
+    end(&bench);
+}
+
+/* The owner must be able to close while it holds an exchange. */
+static void test_close_while_answering(void **state)
+{
+    struct bench bench = {.hold = true};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct timer *timer = timer_new(bench.loop, stop, bench.loop);
+    timer_start(timer, 10, 0);
+    loop_run(bench.loop);
+    timer_free(timer);
+    http_server_close(bench.server, CLOSE_SHUTDOWN);
+    loop_run(bench.loop);
+    assert_int_equal(bench.reason, CLOSE_SHUTDOWN);
+    assert_int_equal(buf_size(&bench.answer), 0);
+    end(&bench);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_silence_ends),        cmocka_unit_test(test_R9_slow_head_ends),
+        cmocka_unit_test(test_R9_slow_body_ends),   cmocka_unit_test(test_late_answers_keep_order),
+        cmocka_unit_test(test_keep_alive_then_idle), cmocka_unit_test(test_continue),
+        cmocka_unit_test(test_big_answers),         cmocka_unit_test(test_slow_reader_ends),
+        cmocka_unit_test(test_drain),               cmocka_unit_test(test_close_while_answering),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
