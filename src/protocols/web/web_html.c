@@ -60,8 +60,8 @@ const char *web_html_style(void)
            ".step{flex:none;display:inline-grid;place-items:center;width:1.7rem;height:1.7rem;border-radius:50%;"
            "background:var(--soft);color:var(--accent);font-size:.9rem}\n"
            ".field{margin:1.1rem 0}\n"
-           "label{display:block;font-weight:600}\n"
-           ".hint,.quiet{margin:.2rem 0 .45rem;color:var(--quiet);font-size:.92rem}\n"
+           "label{display:block;margin-bottom:.3rem;font-weight:600}\n"
+           ".hint,.quiet{margin:0 0 .45rem;color:var(--quiet);font-size:.92rem}\n"
            "input{width:100%;min-height:2.9rem;padding:.55rem .8rem;border:1px solid var(--field);border-radius:.55rem;"
            "background:var(--card);color:var(--text);font:inherit}\n"
            "input.code{max-width:12rem;font-size:1.25rem;letter-spacing:.18em;font-variant-numeric:tabular-nums}\n"
@@ -76,9 +76,11 @@ const char *web_html_style(void)
            "image-rendering:pixelated;border:1px solid var(--line)}\n"
            ".secret{display:block;padding:.7rem .9rem;border-radius:.55rem;background:var(--soft);text-align:center;"
            "font-size:1.02rem;letter-spacing:.04em;user-select:all;overflow-wrap:anywhere}\n"
-           ".command{margin:.8rem 0;padding:.9rem 1rem;border-radius:.55rem;background:var(--soft);overflow-x:auto}\n"
+           ".command{margin:.8rem 0;padding:.9rem 1rem;border-radius:.55rem;background:var(--soft);font-size:.95rem;white-space:pre-wrap;"
+           "overflow-wrap:anywhere}\n"
            "code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}\n"
            ".command code{user-select:all}\n"
+           ".command span{display:inline-block}\n"
            "@media (max-width:40rem){header{padding:1rem 1.1rem .6rem}main{margin-bottom:0;padding:1.3rem 1.1rem 2rem;"
            "border-width:1px 0 0;border-radius:0}}\n";
 }

@@ -23,11 +23,11 @@ void web_style_finish(struct web_request *request, json_t *result)
 
 static void login_command(struct buf *out, const struct web_options *options, const char *user)
 {
-    (void)buf_append_text(out, "<pre class=\"command\"><code>tport login --proxy=");
+    (void)buf_append_text(out, "<pre class=\"command\"><code>tport login <span>--proxy=");
     web_html_text(out, options->public_addr);
-    (void)buf_append_text(out, " --user=");
+    (void)buf_append_text(out, "</span> <span>--user=");
     web_html_text(out, user);
-    (void)buf_append_text(out, "</code></pre>");
+    (void)buf_append_text(out, "</span></code></pre>");
 }
 
 void web_home_finish(struct web_request *request, json_t *result)
