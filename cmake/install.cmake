@@ -1,0 +1,12 @@
+# make install: programs side by side (tportd looks for tport-session beside itself), unit, example configuration, manuals.
+foreach(program tportd tport-session tport tportctl)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endforeach()
+install(FILES deploy/tportd.service DESTINATION lib/systemd/system)
+install(FILES conf/tport.conf DESTINATION share/tport)
+install(DIRECTORY conf/roles DESTINATION share/tport OPTIONAL)
+install(DIRECTORY docs/man/ DESTINATION share/man/man1 FILES_MATCHING PATTERN "*.1")
+install(DIRECTORY docs/man/ DESTINATION share/man/man5 FILES_MATCHING PATTERN "*.5")
+install(DIRECTORY docs/man/ DESTINATION share/man/man8 FILES_MATCHING PATTERN "*.8")

@@ -1,0 +1,121 @@
+"""Rules of the tree that a compiler does not check."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SRC = ROOT / "src"
+BUILD = pathlib.Path(os.environ.get("TPORT_BUILD", ROOT / "build"))
+FILES = sorted(SRC.rglob("*.[ch]"))
+
+# folder: what it may include besides itself (docs/architecture.md).
+MAY_INCLUDE = {
+    "base": set(),
+    "core": {"base"},
+    "crypt": {"base"},
+    "rbac": {"base"},
+    "tls": {"base", "core", "crypt"},
+    "audit": {"base", "crypt"},
+    "store": {"base", "crypt"},
+    "tunnel": {"base", "core"},
+    "protocols/http": {"base", "core", "tls"},
+    "auth": {"base", "core", "crypt", "rbac", "audit", "store"},
+    "agent": {"base", "core", "crypt", "tls", "tunnel", "protocols/http"},
+    "session": {"base", "core"},
+    "protocols/web": {"base", "core", "protocols/http"},
+    "protocols/mux": {"base"},
+    "protocols": {"base", "core", "crypt", "tls", "tunnel", "protocols/http", "protocols/web", "protocols/mux"},
+    "cli/common": {"base", "core", "crypt", "tls", "protocols/http"},
+    "cli/tport": {"base", "core", "crypt", "tls", "protocols/http", "cli/common"},
+    "cli/tportctl": {"base", "core", "crypt", "tls", "protocols/http", "cli/common", "audit"},
+}
+# foreign header: the folders whose wrappers may include it (R8).
+FOREIGN = {
+    r"uv\.h": {"core"}, r"openssl/": {"crypt", "tls"}, r"lmdb\.h": {"store"}, r"llhttp\.h": {"protocols/http"},
+    r"libssh/": {"session"}, r"security/pam": {"session"}, r"liboath/": {"crypt"}, r"argon2\.h": {"crypt"},
+    r"yaml\.h": {"base"}, r"pcre2\.h": {"rbac"}, r"qrencode\.h": {"protocols/web"}, r"png\.h": {"protocols/web"},
+    r"seccomp\.h": {"core", "session"},
+}
+
+
+def folder_of(path):
+    return str(path.relative_to(SRC).parent)
+
+
+def test_includes_point_one_way():
+    wrong = []
+    for path in FILES:
+        folder = folder_of(path)
+        for include in re.findall(r'^#include "([^"]+)"', path.read_text(), re.M):
+            target = os.path.dirname(include)
+            if folder == "bin" or target == folder or target in MAY_INCLUDE.get(folder, set()):
+                continue
+            wrong.append(f"{path.relative_to(ROOT)} includes {include}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_R8_foreign_headers_stay_in_their_wrappers():
+    wrong = []
+    for path in FILES:
+        for include in re.findall(r"^#include <([^>]+)>", path.read_text(), re.M):
+            for pattern, folders in FOREIGN.items():
+                if re.match(pattern, include) and folder_of(path) not in folders:
+                    wrong.append(f"{path.relative_to(ROOT)} includes <{include}>")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_R12_no_shell_and_no_unbounded_copies():
+    banned = re.compile(r"\b(system|popen|strcpy|strcat|sprintf|vsprintf|gets|tmpnam|mktemp|alloca)\s*\(")
+    wrong = [f"{p.relative_to(ROOT)}:{n}: {line.strip()}" for p in FILES
+             for n, line in enumerate(p.read_text().splitlines(), 1)
+             if banned.search(re.sub(r'"(\\.|[^"])*"|/\*.*?\*/|^\s*\*.*', "", line))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_fit_in_the_head():
+    big = [f"{p.relative_to(ROOT)}: {n}" for p in FILES if (n := len(p.read_text().splitlines())) > 700]
+    assert not big, "\n".join(big)
+
+
+def test_headers_have_guards():
+    wrong = [str(p) for p in FILES if p.suffix == ".h" and not re.search(r"#ifndef (\w+)\s+#define \1", p.read_text())]
+    assert not wrong
+
+
+def elf(*words):
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["tportd", "tport-session", "tport", "tportctl"])
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized builds are not hardened")
+def test_hardening_of_the_built_file(name):
+    program = str(BUILD / "bin" / name)
+    header = elf("readelf", "-hW", program)
+    segments = elf("readelf", "-lW", program)
+    dynamic = elf("readelf", "-dW", program)
+    symbols = elf("nm", "-D", program)
+    assert "DYN (Position-Independent" in header
+    assert "GNU_RELRO" in segments and ("BIND_NOW" in dynamic or "NOW" in dynamic)
+    assert re.search(r"GNU_STACK.* RW ", segments)
+    assert "__stack_chk_fail" in symbols
+    assert re.search(r"__\w+_chk@", symbols)
+    assert "RPATH" not in dynamic and "RUNPATH" not in dynamic
+    # Nothing of BoringSSL is visible, so no plug-in of libc or PAM can bind to it (dependencies, section 2).
+    assert not re.search(r" T (TPB_)?(EVP|SSL|CRYPTO)_", symbols)
+    code = elf("objdump", "-d", "--no-show-raw-insn", program)
+    assert code.count("endbr64") > 100
+
+
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized builds link more")
+def test_R17_linked_libraries_are_the_listed_ones():
+    """docs/architecture.md: BoringSSL and OpenSSL's libcrypto never meet in one process."""
+    for name in ("tportd", "tport", "tportctl"):
+        libraries = elf("ldd", str(BUILD / "bin" / name))
+        assert "libcrypto" not in libraries and "libssl" not in libraries and "libssh" not in libraries, libraries
+    assert "libssh.so" not in elf("ldd", str(BUILD / "bin" / "tport-session"))
+    size = os.path.getsize(BUILD / "bin" / "tportd")
+    assert size > 0
