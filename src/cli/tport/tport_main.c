@@ -1,6 +1,8 @@
 #include "base/mem.h"
 #include "cli/tport/tport.h"
 
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
@@ -90,8 +92,17 @@ static const struct command commands[] = {
     {"version", "", "Print the version", tport_version, format_options, 0, 0, 0, false},
 };
 
+/* Passwords and codes travel in JSON for a moment: what jansson gives back is wiped. */
+static void wiping_free(void *data)
+{
+    if (data)
+        secret_wipe(data, malloc_usable_size(data));
+    free(data);
+}
+
 int tport_main(int argc, char **argv)
 {
+    json_set_alloc_funcs(malloc, wiping_free);
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "tport";
     const struct command_program program = {.name = strcmp(name, "tsh") == 0 ? "tsh" : "tport",
