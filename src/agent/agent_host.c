@@ -1,0 +1,197 @@
+/* What this host tells and asks auth about itself: heartbeats, renewal of its certificates, news of what to trust. */
+#include "agent/agent_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypt/key.h"
+
+#include <string.h>
+
+#define BEAT_MS 60000           /* when auth does not say */
+#define BEAT_MIN_MS 1000
+#define BEAT_RETRY_MS 5000
+#define REFRESH_MS 600000       /* cluster.cas */
+#define RENEW_LOOK_MS 60000     /* how often we look at the certificate's age */
+
+/* ---- heartbeat ---- */
+
+static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *error) {
+    struct agent *agent = ctx;
+    agent->heartbeat_out = false;
+    if (agent->stopping || agent->draining) {
+        return;
+    }
+    agent_log_change(&agent->heartbeat_failure, "heartbeat not delivered", error);
+    int64_t next = error != NULL ? BEAT_RETRY_MS : json_get_int(result, "next", BEAT_MS);
+    if (next < BEAT_MIN_MS || next > 10 * BEAT_MS) {
+        next = BEAT_MS;
+    }
+    if (agent->heartbeat_again) {
+        agent->heartbeat_again = false;
+        next = BEAT_MIN_MS; /* labels that change all the time must not make a flood */
+    }
+    timer_start(agent->heartbeat, next, 0);
+}
+
+void host_beat(struct agent *agent) {
+    if (agent->heartbeat == NULL || agent->stopping || agent->draining) {
+        return;
+    }
+    if (agent->heartbeat_out) {
+        agent->heartbeat_again = true;
+        return;
+    }
+    json_t *labels = json_object();
+    for (size_t i = 0; i < agent->conf->labels.count; i++) {
+        (void)json_object_set_new(labels, agent->conf->labels.items[i].name, json_string(agent->conf->labels.items[i].value));
+    }
+    json_t *params = json_pack("{s:s, s:o, s:o, s:s, s:[s]}", "hostname", agent->conf->nodename, "labels", labels, "cmd_labels",
+                               labels_json(agent->labels), "version", agent->version, "services", "ssh");
+    agent->heartbeat_out = true;
+    (void)up_request(agent, "host.heartbeat", params, on_beat_answer, agent);
+}
+
+static void on_beat_timer(void *ctx) {
+    host_beat(ctx);
+}
+
+static void on_labels_change(void *ctx) {
+    struct agent *agent = ctx;
+    /* The first values go with one heartbeat, when all commands have run. */
+    if (labels_ready(agent->labels)) {
+        host_beat(agent);
+    }
+}
+
+static void start_labels(struct agent *agent) {
+    const struct conf_commands *commands = &agent->conf->commands;
+    struct labels_command *list = mem_array(commands->count, sizeof(*list));
+    size_t count = 0;
+    for (size_t i = 0; i < commands->count; i++) {
+        const struct conf_command *command = &commands->items[i];
+        if (command->command.count == 0) {
+            continue;
+        }
+        char **argv = mem_array(command->command.count + 1, sizeof(char *));
+        for (size_t j = 0; j < command->command.count; j++) {
+            argv[j] = command->command.items[j];
+        }
+        list[count++] = (struct labels_command){.name = command->name, .argv = argv, .period_ms = command->period};
+    }
+    if (count > 0) {
+        agent->labels = labels_new(agent->loop, list, count, on_labels_change, agent);
+    }
+    for (size_t i = 0; i < count; i++) {
+        mem_free((void *)list[i].argv);
+    }
+    mem_free(list);
+}
+
+/* ---- what we trust ---- */
+
+static void on_cas(void *ctx, json_t *result, const struct tp_error *failure) {
+    struct agent *agent = ctx;
+    if (failure != NULL || agent->stopping) {
+        return; /* the next refresh comes */
+    }
+    struct tp_error error = {0};
+    bool changed = false;
+    enum tp_err err = agent_state_set_cas(&agent->state, result, &changed, &error);
+    if (err == TP_OK && changed) {
+        log_info("the cluster's certificate authorities have changed", "");
+        err = agent_state_save(agent->dir, &agent->state, &error);
+        if (err == TP_OK) {
+            err = agent_use_state(agent, NULL, &error);
+        }
+    }
+    if (err != TP_OK) {
+        log_error("the cluster's certificate authorities can't be taken over", "error=\"%s\"", error.text);
+    }
+}
+
+static void on_refresh(void *ctx) {
+    struct agent *agent = ctx;
+    (void)up_request(agent, "cluster.cas", NULL, on_cas, agent);
+}
+
+/* ---- renewal ---- */
+
+static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure) {
+    struct agent *agent = ctx;
+    struct tp_error error = {0};
+    struct agent_state fresh;
+    agent->renew_out = false;
+    if (agent->stopping) {
+        return;
+    }
+    if (failure != NULL) {
+        log_warn("this host's certificate could not be renewed yet", "error=\"%s\"", failure->text);
+        return;
+    }
+    /* The keys stay: a crash between two files then never leaves a key beside the other's certificate. */
+    enum tp_err err =
+        agent_state_make(agent->state.host_id, agent->state.tls_key, agent->state.ssh_key, agent->state.ssh_public,
+                         result, &fresh, &error);
+    if (err == TP_OK) {
+        err = agent_state_save(agent->dir, &fresh, &error);
+        if (err == TP_OK) {
+            err = agent_use_state(agent, &fresh, &error);
+        }
+        if (err != TP_OK) {
+            agent_state_free(&fresh);
+        }
+    }
+    if (err != TP_OK) {
+        log_error("this host's new certificate can't be used", "error=\"%s\"", error.text);
+        return;
+    }
+    log_info("this host's certificate has been renewed", "");
+}
+
+static void on_renew_look(void *ctx) {
+    struct agent *agent = ctx;
+    const struct identity *identity = &agent->state.identity;
+    int64_t life = identity->not_after - identity->not_before;
+    if (agent->renew_out || agent->draining || clock_wall() < identity->not_before + life / 3 * 2) {
+        return;
+    }
+    struct tp_error error = {0};
+    struct key *tls_key = NULL;
+    if (key_from_pem(agent->state.tls_key, strlen(agent->state.tls_key), &tls_key, &error) != TP_OK) {
+        log_error("this host's key can't be read", "error=\"%s\"", error.text);
+        return;
+    }
+    char *tls_public = key_public_pem(tls_key);
+    json_t *params = json_pack("{s:s, s:s, s:s}", "tls_pub_key", tls_public, "ssh_pub_key", agent->state.ssh_public, "node_name",
+                               agent->conf->nodename);
+    mem_free(tls_public);
+    key_free(tls_key);
+    agent->renew_out = true;
+    (void)up_request(agent, "host.renew", params, on_renewed, agent);
+}
+
+/* ---- life ---- */
+
+void host_start(struct agent *agent) {
+    agent->heartbeat = timer_new(agent->loop, on_beat_timer, agent);
+    agent->renew = timer_new(agent->loop, on_renew_look, agent);
+    agent->refresh = timer_new(agent->loop, on_refresh, agent);
+    start_labels(agent);
+    if (agent->local != NULL) {
+        host_beat(agent);
+    }
+    timer_start(agent->renew, 0, RENEW_LOOK_MS);
+    timer_start(agent->refresh, 0, REFRESH_MS);
+}
+
+void host_stop(struct agent *agent) {
+    labels_free(agent->labels);
+    agent->labels = NULL;
+    timer_free(agent->heartbeat);
+    timer_free(agent->renew);
+    timer_free(agent->refresh);
+    agent->heartbeat = NULL;
+    agent->renew = NULL;
+    agent->refresh = NULL;
+}

@@ -1,0 +1,292 @@
+/*
+ * Tunnels to the proxy. Each slot wants one:
+ *
+ *     dial --> TLS --> hello --> up (rpc line open) --drain--> the slot dials a new one; when that is up, the old one's
+ *       ^        |        |        |                           rpc line is closed and its SSH streams end by themselves
+ *       +--------+--------+--------+ failure: retry after a jittered time, 1 s doubling to 30 s
+ */
+#include "agent/agent_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypt/key.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define CONNECT_MS 15000 /* dial, TLS and hello each */
+#define RETRY_FIRST_MS 1000
+#define RETRY_LAST_MS 30000
+#define STABLE_MS 60000 /* up for so long: the next failure is a first one again */
+
+struct conn {
+    struct agent *agent;
+    struct slot *slot; /* NULL: it drains, another one has taken its place */
+    struct conn *next;
+    struct dial *dial;
+    struct stream *stream; /* during the handshake only */
+    struct tunnel *tunnel;
+    struct rpc_line *line;
+    struct timer *deadline; /* until it is up */
+    int64_t up_ms;          /* 0: not up */
+};
+
+static void slot_dial(struct slot *slot);
+
+static void conn_free(struct conn *conn) {
+    struct conn **at = &conn->agent->conns;
+    while (*at != conn) {
+        at = &(*at)->next;
+    }
+    *at = conn->next;
+    timer_free(conn->deadline);
+    mem_free(conn);
+}
+
+static void retry_later(struct slot *slot) {
+    int64_t base = RETRY_FIRST_MS << (slot->failures < 5 ? slot->failures : 5);
+    base = base > RETRY_LAST_MS ? RETRY_LAST_MS : base;
+    slot->failures++;
+    /* Wide jitter: after a restart of the proxy ten thousand agents must not come in one wave. */
+    uint32_t random;
+    crypt_random(&random, sizeof(random));
+    timer_start(slot->retry, base / 4 + (int64_t)(random % (uint32_t)base), 0);
+}
+
+/* The connection is gone. error says why when it never came up, else NULL. */
+static void conn_ended(struct conn *conn, const struct tp_error *error) {
+    struct agent *agent = conn->agent;
+    struct slot *slot = conn->slot;
+    bool was_stable = conn->up_ms != 0 && loop_now_ms(agent->loop) - conn->up_ms >= STABLE_MS;
+    conn_free(conn);
+    if (slot != NULL) {
+        slot->conn = NULL;
+        if (was_stable) {
+            slot->failures = 0;
+        }
+        if (error != NULL) {
+            agent_log_change(&slot->last_failure, "no tunnel to the proxy", error);
+        }
+        if (!agent->draining && !agent->stopping) {
+            retry_later(slot);
+        }
+    }
+    agent_check_idle(agent);
+}
+
+/* ---- the rpc line ---- */
+
+static void on_line_close(void *ctx, enum close_reason reason) {
+    struct conn *conn = ctx;
+    conn->line = NULL;
+    if (conn->tunnel != NULL && conn->slot != NULL && reason != CLOSE_TARGET_OFFLINE && !tunnel_is_draining(conn->tunnel)) {
+        /* A tunnel without its line is of no use. */
+        tunnel_close(conn->tunnel, CLOSE_PROTOCOL_ERROR);
+    }
+}
+
+static const struct rpc_events line_rpc_events = {0};
+static const struct rpc_line_events line_events = {.rpc = &line_rpc_events, .on_close = on_line_close};
+
+struct rpc *link_rpc(struct agent *agent) {
+    if (agent->local != NULL) {
+        return agent->local;
+    }
+    for (struct conn *conn = agent->conns; conn != NULL; conn = conn->next) {
+        struct rpc *rpc = conn->line != NULL ? rpc_line_rpc(conn->line) : NULL;
+        if (rpc != NULL) {
+            return rpc;
+        }
+    }
+    return NULL;
+}
+
+/* ---- the tunnel ---- */
+
+static void on_tunnel_ready(void *ctx) {
+    struct conn *conn = ctx;
+    struct agent *agent = conn->agent;
+    timer_free(conn->deadline);
+    conn->deadline = NULL;
+    conn->up_ms = loop_now_ms(agent->loop);
+    if (rpc_line_open(agent->loop, conn->tunnel, &line_events, conn, &conn->line) != TP_OK) {
+        tunnel_close(conn->tunnel, CLOSE_PROTOCOL_ERROR);
+        return;
+    }
+    if (conn->slot != NULL) {
+        agent_log_change(&conn->slot->last_failure, "tunnel to the proxy is up", NULL);
+    }
+    log_info("tunnel up", "proxy=%s:%u", agent->proxy_host, agent->proxy_port);
+    /* Those that drain have waited for this. */
+    for (struct conn *old = agent->conns; old != NULL; old = old->next) {
+        if (old->slot == NULL && old->line != NULL) {
+            rpc_line_close(old->line, CLOSE_DRAIN);
+        }
+    }
+    up_flush(agent);
+    host_beat(agent);
+}
+
+static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+    struct conn *conn = ctx;
+    if (strcmp(kind, "ssh") == 0) {
+        session_open(conn->agent, stream, header, size);
+    } else {
+        tunnel_stream_close(stream, CLOSE_TARGET_REFUSED, "this host offers SSH only");
+    }
+}
+
+static void on_tunnel_drain(void *ctx) {
+    struct conn *conn = ctx;
+    struct slot *slot = conn->slot;
+    log_info("the proxy asks us to move to a new tunnel", "");
+    if (slot == NULL) {
+        return;
+    }
+    conn->slot = NULL;
+    slot->conn = NULL;
+    if (!conn->agent->draining && !conn->agent->stopping) {
+        slot->failures = 0;
+        slot_dial(slot);
+    }
+}
+
+static void on_tunnel_close(void *ctx, enum close_reason reason) {
+    struct conn *conn = ctx;
+    struct tp_error error = {0};
+    conn->tunnel = NULL;
+    (void)err_set(&error, TP_CLOSED, "%s", close_text(reason));
+    if (conn->up_ms != 0) {
+        log_info("tunnel closed", "reason=%s", close_name(reason));
+    }
+    conn_ended(conn, conn->up_ms == 0 || close_is_error(reason) ? &error : NULL);
+}
+
+static const struct tunnel_events tunnel_events = {
+    .on_ready = on_tunnel_ready,
+    .on_open = on_tunnel_open,
+    .on_drain = on_tunnel_drain,
+    .on_close = on_tunnel_close,
+};
+
+/* ---- TLS ---- */
+
+static void on_tls_ready(void *ctx) {
+    struct conn *conn = ctx;
+    struct stream *stream = conn->stream;
+    const struct identity *peer = tls_stream_identity(stream);
+    if (strcmp(tls_stream_alpn(stream), "tport-tunnel") != 0 || peer == NULL ||
+        strcmp(peer->cluster, conn->agent->state.identity.cluster) != 0) {
+        stream_close(stream, CLOSE_TLS_FAILED);
+        return;
+    }
+    conn->stream = NULL;
+    conn->tunnel = tunnel_new(conn->agent->loop, stream, true, &tunnel_events, conn);
+}
+
+static void on_tls_data(void *ctx, const uint8_t *data, size_t size) {
+    (void)ctx;
+    (void)data;
+    (void)size; /* none before on_ready, and then the tunnel has them */
+}
+
+static void on_tls_close(void *ctx, enum close_reason reason) {
+    struct conn *conn = ctx;
+    struct tp_error error = {0};
+    const char *why = tls_stream_failure(conn->stream);
+    (void)err_set(&error, TP_UNAVAILABLE, "TLS with %s port %u failed: %s", conn->agent->proxy_host,
+                  conn->agent->proxy_port, why[0] != '\0' ? why : close_text(reason));
+    conn->stream = NULL;
+    conn_ended(conn, &error);
+}
+
+static const struct stream_events tls_events = {
+    .on_ready = on_tls_ready,
+    .on_data = on_tls_data,
+    .on_close = on_tls_close,
+};
+
+static void on_dialled(void *ctx, int fd, const struct tp_error *error) {
+    struct conn *conn = ctx;
+    conn->dial = NULL;
+    if (error != NULL) {
+        conn_ended(conn, error);
+        return;
+    }
+    conn->stream = tls_stream_new(conn->agent->loop, fd, conn->agent->tls, conn->agent->state.identity.cluster, &tls_events,
+                                  conn);
+}
+
+static void on_deadline(void *ctx) {
+    struct conn *conn = ctx;
+    if (conn->stream != NULL) {
+        stream_close(conn->stream, CLOSE_TARGET_TIMEOUT);
+    } else if (conn->tunnel != NULL) {
+        tunnel_close(conn->tunnel, CLOSE_TARGET_TIMEOUT);
+    }
+}
+
+static void slot_dial(struct slot *slot) {
+    struct agent *agent = slot->agent;
+    struct conn *conn = mem_alloc(sizeof(*conn));
+    timer_stop(slot->retry);
+    conn->agent = agent;
+    conn->slot = slot;
+    conn->next = agent->conns;
+    agent->conns = conn;
+    slot->conn = conn;
+    conn->deadline = timer_new(agent->loop, on_deadline, conn);
+    timer_start(conn->deadline, 2 * CONNECT_MS, 0);
+    conn->dial = dial_start(agent->loop, agent->proxy_host, agent->proxy_port, CONNECT_MS, on_dialled, conn);
+}
+
+static void on_retry(void *ctx) {
+    struct slot *slot = ctx;
+    if (slot->conn == NULL) {
+        slot_dial(slot);
+    }
+}
+
+/* ---- all of them ---- */
+
+void link_start(struct agent *agent) {
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        struct slot *slot = &agent->slots[i];
+        slot->agent = agent;
+        slot->retry = timer_new(agent->loop, on_retry, slot);
+        timer_start(slot->retry, (int64_t)i * 100, 0);
+    }
+}
+
+static void close_all(struct agent *agent, bool drain) {
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        if (agent->slots[i].retry != NULL) {
+            timer_stop(agent->slots[i].retry);
+        }
+    }
+    struct conn *next;
+    for (struct conn *conn = agent->conns; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->dial != NULL) {
+            dial_cancel(conn->dial);
+            if (conn->slot != NULL) {
+                conn->slot->conn = NULL;
+            }
+            conn_free(conn);
+        } else if (conn->stream != NULL) {
+            stream_close(conn->stream, CLOSE_SHUTDOWN);
+        } else if (conn->tunnel != NULL && drain && conn->up_ms != 0) {
+            tunnel_drain(conn->tunnel);
+        } else if (conn->tunnel != NULL) {
+            tunnel_close(conn->tunnel, CLOSE_SHUTDOWN);
+        }
+    }
+}
+
+void link_drain(struct agent *agent) {
+    close_all(agent, true);
+}
+
+void link_stop(struct agent *agent) {
+    close_all(agent, false);
+}

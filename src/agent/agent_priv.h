@@ -1,0 +1,123 @@
+/* What the files of the agent share. */
+#ifndef AGENT_AGENT_PRIV_H
+#define AGENT_AGENT_PRIV_H
+
+#include "agent/agent_labels.h"
+#include "agent/agent_state.h"
+#include "core/conf.h"
+#include "core/dial.h"
+#include "core/rpc.h"
+#include "tls/tls_stream.h"
+#include "tunnel/rpc_line.h"
+#include "tunnel/tunnel.h"
+
+#define AGENT_SLOTS 2 /* tunnels held at once */
+
+struct agent;
+struct join;
+struct session;
+struct up_call;
+struct conn;
+
+/* One of the tunnels that we want to have. */
+struct slot {
+    struct agent *agent;
+    struct conn *conn;   /* being made or up; NULL: waiting for retry */
+    struct timer *retry;
+    unsigned failures;
+    char *last_failure;  /* said in the log once per change */
+};
+
+/* A grant that has been used: it must not open a second session. */
+struct seen_sid {
+    char *sid;
+    int64_t expires;
+};
+
+struct agent {
+    struct loop *loop;
+    struct rpc *control;
+    struct rpc *local; /* auth on this machine, or NULL */
+    struct conf *conf;
+    char *dir; /* DATA_DIR/agent */
+    char *session_path;
+    char *session_user;
+    char *proxy_addr;
+    char *version;
+    bool local_auth;
+    bool draining;
+    bool stopping;
+    char *proxy_host;
+    uint16_t proxy_port;
+
+    bool joined;
+    struct agent_state state;
+    struct tls_context *tls;
+    struct join *join;
+
+    struct slot slots[AGENT_SLOTS];
+    struct conn *conns; /* all, also those that drain */
+    struct timer *stop_deadline;
+
+    struct up_call *calls, **calls_end; /* oldest first */
+    struct labels *labels;
+    struct timer *heartbeat;
+    struct timer *renew;
+    struct timer *refresh;
+    bool heartbeat_out;
+    bool heartbeat_again;
+    bool renew_out;
+    char *heartbeat_failure;
+
+    struct session *sessions;
+    size_t session_count;
+    struct seen_sid *seen;
+    size_t seen_count;
+};
+
+/* agent_join.c: gets the first identity, retries until it has one, then calls agent_joined. */
+void join_start(struct agent *agent);
+void join_stop(struct agent *agent);
+/* The line to the local auth has come. */
+void join_local_ready(struct agent *agent);
+
+/* agent.c: state is there (agent->state): starts tunnels, heartbeats and renewal. */
+void agent_joined(struct agent *agent);
+/* Replaces the identity after a renewal (state is moved out of fresh). New connections use it. */
+enum tp_err agent_use_state(struct agent *agent, struct agent_state *fresh, struct tp_error *error) TP_MUST;
+/* Ends the process when draining or stopping and nothing is left. */
+void agent_check_idle(struct agent *agent);
+/* Logs a failure when it differs from *last, and remembers it; NULL error: it works again. */
+void agent_log_change(char **last, const char *what, const struct tp_error *error);
+
+/* agent_link.c: tunnels. */
+void link_start(struct agent *agent);
+/* No new tunnels; asks the other side of each to move, or closes them. */
+void link_drain(struct agent *agent);
+void link_stop(struct agent *agent);
+/* A line on which auth can be asked now, or NULL. */
+struct rpc *link_rpc(struct agent *agent);
+
+/* agent_up.c: calls to auth. Waits up to UP_WAIT_MS for a line. Exactly one call of fn, never inside up_request, unless
+ * cancelled. params are stolen. */
+#define UP_WAIT_MS 10000
+struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
+/* fn will not be called; the request itself may still arrive. */
+void up_cancel(struct up_call *call);
+/* A line has come up: what waits goes out. */
+void up_flush(struct agent *agent);
+/* Drops all calls without calling anybody. */
+void up_stop(struct agent *agent);
+
+/* agent_host.c: heartbeats, renewal, trust. */
+void host_start(struct agent *agent);
+void host_stop(struct agent *agent);
+/* Sends a heartbeat now. */
+void host_beat(struct agent *agent);
+
+/* agent_session.c: SSH connections. */
+void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
+/* Ends all of them with that reason. */
+void session_stop_all(struct agent *agent, enum close_reason reason);
+
+#endif
