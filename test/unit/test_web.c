@@ -351,6 +351,9 @@ static void test_web_session(void **state)
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", half, NULL, true)), 401);
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", "Authorization: Bearer tok\r\n", NULL, true)), 401);
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", "", NULL, true)), 401);
+    char *twice = mem_printf("%sAuthorization: Bearer other\r\n", headers);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", twice, NULL, false)), 401);
+    mem_free(twice);
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/other/nodes", headers, NULL, false)), 404);
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/example.com/nodes?limit=x", headers, NULL, false)), 400);
     assert_int_equal(bench->calls, 0);
@@ -367,6 +370,11 @@ static void test_rpc_needs_a_certificate(void **state)
     assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/host.join", JSON, "{}", true)), 404);
     assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/ssh.connect", JSON, "{}", true)), 404);
     assert_int_equal(bench->calls, 0);
+    /* R9: a large body is taken from certificates only. */
+    char *big = mem_printf("{\"a\":\"%0*d\"}", 100000, 1);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, big, false)), 413);
+    assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, big, true)), 200);
+    mem_free(big);
     assert_int_equal(status_of(ask(bench, "POST", "/v1/webapi/rpc/nodes.list", JSON, "{\"limit\":1}", true)), 200);
     assert_string_equal(bench->method, "nodes.list");
     assert_int_equal(json_get_int(bench->params, "limit", 0), 1);

@@ -10,6 +10,7 @@
 #define CALL_MS 30000
 #define ANONYMOUS_BODY ((size_t)64 * 1024) /* R9 */
 #define FORM_BODY ((size_t)8 * 1024)
+#define CERT_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
 #define HEADERS_MAX 16
 
 struct web_conn {
@@ -237,7 +238,8 @@ static enum tp_err caller_of_session(struct web_request *request, struct tp_erro
     if (err == TP_OK)
         err = web_cookie_session_parse(value, &cookie);
     secret_free(value);
-    if (err != TP_OK || !bearer) {
+    if (err != TP_OK || !bearer || http_request_header_count(http, "cookie") != 1 ||
+        http_request_header_count(http, "authorization") != 1) {
         web_cookie_session_free(&cookie);
         return err_set(error, TP_UNAUTHENTICATED, "sign in first");
     }
@@ -365,12 +367,12 @@ static size_t on_head(void *ctx, const struct http_request *http)
     char *params[WEB_PARAMS_MAX];
     bool other = false;
     const struct web_route *route = web_route_find(http->method, http->path, params, &other);
-    (void)ctx;
+    const struct web_conn *conn = ctx;
     for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
         secret_free(params[i]);
     if (!route || route->shape == WEB_FORM)
         return FORM_BODY;
-    return route->who == WEB_ANONYMOUS ? ANONYMOUS_BODY : HTTP_BODY_DEFAULT;
+    return route->who == WEB_CERT && conn->cert ? CERT_BODY : ANONYMOUS_BODY;
 }
 
 static void on_request(void *ctx, struct http_exchange *exchange)
