@@ -1,0 +1,256 @@
+#include "rbac/role_private.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const reason_names[] = {"granted",        "no_grant",       "no_labels",  "no_login",      "denied_by_labels",
+                                           "denied_by_login", "denied_by_rule", "mfa_needed", "device_needed", "bad_input"};
+
+const char *rbac_reason_name(enum rbac_reason reason)
+{
+    return (unsigned)reason < sizeof reason_names / sizeof *reason_names ? reason_names[reason] : "no_grant";
+}
+
+enum tp_err rbac_decide(struct rbac_decision *decision, enum rbac_reason reason, const char *role, const char *section,
+                        const char *detail)
+{
+    if (decision) {
+        decision->allowed = reason == RBAC_GRANTED;
+        decision->reason = reason;
+        snprintf(decision->role, sizeof decision->role, "%s", role);
+        snprintf(decision->section, sizeof decision->section, "%s", section);
+        snprintf(decision->detail, sizeof decision->detail, "%s", detail);
+    }
+    return reason == RBAC_GRANTED ? TP_OK : TP_DENIED;
+}
+
+/* "Confirm SSH login." and the like: what a person can check himself. */
+static const char *advice(enum role_target kind)
+{
+    switch (kind) {
+    case ROLE_NODE:
+        return "Confirm SSH login.";
+    case ROLE_KUBE:
+        return "Confirm Kubernetes user or group.";
+    case ROLE_DB:
+    case ROLE_DB_SERVICE:
+        return "Confirm database user and name.";
+    case ROLE_DESKTOP:
+        return "Confirm Windows user.";
+    default:
+        return "Ask an administrator for a role that allows it.";
+    }
+}
+
+static void write_sentence(struct rbac_decision *decision, const struct rbac_target *target)
+{
+    const char *kind = role_target_name(target->kind);
+    switch (decision->reason) {
+    case RBAC_GRANTED:
+        snprintf(decision->text, sizeof decision->text, "access to %s allowed", kind);
+        break;
+    case RBAC_MFA_NEEDED:
+        snprintf(decision->text, sizeof decision->text, "access to %s denied: this session needs your second factor", kind);
+        break;
+    case RBAC_DEVICE_NEEDED:
+        snprintf(decision->text, sizeof decision->text, "access to %s denied: it is open to trusted devices only", kind);
+        break;
+    case RBAC_BAD_INPUT:
+        snprintf(decision->text, sizeof decision->text, "access to %s denied: that is not a login name", kind);
+        break;
+    default:
+        snprintf(decision->text, sizeof decision->text, "access to %s denied. User does not have permissions. %s", kind,
+                 advice(target->kind));
+    }
+}
+
+static bool has_login(const struct names *logins, const char *login, bool deny)
+{
+    return names_has(logins, login) || (deny && names_has(logins, "*"));
+}
+
+/* The deny pass. Returns true when something denies; decision is then filled. */
+static bool denied(const struct rbac_set *set, const struct rbac_target *target, const char *login,
+                   struct rbac_decision *decision)
+{
+    char detail[sizeof decision->detail];
+    for (size_t i = 0; i < set->count; i++) {
+        const struct set_role *one = &set->roles[i];
+        if (!one->deny.any || !set_section_in_namespace(&one->deny, target))
+            continue;
+        if (set_section_selects(set, &one->deny, target, true, decision ? detail : NULL, sizeof detail)) {
+            (void)!rbac_decide(decision, RBAC_DENIED_BY_LABELS, one->role->name, "deny", detail);
+            return true;
+        }
+        if (login && has_login(&one->deny.logins, login, true)) {
+            snprintf(detail, sizeof detail, "logins %s", login);
+            (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", detail);
+            return true;
+        }
+    }
+    return false;
+}
+
+struct granted {
+    const struct set_role *role; /* the first that grants, or NULL */
+    const struct set_role *selecting; /* the first that selects the target, with whatever login */
+    bool mfa;
+    bool device;
+};
+
+/* The allow pass: labels, expression and login must all hold in one role. */
+static void find_grants(const struct rbac_set *set, const struct rbac_target *target, const char *login, char *ret_detail,
+                        size_t size, struct granted *granted)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct set_role *one = &set->roles[i];
+        char *detail = granted->role ? NULL : ret_detail;
+        if (!one->allow.any || !set_section_in_namespace(&one->allow, target))
+            continue;
+        if (!set_section_selects(set, &one->allow, target, false, detail, size))
+            continue;
+        if (!granted->selecting)
+            granted->selecting = one;
+        if (login && !has_login(&one->allow.logins, login, false))
+            continue;
+        if (!granted->role)
+            granted->role = one;
+        granted->mfa |= one->role->options.require_session_mfa != ROLE_MFA_NO;
+        granted->device |= one->role->options.device_required;
+    }
+}
+
+static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
+                          struct rbac_decision *decision)
+{
+    const char *login = access->login;
+    char detail[sizeof decision->detail] = "";
+    struct granted granted = {0};
+    if ((unsigned)target->kind >= ROLE_TARGET_COUNT || (login && !role_login_valid(login)))
+        return rbac_decide(decision, RBAC_BAD_INPUT, "", "", "");
+    if (denied(set, target, login, decision))
+        return TP_DENIED;
+    find_grants(set, target, login, decision ? detail : NULL, sizeof detail, &granted);
+    if (!granted.role && granted.selecting)
+        return rbac_decide(decision, RBAC_NO_LOGIN, "", "", "");
+    if (!granted.role)
+        return rbac_decide(decision, RBAC_NO_LABELS, "", "", "");
+    if ((granted.mfa || access->cluster_mfa != ROLE_MFA_NO) && !access->mfa_verified)
+        return rbac_decide(decision, RBAC_MFA_NEEDED, granted.role->role->name, "allow", "require_session_mfa");
+    if (granted.device && !access->device_verified)
+        return rbac_decide(decision, RBAC_DEVICE_NEEDED, granted.role->role->name, "allow", "device_trust_mode");
+    return rbac_decide(decision, RBAC_GRANTED, granted.role->role->name, "allow", detail);
+}
+
+enum tp_err rbac_access(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
+                        struct rbac_decision *ret_decision)
+{
+    enum tp_err result;
+    if (ret_decision)
+        *ret_decision = (struct rbac_decision){.reason = RBAC_NO_GRANT};
+    result = decide(set, target, access, ret_decision);
+    if (ret_decision)
+        write_sentence(ret_decision, target);
+    return result;
+}
+
+enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_target *node, const char *login,
+                             struct rbac_decision *ret_decision)
+{
+    struct rbac_target target = *node;
+    struct rbac_access access = {.login = login};
+    target.kind = ROLE_NODE;
+    return rbac_access(set, &target, &access, ret_decision);
+}
+
+bool rbac_can_list(const struct rbac_set *set, const struct rbac_target *target)
+{
+    struct granted granted = {0};
+    if ((unsigned)target->kind >= ROLE_TARGET_COUNT || denied(set, target, NULL, NULL))
+        return false;
+    find_grants(set, target, NULL, NULL, 0, &granted);
+    return granted.role != NULL;
+}
+
+static int compare_logins(const void *a, const void *b)
+{
+    return strcmp(((const struct rbac_login *)a)->name, ((const struct rbac_login *)b)->name);
+}
+
+/* Adds the logins of a role that selects the node; one that is there already only gains agent forwarding. */
+static void collect_logins(const struct set_role *one, struct rbac_login **logins, size_t *count)
+{
+    const struct names *names = &one->allow.logins;
+    if (names->count == 0)
+        return;
+    *logins = mem_resize(*logins, (*count + names->count) * sizeof **logins);
+    for (size_t i = 0; i < names->count; i++) {
+        size_t at = 0;
+        while (at < *count && strcmp((*logins)[at].name, names->items[i]) != 0)
+            at++;
+        if (at == *count)
+            (*logins)[(*count)++] = (struct rbac_login){names->items[i], false};
+        (*logins)[at].forward_agent |= one->role->options.forward_agent;
+    }
+}
+
+struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_target *node, const struct rbac_access *access,
+                               size_t *ret_count)
+{
+    struct rbac_login *logins = mem_array(1, sizeof *logins);
+    struct rbac_target target = *node;
+    size_t count = 0;
+    size_t kept = 0;
+    target.kind = ROLE_NODE;
+    if (!denied(set, &target, NULL, NULL)) {
+        for (size_t i = 0; i < set->count; i++) {
+            const struct set_role *one = &set->roles[i];
+            if (one->allow.any && set_section_in_namespace(&one->allow, &target) &&
+                set_section_selects(set, &one->allow, &target, false, NULL, 0))
+                collect_logins(one, &logins, &count);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct rbac_access one = access ? *access : (struct rbac_access){0};
+        one.login = logins[i].name;
+        if (rbac_access(set, &target, &one, NULL) == TP_OK)
+            logins[kept++] = logins[i];
+    }
+    qsort(logins, kept, sizeof *logins, compare_logins);
+    *ret_count = kept;
+    return logins;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char **rbac_cert_logins(const struct rbac_set *set, int64_t ttl_ms, int64_t *ret_ttl_ms, size_t *ret_count)
+{
+    const char **logins = mem_array(1, sizeof *logins);
+    size_t count = 0;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->roles[i].role->options.max_session_ttl_ms < ttl_ms)
+            ttl_ms = set->roles[i].role->options.max_session_ttl_ms;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct set_role *one = &set->roles[i];
+        if (one->role->options.max_session_ttl_ms < ttl_ms || one->allow.logins.count == 0)
+            continue;
+        logins = mem_resize(logins, (count + one->allow.logins.count) * sizeof *logins);
+        for (size_t j = 0; j < one->allow.logins.count; j++) {
+            size_t at = 0;
+            while (at < count && strcmp(logins[at], one->allow.logins.items[j]) != 0)
+                at++;
+            if (at == count)
+                logins[count++] = one->allow.logins.items[j];
+        }
+    }
+    qsort(logins, count, sizeof *logins, compare_names);
+    *ret_ttl_ms = ttl_ms;
+    *ret_count = count;
+    return logins;
+}

@@ -1,0 +1,110 @@
+#include "rbac/rbac.h"
+
+#include <string.h>
+
+const char *const rbac_presets[] = {"editor", "access", "auditor", NULL};
+
+static const char editor_yaml[] =
+    "kind: role\n"
+    "version: v7\n"
+    "metadata:\n"
+    "  name: editor\n"
+    "  description: Edit the configuration of the cluster\n"
+    "  labels:\n"
+    "    teleport.internal/resource-type: preset\n"
+    "spec:\n"
+    "  allow:\n"
+    "    rules:\n"
+    "    - resources: [user, role, oidc, saml, github, auth_connector, cluster_audit_config, cluster_auth_preference,\n"
+    "        cluster_name, cluster_networking_config, session_recording_config, ui_config, trusted_cluster, remote_cluster,\n"
+    "        token, connection_diagnostic, db, database_certificate, installer, node, lock, bot, device, app_server]\n"
+    "      verbs: [list, create, read, update, delete]\n"
+    "    - resources: [db_service, instance]\n"
+    "      verbs: [list, read]\n"
+    "  deny: {}\n"
+    "  options:\n"
+    "    max_session_ttl: 30h0m0s\n"
+    "    port_forwarding: true\n"
+    "    forward_agent: true\n"
+    "    enhanced_recording: [command, network]\n"
+    "    record_session:\n"
+    "      desktop: false\n";
+
+static const char access_yaml[] =
+    "kind: role\n"
+    "version: v7\n"
+    "metadata:\n"
+    "  name: access\n"
+    "  description: Reach the resources of the cluster\n"
+    "  labels:\n"
+    "    teleport.internal/resource-type: preset\n"
+    "spec:\n"
+    "  allow:\n"
+    "    logins: ['{{internal.logins}}']\n"
+    "    node_labels: {'*': '*'}\n"
+    "    app_labels: {'*': '*'}\n"
+    "    kubernetes_labels: {'*': '*'}\n"
+    "    kubernetes_users: ['{{internal.kubernetes_users}}']\n"
+    "    kubernetes_groups: ['{{internal.kubernetes_groups}}']\n"
+    "    kubernetes_resources:\n"
+    "    - {kind: '*', namespace: '*', name: '*', verbs: ['*']}\n"
+    "    db_labels: {'*': '*'}\n"
+    "    db_service_labels: {'*': '*'}\n"
+    "    db_users: ['{{internal.db_users}}']\n"
+    "    db_names: ['{{internal.db_names}}']\n"
+    "    db_roles: ['{{internal.db_roles}}']\n"
+    "    windows_desktop_labels: {'*': '*'}\n"
+    "    windows_desktop_logins: ['{{internal.windows_logins}}']\n"
+    "    aws_role_arns: ['{{internal.aws_role_arns}}']\n"
+    "    azure_identities: ['{{internal.azure_identities}}']\n"
+    "    gcp_service_accounts: ['{{internal.gcp_service_accounts}}']\n"
+    "    rules:\n"
+    "    - resources: [event]\n"
+    "      verbs: [list, read]\n"
+    "    - resources: [session]\n"
+    "      verbs: [list, read]\n"
+    "      where: contains(session.participants, user.metadata.name)\n"
+    "    - resources: [instance, cluster_maintenance_config]\n"
+    "      verbs: [list, read]\n"
+    "  deny: {}\n"
+    "  options:\n"
+    "    max_session_ttl: 30h0m0s\n"
+    "    port_forwarding: true\n"
+    "    forward_agent: true\n"
+    "    enhanced_recording: [command, network]\n"
+    "    record_session:\n"
+    "      desktop: true\n";
+
+static const char auditor_yaml[] =
+    "kind: role\n"
+    "version: v7\n"
+    "metadata:\n"
+    "  name: auditor\n"
+    "  description: Review events and replay recordings\n"
+    "  labels:\n"
+    "    teleport.internal/resource-type: preset\n"
+    "spec:\n"
+    "  allow:\n"
+    "    logins: [no-login-5b0e3a52-8f0c-4d7e-9a86-2c1f4e6b7d90]\n"
+    "    rules:\n"
+    "    - resources: [session]\n"
+    "      verbs: [list, read]\n"
+    "    - resources: [event]\n"
+    "      verbs: [list, read]\n"
+    "    - resources: [session_tracker]\n"
+    "      verbs: [list, read]\n"
+    "    - resources: [cluster_alert, instance]\n"
+    "      verbs: [list, read]\n"
+    "  deny: {}\n"
+    "  options:\n"
+    "    max_session_ttl: 30h0m0s\n"
+    "    record_session:\n"
+    "      desktop: false\n";
+
+const char *rbac_preset_yaml(const char *name)
+{
+    return strcmp(name, "editor") == 0    ? editor_yaml
+           : strcmp(name, "access") == 0  ? access_yaml
+           : strcmp(name, "auditor") == 0 ? auditor_yaml
+                                          : NULL;
+}
