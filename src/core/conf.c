@@ -15,7 +15,7 @@
 #define PATH_SIZE 160 /* of a key's path; longer ones are unknown anyway */
 #define KEY_SHOWN 60
 
-static void add_sentence(struct conf_list *list, const char *file, int line, const char *format, va_list args)
+static TP_PRINTF(4, 0) void add_sentence(struct conf_list *list, const char *file, int line, const char *format, va_list args)
 {
     char sentence[640];
     char *whole;
