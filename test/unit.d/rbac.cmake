@@ -1,0 +1,7 @@
+foreach(name role label template predicate access rule option resource)
+  tport_unit_test(test_rbac_${name} tport_rbac)
+  target_compile_definitions(test_rbac_${name} PRIVATE TPORT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+endforeach()
+foreach(name role predicate template glob)
+  tport_fuzz(fuzz_${name} tport_rbac)
+endforeach()

@@ -1,0 +1,143 @@
+#include "rbac_help.h"
+
+#include "rbac/pred.h"
+
+static const char user_text[] = "{\"metadata\":{\"name\":\"alice\"},\"spec\":{\"roles\":[\"dev\",\"ops\"],"
+                                "\"traits\":{\"team\":[\"red\"]}}}";
+static const char session_text[] = "{\"participants\":[\"alice\",\"bob\"],\"user\":\"alice\",\"server_labels\":{\"env\":\"dev\"}}";
+static const char resource_text[] = "{\"kind\":\"token\",\"metadata\":{\"name\":\"t1\"},\"spec\":{\"type\":\"user\"}}";
+
+/* T true, F false, X fails; first for allow (absent fails), second for deny (absent is empty). */
+static const struct {
+    const char *text, *allow_deny;
+} table[] = {
+    {"true", "TT"},
+    {"!true", "FF"},
+    {"true && false || true", "TT"},
+    {"true || false && false", "TT"},
+    {"(true || false) && false", "FF"},
+    {"\"a\" == \"a\"", "TT"},
+    {"\"a\" != \"a\"", "FF"},
+    {"`a` == \"a\"", "TT"},
+    {"1 == 1", "TT"},
+    {"1 == \"1\"", "XX"},
+    {"equals(user.metadata.name, \"alice\")", "TT"},
+    {"user.metadata.name == session.user", "TT"},
+    {"contains(session.participants, user.metadata.name)", "TT"},
+    {"contains(session.participants, user)", "TT"},
+    {"contains(session.participants, \"eve\")", "FF"},
+    {"contains(user.spec.roles, \"dev\")", "TT"},
+    {"contains(user.spec.traits[\"team\"], \"red\")", "TT"},
+    {"contains(user.spec.traits[\"none\"], \"red\")", "FF"},
+    {"!contains(ssh_session.participants, user.metadata.name)", "XT"},
+    {"contains(ssh_session.participants, user.metadata.name)", "XF"},
+    {"session.kubernetes_cluster == \"x\"", "XF"},
+    {"session.server_labels[\"env\"] == \"dev\"", "TT"},
+    {"session.server_labels[\"none\"] == \"\"", "TT"},
+    {"session.server_labels[\"none\"] == \"x\"", "FF"},
+    {"resource.metadata.labels[\"x\"] == \"y\"", "FF"},
+    {"resource.metadata.labels[\"owner\"] == user.spec.traits[\"team\"]", "FF"},
+    {"resource.kind == \"token\"", "TT"},
+    {"system.catype() == \"user\"", "TT"},
+    {"can_view()", "FF"},
+    {"contains_any(user.spec.roles, set(\"x\", \"ops\"))", "TT"},
+    {"contains_any(user.spec.roles, set())", "FF"},
+    {"contains_any(user.spec.traits[\"none\"], set(\"x\"))", "FF"},
+    {"contains_all(user.spec.roles, set(\"dev\", \"ops\"))", "TT"},
+    {"contains_all(user.spec.roles, set(\"dev\", \"x\"))", "FF"},
+    {"contains_all(user.spec.roles, set())", "FF"},
+    {"is_subset(user.spec.roles, \"dev\", \"ops\", \"x\")", "TT"},
+    {"is_subset(user.spec.roles, \"dev\")", "FF"},
+    {"all_equal(user.spec.traits[\"team\"], \"red\")", "TT"},
+    {"all_equal(user.spec.traits[\"none\"], \"red\")", "FF"},
+    {"all_end_with(session.participants, \"e\")", "FF"},
+    {"has_prefix(user.metadata.name, \"al\")", "TT"},
+    {"contains(user.metadata.name, \"al\")", "XX"},
+    {"user.metadata.name && true", "XX"},
+    {"user == user", "XX"},
+    {"false && user.metadata.none == \"x\"", "FF"},
+    {"user.metadata.none == \"x\" || true", "XT"},
+};
+
+static char letter(enum pred_result result)
+{
+    return result == PRED_TRUE ? 'T' : result == PRED_FALSE ? 'F' : 'X';
+}
+
+static void test_table(void **state)
+{
+    json_t *user = json_loads(user_text, 0, NULL);
+    json_t *session = json_loads(session_text, 0, NULL);
+    json_t *resource = json_loads(resource_text, 0, NULL);
+    struct rbac_context context = {.resource = resource, .session = session};
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct pred_env env = {.user = user, .context = &context, .absent_fails = true};
+        struct pred *pred = NULL;
+        struct tp_error error = {0};
+        char got[3] = "";
+        if (pred_parse(table[i].text, PRED_WHERE, &pred, &error))
+            fail_msg("%s: %s", table[i].text, error.text);
+        got[0] = letter(pred_eval(pred, &env));
+        env.absent_fails = false;
+        got[1] = letter(pred_eval(pred, &env));
+        if (strcmp(got, table[i].allow_deny) != 0)
+            fail_msg("%s gave %s, not %s", table[i].text, got, table[i].allow_deny);
+        pred_free(pred);
+    }
+    json_decref(user);
+    json_decref(session);
+    json_decref(resource);
+}
+
+static void test_syntax_errors_have_a_position(void **state)
+{
+    static const struct {
+        const char *text, *position;
+    } bad[] = {{"", "character 1:"},
+               {"a.b == \"x\"", "character 1:"},
+               {"user.metadata.name == ", "character 23:"},
+               {"contains(user.spec.roles", "character 25:"},
+               {"contains(user.spec.roles)", "character 25:"},
+               {"nothing(user)", "character 1:"},
+               {"user.name & user.name", "character 11:"},
+               {"user.name == 'x'", "character 14:"},
+               {"user.name == \"x", "character 14:"},
+               {"user[\"a\" == \"b\"", "character 16:"},
+               {"true true", "character 6:"},
+               {"set(\"a\")", "not true or false"},
+               {"\"text\"", "not true or false"},
+               {"user. == \"x\"", "character 7:"},
+               {"1x == 1", "character 1:"},
+               {"log(\"info\", \"x\")", "character 1:"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pred *pred = NULL;
+        struct tp_error error = {0};
+        if (pred_parse(bad[i].text, PRED_WHERE, &pred, &error) != TP_INVALID)
+            fail_msg("%s was taken", bad[i].text);
+        if (!strstr(error.text, bad[i].position))
+            fail_msg("%s: \"%s\" does not say %s", bad[i].text, error.text, bad[i].position);
+    }
+}
+
+static void test_depth_and_size_are_bounded(void **state)
+{
+    char *text = mem_alloc(9000);
+    struct pred *pred = NULL;
+    (void)state;
+    memset(text, '(', 8000);
+    assert_int_equal(pred_parse(text, PRED_WHERE, &pred, NULL), TP_INVALID);
+    memset(text, '!', 8000);
+    assert_int_equal(pred_parse(text, PRED_WHERE, &pred, NULL), TP_INVALID);
+    memset(text, 'a', 8999);
+    assert_int_equal(pred_parse(text, PRED_WHERE, &pred, NULL), TP_INVALID);
+    mem_free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_syntax_errors_have_a_position),
+                                       cmocka_unit_test(test_depth_and_size_are_bounded)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
