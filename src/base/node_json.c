@@ -115,7 +115,8 @@ static uint32_t next_point(const char **text)
 /* YAML reads it back as it stands, on one line. */
 static bool point_is_plain(uint32_t point)
 {
-    return (point >= 0x20 && point <= 0x7E) || (point >= 0xA0 && point <= 0xD7FF && point != 0x2028 && point != 0x2029) ||
+    return (point >= 0x20 && point <= 0x7E) ||
+           (point >= 0xA0 && point <= 0xD7FF && point != 0x2028 && point != 0x2029) ||
            (point >= 0xE000 && point <= 0xFFFD && point != 0xFEFF) || (point >= 0x10000 && point <= 0x10FFFF);
 }
 

@@ -76,10 +76,12 @@ static enum tp_err parser_failed(struct reader *reader)
         line = 0;
         for (size_t i = 0; i < parser->problem_offset && i < reader->size; i++)
             line += reader->text[i] == '\n';
-        return err_set(reader->error, TP_INVALID, "%s:%zu: this is not UTF-8 text (%s)", reader->file, line + 1, problem);
+        return err_set(reader->error, TP_INVALID, "%s:%zu: this is not UTF-8 text (%s)", reader->file, line + 1,
+                       problem);
     }
     if (tab_indents(reader, line))
-        return err_set(reader->error, TP_INVALID, "%s:%zu: tabs cannot indent YAML, use spaces", reader->file, line + 1);
+        return err_set(reader->error, TP_INVALID, "%s:%zu: tabs cannot indent YAML, use spaces", reader->file,
+                       line + 1);
     if (parser->context)
         return err_set(reader->error, TP_INVALID, "%s:%zu: this is not valid YAML: %s (%s that began in line %zu)",
                        reader->file, line + 1, problem, parser->context, parser->context_mark.line + 1);
@@ -100,7 +102,8 @@ static void attach(struct reader *reader, struct node *node)
         level->node->items = mem_resize(level->node->items, level->capacity * sizeof(*level->node->items));
         if (level->node->kind == NODE_MAP) {
             level->node->keys = mem_resize(level->node->keys, level->capacity * sizeof(*level->node->keys));
-            level->node->key_lines = mem_resize(level->node->key_lines, level->capacity * sizeof(*level->node->key_lines));
+            level->node->key_lines =
+                mem_resize(level->node->key_lines, level->capacity * sizeof(*level->node->key_lines));
         }
     }
     if (level->node->kind == NODE_MAP) {
@@ -111,7 +114,8 @@ static void attach(struct reader *reader, struct node *node)
     level->node->items[level->node->count++] = node;
 }
 
-static enum tp_err new_node(struct reader *reader, const yaml_event_t *event, enum node_kind kind, struct node **ret_node)
+static enum tp_err new_node(struct reader *reader, const yaml_event_t *event, enum node_kind kind,
+                            struct node **ret_node)
 {
     struct node *node;
     if (++reader->nodes > NODE_MAX_NODES)
@@ -137,8 +141,8 @@ static enum tp_err open_level(struct reader *reader, const yaml_event_t *event, 
     struct node *node = NULL;
     enum tp_err err;
     if (anchor || tag)
-        return err_set(reader->error, TP_INVALID, "%s:%d: YAML %s are not allowed here, write the value out", reader->file,
-                       line_of(event), anchor ? "anchors (&name)" : "tags (!name)");
+        return err_set(reader->error, TP_INVALID, "%s:%d: YAML %s are not allowed here, write the value out",
+                       reader->file, line_of(event), anchor ? "anchors (&name)" : "tags (!name)");
     if (key_is_next(reader))
         return err_set(reader->error, TP_INVALID, "%s:%d: a key must be a plain text, not a list or a map; text that "
                        "begins with { or [ needs quotes", reader->file, line_of(event));
@@ -203,7 +207,8 @@ static enum tp_err take_scalar(struct reader *reader, const yaml_event_t *event)
                        "begins with & or ! needs quotes", reader->file, line_of(event),
                        event->data.scalar.anchor ? "anchors (&name)" : "tags (!name)");
     if (memchr(text, 0, length))
-        return err_set(reader->error, TP_INVALID, "%s:%d: a text may not hold a NUL character", reader->file, line_of(event));
+        return err_set(reader->error, TP_INVALID, "%s:%d: a text may not hold a NUL character", reader->file,
+                       line_of(event));
     if (key_is_next(reader)) {
         struct level *level = &reader->levels[reader->depth - 1];
         level->key = mem_strndup(text, length);
@@ -238,15 +243,17 @@ static enum tp_err take_event(struct reader *reader, const yaml_event_t *event)
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT:
         if (event->data.document_start.tag_directives.start != event->data.document_start.tag_directives.end)
-            return err_set(reader->error, TP_INVALID, "%s:%d: YAML tags are not allowed here, remove %%TAG", reader->file,
-                           line_of(event));
+            return err_set(reader->error, TP_INVALID, "%s:%d: YAML tags are not allowed here, remove %%TAG",
+                           reader->file, line_of(event));
         return TP_OK;
     case YAML_DOCUMENT_END_EVENT:
         end_document(reader);
         return TP_OK;
     case YAML_ALIAS_EVENT:
-        return err_set(reader->error, TP_INVALID, "%s:%d: YAML aliases (*name) are not allowed here, write the value out; "
-                       "text that begins with * needs quotes: '*'", reader->file, line_of(event));
+        return err_set(reader->error, TP_INVALID,
+                       "%s:%d: YAML aliases (*name) are not allowed here, write the value out; "
+                       "text that begins with * needs quotes: '*'",
+                       reader->file, line_of(event));
     case YAML_SCALAR_EVENT:
         return take_scalar(reader, event);
     case YAML_SEQUENCE_START_EVENT:
@@ -314,7 +321,8 @@ enum tp_err node_parse(const char *text, size_t size, const char *file, struct n
     return TP_OK;
 }
 
-enum tp_err node_parse_one(const char *text, size_t size, const char *file, struct node **ret_node, struct tp_error *error)
+enum tp_err node_parse_one(const char *text, size_t size, const char *file, struct node **ret_node,
+                           struct tp_error *error)
 {
     struct node **documents = NULL;
     size_t count = 0;
@@ -324,8 +332,10 @@ enum tp_err node_parse_one(const char *text, size_t size, const char *file, stru
         return err;
     if (count != 1) {
         err = count == 0 ? err_set(error, TP_INVALID, "%s:1: the file is empty", file)
-                         : err_set(error, TP_INVALID, "%s:%d: a second document begins here, only one is expected; remove "
-                                   "the line ---", file, documents[1]->line);
+                         : err_set(error, TP_INVALID,
+                                   "%s:%d: a second document begins here, only one is expected; remove "
+                                   "the line ---",
+                                   file, documents[1]->line);
         free_documents(documents, count);
         return err;
     }

@@ -102,7 +102,9 @@ static int add_command(json_t *commands, const char *name, const char *text)
     int64_t ms = 0;
     int result = EXIT_DONE;
     if (!colon || text[length - 1] != ']' || clock_parse_duration_ms(period, &ms) != TP_OK)
-        result = complain("the label \"%s\" must be NAME=VALUE or NAME=[PERIOD:\"COMMAND\"], for example up=[1m:\"uptime -p\"]", name);
+        result = complain(
+            "the label \"%s\" must be NAME=VALUE or NAME=[PERIOD:\"COMMAND\"], for example up=[1m:\"uptime -p\"]",
+            name);
     command = mem_strdup(colon ? colon + 1 : "");
     length = strlen(command);
     if (length > 0)
@@ -342,7 +344,8 @@ static int deliver(const struct wish *wish, const char *text)
 {
     const char *output = wish->output ? wish->output : "stdout";
     if (strcmp(output, "stdout") == 0 || strcmp(output, "stdout://") == 0 || strcmp(output, "-") == 0)
-        return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_DONE : complain("cannot write to standard output");
+        return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_DONE
+                                                               : complain("cannot write to standard output");
     if (strcmp(output, "file") == 0 || strcmp(output, "file://") == 0)
         return write_file(CONF_DEFAULT_FILE, text);
     if (strncmp(output, "file://", 7) == 0 && output[7] == '/')
@@ -449,7 +452,8 @@ static int run(struct wish *wish, int argc, char **argv)
             }
             break;
         case ACME:
-            (void)complain("--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
+            (void)complain(
+                "--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
             return EXIT_USAGE;
         case 'h': return usage(wish, EXIT_DONE);
         default: return usage(wish, EXIT_USAGE);

@@ -15,7 +15,8 @@
 #define PATH_SIZE 160 /* of a key's path; longer ones are unknown anyway */
 #define KEY_SHOWN 60
 
-static TP_PRINTF(4, 0) void add_sentence(struct conf_list *list, const char *file, int line, const char *format, va_list args)
+static TP_PRINTF(4, 0) void add_sentence(struct conf_list *list, const char *file, int line, const char *format,
+                                         va_list args)
 {
     char sentence[640];
     char *whole;
@@ -151,7 +152,8 @@ static void read_map(struct conf_reader *reader, const struct node *map, const c
         } else if (map->items[i]->kind == NODE_MAP) {
             read_map(reader, map->items[i], path);
         } else if (!node_is_null(map->items[i])) {
-            conf_error_add(reader, map->items[i]->line, "%s must be a section: write its keys below it, indented", map->keys[i]);
+            conf_error_add(reader, map->items[i]->line, "%s must be a section: write its keys below it, indented",
+                           map->keys[i]);
         }
     }
 }
@@ -222,8 +224,8 @@ static enum tp_err finish(struct conf_reader *reader, struct conf **ret_conf, st
     return err;
 }
 
-enum tp_err conf_parse(const char *text, size_t size, const char *file, struct conf **ret_conf, struct conf_report *report,
-                       struct tp_error *error)
+enum tp_err conf_parse(const char *text, size_t size, const char *file, struct conf **ret_conf,
+                       struct conf_report *report, struct tp_error *error)
 {
     struct conf_reader reader = {.file = file};
     struct tp_error local = {0};
@@ -241,7 +243,8 @@ enum tp_err conf_parse(const char *text, size_t size, const char *file, struct c
     return finish(&reader, ret_conf, report, error);
 }
 
-static enum tp_err read_file(const char *path, char **ret_text, size_t *ret_size, mode_t *ret_mode, struct tp_error *error)
+static enum tp_err read_file(const char *path, char **ret_text, size_t *ret_size, mode_t *ret_mode,
+                             struct tp_error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
@@ -297,9 +300,11 @@ enum tp_err conf_load(const char *path, struct conf **ret_conf, struct conf_repo
         return err_set(error, err, "%s", local.text);
     }
     err = conf_parse(text, size, path, ret_conf, report, error);
-    if (err == TP_OK && report && (mode & 0007) != 0 && (*ret_conf)->auth_token[0] != '\0' && (*ret_conf)->auth_token[0] != '/') {
+    if (err == TP_OK && report && (mode & 0007) != 0 && (*ret_conf)->auth_token[0] != '\0' &&
+        (*ret_conf)->auth_token[0] != '/') {
         struct conf_reader reader = {.file = path, .report = *report};
-        conf_warning_add(&reader, 0, "every user of this machine can read the auth_token in it; run chmod 600 %s", path);
+        conf_warning_add(&reader, 0, "every user of this machine can read the auth_token in it; run chmod 600 %s",
+                         path);
         *report = reader.report;
     }
     secret_wipe(text, size);

@@ -68,7 +68,8 @@ struct conf {
     char *auth_token;        /* the token, or the absolute path of a file that holds it: conf_token reads it */
     char *join_method;       /* "token" */
     char *join_token;        /* join_params.token_name; the same meaning as auth_token */
-    struct conf_list ca_pin; /* "sha256:hex", or absolute paths of files that hold one a line: conf_ca_pins reads them */
+    struct conf_list
+        ca_pin; /* "sha256:hex", or absolute paths of files that hold one a line: conf_ca_pins reads them */
     char *proxy_server;      /* host:port */
     struct conf_list auth_servers;
     char *log_output;        /* "stderr", "stdout" or a path */
@@ -124,16 +125,17 @@ struct conf_report {
 
 /* Reads a configuration text. All errors are collected (up to CONF_ERRORS_MAX), not only the first; error gets the
  * first one. The caller conf_free's the result. report may be NULL. */
-enum tp_err conf_parse(const char *text, size_t size, const char *file, struct conf **ret_conf, struct conf_report *report,
-                       struct tp_error *error) TP_MUST;
+enum tp_err conf_parse(const char *text, size_t size, const char *file, struct conf **ret_conf,
+                       struct conf_report *report, struct tp_error *error) TP_MUST;
 /* The same for a file. */
-enum tp_err conf_load(const char *path, struct conf **ret_conf, struct conf_report *report, struct tp_error *error) TP_MUST;
+enum tp_err conf_load(const char *path, struct conf **ret_conf, struct conf_report *report,
+                      struct tp_error *error) TP_MUST;
 /* NULL is fine. Wipes what is secret. */
 void conf_free(struct conf *conf);
 void conf_report_free(struct conf_report *report);
 
-/* The keys that one of readers (CONF_AUTH | ...) needs, as nested objects named like the file's sections; 0: all keys but
- * the secret ones (for people). The caller json_decref's it. */
+/* The keys that one of readers (CONF_AUTH | ...) needs, as nested objects named like the file's sections; 0: all keys
+ * but the secret ones (for people). The caller json_decref's it. */
 json_t *conf_to_json(const struct conf *conf, unsigned readers) TP_MUST;
 /* The struct out of conf_to_json; keys that were not sent have their defaults. */
 enum tp_err conf_from_json(const json_t *object, struct conf **ret_conf, struct tp_error *error) TP_MUST;
@@ -142,8 +144,8 @@ enum tp_err conf_from_json(const json_t *object, struct conf **ret_conf, struct 
  * caller frees the items and the array with mem_free. */
 struct conf_list conf_needs_restart(const struct conf *old, const struct conf *fresh) TP_MUST;
 
-/* The join token (auth_token or join_params.token_name), read from its file when it is a path. TP_NOT_FOUND when there is
- * none. The caller secret_free's it. */
+/* The join token (auth_token or join_params.token_name), read from its file when it is a path. TP_NOT_FOUND when there
+ * is none. The caller secret_free's it. */
 enum tp_err conf_token(const struct conf *conf, char **ret_token, struct tp_error *error) TP_MUST;
 /* The pins, those in files too, each checked to be "sha256:" and 64 hex digits. Free items and array with mem_free. */
 enum tp_err conf_ca_pins(const struct conf *conf, struct conf_list *ret_pins, struct tp_error *error) TP_MUST;

@@ -57,12 +57,14 @@ static void check_services(struct conf_reader *reader)
     if (!conf->auth_enabled && !reader->seen_proxy_enabled)
         conf->proxy_enabled = false;
     if (conf->proxy_server[0] != '\0' && (conf->auth_enabled || conf->proxy_enabled))
-        conf_error_add(reader, 0, "tport.proxy_server names a cluster elsewhere, so auth_service and proxy_service must be off; "
+        conf_error_add(reader, 0,
+                       "tport.proxy_server names a cluster elsewhere, so auth_service and proxy_service must be off; "
                        "write enabled: no in both");
     if (conf->proxy_enabled && !conf->auth_enabled)
         conf_error_add(reader, 0, "proxy_service needs auth_service on the same machine in this version");
     if (!conf->auth_enabled && !conf->proxy_enabled && !conf->ssh_enabled)
-        conf_error_add(reader, 0, "no service is switched on; write enabled: yes in auth_service, proxy_service or ssh_service");
+        conf_error_add(reader, 0,
+                       "no service is switched on; write enabled: yes in auth_service, proxy_service or ssh_service");
     else if (conf->ssh_enabled && !conf->auth_enabled && !elsewhere)
         conf_error_add(reader, 0, "ssh_service does not know its cluster; write tport.proxy_server: HOST:PORT");
 }
@@ -74,16 +76,20 @@ static void check_texts(struct conf_reader *reader)
         conf_error_add(reader, 0, "tport.data_dir must be an absolute path, not \"%s\"", conf->data_dir);
     if (conf->pid_file[0] != '\0' && conf->pid_file[0] != '/')
         conf_error_add(reader, 0, "tport.pid_file must be an absolute path, not \"%s\"", conf->pid_file);
-    if (conf->log_output[0] != '/' && strcmp(conf->log_output, "stderr") != 0 && strcmp(conf->log_output, "stdout") != 0)
-        conf_error_add(reader, 0, "tport.log.output must be stderr, stdout or an absolute path, not \"%s\"", conf->log_output);
+    if (conf->log_output[0] != '/' && strcmp(conf->log_output, "stderr") != 0 &&
+        strcmp(conf->log_output, "stdout") != 0)
+        conf_error_add(reader, 0, "tport.log.output must be stderr, stdout or an absolute path, not \"%s\"",
+                       conf->log_output);
     if (!name_valid(conf->nodename))
-        conf_error_add(reader, 0, "tport.nodename \"%s\" is no host name (letters, digits, dots, - and _)", conf->nodename);
+        conf_error_add(reader, 0, "tport.nodename \"%s\" is no host name (letters, digits, dots, - and _)",
+                       conf->nodename);
     if (conf->auth_enabled && !name_valid(conf->cluster_name))
         conf_error_add(reader, 0, "auth_service.cluster_name \"%s\" is no domain name", conf->cluster_name);
     if (conf->workers > WORKERS_MAX)
         conf_error_add(reader, 0, "tport.processes.workers must be 1 to %d", WORKERS_MAX);
     if (strcmp(conf->proxy_protocol, "on") == 0 && conf->proxy_protocol_trusted.count == 0)
-        conf_error_add(reader, 0, "proxy_service.proxy_protocol is on, but proxy_protocol_trusted does not say which load "
+        conf_error_add(reader, 0,
+                       "proxy_service.proxy_protocol is on, but proxy_protocol_trusted does not say which load "
                        "balancers may send the header");
     if (conf->default_session_ttl < 60000)
         conf_error_add(reader, 0, "auth_service.authentication.default_session_ttl must be at least 1m");
@@ -95,7 +101,8 @@ static void check_texts(struct conf_reader *reader)
     for (size_t i = 0; i < conf->tokens.count; i++) {
         const char *colon = strchr(conf->tokens.items[i], ':');
         if (!colon || colon == conf->tokens.items[i] || colon[1] == '\0')
-            conf_error_add(reader, 0, "item %zu of auth_service.tokens must be ROLE:TOKEN or ROLE:/path/of/file", i + 1);
+            conf_error_add(reader, 0, "item %zu of auth_service.tokens must be ROLE:TOKEN or ROLE:/path/of/file",
+                           i + 1);
     }
 }
 
@@ -152,8 +159,10 @@ enum tp_err conf_token(const struct conf *conf, char **ret_token, struct tp_erro
 static enum tp_err add_pin(struct conf_list *pins, const char *pin, size_t length, struct tp_error *error)
 {
     char *copy = mem_strndup(pin, length);
-    bool good = length == 7 + 64 && strncmp(copy, "sha256:", 7) == 0 && strspn(copy + 7, "0123456789abcdefABCDEF") == 64;
-    enum tp_err err = good ? TP_OK : err_set(error, TP_INVALID, "\"%.80s\" is no pin: it must be sha256: and 64 hex digits", copy);
+    bool good =
+        length == 7 + 64 && strncmp(copy, "sha256:", 7) == 0 && strspn(copy + 7, "0123456789abcdefABCDEF") == 64;
+    enum tp_err err =
+        good ? TP_OK : err_set(error, TP_INVALID, "\"%.80s\" is no pin: it must be sha256: and 64 hex digits", copy);
     if (good)
         conf_list_add(pins, copy);
     mem_free(copy);

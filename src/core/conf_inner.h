@@ -6,20 +6,20 @@
 #include "core/conf.h"
 
 enum conf_kind {
-    CONF_SECTION,     /* a map of further rows */
+    CONF_SECTION, /* a map of further rows */
     CONF_TEXT,
     CONF_BOOL,
     CONF_INT,
-    CONF_DURATION,    /* field: int64_t, ms */
-    CONF_CHOICE,      /* a text out of choices */
-    CONF_ADDR,        /* a text that conf_addr_split reads */
-    CONF_LIST,        /* texts; one text alone is a list of one */
+    CONF_DURATION, /* field: int64_t, ms */
+    CONF_CHOICE,   /* a text out of choices */
+    CONF_ADDR,     /* a text that conf_addr_split reads */
+    CONF_LIST,     /* texts; one text alone is a list of one */
     CONF_ADDR_LIST,
     CONF_CIDR_LIST,
     CONF_LABELS,
     CONF_COMMANDS,
     CONF_KEYPAIRS,
-    CONF_NO_EFFECT,   /* known from Teleport: accepted with a warning when choices is NULL, silently when among choices */
+    CONF_NO_EFFECT, /* known from Teleport: accepted with a warning when choices is NULL, silently when among choices */
     CONF_UNSUPPORTED, /* known from Teleport: accepted only when empty or switched off */
 };
 

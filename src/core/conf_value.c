@@ -60,7 +60,8 @@ static void wrong(struct conf_reader *reader, const struct conf_row *row, const 
 }
 
 /* The text of a scalar without control characters, or NULL and an error. */
-static const char *scalar(struct conf_reader *reader, const struct conf_row *row, const struct node *node, const char *expected)
+static const char *scalar(struct conf_reader *reader, const struct conf_row *row, const struct node *node,
+                          const char *expected)
 {
     if (node->kind != NODE_SCALAR) {
         wrong(reader, row, node, expected);
@@ -126,8 +127,8 @@ static void read_labels(struct conf_reader *reader, const struct conf_row *row, 
     for (size_t i = 0; i < node->count; i++) {
         const char *value = scalar(reader, row, node->items[i], "a map of names and values");
         if (!conf_label_name_valid(node->keys[i]))
-            conf_error_add(reader, node->key_lines[i], "the label name \"%.60s\" may hold letters, digits and _./:*- only",
-                           node->keys[i]);
+            conf_error_add(reader, node->key_lines[i],
+                           "the label name \"%.60s\" may hold letters, digits and _./:*- only", node->keys[i]);
         else if (value) {
             labels->items = mem_resize(labels->items, (labels->count + 1) * sizeof(*labels->items));
             labels->items[labels->count++] = (struct conf_label){mem_strdup(node->keys[i]), mem_strdup(value)};
@@ -136,7 +137,8 @@ static void read_labels(struct conf_reader *reader, const struct conf_row *row, 
 }
 
 /* Every key of an item of a list of maps must be among names (| between them). */
-static bool check_item(struct conf_reader *reader, const struct conf_row *row, const struct node *item, const char *names)
+static bool check_item(struct conf_reader *reader, const struct conf_row *row, const struct node *item,
+                       const char *names)
 {
     bool good = item->kind == NODE_MAP;
     if (!good)
@@ -144,8 +146,8 @@ static bool check_item(struct conf_reader *reader, const struct conf_row *row, c
     for (size_t i = 0; good && i < item->count; i++) {
         char *name = pick(names, item->keys[i]);
         if (!name) {
-            conf_error_add(reader, item->key_lines[i], "the key \"%.60s\" is not known in %s; known are %s", item->keys[i],
-                           row->path, names);
+            conf_error_add(reader, item->key_lines[i], "the key \"%.60s\" is not known in %s; known are %s",
+                           item->keys[i], row->path, names);
             good = false;
         }
         mem_free(name);
@@ -169,7 +171,8 @@ static void read_command(struct conf_reader *reader, const struct conf_row *row,
         return;
     }
     if (!program || program->kind != NODE_LIST || program->count == 0) {
-        conf_error_add(reader, item->line, "the command \"%.60s\" needs a list: command: [/bin/program, argument]", name);
+        conf_error_add(reader, item->line, "the command \"%.60s\" needs a list: command: [/bin/program, argument]",
+                       name);
         return;
     }
     read_list(reader, row, program, &command.command);
@@ -190,7 +193,8 @@ static void read_keypair(struct conf_reader *reader, const struct conf_row *row,
     const char *key = node_get_text(item, "key_file", "");
     const char *cert = node_get_text(item, "cert_file", "");
     if (key[0] != '/' || cert[0] != '/') {
-        conf_error_add(reader, item->line, "each item of %s needs key_file and cert_file, both absolute paths", row->path);
+        conf_error_add(reader, item->line, "each item of %s needs key_file and cert_file, both absolute paths",
+                       row->path);
         return;
     }
     pairs->items = mem_resize(pairs->items, (pairs->count + 1) * sizeof(*pairs->items));
@@ -262,7 +266,8 @@ static void read_no_effect(struct conf_reader *reader, const struct conf_row *ro
             one = node->items[i];
         choice = one->kind == NODE_SCALAR ? pick(row->choices, one->text) : NULL;
         if (!choice)
-            conf_error_add(reader, one->line, "%s can only be %s in this version: %s", row->path, row->choices, row->help);
+            conf_error_add(reader, one->line, "%s can only be %s in this version: %s", row->path, row->choices,
+                           row->help);
         mem_free(choice);
     }
 }

@@ -20,7 +20,8 @@ static enum tp_err check_key(const char *key, struct tp_error *error)
 
 static enum tp_err damaged(const char *key, struct tp_error *error)
 {
-    return err_set(error, TP_CORRUPT, "the record \"%s\" of the store is damaged; restore the store from a backup", key);
+    return err_set(error, TP_CORRUPT, "the record \"%s\" of the store is damaged; restore the store from a backup",
+                   key);
 }
 
 static MDB_val text_val(const char *text)
@@ -32,7 +33,8 @@ enum tp_err store_read_begin(struct store *store, struct tp_error *error)
 {
     int code = 0;
     if (!store->lmdb.env)
-        return err_set(error, TP_UNAVAILABLE, "the store %s could not be opened again after a failed write", store->dir);
+        return err_set(error, TP_UNAVAILABLE, "the store %s could not be opened again after a failed write",
+                       store->dir);
     if (store->reading == 0) {
         if (store->reader)
             code = mdb_txn_renew(store->reader);
@@ -115,7 +117,8 @@ enum tp_err store_range(struct store *store, const char *prefix, const char *sta
         }
         memcpy(name, key.mv_data, key.mv_size);
         name[key.mv_size] = '\0';
-        if (record_decode(name, key.mv_size, data.mv_data, data.mv_size, &entry.revision, &value, &entry.size) != TP_OK) {
+        if (record_decode(name, key.mv_size, data.mv_data, data.mv_size, &entry.revision, &value, &entry.size) !=
+            TP_OK) {
             err = damaged(name, error);
             break;
         }
@@ -159,7 +162,8 @@ static enum tp_err check_expected(struct store *store, MDB_txn *txn, const struc
     if (record_decode(op->key, name.mv_size, data.mv_data, data.mv_size, &revision, &value, &size) != TP_OK)
         return damaged(op->key, error);
     if (revision != op->expected)
-        return err_set(error, TP_CONFLICT, "\"%s\" was changed by someone else in the meantime; read it again", op->key);
+        return err_set(error, TP_CONFLICT, "\"%s\" was changed by someone else in the meantime; read it again",
+                       op->key);
     return TP_OK;
 }
 
@@ -319,7 +323,8 @@ static enum tp_err check_ops(const struct store_op *ops, size_t count, struct tp
     for (size_t i = 0; i < count && err == TP_OK; i++) {
         err = check_key(ops[i].key, error);
         if (err == TP_OK && ops[i].value && ops[i].size > STORE_VALUE_MAX)
-            err = err_set(error, TP_TOO_LARGE, "the value of \"%s\" is larger than %zu bytes", ops[i].key, STORE_VALUE_MAX);
+            err = err_set(error, TP_TOO_LARGE, "the value of \"%s\" is larger than %zu bytes", ops[i].key,
+                          STORE_VALUE_MAX);
         keys[i] = ops[i].key;
     }
     if (err == TP_OK) {

@@ -1,7 +1,7 @@
 /*
- * The store: keys are paths ("/user/alice"), values are bytes, every commit has a revision. Shaped like etcd's interface,
- * so that etcd can take its place; now it is one LMDB environment with one writing process. Calls block until the commit
- * is on the disk (fsync).
+ * The store: keys are paths ("/user/alice"), values are bytes, every commit has a revision. Shaped like etcd's
+ * interface, so that etcd can take its place; now it is one LMDB environment with one writing process. Calls block
+ * until the commit is on the disk (fsync).
  *
  * A struct store belongs to one thread, must be opened after fork, and must not be used on both sides of one.
  * Callbacks (of ranges and watches) may read the store but not write it and not close it: a write then is TP_INTERNAL.
@@ -65,8 +65,8 @@ uint64_t store_revision(const struct store *store);
  * it with mem_free (wipes it first when it is secret). ret_revision may be NULL. TP_NOT_FOUND, TP_CORRUPT. */
 enum tp_err store_get(struct store *store, const char *key, void **ret_value, size_t *ret_size, uint64_t *ret_revision,
                       struct tp_error *error) TP_MUST;
-/* Writes a key. ret_revision (may be NULL) is the new revision. TP_EXISTS (expected STORE_ABSENT), TP_CONFLICT (it stands
- * at another revision or is gone), TP_NO_SPACE (nothing was written, the store stays usable). */
+/* Writes a key. ret_revision (may be NULL) is the new revision. TP_EXISTS (expected STORE_ABSENT), TP_CONFLICT (it
+ * stands at another revision or is gone), TP_NO_SPACE (nothing was written, the store stays usable). */
 enum tp_err store_put(struct store *store, const char *key, const void *value, size_t size, uint64_t expected,
                       uint64_t *ret_revision, struct tp_error *error) TP_MUST;
 /* Deletes a key; TP_NOT_FOUND when there is none (STORE_ANY too), TP_CONFLICT when expected is another revision. */
@@ -81,14 +81,14 @@ enum tp_err store_range(struct store *store, const char *prefix, const char *sta
                         store_range_fn *callback, void *ctx, struct tp_error *error) TP_MUST;
 
 /*
- * Calls back, from within the writing call and after its commit is durable, for every changed key that begins with prefix.
- * from_revision STORE_ANY: from now on. Otherwise the changes after that revision are delivered first, before this
- * function returns: once per key that changed, in the order of revisions, with its newest value (or deletion). TP_EXPIRED
- * when the change log no longer reaches back so far: read the range anew, then watch from the revision read before it.
- * store_watch_stop (not from within its callback) or store_close ends it.
+ * Calls back, from within the writing call and after its commit is durable, for every changed key that begins with
+ * prefix. from_revision STORE_ANY: from now on. Otherwise the changes after that revision are delivered first, before
+ * this function returns, in the order of revisions: a key that exists once with its newest value, a key that is gone as
+ * a deletion (once for each time it was deleted). TP_EXPIRED when the change log no longer reaches back so far: watch
+ * from now on, then read the range anew. store_watch_stop or store_close ends it.
  */
-enum tp_err store_watch(struct store *store, const char *prefix, uint64_t from_revision, store_watch_fn *callback, void *ctx,
-                        struct store_watch **ret_watch, struct tp_error *error) TP_MUST;
+enum tp_err store_watch(struct store *store, const char *prefix, uint64_t from_revision, store_watch_fn *callback,
+                        void *ctx, struct store_watch **ret_watch, struct tp_error *error) TP_MUST;
 void store_watch_stop(struct store_watch *watch);
 
 #endif

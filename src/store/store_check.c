@@ -1,6 +1,6 @@
 /*
- * LMDB maps its file and trusts it: a cut or flipped page can end the process with a signal. So the whole file is walked
- * once in a child process before the store is opened; if the child dies, the store is damaged.
+ * LMDB maps its file and trusts it: a cut or flipped page can end the process with a signal. So the whole file is
+ * walked once in a child process before the store is opened; if the child dies, the store is damaged.
  */
 #include "base/mem.h"
 #include "store/record.h"
@@ -26,7 +26,8 @@ static enum tp_err damaged(const char *dir, const MDB_val *key, struct tp_error 
     for (size_t i = 0; i < length; i++)
         shown[i] = bytes[i] < 0x20 || bytes[i] > 0x7E ? '?' : bytes[i];
     shown[length] = '\0';
-    return err_set(error, TP_CORRUPT, "the record \"%s\" of the store %s is damaged; restore it from a backup", shown, dir);
+    return err_set(error, TP_CORRUPT, "the record \"%s\" of the store %s is damaged; restore it from a backup", shown,
+                   dir);
 }
 
 /* Every record of one database: sums right, keys in order, as many as LMDB says. */
@@ -59,8 +60,9 @@ static enum tp_err walk(MDB_txn *txn, MDB_dbi dbi, const char *dir, uint64_t new
     if (code != MDB_NOTFOUND)
         return store_mdb_error(dir, code, "checking", error);
     if (seen != stat.ms_entries)
-        return err_set(error, TP_CORRUPT, "the store %s has lost records (%zu of %zu are there); restore it from a backup",
-                       dir, seen, (size_t)stat.ms_entries);
+        return err_set(error, TP_CORRUPT,
+                       "the store %s has lost records (%zu of %zu are there); restore it from a backup", dir, seen,
+                       (size_t)stat.ms_entries);
     return TP_OK;
 }
 
@@ -91,7 +93,8 @@ static enum tp_err walk_free_pages(MDB_env *env, MDB_txn *txn, const char *dir, 
     }
     mdb_cursor_close(cursor);
     if (!good || code != MDB_NOTFOUND)
-        return err_set(error, TP_CORRUPT, "the list of free pages of the store %s is damaged; restore it from a backup", dir);
+        return err_set(error, TP_CORRUPT, "the list of free pages of the store %s is damaged; restore it from a backup",
+                       dir);
     return TP_OK;
 }
 

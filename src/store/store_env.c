@@ -19,18 +19,21 @@ enum tp_err store_mdb_error(const char *dir, int code, const char *what, struct 
 {
     switch (code) {
     case MDB_MAP_FULL:
-        return err_set(error, TP_NO_SPACE, "the store %s has reached its largest size; remove what is no longer needed", dir);
+        return err_set(error, TP_NO_SPACE, "the store %s has reached its largest size; remove what is no longer needed",
+                       dir);
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INCOMPATIBLE:
     case MDB_BAD_VALSIZE:
-        return err_set(error, TP_CORRUPT, "the store %s is damaged or no store of tport (%s); restore it from a backup", dir,
-                       mdb_strerror(code));
+        return err_set(error, TP_CORRUPT, "the store %s is damaged or no store of tport (%s); restore it from a backup",
+                       dir, mdb_strerror(code));
     case ENOSPC:
     case EDQUOT:
-        return err_set(error, TP_NO_SPACE, "%s: no space is left on the disk of %s; free some and try again", what, dir);
+    case EFBIG:
+        return err_set(error, TP_NO_SPACE, "%s: no space is left on the disk of %s; free some and try again", what,
+                       dir);
     default:
         if (code > 0)
             return err_errno(error, code, "%s in the store %s", what, dir);
@@ -119,7 +122,8 @@ enum tp_err store_state_read(const struct store_env *lmdb, MDB_txn *txn, const c
     return TP_OK;
 }
 
-enum tp_err store_state_write(const struct store_env *lmdb, MDB_txn *txn, uint64_t revision, uint64_t floor, int *ret_code)
+enum tp_err store_state_write(const struct store_env *lmdb, MDB_txn *txn, uint64_t revision, uint64_t floor,
+                              int *ret_code)
 {
     uint8_t record[RECORD_HEADER + sizeof(floor)];
     MDB_val key = {sizeof(STATE) - 1, (void *)(uintptr_t)STATE};
@@ -163,8 +167,10 @@ static enum tp_err refuse_lost_data(const char *dir, struct tp_error *error)
     bool there = stat(path, &info) == 0 && info.st_size > 0;
     mem_free(path);
     if (!there)
-        return err_set(error, TP_CORRUPT, "the data file of the store %s is gone or empty; restore it from a backup, or "
-                       "remove the folder to begin with an empty store", dir);
+        return err_set(error, TP_CORRUPT,
+                       "the data file of the store %s is gone or empty; restore it from a backup, or "
+                       "remove the folder to begin with an empty store",
+                       dir);
     return TP_OK;
 }
 

@@ -48,12 +48,13 @@ enum tp_err store_env_open(const char *dir, const struct store_options *options,
 /* Reads "state"; zeros when there is none and nothing is stored either. */
 enum tp_err store_state_read(const struct store_env *lmdb, MDB_txn *txn, const char *dir, uint64_t *ret_revision,
                              uint64_t *ret_floor, struct tp_error *error) TP_MUST;
-enum tp_err store_state_write(const struct store_env *lmdb, MDB_txn *txn, uint64_t revision, uint64_t floor, int *ret_code)
-    TP_MUST;
+enum tp_err store_state_write(const struct store_env *lmdb, MDB_txn *txn, uint64_t revision, uint64_t floor,
+                              int *ret_code) TP_MUST;
 
 /* Walks the whole environment in a child process, because LMDB trusts its file and a damaged one can crash it.
  * made: the store was once opened to the end, so its databases must be there. */
-enum tp_err store_check(const char *dir, const struct store_options *options, bool made, struct tp_error *error) TP_MUST;
+enum tp_err store_check(const char *dir, const struct store_options *options, bool made,
+                        struct tp_error *error) TP_MUST;
 
 /* Takes and returns the shared read transaction. */
 enum tp_err store_read_begin(struct store *store, struct tp_error *error) TP_MUST;

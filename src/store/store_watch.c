@@ -38,8 +38,8 @@ void store_watch_sweep(struct store *store)
 }
 
 /* One log entry to one watch: the newest state of its key, told at the revision that made it. */
-static enum tp_err replay_entry(struct store *store, const struct store_watch *watch, uint64_t revision, const uint8_t *entry,
-                                size_t size, struct tp_error *error)
+static enum tp_err replay_entry(struct store *store, const struct store_watch *watch, uint64_t revision,
+                                const uint8_t *entry, size_t size, struct tp_error *error)
 {
     struct store_entry told = {.revision = revision};
     char name[STORE_KEY_MAX + 1];
@@ -49,7 +49,8 @@ static enum tp_err replay_entry(struct store *store, const struct store_watch *w
     MDB_val data;
     int code;
     if (size < 2 || size - 1 > STORE_KEY_MAX)
-        return err_set(error, TP_CORRUPT, "the change log of the store %s is damaged; restore it from a backup", store->dir);
+        return err_set(error, TP_CORRUPT, "the change log of the store %s is damaged; restore it from a backup",
+                       store->dir);
     memcpy(name, entry + 1, size - 1);
     name[size - 1] = '\0';
     if (!wants(watch, name))
@@ -59,7 +60,8 @@ static enum tp_err replay_entry(struct store *store, const struct store_watch *w
     if (code != 0 && code != MDB_NOTFOUND)
         return store_mdb_error(store->dir, code, "reading", error);
     if (code == 0 && record_decode(name, size - 1, data.mv_data, data.mv_size, &newest, &value, &told.size) != TP_OK)
-        return err_set(error, TP_CORRUPT, "the record \"%s\" of the store is damaged; restore the store from a backup", name);
+        return err_set(error, TP_CORRUPT, "the record \"%s\" of the store is damaged; restore the store from a backup",
+                       name);
     if (code == 0 ? newest != revision : entry[0] != STORE_DELETE)
         return TP_OK; /* a later entry of the log tells it */
     told.key = name;
@@ -84,7 +86,8 @@ static enum tp_err replay(struct store *store, const struct store_watch *watch, 
         const uint8_t *entry = NULL;
         size_t size = 0;
         if (record_decode(key.mv_data, key.mv_size, data.mv_data, data.mv_size, &revision, &entry, &size) != TP_OK)
-            err = err_set(error, TP_CORRUPT, "the change log of the store %s is damaged; restore it from a backup", store->dir);
+            err = err_set(error, TP_CORRUPT, "the change log of the store %s is damaged; restore it from a backup",
+                          store->dir);
         else
             err = replay_entry(store, watch, revision, entry, size, error);
         if (err == TP_OK)
@@ -97,8 +100,8 @@ static enum tp_err replay(struct store *store, const struct store_watch *watch, 
     return err;
 }
 
-enum tp_err store_watch(struct store *store, const char *prefix, uint64_t from_revision, store_watch_fn *callback, void *ctx,
-                        struct store_watch **ret_watch, struct tp_error *error)
+enum tp_err store_watch(struct store *store, const char *prefix, uint64_t from_revision, store_watch_fn *callback,
+                        void *ctx, struct store_watch **ret_watch, struct tp_error *error)
 {
     struct store_watch *watch = mem_alloc(sizeof(*watch));
     enum tp_err err = TP_OK;

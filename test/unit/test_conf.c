@@ -67,7 +67,8 @@ static void test_example_file(void **state)
     conf_report_free(&report);
 }
 
-/* What the example leaves as it is by default, it must show truthfully; and each key must be in it and in the manual. */
+/* What the example leaves as it is by default, it must show truthfully; and each key must be in it and in the manual.
+ */
 static void test_example_and_manual_name_every_key(void **state)
 {
     char *example = read_whole(TPORT_SOURCE "/conf/tport.conf");
@@ -134,8 +135,9 @@ static void test_teleport_file(void **state)
     assert_string_equal(conf->web_listen_addr, "0.0.0.0:3080");
     assert_string_equal(conf->data_dir, "/var/lib/teleport");
     assert_int_equal(report.warnings.count, 2);
-    assert_string_equal(report.warnings.items[0],
-                        "f:5: auth_service.listen_addr has no effect: auth has no port of its own, it is reached through the proxy");
+    assert_string_equal(
+        report.warnings.items[0],
+        "f:5: auth_service.listen_addr has no effect: auth has no port of its own, it is reached through the proxy");
     conf_free(conf);
     conf_report_free(&report);
 }
@@ -146,7 +148,8 @@ static void test_services(void **state)
     (void)state;
     assert_true(conf->ssh_enabled && !conf->auth_enabled && !conf->proxy_enabled);
     conf_free(conf);
-    assert_error("tport: {proxy_server: 'a:443'}\nauth_service: {enabled: yes}\n", "proxy_server names a cluster elsewhere");
+    assert_error("tport: {proxy_server: 'a:443'}\nauth_service: {enabled: yes}\n",
+                 "proxy_server names a cluster elsewhere");
     assert_error("auth_service: {enabled: no}\n", "ssh_service does not know its cluster");
     assert_error("auth_service: {enabled: no}\nproxy_service: {enabled: yes}\n", "proxy_service needs auth_service");
     assert_error("auth_service: {enabled: no}\nssh_service: {enabled: no}\n", "no service is switched on");
@@ -155,7 +158,8 @@ static void test_services(void **state)
 static void test_errors_name_file_line_and_key(void **state)
 {
     (void)state;
-    assert_error("tport:\n  nodname: a\n", "f:2: the key \"nodname\" is not known in tport; did you mean \"nodename\"?");
+    assert_error("tport:\n  nodname: a\n",
+                 "f:2: the key \"nodname\" is not known in tport; did you mean \"nodename\"?");
     assert_error("auth_servic: {}\n", "f:1: the key \"auth_servic\" is not known here; did you mean \"auth_service\"?");
     assert_error("ssh_service:\n  cluster_name: a\n",
                  "f:2: the key \"cluster_name\" is not known in ssh_service; did you mean auth_service.cluster_name?");
@@ -168,16 +172,22 @@ static void test_errors_name_file_line_and_key(void **state)
     assert_error("auth_service:\n  authentication:\n    second_factor: webauthn\n",
                  "f:3: auth_service.authentication.second_factor must be one of off|otp|on|optional, not \"webauthn\"");
     assert_error("auth_service:\n  session_recording: proxy\n", "must be one of node|node-sync|off");
-    assert_error("auth_service:\n  client_idle_timeout: 5 minutes\n", "f:2: auth_service.client_idle_timeout must be a time like");
-    assert_error("proxy_service:\n  web_listen_addr: a:b\n", "f:2: proxy_service.web_listen_addr must be HOST:PORT, not \"a:b\"");
-    assert_error("proxy_service:\n  proxy_protocol_trusted: [10.0.0.0/33]\n", "must be an address range like 10.0.0.0/8");
+    assert_error("auth_service:\n  client_idle_timeout: 5 minutes\n",
+                 "f:2: auth_service.client_idle_timeout must be a time like");
+    assert_error("proxy_service:\n  web_listen_addr: a:b\n",
+                 "f:2: proxy_service.web_listen_addr must be HOST:PORT, not \"a:b\"");
+    assert_error("proxy_service:\n  proxy_protocol_trusted: [10.0.0.0/33]\n",
+                 "must be an address range like 10.0.0.0/8");
     assert_error("proxy_service: {proxy_protocol: on}\n", "proxy_protocol is on, but proxy_protocol_trusted");
-    assert_error("kubernetes_service:\n  enabled: yes\n", "f:2: kubernetes_service is not supported by this version; remove it");
+    assert_error("kubernetes_service:\n  enabled: yes\n",
+                 "f:2: kubernetes_service is not supported by this version; remove it");
     assert_error("proxy_service:\n  acme: {enabled: yes}\n", "proxy_service.acme is not supported by this version");
-    assert_error("ssh_service:\n  commands:\n  - {name: a, command: 'uname -r'}\n", "f:3: the command \"a\" needs a list");
+    assert_error("ssh_service:\n  commands:\n  - {name: a, command: 'uname -r'}\n",
+                 "f:3: the command \"a\" needs a list");
     assert_error("ssh_service:\n  commands:\n  - {name: a, comand: []}\n", "f:3: the key \"comand\" is not known");
     assert_error("ssh_service:\n  labels: {'a b': c}\n", "f:2: the label name \"a b\" may hold");
-    assert_error("proxy_service:\n  https_keypairs:\n  - key_file: a\n", "needs key_file and cert_file, both absolute paths");
+    assert_error("proxy_service:\n  https_keypairs:\n  - key_file: a\n",
+                 "needs key_file and cert_file, both absolute paths");
     assert_error("tport: {ca_pin: abc}\n", "tport.ca_pin must be sha256:HEX");
     assert_error("auth_service: {tokens: [secretvalue]}\n", "item 1 of auth_service.tokens must be ROLE:TOKEN");
     assert_error("tport: {data_dir: x}\n", "tport.data_dir must be an absolute path");
@@ -250,7 +260,8 @@ static void test_json_form(void **state)
 static void test_needs_restart(void **state)
 {
     struct conf *old = parse("tport: {nodename: a}\n");
-    struct conf *fresh = parse("tport: {nodename: b, data_dir: /x}\nauth_service: {message_of_the_day: hi, cluster_name: a}\n");
+    struct conf *fresh =
+        parse("tport: {nodename: b, data_dir: /x}\nauth_service: {message_of_the_day: hi, cluster_name: a}\n");
     struct conf_list changed = conf_needs_restart(old, fresh);
     (void)state;
     assert_int_equal(changed.count, 1);
@@ -339,7 +350,8 @@ static void assert_in(const char *range, const char *text, bool expected)
 
 static void test_addresses(void **state)
 {
-    static const char *const bad[] = {"", ":1", "a:", "a:0", "a:65536", "a:1x", "[::1", "[::1]x", "a b", "1:2:x", "a:123456"};
+    static const char *const bad[] = {"",     ":1",     "a:",  "a:0",   "a:65536", "a:1x",
+                                      "[::1", "[::1]x", "a b", "1:2:x", "a:123456"};
     char *host = NULL;
     uint16_t port = 0;
     (void)state;

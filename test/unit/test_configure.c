@@ -169,7 +169,8 @@ static void test_stdout_and_manual_tab(void **state)
     conf_free(conf);
 }
 
-static void assert_fails(struct place *place, bool node, int code, const char *first, const char *second, const char *sentence)
+static void assert_fails(struct place *place, bool node, int code, const char *first, const char *second,
+                         const char *sentence)
 {
     const char *words[] = {first, second, NULL};
     assert_int_equal(run(place, node, words), code);
