@@ -1,0 +1,351 @@
+/* ssh.connect: finds the node, decides, puts it on record, and only then signs the grant. */
+#include "auth/inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GRANT_SECONDS 60
+
+struct lookup {
+    const char *target;
+    const struct rbac_set *set;
+    struct host *hit;
+    size_t hits;
+    json_t *ids;
+};
+
+static bool may_list(const struct rbac_set *set, const struct host *host) {
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    hosts_target(host, &target, &labels);
+    bool yes = rbac_can_list(set, &target);
+    mem_free(labels);
+    return yes;
+}
+
+static void match_name(void *ctx, const char *key, void *value) {
+    struct lookup *lookup = ctx;
+    struct host *host = value;
+    (void)key;
+    if (strcasecmp(host->name, lookup->target) == 0 && hosts_current(host) && may_list(lookup->set, host)) {
+        lookup->hit = host;
+        lookup->hits++;
+        json_array_append_new(lookup->ids, json_string(host->id));
+    }
+}
+
+/* By id, then by name among those that the caller may list: a stranger cannot learn which names exist. */
+static enum tp_err find_host(const struct call *call, const char *target, struct host **ret_host, struct tp_error *error) {
+    struct host *host = hosts_get(call->auth, target);
+    if (host != NULL && may_list(call->caller.set, host)) {
+        *ret_host = host;
+        return TP_OK;
+    }
+    struct lookup lookup = {.target = target, .set = call->caller.set, .ids = json_array()};
+    map_each(call->auth->hosts, match_name, &lookup);
+    enum tp_err err = TP_OK;
+    if (lookup.hits == 0) {
+        err = err_set(error, TP_NOT_FOUND, "no server named %s; `tport ls` lists those you can reach", target);
+    } else if (lookup.hits > 1) {
+        struct buf text;
+        buf_init(&text, 400);
+        for (size_t i = 0; i < json_array_size(lookup.ids); i++) {
+            (void)buf_printf(&text, "%s%s", i > 0 ? ", " : "", json_string_value(json_array_get(lookup.ids, i)));
+        }
+        err = err_set(error, TP_AMBIGUOUS, "%s is the name of %zu servers; use the id of one: %s", target, lookup.hits,
+                      buf_text(&text));
+        buf_free(&text);
+    } else {
+        *ret_host = lookup.hit;
+    }
+    json_decref(lookup.ids);
+    return err;
+}
+
+struct connect {
+    struct call *call;
+    char sid[UUID_TEXT_SIZE];
+    char *host_id;
+    char *hostname;
+    json_t *grant;
+    bool cut_at_expiry;
+    int worker;
+};
+
+static void connect_free(struct connect *connect) {
+    mem_free(connect->host_id);
+    mem_free(connect->hostname);
+    json_decref(connect->grant);
+    mem_free(connect);
+}
+
+static json_t *grant_logins(const struct call *call, const struct host *host, struct rbac_decision *decision,
+                            bool *ret_offered) {
+    struct auth *auth = call->auth;
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    hosts_target(host, &target, &labels);
+    struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
+    size_t count = 0;
+    struct rbac_login *logins = rbac_logins(call->caller.set, &target, &access, &count);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        if (!caller_login_locked(auth, logins[i].name)) {
+            json_array_append_new(list, json_pack("{s:s, s:b}", "name", logins[i].name, "forward_agent",
+                                                  logins[i].forward_agent));
+        }
+    }
+    *ret_offered = json_array_size(list) > 0;
+    if (count == 0 && rbac_access(call->caller.set, &target, &access, decision) == TP_OK) {
+        decision->text[0] = '\0'; /* labels let him in, but no login is left */
+    }
+    mem_free(logins);
+    mem_free(labels);
+    return list;
+}
+
+static json_t *grant_json(const struct call *call, const struct connect *connect, const struct rbac_options *options,
+                          json_t *logins) {
+    struct auth *auth = call->auth;
+    const struct caller *caller = &call->caller;
+    int64_t now = clock_wall();
+    const char *record = !auth->settings.record ? "off"
+                         : options->record_ssh == ROLE_RECORD_STRICT ? "strict" : "best_effort";
+    json_t *rights = json_pack("{s:b, s:b, s:b, s:s, s:I, s:b, s:I}",
+        "port_forwarding", options->port_forward_local || options->port_forward_remote, "x11", 0,
+        "file_copy", options->ssh_file_copy, "record", record,
+        "idle_timeout", (json_int_t)options->client_idle_timeout_ms,
+        "disconnect_expired_cert", options->disconnect_expired_cert,
+        "max_sessions", (json_int_t)options->max_sessions);
+    json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
+    json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
+    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I}", "v", 1, "sid", connect->sid,
+        "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster", auth->settings.cluster,
+        "host_id", connect->host_id, "service", "ssh", "logins", logins, "options", rights, "client_addr", caller->addr,
+        "issued", (json_int_t)now, "expires", (json_int_t)(now + GRANT_SECONDS),
+        "cert_not_after", (json_int_t)caller->not_after);
+}
+
+/* The event is on the disk. Between the decision and now a lock may have come: the live entry stands since the decision,
+ * so whatever cut it shows here. */
+static void connect_recorded(void *ctx, const struct tp_error *error) {
+    struct connect *connect = ctx;
+    struct call *call = connect->call;
+    struct auth *auth = call->auth;
+    struct live *live = map_get(auth->live, connect->sid);
+    struct buf grant;
+    buf_init(&grant, 1024 * 1024);
+    struct tp_error refusal = {0};
+    enum tp_err err = TP_OK;
+    if (error != NULL) {
+        err = err_set(&refusal, error->code, "%s", error->text);
+    } else if (live == NULL || live->cut) {
+        err = err_set(&refusal, TP_DENIED, "access was taken away while you connected");
+    } else {
+        err = grant_sign(auth->grant_key, connect->grant, &grant);
+        if (err != TP_OK) {
+            err = err_set(&refusal, err, "the grant could not be signed");
+        }
+    }
+    if (err != TP_OK) {
+        if (live != NULL) {
+            live->closed = true;
+            live->closed_ms = 0;
+        }
+        buf_free(&grant);
+        connect_free(connect);
+        call_fail(call, &refusal);
+        return;
+    }
+    char *text = enc_base64(buf_head(&grant), buf_size(&grant));
+    json_t *result = json_pack("{s:s, s:s, s:s, s:s, s:I}", "sid", connect->sid, "host_id", connect->host_id, "hostname",
+                               connect->hostname, "grant", text, "not_after", (json_int_t)call->caller.not_after);
+    mem_free(text);
+    buf_free(&grant);
+    connect_free(connect);
+    call_reply(call, result);
+}
+
+static void refuse_connect(struct call *call, const char *target, const struct host *host, const struct tp_error *error,
+                           const struct rbac_decision *decision) {
+    json_t *event = call_event(call, "auth", false);
+    json_object_set_new(event, "error", json_string(error->text));
+    json_object_set_new(event, "proto", json_string("ssh"));
+    json_object_set_new(event, "target", json_string(target));
+    if (host != NULL) {
+        json_object_set_new(event, "server_id", json_string(host->id));
+        json_object_set_new(event, "server_hostname", json_string(host->name));
+    }
+    if (decision != NULL && decision->reason != RBAC_GRANTED) {
+        json_object_set_new(event, "reason", json_string(rbac_reason_name(decision->reason)));
+        json_object_set_new(event, "role", json_string(decision->role));
+        json_object_set_new(event, "detail", json_string(decision->detail));
+    }
+    call_fail_audited(call, event, error);
+}
+
+static json_t *connect_event(const struct call *call, const struct connect *connect, const struct host *host) {
+    json_t *event = call_event(call, "session.connect", true);
+    json_object_set_new(event, "sid", json_string(connect->sid));
+    json_object_set_new(event, "server_id", json_string(host->id));
+    json_object_set_new(event, "server_hostname", json_string(host->name));
+    json_object_set_new(event, "proto", json_string("ssh"));
+    json_object_set_new(event, "namespace", json_string("default"));
+    json_object_set(event, "user_roles", call->caller.roles);
+    return event;
+}
+
+void do_ssh_connect(struct call *call) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    struct rbac_decision decision = {0};
+    const char *target = NULL;
+    struct host *host = NULL;
+    enum tp_err err = json_need_text(call->params, "target", &target, &error);
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    if (strlen(target) > 253) {
+        call_fail_text(call, TP_INVALID, "the name of the server is too long");
+        return;
+    }
+    err = find_host(call, target, &host, &error);
+    if (err != TP_OK) {
+        refuse_connect(call, target, NULL, &error, NULL);
+        return;
+    }
+    bool offered = false;
+    json_t *logins = grant_logins(call, host, &decision, &offered);
+    if (!offered) {
+        const char *text = decision.text[0] != '\0' && !decision.allowed
+                               ? decision.text : "access denied: none of your roles gives you a login on this server";
+        (void)err_set(&error, TP_DENIED, "%s", text);
+    } else if (caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK) {
+        offered = false;
+    } else if (host->tunnels == NULL) {
+        (void)err_set(&error, TP_UNAVAILABLE, "%s is offline: its agent is not connected now", host->name);
+        offered = false;
+    }
+    if (!offered) {
+        json_decref(logins);
+        refuse_connect(call, target, host, &error, &decision);
+        return;
+    }
+    struct rbac_options options;
+    rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
+    struct connect *connect = mem_alloc(sizeof *connect);
+    crypt_uuid(connect->sid);
+    connect->call = call;
+    connect->host_id = mem_strdup(host->id);
+    connect->hostname = mem_strdup(host->name);
+    connect->worker = call->caller.worker;
+    connect->cut_at_expiry = options.disconnect_expired_cert;
+    connect->grant = grant_json(call, connect, &options, logins);
+    (void)sessions_add(auth, call, connect->sid, host, connect->worker, connect->cut_at_expiry);
+    audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
+}
+
+struct listing {
+    const struct call *call;
+    json_t *items;
+    const json_t *search;
+    const json_t *labels;
+};
+
+static bool text_has(const char *text, const char *word) {
+    return text != NULL && strcasestr(text, word) != NULL;
+}
+
+static bool node_has_word(const struct host *host, const json_t *labels, const char *word) {
+    if (text_has(host->name, word) || text_has(host->id, word)) {
+        return true;
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
+        if (text_has(key, word) || text_has(json_string_value(value), word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool node_wanted(const struct listing *listing, const struct host *host, const struct rbac_target *target) {
+    size_t i;
+    json_t *word;
+    const json_t *labels = json_object_get(json_object_get(host->resource, "metadata"), "labels");
+    json_array_foreach(listing->search, i, word) {
+        if (json_is_string(word) && !node_has_word(host, labels, json_string_value(word))) {
+            return false;
+        }
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)listing->labels, key, value) {
+        bool found = false;
+        for (size_t k = 0; k < target->label_count && !found; k++) {
+            found = strcmp(target->labels[k].name, key) == 0 && json_is_string(value) &&
+                    strcmp(target->labels[k].value, json_string_value(value)) == 0;
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void list_node(void *ctx, const char *key, void *value) {
+    struct listing *listing = ctx;
+    const struct host *host = value;
+    const struct rbac_set *set = listing->call->caller.set;
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    (void)key;
+    hosts_target(host, &target, &labels);
+    if (hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) && node_wanted(listing, host, &target)) {
+        json_t *item = hosts_resource(host);
+        json_t *names = json_array();
+        if (set != NULL) {
+            struct rbac_access access = {.cluster_mfa = listing->call->auth->settings.cluster_options.require_session_mfa};
+            size_t count = 0;
+            struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
+            for (size_t i = 0; i < count; i++) {
+                json_array_append_new(names, json_string(logins[i].name));
+            }
+            mem_free(logins);
+        }
+        json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
+        json_object_set_new(item, "logins", names);
+        json_array_append_new(listing->items, item);
+    }
+    mem_free(labels);
+}
+
+static int by_hostname(const void *a, const void *b) {
+    json_t *const *left = a;
+    json_t *const *right = b;
+    int order = strcmp(json_get_text(json_object_get(*left, "spec"), "hostname", ""),
+                       json_get_text(json_object_get(*right, "spec"), "hostname", ""));
+    return order != 0 ? order : strcmp(json_get_text(json_object_get(*left, "metadata"), "name", ""),
+                                       json_get_text(json_object_get(*right, "metadata"), "name", ""));
+}
+
+void do_nodes_list(struct call *call) {
+    struct listing listing = {.call = call, .items = json_array(), .search = json_object_get(call->params, "search"),
+                              .labels = json_object_get(call->params, "labels")};
+    map_each(call->auth->hosts, list_node, &listing);
+    size_t count = json_array_size(listing.items);
+    json_t **sorted = mem_array(count + 1, sizeof *sorted);
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = json_incref(json_array_get(listing.items, i));
+    }
+    json_decref(listing.items);
+    qsort(sorted, count, sizeof *sorted, by_hostname);
+    json_t *items = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(items, sorted[i]);
+    }
+    mem_free(sorted);
+    call_reply(call, doc_page(items, call->params));
+}

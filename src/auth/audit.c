@@ -1,0 +1,282 @@
+/* The audit log on the loop: events of one turn become one batch, the thread pool makes it durable, then those who wait
+ * are told. Nothing that must be recorded happens while the log cannot be written. */
+#include "auth/inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RETRY_MAX 10000 /* events without a waiter that are kept while the disk is full */
+
+struct waiter {
+    struct waiter *next;
+    audit_done_cb *done;
+    void *ctx;
+    char *line; /* kept for another try when nobody waits for it */
+};
+
+struct waiters {
+    struct waiter *first;
+    struct waiter **last;
+    size_t count;
+};
+
+struct audit {
+    struct auth *auth;
+    struct audit_log *log;
+    char *dir;
+    struct later flush;
+    struct waiters queued;
+    struct waiters flying;  /* in the batch that is out */
+    struct waiters refused; /* could not even be appended */
+    struct waiters again;   /* to be appended anew */
+    struct audit_batch *batch;
+    struct tp_error result; /* of the batch that is out; written on the thread pool */
+    struct tp_error error;  /* of the last batch; code TP_OK when it went well */
+    bool probing;
+    enum tp_err probe;
+    bool closing;
+};
+
+static void waiters_init(struct waiters *list) {
+    *list = (struct waiters){.last = &list->first};
+}
+
+static void waiters_add(struct waiters *list, struct waiter *waiter) {
+    waiter->next = NULL;
+    *list->last = waiter;
+    list->last = &waiter->next;
+    list->count++;
+}
+
+static struct waiter *waiters_take(struct waiters *list) {
+    struct waiter *waiter = list->first;
+    if (waiter != NULL) {
+        list->first = waiter->next;
+        if (list->first == NULL) {
+            list->last = &list->first;
+        }
+        list->count--;
+    }
+    return waiter;
+}
+
+static void waiter_free(struct waiter *waiter) {
+    mem_free(waiter->line);
+    mem_free(waiter);
+}
+
+static void waiters_move(struct waiters *from, struct waiters *to) {
+    struct waiter *waiter;
+    while ((waiter = waiters_take(from)) != NULL) {
+        waiters_add(to, waiter);
+    }
+}
+
+static void waiters_tell(struct audit *audit, struct waiters *from, const struct tp_error *error) {
+    struct waiters list;
+    waiters_init(&list);
+    waiters_move(from, &list);
+    struct waiter *waiter;
+    while ((waiter = waiters_take(&list)) != NULL) {
+        if (waiter->done != NULL) {
+            waiter->done(waiter->ctx, error);
+        } else if (error != NULL && audit->again.count < RETRY_MAX && !audit->closing) {
+            waiters_add(&audit->again, waiter);
+            continue;
+        } else if (error != NULL) {
+            log_error("audit event lost", "event=\"%s\"", waiter->line);
+        }
+        waiter_free(waiter);
+    }
+}
+
+static void batch_work(void *ctx) {
+    struct audit *audit = ctx;
+    audit->result = (struct tp_error){0};
+    enum tp_err err = audit_batch_write(audit->batch, &audit->result);
+    audit->result.code = err;
+}
+
+static void audit_flush(void *ctx);
+
+static void audit_destroy(struct audit *audit) {
+    struct tp_error gone = {.code = TP_CLOSED};
+    snprintf(gone.text, sizeof gone.text, "the auth process is stopping");
+    waiters_tell(audit, &audit->queued, &gone);
+    waiters_tell(audit, &audit->refused, &gone);
+    struct waiter *waiter;
+    while ((waiter = waiters_take(&audit->again)) != NULL) {
+        if (waiter->line != NULL && audit_log_append(audit->log, waiter->line, strlen(waiter->line)) != TP_OK) {
+            log_error("audit event lost", "event=\"%s\"", waiter->line);
+        }
+        waiter_free(waiter);
+    }
+    audit_log_close(audit->log);
+    mem_free(audit->dir);
+    mem_free(audit);
+}
+
+static void batch_done(void *ctx) {
+    struct audit *audit = ctx;
+    audit_log_finish_batch(audit->log, audit->batch);
+    audit->batch = NULL;
+    audit->error = audit->result;
+    if (audit->closing) {
+        waiters_tell(audit, &audit->flying, audit->error.code == TP_OK ? NULL : &audit->error);
+        audit_destroy(audit);
+        return;
+    }
+    if (audit->error.code != TP_OK) {
+        log_error("audit log cannot be written", "error=\"%s\"", audit->error.text);
+        struct tp_error refusal = {0};
+        refusal.code = audit_ready(audit->auth, &refusal);
+        waiters_tell(audit, &audit->flying, &refusal);
+    } else {
+        waiters_tell(audit, &audit->flying, NULL);
+    }
+    if (audit_log_pending(audit->log) > 0 && audit->error.code == TP_OK) {
+        later_run(audit->auth->loop, &audit->flush);
+    }
+}
+
+static void audit_flush(void *ctx) {
+    struct audit *audit = ctx;
+    if (audit->refused.first != NULL) {
+        struct tp_error refusal = {.code = TP_UNAVAILABLE};
+        snprintf(refusal.text, sizeof refusal.text, "the audit log can't take this event, so the action is refused");
+        waiters_tell(audit, &audit->refused, &refusal);
+    }
+    if (audit->batch != NULL) {
+        return;
+    }
+    audit->batch = audit_log_take_batch(audit->log);
+    if (audit->batch == NULL) {
+        return;
+    }
+    waiters_move(&audit->queued, &audit->flying);
+    work_run(audit->auth->loop, batch_work, batch_done, audit);
+}
+
+void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx) {
+    struct audit *audit = auth->audit;
+    struct waiter *waiter = mem_alloc(sizeof *waiter);
+    waiter->done = done;
+    waiter->ctx = ctx;
+    waiter->line = json_text(event);
+    json_decref(event);
+    if (audit_log_append(audit->log, waiter->line, strlen(waiter->line)) == TP_OK) {
+        if (done != NULL) {
+            mem_free(waiter->line);
+            waiter->line = NULL;
+        }
+        waiters_add(&audit->queued, waiter);
+    } else {
+        waiters_add(&audit->refused, waiter);
+    }
+    later_run(auth->loop, &audit->flush);
+}
+
+enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) {
+    const struct audit *audit = auth->audit;
+    if (audit->error.code == TP_OK) {
+        return TP_OK;
+    }
+    enum tp_err code = audit->error.code == TP_NO_SPACE ? TP_NO_SPACE : TP_UNAVAILABLE;
+    return err_set(error, code, "the audit log can't be written, so this is refused; an administrator must look at the "
+                   "disk of the auth server");
+}
+
+static void probe_work(void *ctx) {
+    struct audit *audit = ctx;
+    char *path = mem_printf("%s/.probe", audit->dir);
+    uint8_t block[65536] = {0};
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    audit->probe = TP_IO;
+    if (fd >= 0) {
+        if (write(fd, block, sizeof block) == (ssize_t)sizeof block && fsync(fd) == 0) {
+            audit->probe = TP_OK;
+        }
+        (void)close(fd);
+    }
+    (void)unlink(path);
+    mem_free(path);
+}
+
+static void probe_done(void *ctx) {
+    struct audit *audit = ctx;
+    audit->probing = false;
+    if (audit->closing) {
+        audit_destroy(audit);
+        return;
+    }
+    if (audit->probe == TP_OK && audit->error.code != TP_OK) {
+        log_info("audit log can be written again", "dir=\"%s\"", audit->dir);
+        audit->error = (struct tp_error){0};
+        struct waiters list;
+        waiters_init(&list);
+        waiters_move(&audit->again, &list);
+        struct waiter *waiter;
+        while ((waiter = waiters_take(&list)) != NULL) {
+            bool fits = audit_log_append(audit->log, waiter->line, strlen(waiter->line)) == TP_OK;
+            waiters_add(fits ? &audit->queued : &audit->again, waiter);
+        }
+        later_run(audit->auth->loop, &audit->flush);
+    }
+}
+
+void audit_tick(struct auth *auth) {
+    struct audit *audit = auth->audit;
+    if (audit->error.code != TP_OK && !audit->probing && audit->batch == NULL) {
+        audit->probing = true;
+        work_run(auth->loop, probe_work, probe_done, audit);
+        return;
+    }
+    if (!audit->probing) {
+        audit_flush(audit);
+    }
+}
+
+const char *audit_dir(const struct auth *auth) {
+    return auth->audit->dir;
+}
+
+const struct audit_log *audit_log_of(const struct auth *auth) {
+    return auth->audit->log;
+}
+
+enum tp_err audit_open(struct auth *auth, struct tp_error *error) {
+    struct audit *audit = mem_alloc(sizeof *audit);
+    audit->auth = auth;
+    audit->dir = mem_printf("%s/auth/audit", auth->settings.data_dir);
+    audit->flush.fn = audit_flush;
+    audit->flush.ctx = audit;
+    waiters_init(&audit->queued);
+    waiters_init(&audit->flying);
+    waiters_init(&audit->refused);
+    waiters_init(&audit->again);
+    char *origin = mem_printf("%s/audit", auth->settings.cluster);
+    enum tp_err err = audit_log_open(audit->dir, origin, auth->audit_key, &audit->log, error);
+    mem_free(origin);
+    if (err != TP_OK) {
+        mem_free(audit->dir);
+        mem_free(audit);
+        return err;
+    }
+    auth->audit = audit;
+    return TP_OK;
+}
+
+void audit_close(struct auth *auth) {
+    struct audit *audit = auth->audit;
+    if (audit == NULL) {
+        return;
+    }
+    later_cancel(&audit->flush);
+    audit->closing = true;
+    auth->audit = NULL;
+    if (audit->batch == NULL && !audit->probing) {
+        audit_destroy(audit);
+    }
+}

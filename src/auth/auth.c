@@ -1,0 +1,376 @@
+/*
+ * The process. Its first message from master is the event `config`:
+ *
+ *   {"cluster_name", "data_dir", "public_addr": "HOST:PORT" or ["HOST:PORT", ...], "version",
+ *    "log": {"level": "info", "json": false}, "admin_uid": 1000 (optional),
+ *    "auth": {"default_session_ttl", "session_recording": "node" | "off" ..., "client_idle_timeout",
+ *             "disconnect_expired_cert", "require_session_mfa", "locking_mode", "message_of_the_day",
+ *             "tokens": ["node:SECRET", ...] or [{"value", "roles": []}]}}
+ *
+ * Durations are numbers of milliseconds or texts ("12h"). Master sends `config` again at a reload; the cluster's name and
+ * data_dir cannot change then. Further events: `line` {"kind": "worker", "worker": N} with a descriptor, {"kind": "agent"},
+ * {"kind": "admin"} with a listening socket; `log.reopen` with a descriptor; `drain`; `stop`.
+ */
+#include "auth/auth.h"
+
+#include "auth/inner.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TICK_MS 200
+
+struct listen {
+    struct auth *auth;
+    int fd;
+    struct watch *watch;
+};
+
+static enum tp_err make_folder(const char *path, struct tp_error *error) {
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return err_errno(error, errno, "%s cannot be made", path);
+    }
+    return TP_OK;
+}
+
+static enum tp_err open_stores(struct auth *auth, struct tp_error *error) {
+    static const char *const names[] = {"secrets", "state"};
+    char *folder = mem_printf("%s/auth", auth->settings.data_dir);
+    enum tp_err err = make_folder(folder, error);
+    struct store **stores[] = {&auth->secrets, &auth->state};
+    for (size_t i = 0; err == TP_OK && i < 2; i++) {
+        char *path = mem_printf("%s/%s", folder, names[i]);
+        err = store_open(path, NULL, stores[i], error);
+        mem_free(path);
+    }
+    mem_free(folder);
+    return err;
+}
+
+enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error) {
+    struct auth *auth = mem_alloc(sizeof *auth);
+    auth->loop = loop;
+    auth->settings.admin_uid = (uid_t)-1;
+    auth->roles = map_new();
+    auth->locks = map_new();
+    auth->hosts = map_new();
+    auth->live = map_new();
+    auth->recordings = map_new();
+    auth->websessions = map_new();
+    auth->lockout = lockout_new();
+    enum tp_err err = settings_read(&auth->settings, config, error);
+    static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {open_stores, bootstrap_run, ca_load, audit_open,
+        bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
+    for (size_t i = 0; err == TP_OK && i < sizeof steps / sizeof steps[0]; i++) {
+        err = steps[i](auth, error);
+    }
+    if (err != TP_OK) {
+        auth_close(auth);
+        return err;
+    }
+    settings_apply(auth);
+    *ret_auth = auth;
+    return TP_OK;
+}
+
+static void unref_role(void *ctx, const char *key, void *value) {
+    (void)ctx;
+    (void)key;
+    role_unref(value);
+}
+
+static void free_lock(void *ctx, const char *key, void *value) {
+    (void)ctx;
+    (void)key;
+    lock_free(value);
+}
+
+static void link_free(struct link *link) {
+    rpc_free(link->rpc);
+    mem_free(link);
+}
+
+void auth_close(struct auth *auth) {
+    auth->stopping = true;
+    timer_free(auth->tick);
+    if (auth->admin != NULL) {
+        watch_free(auth->admin->watch);
+        (void)close(auth->admin->fd);
+        mem_free(auth->admin);
+    }
+    while (auth->links != NULL) {
+        struct link *link = auth->links;
+        auth->links = link->next;
+        link_free(link);
+    }
+    if (auth->state != NULL) {
+        sessions_tick(auth);
+    }
+    recordings_free(auth);
+    sessions_free(auth);
+    websess_free(auth);
+    audit_close(auth);
+    hosts_free(auth);
+    map_each(auth->roles, unref_role, NULL);
+    map_free(auth->roles);
+    map_each(auth->locks, free_lock, NULL);
+    map_free(auth->locks);
+    lockout_free(auth->lockout);
+    ca_free(auth);
+    store_close(auth->secrets);
+    store_close(auth->state);
+    settings_free(&auth->settings);
+    mem_free(auth);
+}
+
+/* ---- Lines ---- */
+
+void auth_tell_workers(struct auth *auth, const char *event, json_t *params) {
+    for (struct link *link = auth->links; link != NULL; link = link->next) {
+        if (link->kind == LINK_WORKER) {
+            rpc_event(link->rpc, event, json_incref(params));
+        }
+    }
+    json_decref(params);
+}
+
+void auth_tell_worker(struct auth *auth, int worker, const char *event, json_t *params) {
+    for (struct link *link = auth->links; link != NULL; link = link->next) {
+        if (link->kind == LINK_WORKER && link->worker == worker) {
+            rpc_event(link->rpc, event, json_incref(params));
+        }
+    }
+    json_decref(params);
+}
+
+static void link_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                         json_t *caller, int fd) {
+    (void)rpc;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    dispatch_request(ctx, call, method, params, caller);
+}
+
+static void link_remove(struct link *link) {
+    for (struct link **at = &link->auth->links; *at != NULL; at = &(*at)->next) {
+        if (*at == link) {
+            *at = link->next;
+            break;
+        }
+    }
+}
+
+static bool worker_present(const struct auth *auth, int worker) {
+    for (const struct link *link = auth->links; link != NULL; link = link->next) {
+        if (link->kind == LINK_WORKER && link->worker == worker) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void link_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+    struct link *link = ctx;
+    struct auth *auth = link->auth;
+    (void)rpc;
+    link_remove(link);
+    if (link->kind != LINK_ADMIN) {
+        log_info("line closed", "kind=%s worker=%d reason=%s", link->kind == LINK_WORKER ? "worker" : "agent", link->worker,
+                 close_name(reason));
+    }
+    if (link->kind == LINK_WORKER && !worker_present(auth, link->worker)) {
+        routes_worker_gone(auth, link->worker);
+        sessions_worker_gone(auth, link->worker);
+    }
+    mem_free(link);
+}
+
+static const struct rpc_events link_events = {.on_request = link_request, .on_close = link_close};
+
+static struct link *link_add(struct auth *auth, int fd, enum link_kind kind) {
+    struct link *link = mem_alloc(sizeof *link);
+    link->auth = auth;
+    link->kind = kind;
+    link->worker = -1;
+    link->uid = (uid_t)-1;
+    link->next = auth->links;
+    auth->links = link;
+    link->rpc = rpc_new_fd(auth->loop, fd, &link_events, link);
+    return link;
+}
+
+static void admin_ready(void *ctx, int events) {
+    struct auth *auth = ctx;
+    (void)events;
+    int fd = accept4(auth->admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    struct ucred peer = {0};
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        (peer.uid != 0 && peer.uid != geteuid() && peer.uid != auth->settings.admin_uid)) {
+        log_warn("admin socket refused", "uid=%u", (unsigned)peer.uid);
+        (void)close(fd);
+        return;
+    }
+    link_add(auth, fd, LINK_ADMIN)->uid = peer.uid;
+}
+
+static void admin_listen(struct auth *auth, int fd) {
+    if (auth->admin != NULL) {
+        watch_free(auth->admin->watch);
+        (void)close(auth->admin->fd);
+        mem_free(auth->admin);
+        auth->admin = NULL;
+    }
+    struct listen *listen = mem_alloc(sizeof *listen);
+    listen->auth = auth;
+    listen->fd = fd;
+    if (watch_new(auth->loop, fd, admin_ready, auth, &listen->watch) != TP_OK) {
+        log_error("admin socket cannot be watched", "");
+        (void)close(fd);
+        mem_free(listen);
+        return;
+    }
+    auth->admin = listen;
+    watch_set(listen->watch, WATCH_READ);
+}
+
+static void on_line(struct auth *auth, const json_t *params, int fd) {
+    const char *kind = json_get_text(params, "kind", "");
+    if (fd < 0) {
+        return;
+    }
+    if (strcmp(kind, "worker") == 0) {
+        struct link *link = link_add(auth, fd, LINK_WORKER);
+        link->worker = (int)json_get_int(params, "worker", -1);
+        routes_send_all(auth, link);
+    } else if (strcmp(kind, "agent") == 0) {
+        (void)link_add(auth, fd, LINK_AGENT);
+    } else if (strcmp(kind, "admin") == 0) {
+        admin_listen(auth, fd);
+    } else {
+        (void)close(fd);
+    }
+}
+
+/* ---- Master ---- */
+
+static void tick(void *ctx) {
+    struct auth *auth = ctx;
+    auth->ticks++;
+    sessions_tick(auth);
+    recordings_tick(auth);
+    if (auth->ticks % (1000 / TICK_MS) == 0) {
+        audit_tick(auth);
+    }
+    if (auth->ticks % (60000 / TICK_MS) == 0) {
+        lockout_sweep(auth->lockout, clock_mono_ms());
+        websess_sweep(auth);
+        tokens_sweep(auth);
+    }
+}
+
+struct process {
+    struct loop *loop;
+    struct rpc *master;
+    struct auth *auth;
+    int log_fd;
+    int status;
+};
+
+static void apply_log(const json_t *params) {
+    const json_t *log = json_object_get(params, "log");
+    enum log_level level = LOG_LEVEL_INFO;
+    const char *text = json_get_text(log, "level", json_get_text(log, "severity", "info"));
+    if (log_level_parse(text, &level) == TP_OK) {
+        log_set_level(level);
+    }
+}
+
+static void on_config(struct process *process, const json_t *params) {
+    struct tp_error error = {0};
+    if (process->auth == NULL) {
+        const json_t *log = json_object_get(params, "log");
+        bool json = json_get_bool(log, "json", strcmp(json_get_text(log, "format", ""), "json") == 0);
+        log_init("auth", 2, LOG_LEVEL_INFO, json);
+        apply_log(params);
+        if (auth_open(process->loop, params, &process->auth, &error) != TP_OK) {
+            log_error("auth cannot start", "error=\"%s\"", error.text);
+            process->status = 1;
+            loop_stop(process->loop);
+            return;
+        }
+        process->auth->master = process->master;
+        process->auth->tick = timer_new(process->loop, tick, process->auth);
+        timer_start(process->auth->tick, TICK_MS, TICK_MS);
+        log_info("auth ready", "cluster=\"%s\" ca_pin=%s", process->auth->settings.cluster, process->auth->host_pin);
+        rpc_event(process->master, "ready", json_object());
+        return;
+    }
+    struct auth *auth = process->auth;
+    const char *cluster = json_get_text(params, "cluster_name", "");
+    const char *data_dir = json_get_text(params, "data_dir", "");
+    if (strcmp(cluster, auth->settings.cluster) != 0 || strcmp(data_dir, auth->settings.data_dir) != 0) {
+        log_error("configuration not taken over", "error=\"cluster_name and data_dir can't change while running\"");
+        return;
+    }
+    if (settings_read(&auth->settings, params, &error) != TP_OK) {
+        log_error("configuration not taken over", "error=\"%s\"", error.text);
+        return;
+    }
+    apply_log(params);
+    settings_apply(auth);
+    sessions_recheck(auth);
+}
+
+static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+    struct process *process = ctx;
+    (void)rpc;
+    if (strcmp(event, "config") == 0) {
+        on_config(process, params);
+    } else if (strcmp(event, "line") == 0 && process->auth != NULL) {
+        on_line(process->auth, params, fd);
+        return;
+    } else if (strcmp(event, "log.reopen") == 0 && fd >= 0) {
+        log_set_fd(fd);
+        if (process->log_fd >= 0) {
+            (void)close(process->log_fd);
+        }
+        process->log_fd = fd;
+        return;
+    } else if (strcmp(event, "stop") == 0) {
+        loop_stop(process->loop);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+static void master_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+    struct process *process = ctx;
+    (void)rpc;
+    (void)reason;
+    process->master = NULL;
+    loop_stop(process->loop);
+}
+
+int auth_main(int control_fd) {
+    static const struct rpc_events events = {.on_event = master_event, .on_close = master_close};
+    struct process process = {.loop = loop_new(), .log_fd = -1};
+    process.master = rpc_new_fd(process.loop, control_fd, &events, &process);
+    loop_run(process.loop);
+    if (process.auth != NULL) {
+        auth_close(process.auth);
+    }
+    if (process.master != NULL) {
+        rpc_free(process.master);
+    }
+    /* The loop is left to the system: the thread pool may still hold work whose objects are on it. */
+    return process.status;
+}

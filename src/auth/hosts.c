@@ -1,0 +1,406 @@
+/* Hosts: joining with a token, renewing with their own certificate, telling what they are. A host speaks for its own id
+ * only (R15). */
+#include "auth/inner.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#define HEARTBEAT_MS ((int64_t)60 * 1000)
+#define PRESENCE_MS ((int64_t)10 * 60 * 1000)
+#define ADDITIONAL_MAX 32
+#define LABELS_MAX 200
+
+static void host_destroy(struct host *host) {
+    if (host != NULL) {
+        routes_free(host);
+        mem_free(host->id);
+        mem_free(host->name);
+        json_decref(host->resource);
+        mem_free(host);
+    }
+}
+
+struct host *hosts_get(struct auth *auth, const char *id) {
+    return map_get(auth->hosts, id);
+}
+
+bool hosts_current(const struct host *host) {
+    return host->tunnels != NULL || clock_wall_ms() - host->last_seen_ms < PRESENCE_MS;
+}
+
+json_t *hosts_resource(const struct host *host) {
+    if (host->resource != NULL) {
+        return json_deep_copy(host->resource);
+    }
+    return json_pack("{s:s, s:s, s:{s:s, s:{}}, s:{s:s}}", "kind", "node", "version", "v2", "metadata", "name", host->id,
+                     "labels", "spec", "hostname", host->name);
+}
+
+void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels) {
+    size_t count = 0;
+    const json_t *metadata = json_object_get(host->resource, "metadata");
+    const json_t *spec = json_object_get(host->resource, "spec");
+    *ret_labels = rbac_labels_from_json(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), &count);
+    *ret_target = (struct rbac_target){.kind = ROLE_NODE, .name = host->name, .labels = *ret_labels, .label_count = count};
+}
+
+static struct host *host_add(struct auth *auth, const char *id, const char *name) {
+    struct host *host = map_get(auth->hosts, id);
+    if (host == NULL) {
+        host = mem_alloc(sizeof *host);
+        host->id = mem_strdup(id);
+        map_set(auth->hosts, id, host);
+    }
+    mem_free(host->name);
+    host->name = mem_strdup(name);
+    host->last_seen_ms = clock_wall_ms();
+    return host;
+}
+
+static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+    (void)revision;
+    (void)host_add(ctx, name, json_get_text(doc, "name", name));
+    return true;
+}
+
+static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+    struct host *host = hosts_get(ctx, name);
+    (void)revision;
+    if (host != NULL) {
+        host->resource = json_deep_copy(doc);
+    }
+    return true;
+}
+
+enum tp_err hosts_load(struct auth *auth, struct tp_error *error) {
+    enum tp_err err = doc_each(auth->state, "/host/", NULL, load_host, auth, error);
+    return err == TP_OK ? doc_each(auth->state, "/node/", NULL, load_node, auth, error) : err;
+}
+
+static void destroy_each(void *ctx, const char *key, void *value) {
+    (void)ctx;
+    (void)key;
+    host_destroy(value);
+}
+
+void hosts_free(struct auth *auth) {
+    map_each(auth->hosts, destroy_each, NULL);
+    map_free(auth->hosts);
+}
+
+enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) {
+    struct host *host = hosts_get(auth, id);
+    if (host == NULL) {
+        return err_set(error, TP_NOT_FOUND, "there is no node with the id \"%s\"", id);
+    }
+    enum tp_err err = doc_delete(auth->state, "/node/", id, error);
+    if (err == TP_OK || err == TP_NOT_FOUND) {
+        err = doc_delete(auth->state, "/host/", id, error);
+    }
+    if (err != TP_OK && err != TP_NOT_FOUND) {
+        return err;
+    }
+    auth_tell_workers(auth, "tunnel.cut", json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
+    (void)map_remove(auth->hosts, id);
+    host_destroy(host);
+    sessions_recheck(auth);
+    return TP_OK;
+}
+
+static bool uuid_valid(const char *text) {
+    if (strlen(text) != 36) {
+        return false;
+    }
+    for (size_t i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? text[i] != '-' : strchr("0123456789abcdef", text[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool name_valid(const char *text) {
+    size_t length = strlen(text);
+    return length > 0 && length <= 253 && text[0] != '.' && text[0] != '-' && text[length - 1] != '.' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == length;
+}
+
+static char *lower(const char *text) {
+    char *copy = mem_strdup(text);
+    for (char *p = copy; *p != '\0'; p++) {
+        *p = (char)tolower((unsigned char)*p);
+    }
+    return copy;
+}
+
+struct claim {
+    const char *id;
+    const char *name;
+    bool taken;
+};
+
+static void find_claim(void *ctx, const char *key, void *value) {
+    struct claim *claim = ctx;
+    const struct host *host = value;
+    if (strcmp(key, claim->id) != 0 && (strcmp(host->id, claim->name) == 0 || strcasecmp(host->name, claim->name) == 0)) {
+        claim->taken = true;
+    }
+}
+
+/* Additional principals: names or addresses that are not another host's, nor the cluster's own. */
+static enum tp_err check_additional(struct auth *auth, const char *id, const json_t *list, struct tp_error *error) {
+    if (list == NULL || json_is_null(list)) {
+        return TP_OK;
+    }
+    enum tp_err err = doc_text_list(list, "additional_principals", ADDITIONAL_MAX, error);
+    for (size_t i = 0; err == TP_OK && i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        struct claim claim = {.id = id, .name = name};
+        map_each(auth->hosts, find_claim, &claim);
+        char public_host[64];
+        caller_ip(auth->settings.public_addr, public_host);
+        bool address = strspn(name, "0123456789abcdefABCDEF:.") == strlen(name);
+        if (!name_valid(name) && !address) {
+            err = err_set(error, TP_INVALID, "\"%s\" is no host name or address", name);
+        } else if (claim.taken || strcasecmp(name, auth->settings.cluster) == 0 || strcasecmp(name, public_host) == 0) {
+            err = err_set(error, TP_DENIED, "the name \"%s\" belongs to somebody else", name);
+        }
+    }
+    return err;
+}
+
+/* A node's own name must not be a trick: it may not look like another host's id or be the cluster's. */
+static enum tp_err check_name(struct auth *auth, const char *id, const char *name, struct tp_error *error) {
+    char public_host[64];
+    caller_ip(auth->settings.public_addr, public_host);
+    if (!name_valid(name)) {
+        return err_set(error, TP_INVALID, "\"%s\" is no valid node name; use letters, digits, '.', '-' and '_'", name);
+    }
+    if ((uuid_valid(name) && strcmp(name, id) != 0) || strcasecmp(name, auth->settings.cluster) == 0 ||
+        strcasecmp(name, public_host) == 0) {
+        return err_set(error, TP_DENIED, "the name \"%s\" belongs to somebody else; set another nodename", name);
+    }
+    return TP_OK;
+}
+
+/* Certificates for a host whose right to them has been established, and its registration. */
+static void give_certs(struct call *call, const char *id, const char *raw_name, const char *token_mask, bool joining) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *tls_pub = NULL;
+    const char *ssh_pub = NULL;
+    const json_t *additional = json_object_get(call->params, "additional_principals");
+    char *name = lower(raw_name);
+    json_t *result = NULL;
+    json_t *event = NULL;
+    enum tp_err err = json_need_text(call->params, "tls_pub_key", &tls_pub, &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "ssh_pub_key", &ssh_pub, &error);
+    }
+    if (err == TP_OK) {
+        err = check_name(auth, id, name, &error);
+    }
+    if (err == TP_OK) {
+        err = check_additional(auth, id, additional, &error);
+    }
+    if (err == TP_OK) {
+        struct issue_host want = {.host_id = id, .name = name, .tls_pub = tls_pub, .ssh_pub = ssh_pub,
+                                  .additional = json_is_array(additional) ? additional : NULL};
+        err = issue_host_certs(auth, &want, &result, &event, &error);
+    }
+    if (err == TP_OK) {
+        char key_hash[HASH_TEXT_SIZE];
+        doc_hash(tls_pub, key_hash);
+        json_t *doc = json_pack("{s:s, s:s, s:o}", "name", name, "key", key_hash, "joined", doc_time(clock_wall_ms()));
+        err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
+        json_decref(doc);
+    }
+    if (err != TP_OK) {
+        json_decref(result);
+        json_decref(event);
+        mem_free(name);
+        call_fail(call, &error);
+        return;
+    }
+    (void)host_add(auth, id, name);
+    if (joining) {
+        audit_emit(auth, event, NULL, NULL);
+        event = call_event(call, "instance.join", true);
+        json_object_set_new(event, "method", json_string("token"));
+        json_object_set_new(event, "role", json_string("Node"));
+        json_object_set_new(event, "node_name", json_string(name));
+        json_object_set_new(event, "host_id", json_string(id));
+        json_object_set_new(event, "token_name", json_string(token_mask));
+    }
+    mem_free(name);
+    call_reply_audited(call, event, result);
+}
+
+/* A registered id belongs to the key that registered it: a token alone must not take over another host. */
+static enum tp_err check_id_free(struct auth *auth, const char *id, const char *tls_pub, struct tp_error *error) {
+    json_t *doc = NULL;
+    enum tp_err err = doc_find(auth->state, "/host/", id, &doc, NULL, error);
+    if (err == TP_NOT_FOUND) {
+        return TP_OK;
+    }
+    if (err == TP_OK) {
+        char hash[HASH_TEXT_SIZE];
+        doc_hash(tls_pub, hash);
+        if (strcmp(hash, json_get_text(doc, "key", "")) != 0) {
+            err = err_set(error, TP_EXISTS, "a host with the id %s is registered already; remove it first with `tportctl rm "
+                          "node/%s`, or delete the agent's state so that it takes a new id", id, id);
+        }
+        json_decref(doc);
+    }
+    return err;
+}
+
+void do_host_join(struct call *call) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *secret = NULL;
+    const char *id = NULL;
+    const char *name = NULL;
+    const char *role = NULL;
+    json_t *labels = NULL;
+    enum tp_err err = json_need_text(call->params, "token", &secret, &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "host_id", &id, &error);
+    }
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "node_name", &name, &error);
+    }
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "role", &role, &error);
+    }
+    if (err == TP_OK && token_role(role) != TOKEN_NODE) {
+        err = err_set(&error, TP_INVALID, "only the role \"node\" can join");
+    }
+    if (err == TP_OK) {
+        err = tokens_check(auth, secret, TOKEN_NODE, &labels, &error);
+    }
+    if (err == TP_OK && !uuid_valid(id)) {
+        err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
+    }
+    if (err == TP_OK) {
+        err = caller_locked(auth, NULL, NULL, id, &error);
+    }
+    if (err == TP_OK) {
+        err = check_id_free(auth, id, json_get_text(call->params, "tls_pub_key", ""), &error);
+    }
+    json_decref(labels);
+    if (err != TP_OK) {
+        json_t *event = call_event(call, "instance.join", false);
+        json_object_set_new(event, "error", json_string(error.text));
+        json_object_set_new(event, "host_id", json_string(id != NULL && uuid_valid(id) ? id : ""));
+        call_fail_audited(call, event, &error);
+        return;
+    }
+    char *mask = tokens_mask(secret);
+    give_certs(call, id, name, mask, true);
+    mem_free(mask);
+}
+
+void do_host_join_local(struct call *call) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *id = NULL;
+    const char *name = NULL;
+    enum tp_err err = json_need_text(call->params, "host_id", &id, &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "node_name", &name, &error);
+    }
+    if (err == TP_OK && !uuid_valid(id)) {
+        err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
+    }
+    if (err == TP_OK && (call->caller.host_id == NULL || strcmp(call->caller.host_id, id) != 0)) {
+        err = check_id_free(auth, id, json_get_text(call->params, "tls_pub_key", ""), &error);
+    }
+    if (err == TP_OK) {
+        json_t *doc = json_pack("{s:s}", "host_id", id);
+        err = doc_put(auth->state, "/local_agent", "", doc, STORE_ANY, NULL, &error);
+        json_decref(doc);
+    }
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    give_certs(call, id, name, "local", true);
+}
+
+void do_host_renew(struct call *call) {
+    const char *name = NULL;
+    struct tp_error error = {0};
+    if (call->caller.host_id == NULL) {
+        call_fail_text(call, TP_DENIED, "this agent has not joined yet");
+        return;
+    }
+    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    char *id = mem_strdup(call->caller.host_id);
+    give_certs(call, id, name, "", false);
+    mem_free(id);
+}
+
+static enum tp_err check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) {
+    if (labels == NULL || json_is_null(labels)) {
+        return TP_OK;
+    }
+    if (!json_is_object(labels) || json_object_size(labels) > LABELS_MAX) {
+        return err_set(error, TP_INVALID, "%s must be a map of at most %d labels", key, LABELS_MAX);
+    }
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)labels, name, value) {
+        const json_t *text = commands ? json_object_get(value, "result") : value;
+        if (name[0] == '\0' || strlen(name) > 255 || !json_is_string(text) || json_string_length(text) > 4096) {
+            return err_set(error, TP_INVALID, "a label in %s is too long or is no text", key);
+        }
+    }
+    return TP_OK;
+}
+
+void do_host_heartbeat(struct call *call) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    struct host *host = call->caller.host_id != NULL ? hosts_get(auth, call->caller.host_id) : NULL;
+    json_t *labels = json_object_get(call->params, "labels");
+    json_t *commands = json_object_get(call->params, "cmd_labels");
+    enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
+    if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
+        err = err_set(&error, TP_DENIED, "a host may report under its own name only");
+    }
+    if (err == TP_OK) {
+        err = check_labels(labels, "labels", false, &error);
+    }
+    if (err == TP_OK) {
+        err = check_labels(commands, "cmd_labels", true, &error);
+    }
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    json_t *node = json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:o, s:s, s:b}}", "kind", "node", "version", "v2",
+        "metadata", "name", host->id, "labels", json_is_object(labels) ? json_deep_copy(labels) : json_object(),
+        "spec", "addr", json_get_text(call->params, "addr", ""), "hostname", host->name,
+        "cmd_labels", json_is_object(commands) ? json_deep_copy(commands) : json_object(),
+        "version", json_get_text(call->params, "version", ""), "use_tunnel", 1);
+    host->last_seen_ms = clock_wall_ms();
+    if (host->resource == NULL || !json_equal(host->resource, node)) {
+        err = doc_put(auth->state, "/node/", host->id, node, STORE_ANY, NULL, &error);
+        if (err == TP_OK) {
+            json_decref(host->resource);
+            host->resource = json_incref(node);
+            sessions_recheck(auth);
+        }
+    }
+    json_decref(node);
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    call_reply(call, json_pack("{s:I}", "next", (json_int_t)HEARTBEAT_MS));
+}

@@ -1,0 +1,443 @@
+/*
+ * What the files of auth share. One struct auth holds the state of the process; everything runs on one loop, and only
+ * argon2, fsync and compression leave it for the thread pool.
+ */
+#ifndef AUTH_INNER_H
+#define AUTH_INNER_H
+
+#include "audit/audit_log.h"
+#include "audit/event.h"
+#include "base/clock.h"
+#include "base/enc.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/loop.h"
+#include "core/rpc.h"
+#include "crypt/grant.h"
+#include "crypt/identity.h"
+#include "crypt/key.h"
+#include "crypt/password.h"
+#include "crypt/sshcert.h"
+#include "crypt/x509.h"
+#include "rbac/lock.h"
+#include "rbac/rbac.h"
+#include "rbac/token.h"
+#include "rbac/user.h"
+#include "store/store.h"
+
+/* Who may call a method (a mask), and who called (one bit). */
+enum {
+    WHO_ANONYMOUS = 1,
+    WHO_USER = 2,
+    WHO_HOST = 4,
+    WHO_PROXY = 8,
+    WHO_LOCAL = 16,
+    WHO_VIA_PROXY = 32, /* mask only: the call must come by a worker's line */
+    WHO_LOCAL_AGENT = 64 /* mask only: only the agent beside us, on its own line */
+};
+
+enum ca_kind { CA_USER, CA_HOST, CA_APP, CA_DB, CA_KIND_COUNT };
+
+/* One certificate authority: an X.509 half (P-256) and an SSH half (Ed25519). */
+struct ca {
+    struct key *tls_key;
+    struct key *ssh_key;
+    char *tls_pem;
+    char *ssh_line; /* authorized_keys form of ssh_key */
+};
+
+/* Settings: the configuration file, and over it the resources that people put. */
+struct settings {
+    char *cluster;
+    char *data_dir;
+    char *version;
+    char *public_addr;            /* the first one, "" when none is set */
+    json_t *conf;                 /* the "auth" object of the configuration event */
+    uid_t admin_uid;              /* may use the admin socket besides root and us; (uid_t)-1: nobody */
+    int64_t default_session_ttl_ms;
+    bool record;                  /* false: session_recording is off */
+    char *message_of_the_day;     /* or NULL */
+    struct rbac_cluster cluster_options;
+};
+
+/* One line of another process of ours. */
+enum link_kind { LINK_WORKER, LINK_AGENT, LINK_ADMIN };
+struct link {
+    struct auth *auth;
+    enum link_kind kind;
+    int worker;     /* LINK_WORKER: its number */
+    uid_t uid;      /* LINK_ADMIN: who connected */
+    struct rpc *rpc;
+    struct link *next;
+};
+
+struct tunnel_ref {
+    int worker;
+    int64_t tunnel;
+    struct tunnel_ref *next; /* newest first: that one is used */
+};
+
+/* A host as decisions see it. */
+struct host {
+    char *id;
+    char *name;        /* lower case */
+    json_t *resource;  /* the node resource; NULL before its first heartbeat */
+    struct tunnel_ref *tunnels;
+    int64_t last_seen_ms; /* wall */
+};
+
+/* A grant in use: one SSH connection through a worker. */
+struct live {
+    char sid[UUID_TEXT_SIZE];
+    char *user;
+    json_t *roles;     /* as of the certificate */
+    json_t *traits;
+    char *host_id;
+    char *client_addr;
+    char *pinned_login; /* the login that was used so far, or NULL */
+    int worker;
+    int64_t started_ms;
+    int64_t not_after;       /* Unix seconds, of the certificate */
+    bool cut_at_expiry;
+    bool closed;             /* the relay is gone; late calls of the host are still heard */
+    int64_t closed_ms;
+    bool cut;                /* session.cut was sent */
+    bool dirty;              /* not stored yet */
+    unsigned channels;       /* session.start seen */
+};
+
+struct recording; /* recordings.c */
+struct websess;   /* websess.c */
+struct lockout;   /* lockout.c */
+struct audit;     /* audit.c */
+
+struct auth {
+    struct loop *loop;
+    struct rpc *master;
+    struct settings settings;
+    struct store *secrets;
+    struct store *state;
+    struct ca ca[CA_KIND_COUNT];
+    struct key *grant_key;
+    struct key *audit_key;
+    char *host_pin;
+    struct audit *audit;
+    struct lockout *lockout;
+    struct map *roles;      /* name to struct role */
+    struct map *locks;      /* name to struct lock */
+    struct map *hosts;      /* id to struct host */
+    struct map *live;       /* sid to struct live */
+    struct map *recordings; /* id to struct recording: those that are being written */
+    struct map *websessions; /* sha256 of sid (hex) to struct websess */
+    struct link *links;
+    struct listen *admin;   /* auth.c */
+    struct timer *tick;     /* each 200 ms */
+    unsigned ticks;
+    bool stopping;
+};
+
+/* ---- auth.c ---- */
+/* Opens stores, keys, audit log and caches of a configuration; no lines yet. Used by the process and by the tests. */
+enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error) TP_MUST;
+/* Closes everything, frees auth. */
+void auth_close(struct auth *auth);
+/* Sends an event to all workers. params is stolen. */
+void auth_tell_workers(struct auth *auth, const char *event, json_t *params);
+/* Sends an event to one worker, if it is there. params is stolen. */
+void auth_tell_worker(struct auth *auth, int worker, const char *event, json_t *params);
+
+/* ---- settings.c ---- */
+/* Reads a configuration event; on failure settings stay as they were. */
+enum tp_err settings_read(struct settings *settings, const json_t *config, struct tp_error *error) TP_MUST;
+/* Puts stored resources (cluster_auth_preference ...) over the file's values. */
+void settings_apply(struct auth *auth);
+void settings_free(struct settings *settings);
+
+/* ---- doc.c: JSON documents in a store ---- */
+enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint64_t *ret_revision,
+                    struct tp_error *error) TP_MUST;
+/* The same with the key made of prefix and name. */
+enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc, uint64_t *ret_revision,
+                     struct tp_error *error) TP_MUST;
+/* doc stays the caller's. */
+enum tp_err doc_put(struct store *store, const char *prefix, const char *name, const json_t *doc, uint64_t expected,
+                    uint64_t *ret_revision, struct tp_error *error) TP_MUST;
+enum tp_err doc_delete(struct store *store, const char *prefix, const char *name, struct tp_error *error) TP_MUST;
+/* fn for each document below prefix; name is the key without prefix. false ends it. Documents that do not parse are
+ * logged and passed over. start_after is a name or NULL. */
+typedef bool doc_each_fn(void *ctx, const char *name, const json_t *doc, uint64_t revision);
+enum tp_err doc_each(struct store *store, const char *prefix, const char *start_after, doc_each_fn *fn, void *ctx,
+                     struct tp_error *error) TP_MUST;
+/* 64 hex digits: SHA-256 of a text. */
+#define HASH_TEXT_SIZE 65
+void doc_hash(const char *text, char out[HASH_TEXT_SIZE]);
+/* An array of strings that are all non-empty texts, at most max. */
+enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struct tp_error *error) TP_MUST;
+/* "2026-..." of milliseconds as a JSON string. */
+json_t *doc_time(int64_t ms) TP_MUST;
+/* Milliseconds of a time text, 0 when it is absent or broken. */
+int64_t doc_ms(const json_t *object, const char *key) TP_MUST;
+/* Paging of a list that is held whole: cuts items by params limit and start_key (an index); result {items,start_key,total}.
+ * items is stolen. */
+json_t *doc_page(json_t *items, const json_t *params) TP_MUST;
+
+/* ---- audit.c ---- */
+typedef void audit_done_cb(void *ctx, const struct tp_error *error);
+enum tp_err audit_open(struct auth *auth, struct tp_error *error) TP_MUST;
+void audit_close(struct auth *auth);
+/* Records an event (stolen). done (may be NULL) is called once, never inside this call: error is NULL when the event is
+ * on the disk. An event without done that could not be written is tried again. */
+void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
+/* TP_OK while the audit log can be written, else the refusal that every access and every change gets. */
+enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;
+/* Once a second: publishes and, after a failure, tries whether writing works again. */
+void audit_tick(struct auth *auth);
+/* The directory of the log. */
+const char *audit_dir(const struct auth *auth);
+const struct audit_log *audit_log_of(const struct auth *auth);
+
+/* ---- bootstrap.c, ca.c ---- */
+/* First start: fixes the cluster name, makes presets. Later: checks the name. */
+enum tp_err bootstrap_run(struct auth *auth, struct tp_error *error) TP_MUST;
+/* Loads roles and locks into the caches. */
+enum tp_err bootstrap_load(struct auth *auth, struct tp_error *error) TP_MUST;
+const char *ca_name(enum ca_kind kind);
+/* Loads the keys of all CAs out of the secrets store; makes those that are missing. */
+enum tp_err ca_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void ca_free(struct auth *auth);
+/* The result of cluster.cas. */
+json_t *ca_describe(const struct auth *auth) TP_MUST;
+
+/* ---- caller.c ---- */
+struct caller {
+    unsigned who;       /* one WHO_ bit */
+    bool local_agent;   /* WHO_HOST on the local agent's line */
+    int worker;         /* number of the worker's line, or -1 */
+    uid_t uid;          /* WHO_LOCAL */
+    char *addr;         /* "IP:PORT" of the person, "" when unknown */
+    char ip[64];
+    char *user;         /* WHO_USER; WHO_LOCAL: "admin" */
+    json_t *roles;      /* WHO_USER: those of the credential that the user still has */
+    json_t *traits;
+    struct rbac_set *set;
+    char *host_id;      /* WHO_HOST */
+    char *host_name;
+    char *web_key;      /* hash of the web session's id, or NULL */
+    int64_t not_after;  /* of the credential, Unix seconds */
+};
+void caller_init(struct caller *caller);
+void caller_free(struct caller *caller);
+/* Who speaks on this line, with the caller object of the request (or NULL). */
+enum tp_err caller_verify(struct auth *auth, const struct link *link, const json_t *json, struct caller *ret_caller,
+                          struct tp_error *error) TP_MUST;
+/* Fills in a user: he exists, is not locked; roles and traits are cut to what he has now. */
+enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t *roles, const json_t *traits,
+                               struct caller *caller, struct tp_error *error) TP_MUST;
+/* The IP of "1.2.3.4:5", "[::1]:5" or a bare address. */
+void caller_ip(const char *addr, char out[64]);
+/* The set of a user with these role names; unknown roles are left out (they grant nothing). */
+struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *roles, const json_t *traits) TP_MUST;
+/* Is a lock in force on this user, one of these roles, or this host? Members may be NULL. */
+enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
+                          struct tp_error *error) TP_MUST;
+
+/* Is a lock in force on this operating-system login? */
+bool caller_login_locked(struct auth *auth, const char *login);
+
+/* ---- dispatch.c, methods.c ---- */
+struct call;
+typedef void call_reply_cb(void *ctx, json_t *result, const struct tp_error *error); /* result is the callback's */
+typedef void method_fn(struct call *call);
+
+enum method_right {
+    RIGHT_NONE,     /* everybody in who */
+    RIGHT_SELF,     /* the handler touches only things of the caller */
+    RIGHT_RULE,     /* verb on kind by the caller's roles */
+    RIGHT_POSSIBLE, /* the same, but a `where` is left for the handler, which filters item by item */
+    RIGHT_HANDLER   /* the handler decides: ssh.connect by labels, resources.* by the kind asked for */
+};
+
+struct method {
+    const char *name;
+    unsigned who;
+    enum method_right right;
+    const char *verb; /* RIGHT_RULE and RIGHT_POSSIBLE, else a word for people */
+    const char *kind;
+    bool limited;     /* anonymous callers are counted by address */
+    bool changes;     /* refused while the audit log cannot be written */
+    method_fn *fn;
+};
+/* The table; the last row has no name. */
+extern const struct method methods[];
+const struct method *method_find(const char *name);
+
+struct call {
+    struct auth *auth;
+    const struct method *method;
+    struct caller caller;
+    struct link *link; /* NULL in tests; may die before an asynchronous handler answers, so only for use at once */
+    json_t *params;
+    call_reply_cb *reply;
+    void *reply_ctx;
+};
+
+/* Checks the row, the rule and the limits, then calls the handler. caller is taken over; params stay the caller's. */
+void dispatch_call(struct auth *auth, struct link *link, struct caller *caller, const char *method, json_t *params,
+                   call_reply_cb *reply, void *ctx);
+/* A request from a line. */
+void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *caller);
+/* The three ways to end a call; each frees it. */
+void call_reply(struct call *call, json_t *result);
+void call_fail(struct call *call, const struct tp_error *error);
+void call_fail_text(struct call *call, enum tp_err code, const char *format, ...) TP_PRINTF(3, 4);
+/* Replies once the event is durable; fails when it cannot be recorded. Both are stolen. */
+void call_reply_audited(struct call *call, json_t *event, json_t *result);
+/* A refusal that must be on record: fails with error once the event is durable (or could not be written). */
+void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error);
+/* May the caller do verb on kind? The local administrator may. */
+enum tp_err call_rule(const struct call *call, const char *verb, const char *kind, const struct rbac_context *context,
+                      struct tp_error *error) TP_MUST;
+/* An event with user and addr.remote of the caller. */
+json_t *call_event(const struct call *call, const char *name, bool success) TP_MUST;
+
+/* ---- issue.c ---- */
+struct issue_user {
+    const char *name;
+    const json_t *roles;
+    const json_t *traits;
+    const char *ip;
+    int64_t ttl_ms;      /* 0: default */
+    const char *tls_pub;
+    const char *ssh_pub;
+};
+/* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers}; ret_event the
+ * cert.create event, which must be durable before the result leaves. */
+enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, json_t **ret_result, json_t **ret_event,
+                             struct tp_error *error) TP_MUST;
+/* Session length that this set allows: want_ms (0: default) cut to it. */
+int64_t issue_ttl(const struct auth *auth, const struct rbac_set *set, int64_t want_ms);
+struct issue_host {
+    const char *host_id;
+    const char *name;
+    const char *tls_pub;
+    const char *ssh_pub;
+    const json_t *additional; /* array or NULL */
+};
+/* The result of host.join: certificates of role node and all of cluster.cas. */
+enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
+                             struct tp_error *error) TP_MUST;
+
+/* ---- lockout.c ---- */
+struct lockout *lockout_new(void) TP_MUST;
+void lockout_free(struct lockout *lockout);
+/* One attempt of an address on the anonymous methods: 20 a minute, 40 at once. TP_LIMIT past it. */
+enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error) TP_MUST;
+/* May this source try this user now? known: it logged in as this user before. */
+bool lockout_open(struct lockout *lockout, const char *user, const char *ip, bool known, int64_t now_ms);
+void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms);
+void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip);
+/* Forgets everything about a user (reset by an administrator). */
+void lockout_forget(struct lockout *lockout, const char *user);
+/* Drops what is over. */
+void lockout_sweep(struct lockout *lockout, int64_t now_ms);
+
+/* ---- roles and locks in memory: users.c, resources.c ---- */
+/* Role names exist and are unique, at least one. */
+enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_error *error) TP_MUST;
+/* Removes what belongs to a user besides the resource: password, devices, invitations, web sessions. */
+enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
+/* Makes an invitation; older ones of the user go. ret_result is {user, token, url, expires}. */
+enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, int64_t ttl_ms, json_t **ret_result,
+                        struct tp_error *error) TP_MUST;
+enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *error) TP_MUST;
+
+/* ---- tokens.c ---- */
+/* A join token by its secret: live, and good for this role (TOKEN_*). Same sentence for unknown and expired. */
+enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, json_t **ret_labels,
+                         struct tp_error *error) TP_MUST;
+/* Stores a token resource under its hash. created says whether it was new. */
+enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expected, bool *ret_created,
+                       struct tp_error *error) TP_MUST;
+/* Deletes by secret or by the masked name of a listing. */
+enum tp_err tokens_delete(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
+/* "ab12****" for people. */
+char *tokens_mask(const char *secret) TP_MUST;
+/* Drops expired ones. */
+void tokens_sweep(struct auth *auth);
+
+/* ---- hosts.c, routes.c ---- */
+enum tp_err hosts_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void hosts_free(struct auth *auth);
+struct host *hosts_get(struct auth *auth, const char *id);
+/* Registered and seen within ten minutes. */
+bool hosts_current(const struct host *host);
+/* The decision's view of a host. labels must be mem_free'd after the use of target. */
+void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels);
+/* Removes a node and its registration; its tunnels are cut. */
+enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
+/* The node resource with metadata.name, never NULL. */
+json_t *hosts_resource(const struct host *host) TP_MUST;
+/* The newest tunnel, or NULL. */
+void routes_send_all(struct auth *auth, struct link *link);
+void routes_worker_gone(struct auth *auth, int worker);
+void routes_free(struct host *host);
+
+/* ---- sessions.c ---- */
+enum tp_err sessions_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void sessions_free(struct auth *auth);
+struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host, int worker,
+                          bool cut_at_expiry);
+/* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15). */
+enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
+                             struct tp_error *error) TP_MUST;
+/* Decides all live sessions anew after a change of roles, users, locks or labels, and cuts those that lost their right. */
+void sessions_recheck(struct auth *auth);
+/* Cuts all sessions of a user. */
+void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
+/* Expired certificates, late ends, storing. */
+void sessions_tick(struct auth *auth);
+void sessions_worker_gone(struct auth *auth, int worker);
+
+/* ---- recordings.c ---- */
+enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void recordings_free(struct auth *auth);
+void recordings_tick(struct auth *auth);
+
+/* ---- websess.c ---- */
+enum tp_err websess_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void websess_free(struct auth *auth);
+/* A new session: {sid, token, expires, user}. */
+enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
+                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error) TP_MUST;
+enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
+                          struct tp_error *error) TP_MUST;
+void websess_drop(struct auth *auth, const char *key);
+void websess_drop_user(struct auth *auth, const char *user);
+void websess_sweep(struct auth *auth);
+
+/* ---- resources.c ---- */
+/* Keeps the caches right after a role or lock changed in the store. resource NULL: deleted. */
+void resources_role_changed(struct auth *auth, const char *name, struct role *role);
+
+/* ---- handlers, one per row of methods.c ---- */
+#define METHOD(fn) void fn(struct call *call)
+METHOD(do_cluster_info); METHOD(do_cluster_cas); METHOD(do_cluster_status);
+METHOD(do_login_password); METHOD(do_login_web); METHOD(do_login_web_end);
+METHOD(do_invite_get); METHOD(do_invite_finish);
+METHOD(do_host_join); METHOD(do_host_join_local); METHOD(do_host_renew); METHOD(do_host_heartbeat);
+METHOD(do_proxy_cert); METHOD(do_tunnel_up); METHOD(do_tunnel_down);
+METHOD(do_ssh_connect); METHOD(do_session_closed); METHOD(do_session_auth);
+METHOD(do_session_start); METHOD(do_session_event); METHOD(do_session_end); METHOD(do_recording_append);
+METHOD(do_nodes_list); METHOD(do_user_status);
+METHOD(do_recordings_list); METHOD(do_recordings_read);
+METHOD(do_sessions_list); METHOD(do_sessions_end);
+METHOD(do_users_add); METHOD(do_users_reset); METHOD(do_users_update);
+METHOD(do_tokens_add);
+METHOD(do_resources_get); METHOD(do_resources_put); METHOD(do_resources_rm);
+METHOD(do_locks_add);
+METHOD(do_audit_list); METHOD(do_audit_checkpoint);
+#undef METHOD
+
+#endif

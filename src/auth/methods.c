@@ -1,0 +1,63 @@
+/* The table of docs/protocol-rpc.md: no row, no method. */
+#include "auth/inner.h"
+
+#include <string.h>
+
+#define A WHO_ANONYMOUS
+#define U WHO_USER
+#define H WHO_HOST
+#define P WHO_PROXY
+#define L WHO_LOCAL
+#define VIA_P WHO_VIA_PROXY
+
+/* name, who, right, verb, kind, limited by address when anonymous, changes something (needs the audit log), handler */
+const struct method methods[] = {
+    {"cluster.info", A | U | H | P | L, RIGHT_NONE, "info", "", false, false, do_cluster_info},
+    {"cluster.cas", A | U | H | P | L, RIGHT_NONE, "info", "", false, false, do_cluster_cas},
+    {"cluster.status", U | L, RIGHT_RULE, "read", "cluster_name", false, false, do_cluster_status},
+    {"login.password", A, RIGHT_NONE, "login", "", true, true, do_login_password},
+    {"login.web", A, RIGHT_NONE, "login", "", true, true, do_login_web},
+    {"login.web_end", U, RIGHT_SELF, "logout", "", false, false, do_login_web_end},
+    {"invite.get", A, RIGHT_NONE, "enrol", "", true, false, do_invite_get},
+    {"invite.finish", A, RIGHT_NONE, "enrol", "", true, true, do_invite_finish},
+    {"host.join", A, RIGHT_NONE, "join", "", true, true, do_host_join},
+    {"host.join_local", H | WHO_LOCAL_AGENT, RIGHT_SELF, "join", "", false, true, do_host_join_local},
+    {"host.renew", H, RIGHT_SELF, "renew", "", false, true, do_host_renew},
+    {"host.heartbeat", H, RIGHT_SELF, "heartbeat", "", false, false, do_host_heartbeat},
+    {"proxy.cert", P, RIGHT_NONE, "serve", "", false, false, do_proxy_cert},
+    {"tunnel.up", H | VIA_P, RIGHT_SELF, "tunnel", "", false, false, do_tunnel_up},
+    {"tunnel.down", P, RIGHT_NONE, "tunnel", "", false, false, do_tunnel_down},
+    {"ssh.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_ssh_connect},
+    {"session.closed", P, RIGHT_NONE, "report", "", false, false, do_session_closed},
+    {"session.auth", H, RIGHT_SELF, "report", "", false, false, do_session_auth},
+    {"session.start", H, RIGHT_SELF, "report", "", false, true, do_session_start},
+    {"session.event", H, RIGHT_SELF, "report", "", false, false, do_session_event},
+    {"recording.append", H, RIGHT_SELF, "record", "", false, false, do_recording_append},
+    {"session.end", H, RIGHT_SELF, "report", "", false, false, do_session_end},
+    {"nodes.list", U | L, RIGHT_RULE, "list", "node", false, false, do_nodes_list},
+    {"user.status", U, RIGHT_SELF, "status", "", false, false, do_user_status},
+    {"recordings.list", U | L, RIGHT_POSSIBLE, "list", "session", false, false, do_recordings_list},
+    {"recordings.read", U | L, RIGHT_POSSIBLE, "read", "session", false, true, do_recordings_read},
+    {"sessions.list", U | L, RIGHT_RULE, "list", "ssh_session", false, false, do_sessions_list},
+    {"sessions.end", U | L, RIGHT_RULE, "delete", "ssh_session", false, true, do_sessions_end},
+    {"users.add", U | L, RIGHT_RULE, "create", "user", false, true, do_users_add},
+    {"users.reset", U | L, RIGHT_RULE, "update", "user", false, true, do_users_reset},
+    {"users.update", U | L, RIGHT_RULE, "update", "user", false, true, do_users_update},
+    {"tokens.add", U | L, RIGHT_RULE, "create", "token", false, true, do_tokens_add},
+    {"resources.get", U | L, RIGHT_HANDLER, "read", "*", false, false, do_resources_get},
+    {"resources.put", U | L, RIGHT_HANDLER, "update", "*", false, true, do_resources_put},
+    {"resources.rm", U | L, RIGHT_HANDLER, "delete", "*", false, true, do_resources_rm},
+    {"locks.add", U | L, RIGHT_RULE, "create", "lock", false, true, do_locks_add},
+    {"audit.list", U | L, RIGHT_RULE, "list", "event", false, false, do_audit_list},
+    {"audit.checkpoint", U | L, RIGHT_RULE, "list", "event", false, false, do_audit_checkpoint},
+    {NULL, 0, RIGHT_NONE, NULL, NULL, false, false, NULL},
+};
+
+const struct method *method_find(const char *name) {
+    for (const struct method *method = methods; method->name != NULL; method++) {
+        if (strcmp(method->name, name) == 0) {
+            return method;
+        }
+    }
+    return NULL;
+}

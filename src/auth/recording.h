@@ -1,0 +1,49 @@
+/* One session channel (shell, exec, subsystem) that a host has reported, and the recording of it if there is one. */
+#ifndef AUTH_RECORDING_H
+#define AUTH_RECORDING_H
+
+#include "auth/inner.h"
+
+struct append; /* an append that waits for its bytes to be on the disk */
+
+struct recording {
+    struct auth *auth;
+    char id[UUID_TEXT_SIZE];
+    json_t *meta;         /* as in recordings.list, and sid */
+    int fd;               /* ID.cast.part, or -1 */
+    int64_t size;
+    int64_t synced;       /* bytes known to be on the disk */
+    bool syncing;
+    int64_t sync_to;
+    int sync_errno;
+    struct append *waiting;
+    bool ended;           /* seal as soon as nothing is being synced */
+    bool dirty;           /* meta is not stored yet */
+    int64_t touched_ms;   /* wall; last sign of life */
+};
+
+/* A channel begins. */
+struct recording *recordings_begin(struct auth *auth, const struct live *live, const struct call *call, const char *id);
+/* The channel with this id on this host; TP_NOT_FOUND otherwise (R15). */
+enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *host_id, struct recording **ret_recording,
+                               struct tp_error *error) TP_MUST;
+/* The channel is over: emits session.end (reply through call, which may be NULL), then seals the file. */
+void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code);
+
+/* recording_file.c: blocking work on files, for the thread pool and for the start of the process. */
+struct seal {
+    char *part;      /* path of the raw text */
+    char *final;     /* path of the compressed file */
+    uint8_t hash[32]; /* SHA-256 of the compressed file */
+    int64_t size;    /* of the raw text */
+    int64_t stored;  /* of the compressed file */
+    enum tp_err err;
+    struct tp_error error;
+};
+/* Compresses part into final (through a temporary file, fsync, rename), hashes it, removes part. */
+void recording_file_seal(struct seal *seal);
+/* Reads up to size bytes of text at offset: from the raw file if there is one, else out of the compressed one. */
+enum tp_err recording_file_read(const char *part, const char *final, int64_t offset, uint8_t *out, size_t size,
+                                size_t *ret_size, struct tp_error *error) TP_MUST;
+
+#endif

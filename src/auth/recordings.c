@@ -1,0 +1,460 @@
+/*
+ * Channels of sessions and their recordings. Text arrives in order, is on the disk before it is acknowledged, and is
+ * compressed and hashed when the channel ends; the hash is in the audit log (session.upload).
+ */
+#include "auth/recording.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a silent host is ended after this */
+#define APPEND_MAX ((size_t)8 * 1024 * 1024)
+
+struct append {
+    struct append *next;
+    struct call *call;
+    int64_t end; /* answered when so many bytes are on the disk */
+};
+
+static char *path_of(const struct auth *auth, const char *id, const char *suffix) {
+    return mem_printf("%s/auth/recordings/%s%s", auth->settings.data_dir, id, suffix);
+}
+
+static bool id_valid(const char *id) {
+    return strlen(id) == UUID_TEXT_SIZE - 1 && strspn(id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1;
+}
+
+/* Recordings are kept by time, so that a range of times is a range of keys; a second key leads from the id there. */
+static void store_meta(struct recording *recording) {
+    struct auth *auth = recording->auth;
+    struct tp_error error = {0};
+    char *key = mem_printf("%s_%s", json_get_text(recording->meta, "started", ""), recording->id);
+    json_t *index = json_pack("{s:s}", "key", key);
+    json_object_set_new(recording->meta, "size", json_integer(recording->size));
+    enum tp_err err = doc_put(auth->state, "/recording/", key, recording->meta, STORE_ANY, NULL, &error);
+    if (err == TP_OK) {
+        err = doc_put(auth->state, "/recording_at/", recording->id, index, STORE_ANY, NULL, &error);
+    }
+    if (err != TP_OK) {
+        log_error("recording cannot be listed", "id=%s error=\"%s\"", recording->id, error.text);
+    }
+    recording->dirty = err != TP_OK;
+    json_decref(index);
+    mem_free(key);
+}
+
+static void recording_destroy(struct recording *recording) {
+    if (recording->fd >= 0) {
+        (void)close(recording->fd);
+    }
+    json_decref(recording->meta);
+    mem_free(recording);
+}
+
+struct recording *recordings_begin(struct auth *auth, const struct live *live, const struct call *call, const char *id) {
+    const struct host *host = hosts_get(auth, live->host_id);
+    struct recording *recording = mem_alloc(sizeof *recording);
+    recording->auth = auth;
+    snprintf(recording->id, sizeof recording->id, "%s", id);
+    recording->fd = -1;
+    recording->dirty = true;
+    recording->touched_ms = clock_wall_ms();
+    json_t *node = host != NULL ? hosts_resource(host) : json_object();
+    json_t *labels = json_object_get(json_object_get(node, "metadata"), "labels");
+    recording->meta = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:s, s:s, s:[s], s:O?, s:b}", "id", id, "sid",
+        live->sid, "kind", json_get_text(call->params, "kind", "shell"), "user", live->user, "login",
+        json_get_text(call->params, "login", ""), "hostname", host != NULL ? host->name : "", "host_id", live->host_id,
+        "started", doc_time(recording->touched_ms), "interactive", json_get_bool(call->params, "interactive", false),
+        "command", json_get_text(call->params, "command", ""), "state", "live", "participants", live->user,
+        "server_labels", labels, "recorded", 0);
+    json_decref(node);
+    map_set(auth->recordings, recording->id, recording);
+    return recording;
+}
+
+enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *host_id, struct recording **ret_recording,
+                               struct tp_error *error) {
+    struct recording *recording = map_get(auth->recordings, id);
+    if (recording == NULL || host_id == NULL || recording->ended ||
+        strcmp(json_get_text(recording->meta, "host_id", ""), host_id) != 0) {
+        return err_set(error, TP_NOT_FOUND, "there is no such open session on this host");
+    }
+    *ret_recording = recording;
+    return TP_OK;
+}
+
+static enum tp_err open_part(struct recording *recording, struct tp_error *error) {
+    if (recording->fd >= 0) {
+        return TP_OK;
+    }
+    char *path = path_of(recording->auth, recording->id, ".cast.part");
+    recording->fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+    enum tp_err err = recording->fd >= 0 ? TP_OK : err_errno(error, errno, "the recording cannot be written");
+    struct stat st;
+    if (err == TP_OK && fstat(recording->fd, &st) == 0) {
+        recording->size = st.st_size;
+        recording->synced = 0;
+    }
+    mem_free(path);
+    return err;
+}
+
+static void seal_start(struct recording *recording);
+static void sync_start(struct recording *recording);
+
+static void sync_work(void *ctx) {
+    struct recording *recording = ctx;
+    recording->sync_errno = fsync(recording->fd) == 0 ? 0 : errno;
+}
+
+static void sync_done(void *ctx) {
+    struct recording *recording = ctx;
+    recording->syncing = false;
+    struct append *waiting = recording->waiting;
+    struct append **keep = &recording->waiting;
+    recording->waiting = NULL;
+    if (recording->sync_errno == 0) {
+        recording->synced = recording->sync_to;
+    }
+    while (waiting != NULL) {
+        struct append *append = waiting;
+        waiting = append->next;
+        if (recording->sync_errno != 0) {
+            struct tp_error error = {0};
+            (void)err_errno(&error, recording->sync_errno, "the recording cannot be written");
+            call_fail(append->call, &error);
+            mem_free(append);
+        } else if (append->end <= recording->synced) {
+            call_reply(append->call, json_pack("{s:I}", "size", (json_int_t)append->end));
+            mem_free(append);
+        } else {
+            append->next = NULL;
+            *keep = append;
+            keep = &append->next;
+        }
+    }
+    if (recording->waiting != NULL) {
+        sync_start(recording);
+    } else if (recording->ended) {
+        seal_start(recording);
+    }
+}
+
+static void sync_start(struct recording *recording) {
+    recording->syncing = true;
+    recording->sync_to = recording->size;
+    work_run(recording->auth->loop, sync_work, sync_done, recording);
+}
+
+static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t offset, struct tp_error *error) {
+    while (size > 0) {
+        ssize_t n = pwrite(fd, data, size, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return err_errno(error, n == 0 ? ENOSPC : errno, "the recording cannot be written");
+        }
+        data += n;
+        size -= (size_t)n;
+        offset += n;
+    }
+    return TP_OK;
+}
+
+void do_recording_append(struct call *call) {
+    struct tp_error error = {0};
+    struct recording *recording = NULL;
+    const char *text = NULL;
+    int64_t offset = json_get_int(call->params, "offset", -1);
+    struct buf data;
+    buf_init(&data, APPEND_MAX);
+    enum tp_err err = recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording,
+                                         &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "data", &text, &error);
+    }
+    if (err == TP_OK) {
+        err = dec_base64(text, strlen(text), &data);
+        if (err != TP_OK) {
+            (void)err_set(&error, err, "data is no base64 or too large");
+        }
+    }
+    if (err == TP_OK) {
+        err = open_part(recording, &error);
+    }
+    int64_t size = (int64_t)buf_size(&data);
+    bool again = err == TP_OK && offset >= 0 && offset < recording->size && offset + size <= recording->size;
+    if (err == TP_OK && !again && offset != recording->size) {
+        err = err_set(&error, TP_CONFLICT, "the recording has %lld bytes", (long long)recording->size);
+    }
+    if (err == TP_OK && !again) {
+        err = write_all(recording->fd, buf_head(&data), (size_t)size, offset, &error);
+        if (err != TP_OK && ftruncate(recording->fd, (off_t)recording->size) != 0) {
+            log_error("recording cannot be cut back", "id=%s", recording->id);
+        }
+    }
+    buf_free(&data);
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    if (!again) {
+        recording->size += size;
+    }
+    recording->touched_ms = clock_wall_ms();
+    if (json_is_false(json_object_get(recording->meta, "recorded"))) {
+        json_object_set_new(recording->meta, "recorded", json_true());
+        recording->dirty = true;
+    }
+    struct append *append = mem_alloc(sizeof *append);
+    append->call = call;
+    append->end = offset + size;
+    struct append **last = &recording->waiting;
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    *last = append;
+    if (!recording->syncing) {
+        sync_start(recording);
+    }
+}
+
+struct seal_job {
+    struct recording *recording;
+    struct seal seal;
+};
+
+static void seal_work(void *ctx) {
+    struct seal_job *job = ctx;
+    recording_file_seal(&job->seal);
+}
+
+static void forget(struct recording *recording) {
+    struct auth *auth = recording->auth;
+    store_meta(recording);
+    (void)map_remove(auth->recordings, recording->id);
+    recording_destroy(recording);
+}
+
+static void seal_done(void *ctx) {
+    struct seal_job *job = ctx;
+    struct recording *recording = job->recording;
+    struct auth *auth = recording->auth;
+    if (job->seal.err != TP_OK) {
+        /* The raw file stays and is sealed at the next start; it can be read as it is. */
+        log_error("recording cannot be sealed", "id=%s error=\"%s\"", recording->id, job->seal.error.text);
+    } else {
+        char *hash = enc_hex(job->seal.hash, 32);
+        json_t *event = event_new("session.upload", true, auth->settings.cluster);
+        json_object_set_new(event, "sid", json_string(recording->id));
+        json_object_set_new(event, "user", json_string(json_get_text(recording->meta, "user", "")));
+        json_object_set_new(event, "server_id", json_string(json_get_text(recording->meta, "host_id", "")));
+        json_object_set_new(event, "url", json_pack("s++", "recordings/", recording->id, ".cast.gz"));
+        json_object_set_new(event, "sha256", json_string(hash));
+        json_object_set_new(event, "size", json_integer(job->seal.size));
+        audit_emit(auth, event, NULL, NULL);
+        json_object_set_new(recording->meta, "sha256", json_string(hash));
+        recording->size = job->seal.size;
+        mem_free(hash);
+    }
+    mem_free(job->seal.part);
+    mem_free(job->seal.final);
+    mem_free(job);
+    forget(recording);
+}
+
+static void seal_start(struct recording *recording) {
+    if (recording->fd >= 0) {
+        (void)close(recording->fd);
+        recording->fd = -1;
+    }
+    char *part = path_of(recording->auth, recording->id, ".cast.part");
+    struct stat st;
+    if (stat(part, &st) != 0) {
+        mem_free(part);
+        forget(recording);
+        return;
+    }
+    recording->size = st.st_size;
+    struct seal_job *job = mem_alloc(sizeof *job);
+    job->recording = recording;
+    job->seal.part = part;
+    job->seal.final = path_of(recording->auth, recording->id, ".cast.gz");
+    work_run(recording->auth->loop, seal_work, seal_done, job);
+}
+
+void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code) {
+    struct auth *auth = recording->auth;
+    const json_t *meta = recording->meta;
+    int64_t now = clock_wall_ms();
+    json_t *event = event_new("session.end", true, auth->settings.cluster);
+    static const char *const copied[] = {"user", "login", "interactive", "participants", "server_labels"};
+    for (size_t i = 0; i < sizeof copied / sizeof copied[0]; i++) {
+        json_object_set(event, copied[i], json_object_get(meta, copied[i]));
+    }
+    json_object_set_new(event, "sid", json_string(recording->id));
+    json_object_set_new(event, "namespace", json_string("default"));
+    json_object_set_new(event, "proto", json_string("ssh"));
+    json_object_set(event, "server_id", json_object_get(meta, "host_id"));
+    json_object_set(event, "server_hostname", json_object_get(meta, "hostname"));
+    json_object_set(event, "session_start", json_object_get(meta, "started"));
+    json_object_set_new(event, "session_stop", doc_time(now));
+    json_object_set_new(event, "session_recording", json_string(json_is_true(json_object_get(meta, "recorded")) ? "node" : "off"));
+    json_object_set_new(event, "reason", json_string(reason));
+    const char *command = json_get_text(meta, "command", "");
+    if (command[0] != '\0') {
+        json_object_set_new(event, "initial_command", json_pack("[s]", command));
+    }
+    if (exit_code != NULL) {
+        json_object_set(event, "exitCode", exit_code);
+    }
+    json_object_set_new(recording->meta, "ended", doc_time(now));
+    json_object_set_new(recording->meta, "state", json_string("done"));
+    recording->ended = true;
+    if (call != NULL) {
+        call_reply_audited(call, event, NULL);
+    } else {
+        audit_emit(auth, event, NULL, NULL);
+    }
+    if (!recording->syncing) {
+        seal_start(recording);
+    }
+}
+
+void do_session_end(struct call *call) {
+    struct tp_error error = {0};
+    struct recording *recording = NULL;
+    enum tp_err err = recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording,
+                                         &error);
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    recordings_end(recording, call, json_get_text(call->params, "reason", ""), json_object_get(call->params, "exit_code"));
+}
+
+/* ---- Start, tick, end of the process ---- */
+
+static bool load_open(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+    struct auth *auth = ctx;
+    const char *id = json_get_text(doc, "id", "");
+    (void)name;
+    (void)revision;
+    if (strcmp(json_get_text(doc, "state", ""), "live") != 0 || !id_valid(id)) {
+        return true;
+    }
+    struct recording *recording = mem_alloc(sizeof *recording);
+    recording->auth = auth;
+    snprintf(recording->id, sizeof recording->id, "%s", id);
+    recording->fd = -1;
+    recording->meta = json_deep_copy(doc);
+    recording->touched_ms = clock_wall_ms();
+    map_set(auth->recordings, recording->id, recording);
+    return true;
+}
+
+/* Raw files whose channel is over (or that nobody knows) are sealed now; open channels go on where they were. */
+static void recover_files(struct auth *auth) {
+    char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
+    DIR *dir = opendir(folder);
+    mem_free(folder);
+    if (dir == NULL) {
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        size_t length = strlen(entry->d_name);
+        if (length != UUID_TEXT_SIZE - 1 + 10 || strcmp(entry->d_name + UUID_TEXT_SIZE - 1, ".cast.part") != 0) {
+            continue;
+        }
+        char id[UUID_TEXT_SIZE];
+        memcpy(id, entry->d_name, UUID_TEXT_SIZE - 1);
+        id[UUID_TEXT_SIZE - 1] = '\0';
+        if (!id_valid(id) || map_get(auth->recordings, id) != NULL) {
+            continue;
+        }
+        struct seal seal = {.part = path_of(auth, id, ".cast.part"), .final = path_of(auth, id, ".cast.gz")};
+        recording_file_seal(&seal);
+        if (seal.err == TP_OK) {
+            char *hash = enc_hex(seal.hash, 32);
+            json_t *event = event_new("session.upload", true, auth->settings.cluster);
+            json_object_set_new(event, "sid", json_string(id));
+            json_object_set_new(event, "sha256", json_string(hash));
+            json_object_set_new(event, "size", json_integer(seal.size));
+            audit_emit(auth, event, NULL, NULL);
+            mem_free(hash);
+        } else {
+            log_error("recording cannot be sealed", "id=%s error=\"%s\"", id, seal.error.text);
+        }
+        mem_free(seal.part);
+        mem_free(seal.final);
+    }
+    (void)closedir(dir);
+}
+
+enum tp_err recordings_load(struct auth *auth, struct tp_error *error) {
+    char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        enum tp_err err = err_errno(error, errno, "%s cannot be made", folder);
+        mem_free(folder);
+        return err;
+    }
+    mem_free(folder);
+    enum tp_err err = doc_each(auth->state, "/recording/", NULL, load_open, auth, error);
+    if (err == TP_OK) {
+        recover_files(auth);
+    }
+    return err;
+}
+
+static void destroy_each(void *ctx, const char *key, void *value) {
+    (void)ctx;
+    (void)key;
+    struct recording *recording = value;
+    if (!recording->syncing && !recording->ended) { /* otherwise the thread pool still has it, and the process is ending */
+        if (recording->dirty) {
+            store_meta(recording);
+        }
+        recording_destroy(recording);
+    }
+}
+
+void recordings_free(struct auth *auth) {
+    map_each(auth->recordings, destroy_each, NULL);
+    map_free(auth->recordings);
+}
+
+struct orphans {
+    int64_t now_ms;
+    struct recording *list[32];
+    size_t count;
+};
+
+static void tick_one(void *ctx, const char *key, void *value) {
+    struct orphans *orphans = ctx;
+    struct recording *recording = value;
+    (void)key;
+    if (recording->dirty) {
+        store_meta(recording);
+    }
+    const struct host *host = hosts_get(recording->auth, json_get_text(recording->meta, "host_id", ""));
+    if (host != NULL && host->tunnels != NULL) {
+        return; /* a quiet shell is no dead one */
+    }
+    if (!recording->ended && orphans->now_ms - recording->touched_ms > ORPHAN_MS && orphans->count < 32) {
+        orphans->list[orphans->count++] = recording;
+    }
+}
+
+void recordings_tick(struct auth *auth) {
+    struct orphans orphans = {.now_ms = clock_wall_ms()};
+    map_each(auth->recordings, tick_one, &orphans);
+    for (size_t i = 0; i < orphans.count; i++) {
+        recordings_end(orphans.list[i], NULL, "interrupted", NULL);
+    }
+}

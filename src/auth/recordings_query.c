@@ -1,0 +1,252 @@
+/* Listing and reading recordings: the caller's rules on kind session decide for each one, with its fields as `where` sees
+ * them. */
+#include "auth/recording.h"
+
+#include <string.h>
+
+#define READ_MAX 1048576
+
+/* What predicates see of a recording: the members of its end event. */
+static json_t *where_session(const json_t *meta) {
+    json_t *session = json_deep_copy(meta);
+    json_object_set(session, "sid", json_object_get(meta, "id"));
+    json_object_set(session, "server_id", json_object_get(meta, "host_id"));
+    json_object_set(session, "server_hostname", json_object_get(meta, "hostname"));
+    json_object_set_new(session, "proto", json_string("ssh"));
+    return session;
+}
+
+static bool may(const struct call *call, const char *verb, const json_t *meta) {
+    json_t *session = where_session(meta);
+    struct rbac_context context = {.session = session};
+    struct tp_error ignored = {0};
+    bool yes = call_rule(call, verb, "session", &context, &ignored) == TP_OK;
+    json_decref(session);
+    return yes;
+}
+
+struct listing {
+    const struct call *call;
+    json_t *items;
+    int64_t from_ms;
+    int64_t to_ms;
+};
+
+static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+    struct listing *listing = ctx;
+    (void)name;
+    (void)revision;
+    int64_t started = doc_ms(doc, "started");
+    if (started < listing->from_ms || (listing->to_ms != 0 && started >= listing->to_ms) || !may(listing->call, "list", doc)) {
+        return true;
+    }
+    json_t *item = json_deep_copy(doc);
+    const struct recording *open = map_get(listing->call->auth->recordings, json_get_text(doc, "id", ""));
+    if (open != NULL) {
+        json_object_set_new(item, "size", json_integer(open->size));
+    }
+    json_array_insert_new(listing->items, 0, item); /* newest first */
+    return true;
+}
+
+void do_recordings_list(struct call *call) {
+    struct tp_error error = {0};
+    struct listing listing = {.call = call, .items = json_array(), .from_ms = doc_ms(call->params, "from"),
+                              .to_ms = doc_ms(call->params, "to")};
+    enum tp_err err = doc_each(call->auth->state, "/recording/", NULL, list_one, &listing, &error);
+    if (err != TP_OK) {
+        json_decref(listing.items);
+        call_fail(call, &error);
+        return;
+    }
+    call_reply(call, doc_page(listing.items, call->params));
+}
+
+struct reading {
+    struct call *call;
+    char *part;
+    char *final;
+    int64_t offset;
+    int64_t total;
+    bool live;
+    json_t *event; /* of the first read */
+    uint8_t *data;
+    size_t want;
+    size_t size;
+    enum tp_err err;
+    struct tp_error error;
+};
+
+static void read_work(void *ctx) {
+    struct reading *reading = ctx;
+    reading->err = recording_file_read(reading->part, reading->final, reading->offset, reading->data, reading->want,
+                                       &reading->size, &reading->error);
+}
+
+static void read_done(void *ctx) {
+    struct reading *reading = ctx;
+    struct call *call = reading->call;
+    json_t *result = NULL;
+    if (reading->err == TP_OK) {
+        char *text = enc_base64(reading->data, reading->size);
+        bool done = !reading->live && reading->offset + (int64_t)reading->size >= reading->total;
+        result = json_pack("{s:s, s:I, s:b}", "data", text, "size", (json_int_t)reading->total, "done",
+                           done || (!reading->live && reading->size == 0));
+        mem_free(text);
+    }
+    if (reading->err != TP_OK) {
+        json_decref(reading->event);
+        call_fail(call, &reading->error);
+    } else if (reading->event != NULL && !call->auth->stopping) {
+        call_reply_audited(call, reading->event, result);
+    } else {
+        json_decref(reading->event);
+        call_reply(call, result);
+    }
+    mem_free(reading->part);
+    mem_free(reading->final);
+    mem_free(reading->data);
+    mem_free(reading);
+}
+
+static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error) {
+    const struct recording *open = map_get(auth->recordings, id);
+    if (open != NULL) {
+        *ret_meta = json_deep_copy(open->meta);
+        json_object_set_new(*ret_meta, "size", json_integer(open->size));
+        return TP_OK;
+    }
+    json_t *index = NULL;
+    enum tp_err err = doc_find(auth->state, "/recording_at/", id, &index, NULL, error);
+    if (err == TP_OK) {
+        err = doc_find(auth->state, "/recording/", json_get_text(index, "key", ""), ret_meta, NULL, error);
+    }
+    json_decref(index);
+    return err;
+}
+
+void do_recordings_read(struct call *call) {
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *id = NULL;
+    json_t *meta = NULL;
+    enum tp_err err = json_need_text(call->params, "id", &id, &error);
+    if (err == TP_OK && (strlen(id) != UUID_TEXT_SIZE - 1 || strspn(id, "0123456789abcdef-") != UUID_TEXT_SIZE - 1)) {
+        err = err_set(&error, TP_INVALID, "id must be that of a session");
+    }
+    if (err == TP_OK) {
+        err = find_meta(auth, id, &meta, &error);
+    }
+    /* Whoever may not read it learns no more than that it is not there for him. */
+    if (err == TP_NOT_FOUND || (err == TP_OK && !may(call, "read", meta))) {
+        err = err_set(&error, TP_NOT_FOUND, "there is no recording %s that you may read", id);
+    }
+    int64_t offset = json_get_int(call->params, "offset", 0);
+    int64_t limit = json_get_int(call->params, "limit", READ_MAX);
+    if (err == TP_OK && (offset < 0 || limit <= 0)) {
+        err = err_set(&error, TP_INVALID, "offset and limit must be positive");
+    }
+    if (err != TP_OK) {
+        json_decref(meta);
+        call_fail(call, &error);
+        return;
+    }
+    struct reading *reading = mem_alloc(sizeof *reading);
+    reading->call = call;
+    reading->part = mem_printf("%s/auth/recordings/%s.cast.part", auth->settings.data_dir, id);
+    reading->final = mem_printf("%s/auth/recordings/%s.cast.gz", auth->settings.data_dir, id);
+    reading->offset = offset;
+    reading->want = (size_t)(limit > READ_MAX ? READ_MAX : limit);
+    reading->data = mem_alloc(reading->want);
+    reading->total = json_get_int(meta, "size", 0);
+    reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
+    if (offset == 0) {
+        reading->event = call_event(call, "session.recording.access", true);
+        json_object_set_new(reading->event, "sid", json_string(id));
+        json_object_set_new(reading->event, "session_type", json_string("ssh"));
+        json_object_set_new(reading->event, "format", json_string("asciicast"));
+    }
+    json_decref(meta);
+    work_run(auth->loop, read_work, read_done, reading);
+}
+
+/* ---- The audit log's own listing ---- */
+
+struct audit_read {
+    struct call *call;
+    struct audit_query query;
+    char *dir;
+    const char **types;
+    json_t *items;
+    char *next;
+    enum tp_err err;
+    struct tp_error error;
+};
+
+static bool take_event(void *ctx, const json_t *event) {
+    struct audit_read *audit = ctx;
+    json_array_append_new(audit->items, json_deep_copy(event));
+    return true;
+}
+
+static void audit_work(void *ctx) {
+    struct audit_read *audit = ctx;
+    audit->err = audit_log_query(audit->dir, &audit->query, take_event, audit, &audit->next, &audit->error);
+}
+
+static void audit_done(void *ctx) {
+    struct audit_read *audit = ctx;
+    if (audit->err != TP_OK) {
+        json_decref(audit->items);
+        call_fail(audit->call, &audit->error);
+    } else {
+        size_t count = json_array_size(audit->items);
+        call_reply(audit->call, json_pack("{s:o, s:s, s:I}", "items", audit->items, "start_key",
+                                          audit->next != NULL ? audit->next : "", "total", (json_int_t)count));
+    }
+    mem_free(audit->next);
+    mem_free(audit->types);
+    mem_free(audit->dir);
+    mem_free(audit);
+}
+
+void do_audit_list(struct call *call) {
+    const json_t *params = call->params;
+    struct tp_error error = {0};
+    json_t *types = json_object_get(params, "types");
+    if (types != NULL && !json_is_null(types) && doc_text_list(types, "types", 100, &error) != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    struct audit_read *audit = mem_alloc(sizeof *audit);
+    audit->call = call;
+    audit->dir = mem_strdup(audit_dir(call->auth));
+    audit->items = json_array();
+    size_t count = json_array_size(types);
+    if (count > 0) {
+        audit->types = mem_array(count + 1, sizeof *audit->types);
+        for (size_t i = 0; i < count; i++) {
+            audit->types[i] = json_string_value(json_array_get(types, i));
+        }
+    }
+    int64_t limit = json_get_int(params, "limit", 500);
+    audit->query = (struct audit_query){
+        .from_ms = doc_ms(params, "from"),
+        .to_ms = doc_ms(params, "to"),
+        .types = audit->types,
+        .user = json_get_text(params, "user", NULL),
+        .text = json_get_text(params, "text", NULL),
+        .ascending = strcmp(json_get_text(params, "order", "desc"), "asc") == 0,
+        .limit = (size_t)(limit <= 0 || limit > 5000 ? 5000 : limit),
+        .start_key = json_get_text(params, "start_key", NULL),
+    };
+    work_run(call->auth->loop, audit_work, audit_done, audit);
+}
+
+void do_audit_checkpoint(struct call *call) {
+    const struct audit_log *log = audit_log_of(call->auth);
+    char *key = audit_log_verifier_key(log);
+    const char *checkpoint = audit_log_checkpoint(log);
+    call_reply(call, json_pack("{s:s, s:s}", "checkpoint", checkpoint != NULL ? checkpoint : "", "key", key));
+    mem_free(key);
+}

@@ -1,0 +1,104 @@
+/* Which worker holds whose tunnel. All workers are told of each change. */
+#include "auth/inner.h"
+
+#include <string.h>
+
+static json_t *route_json(const struct host *host) {
+    const struct tunnel_ref *top = host->tunnels;
+    return json_pack("{s:s, s:s, s:i, s:I}", "host_id", host->id, "name", host->name, "worker", top != NULL ? top->worker : -1,
+                     "tunnel", (json_int_t)(top != NULL ? top->tunnel : 0));
+}
+
+static void send_one(void *ctx, const char *key, void *value) {
+    struct link *link = ctx;
+    const struct host *host = value;
+    (void)key;
+    if (host->tunnels != NULL) {
+        rpc_event(link->rpc, "route.set", route_json(host));
+    }
+}
+
+void routes_send_all(struct auth *auth, struct link *link) {
+    map_each(auth->hosts, send_one, link);
+}
+
+void routes_free(struct host *host) {
+    while (host->tunnels != NULL) {
+        struct tunnel_ref *ref = host->tunnels;
+        host->tunnels = ref->next;
+        mem_free(ref);
+    }
+}
+
+/* Takes one tunnel (tunnel -1: all) of a worker out; true when there was one. */
+static bool drop(struct host *host, int worker, int64_t tunnel) {
+    bool found = false;
+    for (struct tunnel_ref **at = &host->tunnels; *at != NULL;) {
+        struct tunnel_ref *ref = *at;
+        if (ref->worker == worker && (tunnel == -1 || ref->tunnel == tunnel)) {
+            *at = ref->next;
+            mem_free(ref);
+            found = true;
+        } else {
+            at = &ref->next;
+        }
+    }
+    if (found) {
+        host->last_seen_ms = clock_wall_ms();
+    }
+    return found;
+}
+
+struct gone {
+    struct auth *auth;
+    int worker;
+};
+
+static void worker_gone(void *ctx, const char *key, void *value) {
+    struct gone *gone = ctx;
+    struct host *host = value;
+    (void)key;
+    if (drop(host, gone->worker, -1)) {
+        auth_tell_workers(gone->auth, "route.set", route_json(host));
+    }
+}
+
+void routes_worker_gone(struct auth *auth, int worker) {
+    map_each(auth->hosts, worker_gone, &(struct gone){auth, worker});
+}
+
+/* The worker's number is that of its line: a worker cannot claim another one's tunnels. */
+void do_tunnel_up(struct call *call) {
+    struct auth *auth = call->auth;
+    struct host *host = hosts_get(auth, call->caller.host_id);
+    int64_t tunnel = json_get_int(call->params, "tunnel", -1);
+    if (tunnel < 0) {
+        call_fail_text(call, TP_INVALID, "tunnel must be a number");
+        return;
+    }
+    if (host == NULL) {
+        call_fail_text(call, TP_DENIED, "this host is not registered");
+        return;
+    }
+    (void)drop(host, call->caller.worker, tunnel);
+    struct tunnel_ref *ref = mem_alloc(sizeof *ref);
+    ref->worker = call->caller.worker;
+    ref->tunnel = tunnel;
+    ref->next = host->tunnels;
+    host->tunnels = ref;
+    host->last_seen_ms = clock_wall_ms();
+    log_info("tunnel up", "host=%s name=\"%s\" worker=%d", host->id, host->name, ref->worker);
+    auth_tell_workers(auth, "route.set", route_json(host));
+    call_reply(call, json_pack("{s:s, s:s}", "host_id", host->id, "name", host->name));
+}
+
+void do_tunnel_down(struct call *call) {
+    struct auth *auth = call->auth;
+    struct host *host = hosts_get(auth, json_get_text(call->params, "host_id", ""));
+    int64_t tunnel = json_get_int(call->params, "tunnel", -2);
+    if (host != NULL && tunnel >= 0 && drop(host, call->caller.worker, tunnel)) {
+        log_info("tunnel down", "host=%s name=\"%s\" worker=%d", host->id, host->name, call->caller.worker);
+        auth_tell_workers(auth, "route.set", route_json(host));
+    }
+    call_reply(call, NULL);
+}

@@ -1,0 +1,167 @@
+/* Web sessions: the cookie's id and the bearer token are both random, both needed, both kept as hashes only. */
+#include "auth/inner.h"
+
+#include <string.h>
+
+#define IDLE_MS ((int64_t)30 * 60 * 1000)
+#define PER_USER_MAX 20
+
+struct websess {
+    char *user;
+    char token_hash[HASH_TEXT_SIZE];
+    json_t *roles;
+    json_t *traits;
+    int64_t expires_ms;
+    int64_t used_ms;
+};
+
+static void websess_destroy(struct websess *session) {
+    if (session != NULL) {
+        mem_free(session->user);
+        json_decref(session->roles);
+        json_decref(session->traits);
+        mem_free(session);
+    }
+}
+
+static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+    struct auth *auth = ctx;
+    (void)revision;
+    struct websess *session = mem_alloc(sizeof *session);
+    session->user = mem_strdup(json_get_text(doc, "user", ""));
+    snprintf(session->token_hash, sizeof session->token_hash, "%s", json_get_text(doc, "token", ""));
+    session->roles = json_deep_copy(json_object_get(doc, "roles"));
+    session->traits = json_deep_copy(json_object_get(doc, "traits"));
+    session->expires_ms = doc_ms(doc, "expires");
+    session->used_ms = clock_wall_ms();
+    websess_destroy(map_set(auth->websessions, name, session));
+    return true;
+}
+
+enum tp_err websess_load(struct auth *auth, struct tp_error *error) {
+    return doc_each(auth->secrets, "/websession/", NULL, load_one, auth, error);
+}
+
+static void destroy_each(void *ctx, const char *key, void *value) {
+    (void)ctx;
+    (void)key;
+    websess_destroy(value);
+}
+
+void websess_free(struct auth *auth) {
+    map_each(auth->websessions, destroy_each, NULL);
+    map_free(auth->websessions);
+}
+
+void websess_drop(struct auth *auth, const char *key) {
+    struct tp_error error = {0};
+    if (doc_delete(auth->secrets, "/websession/", key, &error) != TP_OK) {
+        log_warn("web session cannot be deleted", "error=\"%s\"", error.text);
+    }
+    websess_destroy(map_remove(auth->websessions, key));
+}
+
+struct find {
+    const char *user;
+    int64_t now_ms;
+    char *keys[64];
+    size_t count;
+    size_t live;
+    char *oldest;
+    int64_t oldest_ms;
+};
+
+static void find_user(void *ctx, const char *key, void *value) {
+    struct find *find = ctx;
+    const struct websess *session = value;
+    if (find->user != NULL && strcmp(session->user, find->user) == 0) {
+        find->live++;
+        if (find->oldest == NULL || session->expires_ms < find->oldest_ms) {
+            mem_free(find->oldest);
+            find->oldest = mem_strdup(key);
+            find->oldest_ms = session->expires_ms;
+        }
+        if (find->count < 64) {
+            find->keys[find->count++] = mem_strdup(key);
+        }
+    }
+}
+
+static void find_over(void *ctx, const char *key, void *value) {
+    struct find *find = ctx;
+    const struct websess *session = value;
+    if ((session->expires_ms <= find->now_ms || find->now_ms - session->used_ms > IDLE_MS) && find->count < 64) {
+        find->keys[find->count++] = mem_strdup(key);
+    }
+}
+
+static void drop_found(struct auth *auth, struct find *find) {
+    for (size_t i = 0; i < find->count; i++) {
+        websess_drop(auth, find->keys[i]);
+        mem_free(find->keys[i]);
+    }
+    mem_free(find->oldest);
+}
+
+void websess_drop_user(struct auth *auth, const char *user) {
+    struct find find = {.user = user};
+    map_each(auth->websessions, find_user, &find);
+    drop_found(auth, &find);
+}
+
+void websess_sweep(struct auth *auth) {
+    struct find find = {.now_ms = clock_wall_ms()};
+    map_each(auth->websessions, find_over, &find);
+    drop_found(auth, &find);
+}
+
+enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
+                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error) {
+    struct find find = {.user = user};
+    map_each(auth->websessions, find_user, &find);
+    if (find.live >= PER_USER_MAX && find.oldest != NULL) {
+        websess_drop(auth, find.oldest);
+    }
+    for (size_t i = 0; i < find.count; i++) {
+        mem_free(find.keys[i]);
+    }
+    mem_free(find.oldest);
+    char *sid = crypt_random_hex(16);
+    char *token = crypt_random_hex(16);
+    char key[HASH_TEXT_SIZE];
+    char token_hash[HASH_TEXT_SIZE];
+    doc_hash(sid, key);
+    doc_hash(token, token_hash);
+    int64_t expires = clock_wall_ms() + ttl_ms;
+    json_t *doc = json_pack("{s:s, s:s, s:O, s:O, s:s, s:o}", "user", user, "token", token_hash, "roles",
+                            (json_t *)(uintptr_t)roles, "traits", (json_t *)(uintptr_t)traits, "ip", ip, "expires",
+                            doc_time(expires));
+    enum tp_err err = doc_put(auth->secrets, "/websession/", key, doc, STORE_ABSENT, NULL, error);
+    if (err == TP_OK) {
+        (void)load_one(auth, key, doc, 0);
+        *ret_result = json_pack("{s:s, s:s, s:o, s:s}", "sid", sid, "token", token, "expires", doc_time(expires), "user",
+                                user);
+    }
+    json_decref(doc);
+    secret_free(sid);
+    secret_free(token);
+    return err;
+}
+
+enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
+                          struct tp_error *error) {
+    char key[HASH_TEXT_SIZE];
+    char token_hash[HASH_TEXT_SIZE];
+    doc_hash(sid, key);
+    doc_hash(token, token_hash);
+    struct websess *session = map_get(auth->websessions, key);
+    int64_t now = clock_wall_ms();
+    if (session == NULL || !secret_equal_text(session->token_hash, token_hash) || session->expires_ms <= now ||
+        now - session->used_ms > IDLE_MS) {
+        return err_set(error, TP_UNAUTHENTICATED, "your session has ended; sign in again");
+    }
+    session->used_ms = now;
+    caller->web_key = mem_strdup(key);
+    caller->not_after = session->expires_ms / 1000;
+    return caller_become_user(auth, session->user, session->roles, session->traits, caller, error);
+}
