@@ -217,6 +217,9 @@ static enum tp_err make_plumbing(const struct session *session, struct plumbing 
             return err;
         }
         plumbing->child[i] = ends[i == 0 ? 0 : 1];
+        if (geteuid() == 0) { /* so that the user may open /dev/stdout and the like */
+            (void)!fchown(ends[0], session->monitor->account.uid, session->monitor->account.gid);
+        }
         plumbing->ours[i] = ends[i == 0 ? 1 : 0];
     }
     return TP_OK;

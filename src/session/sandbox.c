@@ -6,11 +6,12 @@
 #include <sys/resource.h>
 
 enum tp_err sandbox_prepare(struct tp_error *error) {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+        prctl(PR_SET_NAME, "tport-session", 0, 0, 0) != 0) {
         return err_errno(error, errno, "the process could not give up new privileges");
     }
     static const struct { int what; rlim_t value; } LIMITS[] = {
-        {RLIMIT_CORE, 0}, {RLIMIT_FSIZE, 0}, {RLIMIT_NOFILE, 1024},
+        {RLIMIT_CORE, 0}, {RLIMIT_NPROC, 0}, {RLIMIT_NOFILE, 1024},
     };
     for (size_t i = 0; i < sizeof(LIMITS) / sizeof(LIMITS[0]); i++) {
         struct rlimit limit = {LIMITS[i].value, LIMITS[i].value};

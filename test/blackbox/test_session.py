@@ -1,0 +1,657 @@
+"""tport-session against stock OpenSSH, with this file as the agent. Needs root (it signs in as another account)."""
+import json
+import os
+import pwd
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+
+import pytest
+
+import session_harness as harness
+from session_harness import Agent, Keys, read_until
+
+LOGIN = "tport-sshtest"
+pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+              pytest.mark.skipif(not os.path.exists(harness.SESSION), reason="tport-session is not built"),
+              pytest.mark.timeout(60)]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    made = False
+    try:
+        pwd.getpwnam(LOGIN)
+    except KeyError:
+        subprocess.run(["useradd", "-m", "-s", "/bin/bash", LOGIN], check=True)
+        made = True
+    directory = tmp_path_factory.mktemp("keys")
+    yield Keys(str(directory), LOGIN)
+    if made:
+        subprocess.run(["userdel", "-r", LOGIN], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def make(keys, tmp_path):
+    agents = []
+
+    def build(**options):
+        agent = Agent(keys, str(tmp_path), **options)
+        agents.append(agent)
+        return agent
+
+    yield build
+    for agent in agents:
+        agent.close()
+        agent.reap(8)
+
+
+@pytest.fixture
+def agent(make):
+    return make()
+
+
+def cast(agent, sid=None):
+    data = agent.recordings[sid or sorted(agent.recordings)[0]].decode()
+    lines = [json.loads(line) for line in data.splitlines()]
+    return lines[0], lines[1:]
+
+
+def output(events):
+    return "".join(event[2] for event in events if event[1] == "o")
+
+
+# ---- signing in ----
+
+def test_host_certificate_alone_is_enough_and_exit_status_is_kept(agent):
+    result = agent.ssh("echo out; echo err >&2; exit 42")
+    assert (result.returncode, result.stdout, result.stderr) == (42, b"out\n", b"err\n")
+    agent.wait(lambda: agent.ended)
+    end = list(agent.ended.values())[0]
+    assert end["exit_code"] == 42 and end["recorded"] is True and end["reason"] == "done"
+    assert ("exec", {"login": LOGIN, "command": "echo out; echo err >&2; exit 42", "exitCode": 42,
+                     "exitError": "exit status 42"}) in agent.events
+    assert agent.reap() == [0]
+
+
+def test_exit_signal_is_kept(agent):
+    result = agent.ssh("kill -TERM $$", options={"LogLevel": "VERBOSE"})
+    assert result.returncode == 255 or b"SIGTERM" in result.stderr or b"signal" in result.stderr.lower()
+    agent.wait(lambda: agent.ended)
+    assert list(agent.ended.values())[0]["exit_code"] == 128 + 15
+
+
+def test_r7_plain_key_password_and_foreign_certificate_are_refused(agent, keys):
+    for options in ({"IdentityFile": keys.path("plain"), "CertificateFile": "none"},
+                    {"PubkeyAuthentication": "no", "PasswordAuthentication": "yes", "BatchMode": "yes"}):
+        result = agent.ssh("true", options=options)
+        assert result.returncode == 255 and b"Permission denied (publickey)" in result.stderr
+    agent.accepted.clear()
+    result = agent.ssh("true")
+    assert result.returncode == 255 and b"Permission denied" in result.stderr
+    assert not [m for m, _ in agent.requests if m == "session.start"]
+
+
+def test_r7_offer_without_signature_is_no_login(agent, keys, tmp_path):
+    """The certificate without its private key: the offer is answered, and that is all."""
+    for name in ("user.pub", "user-cert.pub"):
+        (tmp_path / name).write_text(open(keys.path(name)).read())
+    result = agent.ssh("true", options={"IdentityFile": str(tmp_path / "user.pub"), "IdentityAgent": "none",
+                                        "CertificateFile": str(tmp_path / "user-cert.pub"), "BatchMode": "yes"})
+    assert result.returncode == 255
+    assert not [m for m, _ in agent.requests if m in ("session.start", "session.check_cert")]
+
+
+def test_unknown_local_account_is_refused(agent):
+    result = agent.ssh("true", options={"User": "nosuchlogin"})
+    assert result.returncode == 255
+    assert "there is no account nosuchlogin" in agent.session_log()
+
+
+def test_login_outside_the_grant_is_refused(agent):
+    assert agent.ssh("true", options={"User": "root"}).returncode == 255
+    assert not [m for m, _ in agent.requests if m == "session.start"]
+
+
+def test_r9_silent_client_is_dropped_after_ten_seconds(agent):
+    conn = agent.connect()
+    started = time.time()
+    conn.settimeout(15)
+    while conn.recv(4096):
+        pass
+    assert 8 < time.time() - started < 13
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 4096, b"SSH-1.5-old\r\n", b"PROXY TCP4 1 2 3 4\r\n",
+                                   b"SSH-2.0-x\r\n" + b"\xff" * 64, b"SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x34"])
+def test_r7_garbage_ends_the_connection_without_a_crash(agent, first):
+    conn = agent.connect()
+    conn.sendall(first)
+    conn.shutdown(socket.SHUT_WR)
+    conn.settimeout(12)
+    try:
+        while conn.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+    assert agent.reap(12) == [0]
+    assert "died" not in agent.session_log()
+
+
+# ---- sessions ----
+
+def test_session_start_comes_first_and_a_refusal_stops_the_command(agent, tmp_path):
+    agent.fail["session.start"] = ("access_denied", "locked")
+    mark = tmp_path / "ran"
+    result = agent.ssh("touch %s" % mark)
+    assert result.returncode != 0 and not mark.exists()
+
+
+def test_user_identity_and_environment(agent):
+    result = agent.ssh("id -un; id -Gn; pwd; env; ls -l /proc/self/fd | wc -l; cat /proc/self/status",
+                       options={"SendEnv": "LC_TEST LD_PRELOAD BASH_ENV SECRET LANG"},
+                       env={**os.environ, "LC_TEST": "ok", "LD_PRELOAD": "", "BASH_ENV": "/x", "SECRET": "1",
+                            "LANG": "C.UTF-8"})
+    text = result.stdout.decode()
+    lines = text.splitlines()
+    assert lines[0] == LOGIN and lines[1] == LOGIN and lines[2] == "/home/" + LOGIN
+    for wanted in ("LC_TEST=ok", "SSH_TELEPORT_USER=alice", "SSH_TELEPORT_CLUSTER_NAME=example", "USER=" + LOGIN,
+                   "SSH_TELEPORT_HOST_UUID=11111111-1111-4111-8111-111111111111", "SSH_SESSION_WEBPROXY_ADDR=proxy.example:443",
+                   "SSH_SESSION_ID=00000000-0000-4000-8000-000000000001", "LANG=C.UTF-8", "SHELL=/bin/bash",
+                   "SSH_CONNECTION=192.0.2.7 4321 127.0.0.1 22"):
+        assert wanted in lines, wanted
+    for name in ("LD_PRELOAD", "BASH_ENV", "SECRET"):
+        assert not [line for line in lines if line.startswith(name + "=")], name
+    assert "SigIgn:\t0000000000000000" in text
+    assert "NoNewPrivs:\t0" in text
+
+
+def test_net_half_is_unprivileged_and_sealed(agent):
+    result = agent.ssh("for p in /proc/[0-9]*; do grep -lx 'Name:.tport-session' $p/status 2>/dev/null; done | "
+                       "while read f; do grep -E '^(Uid|NoNewPrivs|Seccomp):' $f; done")
+    text = result.stdout.decode()
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert "Uid:\t%d\t%d\t%d\t%d\nNoNewPrivs:\t1\nSeccomp:\t2" % (uid, uid, uid, uid) in text
+
+
+def open_terminal(agent, *args, flags=("-tt",), options=None):
+    import pty
+    master, slave = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(["ssh", *agent.ssh_options(**(options or {})), *flags, "node1", *args], stdin=slave,
+                               stdout=slave, stderr=slave, preexec_fn=take_terminal, env={**os.environ, "TERM": "xterm"})
+    os.close(slave)
+    return process, master
+
+
+def test_terminal_shell_resize_and_recording(agent):
+    import fcntl
+    import struct
+    import termios
+    process, master = open_terminal(agent)
+    os.write(master, b"stty size; echo $TERM; tty; shopt -q login_shell && echo login-$((1+1))\n")
+    seen = read_until(master, b"login-2\r")
+    assert b"33 101" in seen and b"xterm" in seen and b"/dev/pts/" in seen
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    time.sleep(0.3)
+    os.write(master, b"stty size\n")
+    read_until(master, b"40 120")
+    os.write(master, "echo h\u00e9llo-w\u00f6rld; exit 3\n".encode())
+    read_until(master, "h\u00e9llo-w\u00f6rld\r".encode())
+    assert process.wait(5) == 3
+    agent.wait(lambda: agent.ended)
+    header, events = cast(agent)
+    assert (header["version"], header["width"], header["height"]) == (2, 101, 33)
+    assert header["env"] == {"TERM": "xterm", "SHELL": "/bin/bash"}
+    assert "h\u00e9llo-w\u00f6rld" in output(events)
+    assert [e[2] for e in events if e[1] == "r"] == ["120x40"]
+    assert [e[0] for e in events] == sorted(e[0] for e in events)
+    assert [f["size"] for name, f in agent.events if name == "resize"] == ["120:40"]
+    os.close(master)
+
+
+def test_signal_by_terminal_and_background_output(agent):
+    process, master = open_terminal(agent)
+    os.write(master, b"echo r''eady; cat\n")
+    read_until(master, b"ready\r")
+    os.write(master, b"\x03")
+    os.write(master, b"echo st''ill\n")
+    read_until(master, b"still")
+    os.write(master, b"exit\n")
+    assert process.wait(5) in (0, 130)
+    os.close(master)
+
+
+def test_plain_output_is_recorded_up_to_one_mebibyte(agent):
+    result = agent.ssh("head -c 3000000 /dev/zero | tr '\\0' a")
+    assert len(result.stdout) == 3000000
+    agent.wait(lambda: agent.ended)
+    _, events = cast(agent)
+    assert len(output(events)) == 1024 * 1024
+    assert events[-1][1] == "m"
+
+
+def test_stdin_reaches_the_command_and_binary_is_kept(agent):
+    data = os.urandom(3 * 1024 * 1024)
+    result = agent.ssh("cat", stdin=data)
+    assert result.stdout == data and result.returncode == 0
+    agent.wait(lambda: agent.ended)
+    agent.recordings[sorted(agent.recordings)[0]].decode("utf-8")
+
+
+def test_slow_reader_loses_nothing(agent):
+    process = subprocess.Popen(["ssh", *agent.ssh_options(), "node1", "seq 1 400000"], stdout=subprocess.PIPE)
+    time.sleep(1.5)
+    data = process.stdout.read()
+    assert process.wait(10) == 0
+    assert data == "".join("%d\n" % i for i in range(1, 400001)).encode()
+
+
+def test_rekey_in_the_middle(agent):
+    result = agent.ssh("head -c 5000000 /dev/zero", options={"RekeyLimit": "1M"})
+    assert len(result.stdout) == 5000000
+    result = agent.ssh("wc -c", options={"RekeyLimit": "1M"}, stdin=b"\0" * 5000000)
+    assert result.stdout.strip() == b"5000000"
+
+
+@pytest.mark.parametrize("cipher", ["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
+                                    "aes128-ctr", "aes256-ctr"])
+def test_ciphers(agent, cipher):
+    result = agent.ssh("head -c 1000000 /dev/zero | tee /dev/stderr | wc -c", options={"Ciphers": cipher})
+    assert result.stdout.strip() == b"1000000" and len(result.stderr) == 1000000
+
+
+def test_weak_algorithms_are_not_offered(agent):
+    for options in ({"KexAlgorithms": "diffie-hellman-group14-sha1"}, {"Ciphers": "aes128-cbc"},
+                    {"MACs": "hmac-sha1", "Ciphers": "aes128-ctr"}):
+        result = agent.ssh("true", options=options)
+        assert result.returncode == 255 and b"no matching" in result.stderr
+
+
+def test_strict_kex_is_negotiated(agent):
+    """The Terrapin counter-measure: sequence numbers start again after NEWKEYS."""
+    result = agent.ssh("true", options={"LogLevel": "DEBUG3"})
+    assert b"kex-strict-s-v00@openssh.com" in result.stderr
+
+
+def test_keepalive_is_answered(agent):
+    result = agent.ssh("sleep 3; echo done", options={"ServerAliveInterval": "1", "ServerAliveCountMax": "1"})
+    assert result.stdout == b"done\n"
+
+
+# ---- files ----
+
+def copy_tree(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(os.urandom(2_000_000))
+    (source / "b").write_text("b")
+    return source
+
+
+@pytest.mark.parametrize("legacy", [[], ["-O"]])
+def test_scp(agent, tmp_path, legacy):
+    source = copy_tree(tmp_path)
+    subprocess.run(["scp", *legacy, "-q", *agent.ssh_options(), str(source / "a"), "node1:copied"], check=True, timeout=20)
+    subprocess.run(["scp", *legacy, "-q", *agent.ssh_options(), "node1:copied", str(tmp_path / "back")], check=True,
+                   timeout=20)
+    assert (tmp_path / "back").read_bytes() == (source / "a").read_bytes()
+
+
+def test_sftp_is_not_recorded(agent, tmp_path):
+    source = copy_tree(tmp_path)
+    batch = tmp_path / "batch"
+    batch.write_text("put %s x\nrename x y\nget y %s\nls -l\nrm y\n" % (source / "a", tmp_path / "got"))
+    subprocess.run(["sftp", "-q", *agent.ssh_options(), "-b", str(batch), "node1"], check=True, timeout=20,
+                   stdout=subprocess.DEVNULL)
+    assert (tmp_path / "got").read_bytes() == (source / "a").read_bytes()
+    agent.wait(lambda: agent.ended)
+    assert not agent.recordings
+    start = [p for m, p in agent.requests if m == "session.start"][0]
+    assert (start["kind"], start["command"]) == ("subsystem", "sftp")
+
+
+@pytest.mark.skipif(not harness.have("rsync"), reason="no rsync")
+def test_rsync(agent, tmp_path):
+    source = copy_tree(tmp_path)
+    shell = "ssh " + " ".join("'%s'" % word for word in agent.ssh_options())
+    subprocess.run(["rsync", "-a", "-e", shell, str(source) + "/", "node1:synced/"], check=True, timeout=20)
+    assert agent.ssh("cat synced/b").stdout == b"b"
+
+
+def test_r2_file_copy_refused_when_roles_say_so(make, tmp_path):
+    agent = make(file_copy=False)
+    source = copy_tree(tmp_path)
+    for command in (["scp", "-q"], ["scp", "-O", "-q"]):
+        assert subprocess.run([*command, *agent.ssh_options(), str(source / "b"), "node1:x"], timeout=20,
+                              stderr=subprocess.DEVNULL).returncode != 0
+    assert agent.ssh("/usr/bin/rsync --server .").returncode != 0
+    assert agent.ssh("echo fine").stdout == b"fine\n"
+    assert "the roles do not allow file copy" in agent.session_log()
+
+
+def test_r2_other_subsystems_are_refused(agent):
+    assert agent.ssh("netconf", flags=("-s",)).returncode != 0
+
+
+# ---- forwarding ----
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while True:
+            data = self.request.recv(65536)
+            if not data:
+                return
+            self.request.sendall(data)
+
+
+@pytest.fixture
+def echo():
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def talk(port, data, timeout=10):
+    end = time.time() + timeout
+    while True:
+        try:
+            conn = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+            break
+        except ConnectionRefusedError:
+            assert time.time() < end
+            time.sleep(0.05)
+    with conn:
+        threading.Thread(target=lambda: (conn.sendall(data), conn.shutdown(socket.SHUT_WR)), daemon=True).start()
+        got = b""
+        while True:
+            piece = conn.recv(65536)
+            if not piece:
+                return got
+            got += piece
+
+
+def background(agent, *flags, options=None):
+    return subprocess.Popen(["ssh", *agent.ssh_options(ExitOnForwardFailure="yes", **(options or {})), "-N", *flags, "node1"],
+                            stderr=subprocess.PIPE)
+
+
+def test_local_forward(agent, echo):
+    port = free_port()
+    client = background(agent, "-L", "%d:127.0.0.1:%d" % (port, echo))
+    data = os.urandom(2_000_000)
+    assert talk(port, data) == data
+    assert talk(port, b"again") == b"again"
+    client.terminate()
+    client.wait(5)
+    assert ("port" in [name for name, _ in agent.events])
+
+
+def test_dynamic_forward_and_stdio(agent, echo):
+    result = subprocess.run(["ssh", *agent.ssh_options(), "-W", "127.0.0.1:%d" % echo, "node1"], input=b"stdio",
+                            capture_output=True, timeout=15)
+    assert result.stdout == b"stdio"
+    port = free_port()
+    client = background(agent, "-D", str(port))
+    time.sleep(0.1)
+    end = time.time() + 10
+    while True:
+        try:
+            conn = socket.create_connection(("127.0.0.1", port), timeout=5)
+            break
+        except ConnectionRefusedError:
+            assert time.time() < end
+            time.sleep(0.05)
+    conn.sendall(b"\x05\x01\x00")
+    assert conn.recv(2) == b"\x05\x00"
+    conn.sendall(b"\x05\x01\x00\x01\x7f\x00\x00\x01" + echo.to_bytes(2, "big"))
+    assert conn.recv(10)[1] == 0
+    conn.sendall(b"socks")
+    assert conn.recv(5) == b"socks"
+    conn.close()
+    client.terminate()
+    client.wait(5)
+
+
+def test_connect_refused_is_an_answer_not_an_end(agent, echo):
+    dead = free_port()
+    port, good = free_port(), free_port()
+    client = background(agent, "-L", "%d:127.0.0.1:%d" % (port, dead), "-L", "%d:127.0.0.1:%d" % (good, echo))
+    assert talk(good, b"x") == b"x"
+    assert talk(port, b"x") == b""
+    assert talk(good, b"y") == b"y"
+    client.terminate()
+    client.wait(5)
+
+
+def test_remote_forward(agent, echo):
+    port = free_port()
+    client = background(agent, "-R", "%d:127.0.0.1:%d" % (port, echo))
+    data = os.urandom(1_000_000)
+    assert talk(port, data) == data
+    client.terminate()
+    client.wait(5)
+    agent.reap()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_remote_forward_of_a_low_port_is_refused(agent):
+    client = background(agent, "-R", "81:127.0.0.1:1")
+    assert client.wait(10) == 255
+
+
+def test_r3_r2_forwarding_refused_when_roles_say_so(make, echo):
+    agent = make(port_forwarding=False)
+    result = subprocess.run(["ssh", *agent.ssh_options(), "-W", "127.0.0.1:%d" % echo, "node1"], input=b"x",
+                            capture_output=True, timeout=15)
+    assert result.stdout == b"" and result.returncode != 0
+    client = background(agent, "-R", "%d:127.0.0.1:%d" % (free_port(), echo))
+    assert client.wait(10) == 255
+    assert "the roles do not allow port forwarding" in agent.session_log()
+
+
+@pytest.fixture
+def ssh_agent(keys, tmp_path):
+    path = str(tmp_path / "ssh-agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    env = {**os.environ, "SSH_AUTH_SOCK": path}
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    subprocess.run(["ssh-add", "-q", keys.path("plain")], env=env, check=True)
+    yield env
+    process.terminate()
+    process.wait()
+
+
+def test_agent_forwarding(agent, ssh_agent):
+    result = agent.ssh("ssh-add -l; ls -ld $(dirname $SSH_AUTH_SOCK); echo $SSH_AUTH_SOCK", flags=("-A",), env=ssh_agent)
+    text = result.stdout.decode()
+    assert "plain (ED25519)" in text and "drwx------" in text
+    path = text.splitlines()[-1]
+    agent.reap()
+    time.sleep(0.2)
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_agent_forwarding_refused(make, ssh_agent):
+    agent = make()
+    agent.forward_agent = False
+    result = agent.ssh("echo sock=$SSH_AUTH_SOCK", flags=("-A",), env=ssh_agent)
+    assert result.stdout == b"sock=\n"
+
+
+def test_x11_is_refused_with_a_reason(agent):
+    env = {**os.environ, "DISPLAY": ":99"}
+    result = agent.ssh("echo d=$DISPLAY", flags=("-X",), env=env)
+    assert result.stdout == b"d=\n"
+    assert "X11 forwarding is not offered" in agent.session_log()
+
+
+# ---- many sessions on one connection ----
+
+def test_control_master(agent, keys):
+    path = os.path.join(keys.dir, "cm")
+    master = subprocess.Popen(["ssh", *agent.ssh_options(ControlMaster="yes", ControlPath=path), "-N", "node1"])
+    agent.wait(lambda: os.path.exists(path))
+    clients = [subprocess.Popen(["ssh", *agent.ssh_options(ControlPath=path), "node1", "echo %d; exit %d" % (i, i)],
+                                stdout=subprocess.PIPE) for i in range(8)]
+    for i, client in enumerate(clients):
+        out, _ = client.communicate(timeout=20)
+        assert out == b"%d\n" % i and client.returncode == i
+    for i in range(20):
+        assert subprocess.run(["ssh", *agent.ssh_options(ControlPath=path), "node1", "true"], timeout=10).returncode == 0
+    assert agent.count == 1
+    agent.wait(lambda: len(agent.ended) == 28)
+    master.terminate()
+    master.wait(5)
+
+
+def test_max_sessions(make, keys):
+    agent = make(max_sessions=2)
+    path = os.path.join(keys.dir, "cm2")
+    master = subprocess.Popen(["ssh", *agent.ssh_options(ControlMaster="yes", ControlPath=path), "-N", "node1"])
+    agent.wait(lambda: os.path.exists(path))
+    options = agent.ssh_options(ControlPath=path)
+    held = [subprocess.Popen(["ssh", *options, "node1", "echo up; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(2)]
+    for one in held:
+        assert one.stdout.readline() == b"up\n"
+    third = subprocess.run(["ssh", *options, "node1", "true"], capture_output=True, timeout=10)
+    assert third.returncode != 0
+    held[0].stdin.close()
+    assert held[0].wait(5) == 0
+    assert subprocess.run(["ssh", *options, "node1", "true"], timeout=10).returncode == 0
+    held[1].stdin.close()
+    held[1].wait(5)
+    master.terminate()
+    master.wait(5)
+
+
+# ---- ends ----
+
+def test_cut_tells_the_person_and_kills_within_a_second(agent):
+    process, master = open_terminal(agent)
+    os.write(master, b"trap '' HUP TERM; echo p''id=$$; sleep 1000\n")
+    data = read_until(master, b"pid=")
+    time.sleep(0.3)
+    started = time.time()
+    agent.lines[0].event("cut", {"reason": "locked", "text": "a lock is in force"})
+    seen = read_until(master, b"a lock is in force")
+    process.wait(5)
+    assert time.time() - started < 1.0
+    assert seen and data
+    agent.wait(lambda: not subprocess.run(["pgrep", "-u", LOGIN, "sleep"], stdout=subprocess.DEVNULL).returncode == 0, 1.5)
+    agent.wait(lambda: agent.ended)
+    assert list(agent.ended.values())[0]["reason"] == "locked"
+    os.close(master)
+
+
+def test_idle_timeout(make):
+    agent = make(idle_timeout=1500)
+    process, master = open_terminal(agent)
+    read_until(master, b"$")
+    started = time.time()
+    read_until(master, b"idle timeout")
+    assert process.wait(5) == 255
+    assert 1 < time.time() - started < 4
+    assert [f["reason"] for name, f in agent.events if name == "client.disconnect"]
+    os.close(master)
+
+
+def test_expired_certificate_ends_the_session(make):
+    agent = make(disconnect_expired_cert=True)
+    agent.grant_extra["cert_not_after"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+    process, master = open_terminal(agent)
+    read_until(master, b"your certificate has expired")
+    assert process.wait(5) == 255
+    os.close(master)
+
+
+def test_strict_recording_failure_ends_the_session(agent):
+    process, master = open_terminal(agent)
+    read_until(master, b"$")
+    agent.fail["recording.append"] = ("no_space", "the disk is full")
+    os.write(master, b"echo more\n")
+    read_until(master, b"can't be recorded")
+    assert process.wait(5) == 255
+    agent.wait(lambda: agent.ended)
+    end = list(agent.ended.values())[0]
+    assert end["reason"] == "recording_failed" and end["recorded"] is False
+    os.close(master)
+
+
+def test_best_effort_recording_failure_goes_on(make):
+    agent = make(record="best_effort")
+    agent.fail["recording.append"] = ("no_space", "the disk is full")
+    result = agent.ssh("sleep 0.5; echo one; sleep 0.3; echo two")
+    assert result.stdout == b"one\ntwo\n" and result.returncode == 0
+    assert "goes on without a recording" in agent.session_log()
+
+
+def test_recording_off(make):
+    agent = make(record="off")
+    assert agent.ssh("echo x").stdout == b"x\n"
+    agent.wait(lambda: agent.ended)
+    assert not agent.recordings
+
+
+def test_slow_recorder_holds_the_terminal_back_and_loses_nothing(agent):
+    agent.delay["recording.append"] = 0.05
+    result = agent.ssh("stty -opost; head -c 4000000 /dev/zero | tr '\\0' x", flags=("-tt",), timeout=50)
+    assert result.stdout.count(b"x") == 4000000
+    agent.delay.clear()
+    agent.wait(lambda: agent.ended)
+    _, events = cast(agent)
+    assert output(events).count("x") == 4000000
+
+
+def test_agent_death_ends_everything(agent):
+    process, master = open_terminal(agent)
+    read_until(master, b"$")
+    agent.lines[0].sock.shutdown(socket.SHUT_RDWR)
+    assert process.wait(5) == 255
+    agent.reap()
+    os.close(master)
+
+
+def test_client_death_hangs_the_shell_up(agent):
+    process, master = open_terminal(agent)
+    os.write(master, b"echo r''eady; sleep 777\n")
+    read_until(master, b"ready")
+    process.kill()
+    process.wait()
+    agent.wait(lambda: agent.ended)
+    agent.reap()
+    agent.wait(lambda: subprocess.run(["pgrep", "-u", LOGIN, "-f", "sleep 777"], stdout=subprocess.DEVNULL).returncode)
+    assert list(agent.ended.values())[0]["reason"] == "client_closed"
+    os.close(master)
+
+
+def test_hundred_connections_leave_nothing(agent):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        clients = [subprocess.Popen(["ssh", *agent.ssh_options(), "node1", "true"]) for _ in range(8)]
+        assert [client.wait(30) for client in clients] == [0] * 8
+    assert set(agent.reap(10)) == {0}
+    assert len(agent.ended) == 40
+    assert before <= len(os.listdir("/proc/self/fd"))
