@@ -247,7 +247,7 @@ static enum tp_err set_names(struct tls_client *client, const struct tls_client_
     if (is_address(client->verify_name))
         fine = X509_VERIFY_PARAM_set1_ip_asc(param, client->verify_name);
     else
-        fine = client->verify_name[0] != '\0' && X509_VERIFY_PARAM_set1_host(param, client->verify_name, 0);
+        fine = client->verify_name[0] != '\0' && X509_VERIFY_PARAM_set1_host(param, client->verify_name, strlen(client->verify_name));
     if (fine != 1)
         return err_set(error, TP_INVALID, "\"%.100s\" is not a name that a certificate can hold", client->verify_name);
     if (options->alpn) {
