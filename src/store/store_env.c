@@ -10,13 +10,24 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARK "tport store 1\n"
 #define STATE "state"
+#define NEARLY_FULL ((uint64_t)16 * 1024 * 1024)
+
+/* LMDB tells a write that was cut short, as on a full disk, as EIO. */
+static bool disk_is_full(const char *dir)
+{
+    struct statvfs info;
+    return statvfs(dir, &info) == 0 && info.f_bavail * info.f_frsize < NEARLY_FULL;
+}
 
 enum tp_err store_mdb_error(const char *dir, int code, const char *what, struct tp_error *error)
 {
+    if (code == EIO && disk_is_full(dir))
+        code = ENOSPC;
     switch (code) {
     case MDB_MAP_FULL:
         return err_set(error, TP_NO_SPACE, "the store %s has reached its largest size; remove what is no longer needed",

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -279,6 +280,37 @@ static void test_full_store_stays_usable(void **state)
     assert_value(place, "/small", "x");
 }
 
+/* A limit on the size of files stands for a full disk: writes fail in the middle of a commit. */
+static void test_full_disk_leaves_the_store_usable(void **state)
+{
+    struct place *place = *state;
+    static char big[1024 * 1024];
+    struct rlimit old;
+    struct rlimit small;
+    assert_int_equal(put(place, "/before", "1", STORE_ABSENT, NULL), TP_OK);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = 128 * 1024;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 3; i++) {
+        enum tp_err err = store_put(place->store, "/big", big, sizeof(big), STORE_ABSENT, NULL, &place->error);
+        assert_true(err == TP_NO_SPACE || err == TP_IO);
+        assert_int_equal(put(place, "/small", "2", STORE_ANY, NULL), TP_OK);
+    }
+    small.rlim_cur = 0; /* not even the meta page can be written */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_not_equal(put(place, "/small", "3", STORE_ANY, NULL), TP_OK);
+    assert_int_not_equal(put(place, "/small", "3", STORE_ANY, NULL), TP_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_value(place, "/small", "2");
+    assert_int_equal(store_put(place->store, "/big", big, sizeof(big), STORE_ABSENT, NULL, &place->error), TP_OK);
+    assert_value(place, "/before", "1");
+    store_close(place->store);
+    assert_int_equal(store_open(place->dir, NULL, &place->store, &place->error), TP_OK);
+    assert_value(place, "/small", "2");
+}
+
 /* The child tells each acknowledged write through the pipe and is killed in the middle of one. */
 static void test_acknowledged_writes_survive_kill(void **state)
 {
@@ -419,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_watch_log_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopen_keeps_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_store_stays_usable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk_leaves_the_store_usable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_acknowledged_writes_survive_kill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_files_give_an_error, setup, teardown),
     };
