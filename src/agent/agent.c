@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define STOP_MS 8000 /* from stop until we go whatever is left */
+#define LOOK_MS 200
 #define PROXY_PORT 443
 
 void agent_log_change(char **last, const char *what, const struct tp_error *error) {
@@ -66,8 +67,8 @@ void agent_check_idle(struct agent *agent) {
     if ((!agent->draining && !agent->stopping) || agent->sessions != NULL) {
         return;
     }
-    if (agent->conns != NULL && agent->calls != NULL && !agent->stopping) {
-        return; /* the last words are on their way; idle_look comes again */
+    if (agent->calls != NULL && link_rpc(agent) != NULL) {
+        return; /* the last words are on their way; on_idle_look comes again */
     }
     if (agent->conns == NULL) {
         loop_stop(agent->loop);
@@ -78,7 +79,7 @@ void agent_check_idle(struct agent *agent) {
 
 static void on_idle_look(void *ctx) {
     struct agent *agent = ctx;
-    if (agent->stopping) {
+    if (agent->stopping && loop_now_ms(agent->loop) >= agent->stop_by_ms) {
         loop_stop(agent->loop);
     } else {
         agent_check_idle(agent);
@@ -92,7 +93,8 @@ static void stop(struct agent *agent) {
     agent->stopping = true;
     join_stop(agent);
     session_stop_all(agent, CLOSE_SHUTDOWN);
-    timer_start(agent->stop_deadline, STOP_MS, 0);
+    agent->stop_by_ms = loop_now_ms(agent->loop) + STOP_MS;
+    timer_start(agent->idle_look, LOOK_MS, LOOK_MS);
     agent_check_idle(agent);
 }
 
@@ -103,7 +105,7 @@ static void drain(struct agent *agent) {
     agent->draining = true;
     join_stop(agent);
     link_drain(agent);
-    timer_start(agent->stop_deadline, 500, 500);
+    timer_start(agent->idle_look, LOOK_MS, LOOK_MS);
     agent_check_idle(agent);
 }
 
@@ -157,7 +159,7 @@ static void on_config(struct agent *agent, const json_t *params) {
     set_log(json_object_get(params, "log"));
     if (read_config(agent, params, &error) != TP_OK) {
         log_error("the agent can't start", "error=\"%s\"", error.text);
-        agent->stopping = true;
+        agent->failed = true;
         loop_stop(agent->loop);
         return;
     }
@@ -175,7 +177,7 @@ static void on_config(struct agent *agent, const json_t *params) {
     }
     if (err != TP_OK) {
         log_error("the agent can't start", "error=\"%s\"", error.text);
-        agent->stopping = true;
+        agent->failed = true;
         loop_stop(agent->loop);
         return;
     }
@@ -253,7 +255,7 @@ static void release(struct agent *agent) {
         timer_free(agent->slots[i].retry);
         mem_free(agent->slots[i].last_failure);
     }
-    timer_free(agent->stop_deadline);
+    timer_free(agent->idle_look);
     tls_context_free(agent->tls);
     agent_state_free(&agent->state);
     conf_free(agent->conf);
@@ -277,10 +279,10 @@ int agent_main(int control_fd) {
     agent_state_init(&agent.state);
     agent.calls_end = &agent.calls;
     agent.loop = loop_new();
-    agent.stop_deadline = timer_new(agent.loop, on_idle_look, &agent);
+    agent.idle_look = timer_new(agent.loop, on_idle_look, &agent);
     agent.control = rpc_new_fd(agent.loop, control_fd, &control_events, &agent);
     loop_run(agent.loop);
-    bool failed = agent.conf == NULL || (agent.stopping && !agent.joined && agent.control != NULL && agent.join != NULL);
+    bool failed = agent.failed;
     /* Sessions and tunnels that are still there after the deadline end with the process. */
     bool clean = agent.sessions == NULL && agent.conns == NULL && agent.join == NULL;
     if (clean) {

@@ -47,6 +47,7 @@ struct agent {
     bool local_auth;
     bool draining;
     bool stopping;
+    bool failed; /* could not start */
     char *proxy_host;
     uint16_t proxy_port;
 
@@ -57,7 +58,8 @@ struct agent {
 
     struct slot slots[AGENT_SLOTS];
     struct conn *conns; /* all, also those that drain */
-    struct timer *stop_deadline;
+    struct timer *idle_look; /* while draining or stopping */
+    int64_t stop_by_ms;
 
     struct up_call *calls, **calls_end; /* oldest first */
     struct labels *labels;
