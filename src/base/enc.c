@@ -67,7 +67,7 @@ static enum tp_err decode(const struct alphabet *a, const char *text, size_t len
         for (int i = 0; i < 2 && length && text[length - 1] == '='; i++)
             length--;
     }
-    to = buf_reserve(out, length * a->bits / 8 + 1);
+    to = buf_reserve(out, length * a->bits / 8);
     if (!to)
         return TP_TOO_LARGE;
     for (size_t i = 0; i < length; i++) {
