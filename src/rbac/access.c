@@ -72,21 +72,36 @@ static bool has_login(const struct names *logins, const char *login, bool deny)
     return names_has(logins, login) || (deny && names_has(logins, "*"));
 }
 
-/* The deny pass. Returns true when something denies; decision is then filled. */
-static bool denied(const struct rbac_set *set, const struct rbac_target *target, const char *login,
-                   struct rbac_decision *decision)
+struct query {
+    const struct rbac_set *set;
+    const struct rbac_target *target;
+    const char *login; /* or NULL */
+    struct label_tags tags;
+};
+
+/* Could the section of this entry select the target? A no is certain. */
+static bool may_select(const struct set_entry *entry, const struct query *query)
 {
+    return entry->expression || ((entry->needed.names & ~query->tags.names) | (entry->needed.pairs & ~query->tags.pairs)) == 0;
+}
+
+/* The deny pass. Returns true when something denies; decision is then filled. */
+static bool denied(const struct query *query, struct rbac_decision *decision)
+{
+    const struct set_entries *entries = &query->set->deny[query->target->kind];
     char detail[sizeof decision->detail];
-    for (size_t i = 0; i < set->count; i++) {
-        const struct set_role *one = &set->roles[i];
-        if (!one->deny.any || !set_section_in_namespace(&one->deny, target))
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct set_entry *entry = &entries->items[i];
+        const struct set_role *one = entry->role;
+        bool selects = may_select(entry, query);
+        if ((!selects && !(query->login && entry->logins)) || !set_section_in_namespace(&one->deny, query->target))
             continue;
-        if (set_section_selects(set, &one->deny, target, true, decision ? detail : NULL, sizeof detail)) {
+        if (selects && set_section_selects(query->set, &one->deny, query->target, true, decision ? detail : NULL, sizeof detail)) {
             (void)!rbac_decide(decision, RBAC_DENIED_BY_LABELS, one->role->name, "deny", detail);
             return true;
         }
-        if (login && has_login(&one->deny.logins, login, true)) {
-            snprintf(detail, sizeof detail, "logins %s", login);
+        if (query->login && has_login(&one->deny.logins, query->login, true)) {
+            snprintf(detail, sizeof detail, "logins %s", query->login);
             (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", detail);
             return true;
         }
@@ -102,19 +117,19 @@ struct granted {
 };
 
 /* The allow pass: labels, expression and login must all hold in one role. */
-static void find_grants(const struct rbac_set *set, const struct rbac_target *target, const char *login, char *ret_detail,
-                        size_t size, struct granted *granted)
+static void find_grants(const struct query *query, char *ret_detail, size_t size, struct granted *granted)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        const struct set_role *one = &set->roles[i];
+    const struct set_entries *entries = &query->set->allow[query->target->kind];
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct set_role *one = entries->items[i].role;
         char *detail = granted->role ? NULL : ret_detail;
-        if (!one->allow.any || !set_section_in_namespace(&one->allow, target))
+        if (!may_select(&entries->items[i], query) || !set_section_in_namespace(&one->allow, query->target))
             continue;
-        if (!set_section_selects(set, &one->allow, target, false, detail, size))
+        if (!set_section_selects(query->set, &one->allow, query->target, false, detail, size))
             continue;
         if (!granted->selecting)
             granted->selecting = one;
-        if (login && !has_login(&one->allow.logins, login, false))
+        if (query->login && !has_login(&one->allow.logins, query->login, false))
             continue;
         if (!granted->role)
             granted->role = one;
@@ -123,17 +138,24 @@ static void find_grants(const struct rbac_set *set, const struct rbac_target *ta
     }
 }
 
+static struct query query_make(const struct rbac_set *set, const struct rbac_target *target, const char *login)
+{
+    return (struct query){set, target, login, label_tags_of(target->labels, target->label_count)};
+}
+
 static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
                           struct rbac_decision *decision)
 {
     const char *login = access->login;
     char detail[sizeof decision->detail] = "";
     struct granted granted = {0};
+    struct query query;
     if ((unsigned)target->kind >= ROLE_TARGET_COUNT || (login && !role_login_valid(login)))
         return rbac_decide(decision, RBAC_BAD_INPUT, "", "", "");
-    if (denied(set, target, login, decision))
+    query = query_make(set, target, login);
+    if (denied(&query, decision))
         return TP_DENIED;
-    find_grants(set, target, login, decision ? detail : NULL, sizeof detail, &granted);
+    find_grants(&query, decision ? detail : NULL, sizeof detail, &granted);
     if (!granted.role && granted.selecting)
         return rbac_decide(decision, RBAC_NO_LOGIN, "", "", "");
     if (!granted.role)
@@ -169,9 +191,13 @@ enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_targe
 bool rbac_can_list(const struct rbac_set *set, const struct rbac_target *target)
 {
     struct granted granted = {0};
-    if ((unsigned)target->kind >= ROLE_TARGET_COUNT || denied(set, target, NULL, NULL))
+    struct query query;
+    if ((unsigned)target->kind >= ROLE_TARGET_COUNT)
         return false;
-    find_grants(set, target, NULL, NULL, 0, &granted);
+    query = query_make(set, target, NULL);
+    if (denied(&query, NULL))
+        return false;
+    find_grants(&query, NULL, 0, &granted);
     return granted.role != NULL;
 }
 
@@ -204,14 +230,14 @@ struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_tar
     struct rbac_target target = *node;
     size_t count = 0;
     size_t kept = 0;
+    struct query query;
     target.kind = ROLE_NODE;
-    if (!denied(set, &target, NULL, NULL)) {
-        for (size_t i = 0; i < set->count; i++) {
-            const struct set_role *one = &set->roles[i];
-            if (one->allow.any && set_section_in_namespace(&one->allow, &target) &&
-                set_section_selects(set, &one->allow, &target, false, NULL, 0))
-                collect_logins(one, &logins, &count);
-        }
+    query = query_make(set, &target, NULL);
+    for (size_t i = 0; i < set->allow[ROLE_NODE].count; i++) {
+        const struct set_entry *entry = &set->allow[ROLE_NODE].items[i];
+        if (may_select(entry, &query) && set_section_in_namespace(&entry->role->allow, &target) &&
+            set_section_selects(set, &entry->role->allow, &target, false, NULL, 0))
+            collect_logins(entry->role, &logins, &count);
     }
     for (size_t i = 0; i < count; i++) {
         struct rbac_access one = access ? *access : (struct rbac_access){0};

@@ -168,6 +168,46 @@ void label_free(struct label_selector *selector)
     *selector = (struct label_selector){0};
 }
 
+/* FNV-1a; the tags only have to spread, nothing is decided by them but a no. */
+static uint64_t hash(uint64_t state, const char *text)
+{
+    for (; *text; text++)
+        state = (state ^ (unsigned char)*text) * 0x100000001b3u;
+    return state;
+}
+
+static uint64_t tag(uint64_t state)
+{
+    return (uint64_t)1 << ((state ^ state >> 29) & 63);
+}
+
+struct label_tags label_tags_of(const struct rbac_label *labels, size_t count)
+{
+    struct label_tags tags = {0, 0};
+    for (size_t i = 0; i < count; i++) {
+        uint64_t name = hash(0xcbf29ce484222325u, labels[i].name);
+        tags.names |= tag(name);
+        tags.pairs |= tag(hash(name * 31, labels[i].value));
+    }
+    return tags;
+}
+
+struct label_tags label_tags_needed(const struct label_selector *selector)
+{
+    struct label_tags tags = {0, 0};
+    for (size_t i = 0; i < selector->count && !selector->all; i++) {
+        const struct label_key *key = &selector->keys[i];
+        uint64_t name;
+        if (!key->name)
+            continue;
+        name = hash(0xcbf29ce484222325u, key->name);
+        tags.names |= tag(name);
+        if (key->count == 1 && key->values[0].kind == VALUE_EXACT)
+            tags.pairs |= tag(hash(name * 31, key->values[0].text));
+    }
+    return tags;
+}
+
 static enum label_result match_value(const struct label_value *value, const char *text)
 {
     switch (value->kind) {

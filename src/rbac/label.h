@@ -18,6 +18,12 @@ struct label_template {
     struct label_template_key *keys;
 };
 
+/* A quick no: one bit for each label name, one for each name with value. */
+struct label_tags {
+    uint64_t names;
+    uint64_t pairs;
+};
+
 /* As expanded for one user. */
 struct label_selector {
     bool all; /* '*': '*' */
@@ -39,6 +45,10 @@ void label_template_free(struct label_template *selector);
 
 void label_expand(const struct label_template *from, const json_t *traits, struct label_selector *ret_selector);
 void label_free(struct label_selector *selector);
+/* The bits of the labels of a resource. */
+struct label_tags label_tags_of(const struct rbac_label *labels, size_t count) TP_MUST;
+/* The bits that a resource must have for the selector to match: a bit that is missing means LABEL_NO. */
+struct label_tags label_tags_needed(const struct label_selector *selector) TP_MUST;
 /* Do all keys match? ret_key (may be NULL) is the key that decided, ret_value its value on the resource; both may stay unset. */
 enum label_result label_match(const struct label_selector *selector, const struct rbac_label *labels, size_t count,
                               const char **ret_key, const char **ret_value) TP_MUST;

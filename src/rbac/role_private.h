@@ -134,12 +134,27 @@ struct set_role {
     struct set_section deny;
 };
 
+/* One section that a decision on a kind of target has to look at. Kept dense: most are passed over by their tags. */
+struct set_entry {
+    struct label_tags needed;
+    const struct set_role *role;
+    bool expression; /* labels alone do not decide */
+    bool logins;     /* deny: it has a list of logins */
+};
+
+struct set_entries {
+    size_t count;
+    struct set_entry *items;
+};
+
 struct rbac_set {
     char *user_name;
     json_t *user; /* as predicates see it */
     json_t *traits;
     size_t count;
     struct set_role *roles;
+    struct set_entries allow[ROLE_TARGET_COUNT]; /* in the order of roles */
+    struct set_entries deny[ROLE_TARGET_COUNT];
 };
 
 /* Fills what is not NULL and returns TP_OK or TP_DENIED. */

@@ -34,6 +34,33 @@ static void drop_wildcard(struct names *logins)
     logins->count = kept;
 }
 
+static void index_section(const struct set_role *role, const struct set_section *section, size_t kind, bool deny,
+                          struct set_entries *entries)
+{
+    const struct role_expression *expression = &section->from->expressions[kind];
+    struct set_entry entry = {.role = role,
+                              .expression = expression->pred || expression->broken,
+                              .logins = deny && section->logins.count > 0};
+    if (section->labels[kind].count == 0 && !entry.expression && !entry.logins)
+        return;
+    /* Of no use without labels: then only logins or the expression are looked at. */
+    entry.needed = section->labels[kind].count > 0 ? label_tags_needed(&section->labels[kind])
+                                                   : (struct label_tags){UINT64_MAX, UINT64_MAX};
+    entries->items[entries->count++] = entry;
+}
+
+static void index_set(struct rbac_set *set)
+{
+    for (size_t kind = 0; kind < ROLE_TARGET_COUNT; kind++) {
+        set->allow[kind].items = mem_array(set->count ? set->count : 1, sizeof(struct set_entry));
+        set->deny[kind].items = mem_array(set->count ? set->count : 1, sizeof(struct set_entry));
+        for (size_t i = 0; i < set->count; i++) {
+            index_section(&set->roles[i], &set->roles[i].allow, kind, false, &set->allow[kind]);
+            index_section(&set->roles[i], &set->roles[i].deny, kind, true, &set->deny[kind]);
+        }
+    }
+}
+
 static json_t *make_user(const struct rbac_set *set, const struct rbac_user *user)
 {
     json_t *roles = user->roles ? json_deep_copy(user->roles) : json_array();
@@ -82,6 +109,7 @@ struct rbac_set *rbac_set_new(struct role *const roles[], size_t count, const st
         expand_section(set, &one->role->deny, &one->deny);
         drop_wildcard(&one->allow.logins);
     }
+    index_set(set);
     set->user = make_user(set, user);
     if (!set->user) /* a name that is not UTF-8 */
         set->user = json_object();
@@ -103,6 +131,10 @@ void rbac_set_free(struct rbac_set *set)
         section_free(&set->roles[i].allow);
         section_free(&set->roles[i].deny);
         role_unref(set->roles[i].role);
+    }
+    for (size_t kind = 0; kind < ROLE_TARGET_COUNT; kind++) {
+        mem_free(set->allow[kind].items);
+        mem_free(set->deny[kind].items);
     }
     mem_free(set->roles);
     mem_free(set->user_name);
