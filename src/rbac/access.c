@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const reason_names[] = {"granted",        "no_grant",       "no_labels",  "no_login",      "denied_by_labels",
-                                           "denied_by_login", "denied_by_rule", "mfa_needed", "device_needed", "bad_input"};
+static const char *const reason_names[] = {"granted",          "no_grant",        "no_labels",      "no_login",
+                                           "denied_by_labels", "denied_by_login", "denied_by_rule", "mfa_needed",
+                                           "device_needed",    "bad_input"};
 
 const char *rbac_reason_name(enum rbac_reason reason)
 {
@@ -53,10 +54,12 @@ static void write_sentence(struct rbac_decision *decision, const struct rbac_tar
         snprintf(decision->text, sizeof decision->text, "access to %s allowed", kind);
         break;
     case RBAC_MFA_NEEDED:
-        snprintf(decision->text, sizeof decision->text, "access to %s denied: this session needs your second factor", kind);
+        snprintf(decision->text, sizeof decision->text, "access to %s denied: this session needs your second factor",
+                 kind);
         break;
     case RBAC_DEVICE_NEEDED:
-        snprintf(decision->text, sizeof decision->text, "access to %s denied: it is open to trusted devices only", kind);
+        snprintf(decision->text, sizeof decision->text, "access to %s denied: it is open to trusted devices only",
+                 kind);
         break;
     case RBAC_BAD_INPUT:
         snprintf(decision->text, sizeof decision->text, "access to %s denied: that is not a login name", kind);
@@ -82,7 +85,8 @@ struct query {
 /* Could the section of this entry select the target? A no is certain. */
 static bool may_select(const struct set_entry *entry, const struct query *query)
 {
-    return entry->expression || ((entry->needed.names & ~query->tags.names) | (entry->needed.pairs & ~query->tags.pairs)) == 0;
+    return entry->expression ||
+           ((entry->needed.names & ~query->tags.names) | (entry->needed.pairs & ~query->tags.pairs)) == 0;
 }
 
 /* The deny pass. Returns true when something denies; decision is then filled. */
@@ -96,7 +100,8 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
         bool selects = may_select(entry, query);
         if ((!selects && !(query->login && entry->logins)) || !set_section_in_namespace(&one->deny, query->target))
             continue;
-        if (selects && set_section_selects(query->set, &one->deny, query->target, true, decision ? detail : NULL, sizeof detail)) {
+        if (selects &&
+            set_section_selects(query->set, &one->deny, query->target, true, decision ? detail : NULL, sizeof detail)) {
             (void)!rbac_decide(decision, RBAC_DENIED_BY_LABELS, one->role->name, "deny", detail);
             return true;
         }
@@ -110,7 +115,7 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
 }
 
 struct granted {
-    const struct set_role *role; /* the first that grants, or NULL */
+    const struct set_role *role;      /* the first that grants, or NULL */
     const struct set_role *selecting; /* the first that selects the target, with whatever login */
     bool mfa;
     bool device;
@@ -143,8 +148,8 @@ static struct query query_make(const struct rbac_set *set, const struct rbac_tar
     return (struct query){set, target, login, label_tags_of(target->labels, target->label_count)};
 }
 
-static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
-                          struct rbac_decision *decision)
+static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target,
+                          const struct rbac_access *access, struct rbac_decision *decision)
 {
     const char *login = access->login;
     char detail[sizeof decision->detail] = "";
@@ -223,8 +228,8 @@ static void collect_logins(const struct set_role *one, struct rbac_login **login
     }
 }
 
-struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_target *node, const struct rbac_access *access,
-                               size_t *ret_count)
+struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_target *node,
+                               const struct rbac_access *access, size_t *ret_count)
 {
     struct rbac_login *logins = mem_array(1, sizeof *logins);
     struct rbac_target target = *node;

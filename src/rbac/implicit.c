@@ -5,11 +5,28 @@
 
 #include <stdint.h>
 
-static const char *const read_kinds[] = {
-    "node", "proxy", "auth_server", "reverse_tunnel", "cluster_auth_preference", "cluster_name", "ssh_session", "app_server",
-    "app", "remote_cluster", "kube_server", "kube_cluster", "db_server", "db", "windows_desktop_service", "windows_desktop",
-    "saml_idp_service_provider", "git_server", "identity_center", "identity_center_account",
-    "identity_center_account_assignment", NULL};
+static const char *const read_kinds[] = {"node",
+                                         "proxy",
+                                         "auth_server",
+                                         "reverse_tunnel",
+                                         "cluster_auth_preference",
+                                         "cluster_name",
+                                         "ssh_session",
+                                         "app_server",
+                                         "app",
+                                         "remote_cluster",
+                                         "kube_server",
+                                         "kube_cluster",
+                                         "db_server",
+                                         "db",
+                                         "windows_desktop_service",
+                                         "windows_desktop",
+                                         "saml_idp_service_provider",
+                                         "git_server",
+                                         "identity_center",
+                                         "identity_center_account",
+                                         "identity_center_account_assignment",
+                                         NULL};
 static const char *const authority_kinds[] = {"cert_authority", NULL};
 static const char *const usage_kinds[] = {"usage_event", NULL};
 

@@ -67,8 +67,10 @@ static enum tp_err parse_key(const struct node *map, size_t index, enum role_str
         if (strict == ROLE_WRITTEN && (result = check_regex(one, item->line, inner, error)))
             return result;
     }
-    if (strcmp(map->keys[index], "*") == 0 && (key->values.count != 1 || strcmp(template_text(key->values.items[0]), "*") != 0))
-        return err_set(error, TP_INVALID, "line %d: \"%s\": the key '*' takes the value '*' only", map->key_lines[index], path);
+    if (strcmp(map->keys[index], "*") == 0 &&
+        (key->values.count != 1 || strcmp(template_text(key->values.items[0]), "*") != 0))
+        return err_set(error, TP_INVALID, "line %d: \"%s\": the key '*' takes the value '*' only",
+                       map->key_lines[index], path);
     return TP_OK;
 }
 
@@ -280,12 +282,14 @@ struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dyn
     const char *key;
     json_t *value;
     /* Dynamic labels first: matching takes the first of a name, so they win over static ones. */
-    json_object_foreach((json_t *)(uintptr_t)dynamic, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)dynamic, key, value)
+    {
         const char *text = json_string_value(json_is_object(value) ? json_object_get(value, "result") : value);
         if (text)
             out[count++] = (struct rbac_label){key, text};
     }
-    json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+    {
         const char *text = json_string_value(value);
         if (text)
             out[count++] = (struct rbac_label){key, text};

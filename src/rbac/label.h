@@ -1,4 +1,5 @@
-/* Label selectors: `environment: dev`, `'*': '*'`, lists, globs and regular expressions, with templates in keys and values. */
+/* Label selectors: `environment: dev`, `'*': '*'`, lists, globs and regular expressions, with templates in keys and
+ * values. */
 #ifndef RBAC_LABEL_H
 #define RBAC_LABEL_H
 
@@ -49,7 +50,8 @@ void label_free(struct label_selector *selector);
 struct label_tags label_tags_of(const struct rbac_label *labels, size_t count) TP_MUST;
 /* The bits that a resource must have for the selector to match: a bit that is missing means LABEL_NO. */
 struct label_tags label_tags_needed(const struct label_selector *selector) TP_MUST;
-/* Do all keys match? ret_key (may be NULL) is the key that decided, ret_value its value on the resource; both may stay unset. */
+/* Do all keys match? ret_key (may be NULL) is the key that decided, ret_value its value on the resource; both may stay
+ * unset. */
 enum label_result label_match(const struct label_selector *selector, const struct rbac_label *labels, size_t count,
                               const char **ret_key, const char **ret_value) TP_MUST;
 

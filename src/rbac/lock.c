@@ -28,18 +28,24 @@ static const char *const kinds[] = {"lock", NULL};
 static const char *const versions[] = {"v2", NULL};
 
 static const struct schema metadata_schema[] = {
-    {"name", SCHEMA_TEXT, NULL, NULL, true},       {"description", SCHEMA_TEXT, NULL, NULL, false},
+    {"name", SCHEMA_TEXT, NULL, NULL, true},        {"description", SCHEMA_TEXT, NULL, NULL, false},
     {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false}, {"expires", SCHEMA_TIME, NULL, NULL, false},
-    {"id", SCHEMA_TEXT, NULL, NULL, false},        {"revision", SCHEMA_TEXT, NULL, NULL, false},
-    {"namespace", SCHEMA_TEXT, NULL, NULL, false}, {0},
+    {"id", SCHEMA_TEXT, NULL, NULL, false},         {"revision", SCHEMA_TEXT, NULL, NULL, false},
+    {"namespace", SCHEMA_TEXT, NULL, NULL, false},  {0},
 };
 static const struct schema target_schema[] = {
-    {"user", SCHEMA_TEXT, NULL, NULL, false},            {"role", SCHEMA_TEXT, NULL, NULL, false},
-    {"login", SCHEMA_TEXT, NULL, NULL, false},           {"node", SCHEMA_TEXT, NULL, NULL, false},
-    {"server_id", SCHEMA_TEXT, NULL, NULL, false},       {"mfa_device", SCHEMA_TEXT, NULL, NULL, false},
-    {"windows_desktop", SCHEMA_TEXT, NULL, NULL, false}, {"access_request", SCHEMA_TEXT, NULL, NULL, false},
-    {"device", SCHEMA_TEXT, NULL, NULL, false},          {"bot_instance_id", SCHEMA_TEXT, NULL, NULL, false},
-    {"join_token", SCHEMA_TEXT, NULL, NULL, false},      {0},
+    {"user", SCHEMA_TEXT, NULL, NULL, false},
+    {"role", SCHEMA_TEXT, NULL, NULL, false},
+    {"login", SCHEMA_TEXT, NULL, NULL, false},
+    {"node", SCHEMA_TEXT, NULL, NULL, false},
+    {"server_id", SCHEMA_TEXT, NULL, NULL, false},
+    {"mfa_device", SCHEMA_TEXT, NULL, NULL, false},
+    {"windows_desktop", SCHEMA_TEXT, NULL, NULL, false},
+    {"access_request", SCHEMA_TEXT, NULL, NULL, false},
+    {"device", SCHEMA_TEXT, NULL, NULL, false},
+    {"bot_instance_id", SCHEMA_TEXT, NULL, NULL, false},
+    {"join_token", SCHEMA_TEXT, NULL, NULL, false},
+    {0},
 };
 static const struct schema spec_schema[] = {
     {"target", SCHEMA_MAP, target_schema, NULL, true}, {"message", SCHEMA_TEXT, NULL, NULL, false},
@@ -82,7 +88,8 @@ enum tp_err lock_parse(const struct node *document, struct lock **ret_lock, stru
         if (!*text || node_is_null(node_get(target, fields[i].key)))
             continue;
         if (field_get(&lock->target, i) && strcmp(field_get(&lock->target, i), text) != 0) {
-            result = err_set(error, TP_INVALID, "line %d: \"node\" and \"server_id\" mean the same; give one", target->line);
+            result =
+                err_set(error, TP_INVALID, "line %d: \"node\" and \"server_id\" mean the same; give one", target->line);
             break;
         }
         if (!field_get(&lock->target, i))

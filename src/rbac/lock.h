@@ -31,8 +31,8 @@ enum tp_err lock_parse(const struct node *document, struct lock **ret_lock, stru
 enum tp_err lock_parse_json(const json_t *value, struct lock **ret_lock, struct tp_error *error) TP_MUST;
 void lock_free(struct lock *lock);
 
-/* Does the lock hit what is checked: is each field that is set in checked equal to the lock's? An empty checked target matches
- * nothing. To check a person ask once per thing: {user}, {role} for each role, {login}, {server_id}, ... */
+/* Does the lock hit what is checked: is each field that is set in checked equal to the lock's? An empty checked target
+ * matches nothing. To check a person ask once per thing: {user}, {role} for each role, {login}, {server_id}, ... */
 bool lock_matches(const struct lock *lock, const struct lock_target *checked) TP_MUST;
 /* Is it in force at this time? */
 bool lock_active(const struct lock *lock, int64_t now_ms) TP_MUST;

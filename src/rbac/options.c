@@ -8,8 +8,8 @@ static void least(int64_t *value, int64_t other)
         *value = other;
 }
 
-/* An explicit off in ssh_port_forwarding beats on, yet one role that has the old key alone and says true opens all. An old
- * false counts only if no role has the new key. The implicit role takes part only when it is alone. */
+/* An explicit off in ssh_port_forwarding beats on, yet one role that has the old key alone and says true opens all. An
+ * old false counts only if no role has the new key. The implicit role takes part only when it is alone. */
 static void merge_forwarding(const struct rbac_set *set, struct rbac_options *out)
 {
     bool old_off = false;
@@ -78,7 +78,8 @@ static void merge_mfa_and_lock(const struct rbac_set *set, const struct rbac_clu
     out->locking_mode = lock == ROLE_LOCK_STRICT ? ROLE_LOCK_STRICT : ROLE_LOCK_BEST_EFFORT;
 }
 
-void rbac_merge_options(const struct rbac_set *set, const struct rbac_cluster *cluster, struct rbac_options *ret_options)
+void rbac_merge_options(const struct rbac_set *set, const struct rbac_cluster *cluster,
+                        struct rbac_options *ret_options)
 {
     struct rbac_options out = {.max_session_ttl_ms = INT64_MAX,
                                .ssh_file_copy = true,

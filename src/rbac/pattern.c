@@ -43,8 +43,8 @@ static bool group_known(const char *after)
     return (*after == ')' || *after == ':') && after[-1] != '?';
 }
 
-/* Refuses what PCRE2 would take but RE2 would not, so that a role means the same here as elsewhere, and so that matching
- * stays cheap. */
+/* Refuses what PCRE2 would take but RE2 would not, so that a role means the same here as elsewhere, and so that
+ * matching stays cheap. */
 static enum tp_err check_syntax(const char *text, struct tp_error *error)
 {
     bool in_class = false;
@@ -52,7 +52,8 @@ static enum tp_err check_syntax(const char *text, struct tp_error *error)
         if (*p == '\\') {
             p++;
             if (!escape_known(*p))
-                return err_set(error, TP_INVALID, "the regular expression \"%.100s\" uses \\%.1s, which is not supported", text, p);
+                return err_set(error, TP_INVALID,
+                               "the regular expression \"%.100s\" uses \\%.1s, which is not supported", text, p);
         } else if (in_class) {
             in_class = *p != ']';
         } else if (*p == '[') {
@@ -62,7 +63,8 @@ static enum tp_err check_syntax(const char *text, struct tp_error *error)
             if (p[1] == ']')
                 p++;
         } else if (*p == '(' && !group_known(p + 1)) {
-            return err_set(error, TP_INVALID, "the regular expression \"%.100s\" uses a kind of group that is not supported", text);
+            return err_set(error, TP_INVALID,
+                           "the regular expression \"%.100s\" uses a kind of group that is not supported", text);
         } else if (strchr("*+?}", *p) && p[1] == '+') {
             return err_set(error, TP_INVALID, "the regular expression \"%.100s\" repeats a repetition", text);
         }
@@ -77,17 +79,18 @@ enum tp_err pattern_new(const char *text, struct pattern **ret_pattern, struct t
     int number;
     size_t at;
     if (strlen(text) > PATTERN_MAX_SIZE)
-        return err_set(error, TP_INVALID, "the regular expression \"%.40s...\" is longer than %d bytes", text, PATTERN_MAX_SIZE);
+        return err_set(error, TP_INVALID, "the regular expression \"%.40s...\" is longer than %d bytes", text,
+                       PATTERN_MAX_SIZE);
     if (check_syntax(text, error))
         return TP_INVALID;
     code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
-                         PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &number, &at,
-                         NULL);
+                         PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &number,
+                         &at, NULL);
     if (!code) {
         PCRE2_UCHAR why[160];
         pcre2_get_error_message(number, why, sizeof why);
-        return err_set(error, TP_INVALID, "the regular expression \"%.100s\" is wrong at character %zu: %s", text, at + 1,
-                       (const char *)why);
+        return err_set(error, TP_INVALID, "the regular expression \"%.100s\" is wrong at character %zu: %s", text,
+                       at + 1, (const char *)why);
     }
     pattern = mem_alloc(sizeof *pattern);
     pattern->code = code;
@@ -112,8 +115,8 @@ void pattern_free(struct pattern *pattern)
     mem_free(pattern);
 }
 
-static enum pattern_result run(const struct pattern *pattern, const char *text, size_t size, size_t start, uint32_t options,
-                               pcre2_match_data *match)
+static enum pattern_result run(const struct pattern *pattern, const char *text, size_t size, size_t start,
+                               uint32_t options, pcre2_match_data *match)
 {
     int count = pcre2_match(pattern->code, (PCRE2_SPTR)text, size, start, options, match, pattern->limits);
     return count >= 0 ? PATTERN_YES : count == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_FAILED;
@@ -151,7 +154,8 @@ static void append_group(const struct pattern *pattern, pcre2_match_data *match,
             return;
         group = (size_t)found;
     }
-    if (group < pcre2_get_ovector_count(match) && ends[2 * group] != PCRE2_UNSET && ends[2 * group] <= ends[2 * group + 1])
+    if (group < pcre2_get_ovector_count(match) && ends[2 * group] != PCRE2_UNSET &&
+        ends[2 * group] <= ends[2 * group + 1])
         buf_append(out, text + ends[2 * group], ends[2 * group + 1] - ends[2 * group]);
 }
 
@@ -189,7 +193,8 @@ static void append_replacement(const struct pattern *pattern, pcre2_match_data *
     }
 }
 
-enum pattern_result pattern_replace(const struct pattern *pattern, const char *text, const char *replacement, char **ret_text)
+enum pattern_result pattern_replace(const struct pattern *pattern, const char *text, const char *replacement,
+                                    char **ret_text)
 {
     size_t size = strlen(text);
     size_t at = 0;   /* where the next match may begin */
@@ -234,7 +239,7 @@ enum pattern_result pattern_replace(const struct pattern *pattern, const char *t
 
 bool pattern_glob(const char *glob, const char *text)
 {
-    const char *star = NULL;  /* behind the last * */
+    const char *star = NULL;   /* behind the last * */
     const char *resume = NULL; /* where that * ended in text so far */
     while (*text) {
         if (*glob == '*') {

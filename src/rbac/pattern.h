@@ -1,6 +1,6 @@
 /*
- * Regular expressions and globs. The one file that calls PCRE2. Only the syntax that RE2 knows is accepted (no back references,
- * no look-around), and matching has a bound on its work.
+ * Regular expressions and globs. The one file that calls PCRE2. Only the syntax that RE2 knows is accepted (no back
+ * references, no look-around), and matching has a bound on its work.
  */
 #ifndef RBAC_PATTERN_H
 #define RBAC_PATTERN_H
@@ -20,7 +20,8 @@ enum pattern_result pattern_match(const struct pattern *pattern, const char *tex
 enum pattern_result pattern_replace(const struct pattern *pattern, const char *text, const char *replacement,
                                     char **ret_text) TP_MUST;
 
-/* Glob over the whole text: each * stands for any run of bytes, all else for itself. Linear in the product of both sizes. */
+/* Glob over the whole text: each * stands for any run of bytes, all else for itself. Linear in the product of both
+ * sizes. */
 bool pattern_glob(const char *glob, const char *text) TP_MUST;
 /* Starts with ^ and ends with $: such a selector is a regular expression. */
 bool pattern_is_regex(const char *text) TP_MUST;

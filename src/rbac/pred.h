@@ -1,6 +1,7 @@
 /*
  * The small language of `where` in rules and of `*_labels_expression` (behaviour as in the reference of roles):
- * && || ! == != ( ), "texts", whole numbers, names over a JSON context, and a closed table of functions. Work is bounded.
+ * && || ! == != ( ), "texts", whole numbers, names over a JSON context, and a closed table of functions. Work is
+ * bounded.
  */
 #ifndef RBAC_PRED_H
 #define RBAC_PRED_H
@@ -13,7 +14,8 @@ enum pred_dialect { PRED_WHERE = 1, PRED_LABELS = 2, PRED_ACTION = 4 };
 struct pred;
 
 /* Parses; an error names the character. Free it with pred_free. */
-enum tp_err pred_parse(const char *text, enum pred_dialect dialect, struct pred **ret_pred, struct tp_error *error) TP_MUST;
+enum tp_err pred_parse(const char *text, enum pred_dialect dialect, struct pred **ret_pred,
+                       struct tp_error *error) TP_MUST;
 void pred_free(struct pred *pred);
 const char *pred_text(const struct pred *pred);
 

@@ -144,7 +144,8 @@ bool pred_equal(const json_t *a, const json_t *b, bool *ret_equal)
                      (json_is_array(other) && json_array_size(other) == 0);
         return !json_is_object(other);
     }
-    if (json_is_object(a) || json_is_object(b) || (json_typeof(a) != json_typeof(b) && !(json_is_boolean(a) && json_is_boolean(b))))
+    if (json_is_object(a) || json_is_object(b) ||
+        (json_typeof(a) != json_typeof(b) && !(json_is_boolean(a) && json_is_boolean(b))))
         return false;
     *ret_equal = json_equal(a, b);
     return true;

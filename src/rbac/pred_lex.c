@@ -67,8 +67,9 @@ enum tp_err pred_lexer_next(struct pred_lexer *lexer)
     static const struct {
         const char *text;
         enum pred_token token;
-    } marks[] = {{"&&", PRED_AND}, {"||", PRED_OR}, {"==", PRED_EQUAL}, {"!=", PRED_UNEQUAL}, {"!", PRED_NOT}, {".", PRED_DOT},
-                 {",", PRED_COMMA}, {"(", PRED_OPEN}, {")", PRED_CLOSE}, {"[", PRED_OPEN_INDEX}, {"]", PRED_CLOSE_INDEX}};
+    } marks[] = {{"&&", PRED_AND},  {"||", PRED_OR},        {"==", PRED_EQUAL},     {"!=", PRED_UNEQUAL},
+                 {"!", PRED_NOT},   {".", PRED_DOT},        {",", PRED_COMMA},      {"(", PRED_OPEN},
+                 {")", PRED_CLOSE}, {"[", PRED_OPEN_INDEX}, {"]", PRED_CLOSE_INDEX}};
     char c;
     lexer->at += strspn(lexer->text + lexer->at, " \t\r\n");
     lexer->start = lexer->at;

@@ -13,10 +13,18 @@ struct parser {
     size_t depth;
 };
 
-static const char *const where_roots[] = {
-    "user", "resource", "session", "ssh_session", "session_tracker", "host_cert", "impersonate_role", "impersonate_user",
-    "reviewer", "request", "access_request", NULL
-};
+static const char *const where_roots[] = {"user",
+                                          "resource",
+                                          "session",
+                                          "ssh_session",
+                                          "session_tracker",
+                                          "host_cert",
+                                          "impersonate_role",
+                                          "impersonate_user",
+                                          "reviewer",
+                                          "request",
+                                          "access_request",
+                                          NULL};
 static const char *const label_roots[] = {"user", "labels", NULL};
 
 static void node_release(struct pred_node *node)
@@ -68,8 +76,9 @@ static enum tp_err parse_arguments(struct parser *parser, struct pred_node *call
         node_adopt(call, argument);
     }
     if (call->count < function->least || call->count > function->most)
-        return err_set(parser->lexer.error, TP_INVALID, "the expression is wrong at character %zu: %s takes %s%zu argument%s",
-                       parser->lexer.start + 1, function->name, call->count < function->least ? "at least " : "at most ",
+        return err_set(parser->lexer.error, TP_INVALID,
+                       "the expression is wrong at character %zu: %s takes %s%zu argument%s", parser->lexer.start + 1,
+                       function->name, call->count < function->least ? "at least " : "at most ",
                        call->count < function->least ? function->least : function->most,
                        (call->count < function->least ? function->least : function->most) == 1 ? "" : "s");
     return pred_lexer_next(&parser->lexer);
@@ -107,8 +116,8 @@ static enum tp_err parse_tail(struct parser *parser, struct pred_node **node)
 
 static enum tp_err unknown_name(struct parser *parser, size_t start, const char *name, bool function)
 {
-    return err_set(parser->lexer.error, TP_INVALID, "the expression is wrong at character %zu: unknown %s \"%.60s\"", start + 1,
-                   function ? "function" : "name", name);
+    return err_set(parser->lexer.error, TP_INVALID, "the expression is wrong at character %zu: unknown %s \"%.60s\"",
+                   start + 1, function ? "function" : "name", name);
 }
 
 static bool root_known(const struct parser *parser, const char *name)
@@ -185,8 +194,9 @@ static enum tp_err parse_primary(struct parser *parser, struct pred_node **ret_n
     case PRED_STRING:
     case PRED_NUMBER:
         *ret_node = node_make(parser, PRED_CONSTANT);
-        (*ret_node)->constant = parser->lexer.token == PRED_STRING ? json_string(parser->lexer.value)
-                                                                   : json_integer(strtoll(parser->lexer.value, NULL, 10));
+        (*ret_node)->constant = parser->lexer.token == PRED_STRING
+                                    ? json_string(parser->lexer.value)
+                                    : json_integer(strtoll(parser->lexer.value, NULL, 10));
         if (!(*ret_node)->constant)
             return pred_lexer_fail(&parser->lexer, "the text is not UTF-8");
         return pred_lexer_next(&parser->lexer);
@@ -231,7 +241,8 @@ static enum tp_err parse_unary(struct parser *parser, struct pred_node **ret_nod
 
 /* operand (operator operand)*; && and || take any number of operands in one node. */
 static enum tp_err parse_chain(struct parser *parser, enum pred_token token, enum pred_kind kind,
-                               enum tp_err (*operand)(struct parser *, struct pred_node **), struct pred_node **ret_node)
+                               enum tp_err (*operand)(struct parser *, struct pred_node **),
+                               struct pred_node **ret_node)
 {
     enum tp_err result = operand(parser, ret_node);
     struct pred_node *chain = NULL;

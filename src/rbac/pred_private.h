@@ -43,14 +43,25 @@ enum tp_err pred_lexer_next(struct pred_lexer *lexer) TP_MUST;
 enum tp_err pred_lexer_fail(const struct pred_lexer *lexer, const char *why);
 void pred_lexer_free(struct pred_lexer *lexer);
 
-enum pred_kind { PRED_CONSTANT, PRED_ROOT, PRED_FIELD, PRED_INDEX, PRED_CALL, PRED_IS_NOT, PRED_IS_AND, PRED_IS_OR, PRED_IS_EQUAL, PRED_IS_UNEQUAL };
+enum pred_kind {
+    PRED_CONSTANT,
+    PRED_ROOT,
+    PRED_FIELD,
+    PRED_INDEX,
+    PRED_CALL,
+    PRED_IS_NOT,
+    PRED_IS_AND,
+    PRED_IS_OR,
+    PRED_IS_EQUAL,
+    PRED_IS_UNEQUAL
+};
 
 struct pred_function;
 
 struct pred_node {
     enum pred_kind kind;
-    json_t *constant;  /* PRED_CONSTANT */
-    char *name;        /* PRED_ROOT, PRED_FIELD */
+    json_t *constant; /* PRED_CONSTANT */
+    char *name;       /* PRED_ROOT, PRED_FIELD */
     const struct pred_function *function;
     size_t count;
     struct pred_node **children;

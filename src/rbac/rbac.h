@@ -1,7 +1,7 @@
 /*
  * The one place where tport decides who may do what (rules R1 and R5). Pure: no input or output, no clock, no globals;
- * everything a decision depends on is an argument. A set is built from parsed roles (rbac/role.h) for one user, with trait
- * templates expanded and the built-in implicit role added; all questions are then asked of the set.
+ * everything a decision depends on is an argument. A set is built from parsed roles (rbac/role.h) for one user, with
+ * trait templates expanded and the built-in implicit role added; all questions are then asked of the set.
  *
  * Deny beats allow everywhere, what is not granted is denied, and what cannot be evaluated denies.
  */
@@ -19,14 +19,15 @@ struct rbac_set;
 struct rbac_user {
     const char *name;
     const json_t *traits; /* object of string arrays: {"logins": ["admin"]}; a plain string counts as a list of one */
-    const json_t *roles;  /* array of names, for predicates (user.spec.roles); NULL: the names of the roles of the set */
+    const json_t *roles; /* array of names, for predicates (user.spec.roles); NULL: the names of the roles of the set */
 };
 
 #define RBAC_WITHOUT_IMPLICIT_ROLE 1u /* flag of rbac_set_new: only for `access test` */
 
-/* Builds the set. The roles are shared (role_ref), so the caller may role_unref his own afterwards. Templates whose trait is
- * missing vanish; logins that are no Unix names are dropped. Never fails. Free it with rbac_set_free. */
-struct rbac_set *rbac_set_new(struct role *const roles[], size_t count, const struct rbac_user *user, unsigned flags) TP_MUST;
+/* Builds the set. The roles are shared (role_ref), so the caller may role_unref his own afterwards. Templates whose
+ * trait is missing vanish; logins that are no Unix names are dropped. Never fails. Free it with rbac_set_free. */
+struct rbac_set *rbac_set_new(struct role *const roles[], size_t count, const struct rbac_user *user,
+                              unsigned flags) TP_MUST;
 void rbac_set_free(struct rbac_set *set);
 
 /* ---- Access to one resource ---- */
@@ -39,14 +40,15 @@ struct rbac_label {
 /* A resource as decisions see it. Names and label values point into memory of the caller. */
 struct rbac_target {
     enum role_target kind;
-    const char *name; /* for texts: host name or id */
+    const char *name;       /* for texts: host name or id */
     const char *name_space; /* NULL: "default" */
     const struct rbac_label *labels;
     size_t label_count;
 };
 
-/* Labels of a resource out of its JSON: static {"k":"v"} and, over them, dynamic {"k":{"result":"v"}} (cmd_labels). Either may
- * be NULL. Values that are no strings are left out. The array is the caller's (mem_free); its strings belong to the JSON. */
+/* Labels of a resource out of its JSON: static {"k":"v"} and, over them, dynamic {"k":{"result":"v"}} (cmd_labels).
+ * Either may be NULL. Values that are no strings are left out. The array is the caller's (mem_free); its strings belong
+ * to the JSON. */
 struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dynamic, size_t *ret_count) TP_MUST;
 
 enum rbac_reason {
@@ -68,21 +70,23 @@ const char *rbac_reason_name(enum rbac_reason reason);
 struct rbac_decision {
     bool allowed;
     enum rbac_reason reason;
-    char role[128];    /* the role that made it; "" when none did */
-    char section[8];   /* "allow", "deny" or "" */
-    char detail[256];  /* the label, login or rule that made it, for example "node_labels environment=dev"; or "" */
-    char text[512];    /* one sentence for the person who asked; tells nothing about roles */
+    char role[128];   /* the role that made it; "" when none did */
+    char section[8];  /* "allow", "deny" or "" */
+    char detail[256]; /* the label, login or rule that made it, for example "node_labels environment=dev"; or "" */
+    char text[512];   /* one sentence for the person who asked; tells nothing about roles */
 };
 
-/* State of the caller and settings of the cluster that a decision on access needs. Zero: no second factor given, none needed. */
+/* State of the caller and settings of the cluster that a decision on access needs. Zero: no second factor given, none
+ * needed. */
 struct rbac_access {
-    const char *login;          /* NULL: no login is asked for, labels alone decide */
+    const char *login; /* NULL: no login is asked for, labels alone decide */
     bool mfa_verified;
     bool device_verified;
-    enum role_mfa cluster_mfa;  /* cluster_auth_preference.require_session_mfa */
+    enum role_mfa cluster_mfa; /* cluster_auth_preference.require_session_mfa */
 };
 
-/* May the user of the set reach the target (with this login)? TP_OK or TP_DENIED; ret_decision (may be NULL) says why. */
+/* May the user of the set reach the target (with this login)? TP_OK or TP_DENIED; ret_decision (may be NULL) says why.
+ */
 enum tp_err rbac_access(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
                         struct rbac_decision *ret_decision) TP_MUST;
 /* The same for a node. */
@@ -92,20 +96,22 @@ enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_targe
 bool rbac_can_list(const struct rbac_set *set, const struct rbac_target *target) TP_MUST;
 
 struct rbac_login {
-    const char *name; /* belongs to the set */
+    const char *name;   /* belongs to the set */
     bool forward_agent; /* one and the same role allows login, node and agent forwarding */
 };
 
 /* Every login with which the user may reach this node now, sorted by name. The array is the caller's (mem_free). */
-struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_target *node, const struct rbac_access *access,
-                               size_t *ret_count) TP_MUST;
+struct rbac_login *rbac_logins(const struct rbac_set *set, const struct rbac_target *node,
+                               const struct rbac_access *access, size_t *ret_count) TP_MUST;
 
 /* ---- Certificates ---- */
 
-/* Principals of a certificate asked for ttl_ms: ret_ttl_ms is ttl_ms cut to the set's max_session_ttl, and the logins are those
- * of roles that allow at least that long, sorted, deny logins still in (the node checks them). None: count 0, and the caller
- * puts RBAC_NO_LOGIN_PREFIX plus something unguessable into the certificate. Strings belong to the set; mem_free the array. */
-const char **rbac_cert_logins(const struct rbac_set *set, int64_t ttl_ms, int64_t *ret_ttl_ms, size_t *ret_count) TP_MUST;
+/* Principals of a certificate asked for ttl_ms: ret_ttl_ms is ttl_ms cut to the set's max_session_ttl, and the logins
+ * are those of roles that allow at least that long, sorted, deny logins still in (the node checks them). None: count 0,
+ * and the caller puts RBAC_NO_LOGIN_PREFIX plus something unguessable into the certificate. Strings belong to the set;
+ * mem_free the array. */
+const char **rbac_cert_logins(const struct rbac_set *set, int64_t ttl_ms, int64_t *ret_ttl_ms,
+                              size_t *ret_count) TP_MUST;
 #define RBAC_NO_LOGIN_PREFIX "-tport-nologin-"
 
 /* ---- Options of the whole set ---- */
@@ -146,7 +152,8 @@ struct rbac_options {
 };
 
 /* Options of all roles of the set merged. cluster may be NULL. */
-void rbac_merge_options(const struct rbac_set *set, const struct rbac_cluster *cluster, struct rbac_options *ret_options);
+void rbac_merge_options(const struct rbac_set *set, const struct rbac_cluster *cluster,
+                        struct rbac_options *ret_options);
 
 /* ---- Rules on kinds ---- */
 
@@ -160,10 +167,10 @@ struct rbac_context {
 
 /* May the user do verb on kind? verb is one of rbac_verbs. context may be NULL: a `where` in allow then rarely holds.
  * TP_OK or TP_DENIED; ret_decision (may be NULL) says why. */
-enum tp_err rbac_rule(const struct rbac_set *set, const char *verb, const char *kind, const struct rbac_context *context,
-                      struct rbac_decision *ret_decision) TP_MUST;
-/* Could it be allowed for some object? `where` counts as true in allow and false in deny. For menus and before filtering a list
- * item by item with rbac_rule. */
+enum tp_err rbac_rule(const struct rbac_set *set, const char *verb, const char *kind,
+                      const struct rbac_context *context, struct rbac_decision *ret_decision) TP_MUST;
+/* Could it be allowed for some object? `where` counts as true in allow and false in deny. For menus and before
+ * filtering a list item by item with rbac_rule. */
 enum tp_err rbac_rule_possible(const struct rbac_set *set, const char *verb, const char *kind,
                                struct rbac_decision *ret_decision) TP_MUST;
 
@@ -178,6 +185,7 @@ const char *rbac_preset_yaml(const char *name);
 extern const char *const rbac_presets[]; /* their names, ended by NULL */
 
 /* Why access is as it is, role by role, as lines of text for an administrator. mem_free it. */
-char *rbac_explain(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access) TP_MUST;
+char *rbac_explain(const struct rbac_set *set, const struct rbac_target *target,
+                   const struct rbac_access *access) TP_MUST;
 
 #endif

@@ -6,11 +6,31 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const system_names[] = {
-    "Admin", "Auth", "Proxy", "Node", "Kube", "App", "Db", "WindowsDesktop", "Bot", "Instance", "Provision", "Nop", "Signup",
-    "Trustedcluster", "Trusted_cluster", "RemoteProxy", "Discovery", "Okta", "MDM", "Reviewer", "AccessGraphPlugin", "User",
-    "default-implicit-role", "implicit", NULL
-};
+static const char *const system_names[] = {"Admin",
+                                           "Auth",
+                                           "Proxy",
+                                           "Node",
+                                           "Kube",
+                                           "App",
+                                           "Db",
+                                           "WindowsDesktop",
+                                           "Bot",
+                                           "Instance",
+                                           "Provision",
+                                           "Nop",
+                                           "Signup",
+                                           "Trustedcluster",
+                                           "Trusted_cluster",
+                                           "RemoteProxy",
+                                           "Discovery",
+                                           "Okta",
+                                           "MDM",
+                                           "Reviewer",
+                                           "AccessGraphPlugin",
+                                           "User",
+                                           "default-implicit-role",
+                                           "implicit",
+                                           NULL};
 
 struct role *role_ref(struct role *role)
 {
@@ -105,7 +125,8 @@ bool role_login_valid(const char *text)
 
 const char *role_target_name(enum role_target target)
 {
-    static const char *const names[ROLE_TARGET_COUNT] = {"node", "kube_cluster", "app", "db", "db_service", "windows_desktop",
-                                                         "remote_cluster", "user_group", "workload_identity"};
+    static const char *const names[ROLE_TARGET_COUNT] = {
+        "node",       "kube_cluster",     "app", "db", "db_service", "windows_desktop", "remote_cluster",
+        "user_group", "workload_identity"};
     return (unsigned)target < ROLE_TARGET_COUNT ? names[target] : "resource";
 }

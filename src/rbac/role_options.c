@@ -34,7 +34,7 @@ static enum role_mfa mfa_of(const char *text)
 static enum role_record_mode record_of(const struct node *map, const char *key)
 {
     const char *text = node_get_text(map, key, "");
-    return strcmp(text, "strict") == 0 ? ROLE_RECORD_STRICT
+    return strcmp(text, "strict") == 0        ? ROLE_RECORD_STRICT
            : strcmp(text, "best_effort") == 0 ? ROLE_RECORD_BEST_EFFORT
                                               : ROLE_RECORD_UNSET;
 }

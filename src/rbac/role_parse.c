@@ -29,8 +29,9 @@ static enum tp_err read_template(struct reading *reading, const struct node *ite
     }
     unknown = template_unknown_internal(*ret_template);
     if (unknown)
-        buf_printf(&reading->warnings, "line %d: \"%s\": there is no internal trait \"%.60s\", so this entry gives nothing\n",
-                   item->line, path, unknown);
+        buf_printf(&reading->warnings,
+                   "line %d: \"%s\": there is no internal trait \"%.60s\", so this entry gives nothing\n", item->line,
+                   path, unknown);
     return TP_OK;
 }
 
@@ -51,8 +52,9 @@ static enum tp_err read_lists(struct reading *reading, const struct node *map, b
             struct template *one = NULL;
             enum tp_err result;
             if (wildcard_refused(i, deny) && strcmp(item->text, "*") == 0)
-                return err_set(reading->error, TP_INVALID, "line %d: \"%s\" must not hold the wildcard \"*\"; name each entry",
-                               item->line, role_list_keys[i]);
+                return err_set(reading->error, TP_INVALID,
+                               "line %d: \"%s\" must not hold the wildcard \"*\"; name each entry", item->line,
+                               role_list_keys[i]);
             result = read_template(reading, item, role_list_keys[i], &one);
             if (result)
                 return result;
@@ -69,7 +71,8 @@ static enum tp_err read_labels(struct reading *reading, const struct node *map, 
         const struct node *expression = schema_get(map, role_expression_keys[i]);
         enum tp_err result;
         if (labels) {
-            result = label_template_parse(labels, reading->strict, role_label_keys[i], &section->labels[i], reading->error);
+            result =
+                label_template_parse(labels, reading->strict, role_label_keys[i], &section->labels[i], reading->error);
             if (result)
                 return result;
         }
@@ -85,14 +88,35 @@ static enum tp_err read_labels(struct reading *reading, const struct node *map, 
     return TP_OK;
 }
 
-static const char *const v7_kinds[] = {
-    "pod", "secret", "configmap", "namespace", "service", "serviceaccount", "kube_node", "persistentvolume",
-    "persistentvolumeclaim", "deployment", "replicaset", "statefulset", "daemonset", "clusterrole", "kube_role",
-    "clusterrolebinding", "rolebinding", "cronjob", "job", "certificatesigningrequest", "ingress", "*", NULL};
+static const char *const v7_kinds[] = {"pod",
+                                       "secret",
+                                       "configmap",
+                                       "namespace",
+                                       "service",
+                                       "serviceaccount",
+                                       "kube_node",
+                                       "persistentvolume",
+                                       "persistentvolumeclaim",
+                                       "deployment",
+                                       "replicaset",
+                                       "statefulset",
+                                       "daemonset",
+                                       "clusterrole",
+                                       "kube_role",
+                                       "clusterrolebinding",
+                                       "rolebinding",
+                                       "cronjob",
+                                       "job",
+                                       "certificatesigningrequest",
+                                       "ingress",
+                                       "*",
+                                       NULL};
 static const char *const v7_cluster_wide[] = {
-    "kube_node", "persistentvolume", "clusterrole", "clusterrolebinding", "certificatesigningrequest", "namespace", NULL};
-static const char *const kube_verbs[] = {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection",
-                                         "exec", "portforward", "*", NULL};
+    "kube_node", "persistentvolume", "clusterrole", "clusterrolebinding", "certificatesigningrequest", "namespace",
+    NULL};
+static const char *const kube_verbs[] = {"get",    "list",        "watch",  "create",
+                                         "update", "patch",       "delete", "deletecollection",
+                                         "exec",   "portforward", "*",      NULL};
 
 static enum tp_err check_kube(const struct reading *reading, const struct node *node, const struct role_kube *kube)
 {
@@ -106,7 +130,8 @@ static enum tp_err check_kube(const struct reading *reading, const struct node *
         wrong = "\"name\" is missing";
     else if (version <= 6 && strcmp(kube->kind, "pod") != 0)
         wrong = "roles before v7 know the kind \"pod\" only";
-    else if (version <= 6 && (kube->verbs.count > 1 || (kube->verbs.count == 1 && strcmp(kube->verbs.items[0], "*") != 0)))
+    else if (version <= 6 &&
+             (kube->verbs.count > 1 || (kube->verbs.count == 1 && strcmp(kube->verbs.items[0], "*") != 0)))
         wrong = "roles before v7 take the verbs [\"*\"] only";
     else if (version == 7 && !names_listed(v7_kinds, kube->kind))
         wrong = "the kind is none that v7 roles know; v8 roles take any";
@@ -121,7 +146,8 @@ static enum tp_err check_kube(const struct reading *reading, const struct node *
     for (size_t i = 0; !wrong && i < kube->verbs.count; i++)
         if (!names_listed(kube_verbs, kube->verbs.items[i]))
             wrong = "there is a verb that is not known";
-    return wrong ? err_set(reading->error, TP_INVALID, "line %d: \"kubernetes_resources\": %s", node->line, wrong) : TP_OK;
+    return wrong ? err_set(reading->error, TP_INVALID, "line %d: \"kubernetes_resources\": %s", node->line, wrong)
+                 : TP_OK;
 }
 
 static char *copy_text(const struct node *map, const char *key)
@@ -165,7 +191,8 @@ static enum tp_err check_where(const struct reading *reading, const struct node 
     if (!where || !*where->text || reading->strict == ROLE_STORED)
         return TP_OK;
     if (deny && strcmp(key, "impersonate") == 0)
-        return err_set(reading->error, TP_INVALID, "line %d: \"deny.impersonate\" must not have \"where\"", where->line);
+        return err_set(reading->error, TP_INVALID, "line %d: \"deny.impersonate\" must not have \"where\"",
+                       where->line);
     result = pred_parse(where->text, PRED_WHERE, &pred, reading->error);
     if (result)
         err_prefix(reading->error, "line %d: \"%s.where\"", where->line, key);
@@ -180,13 +207,15 @@ static void warn_kinds(struct reading *reading, const struct role_section *secti
             const char *kind = section->rules[i].kinds.items[j];
             const char *meant = names_nearest(rbac_kinds, kind);
             if (strcmp(kind, "*") != 0 && !names_listed(rbac_kinds, kind))
-                buf_printf(&reading->warnings, "line %d: there is no resource \"%.60s\" here%s%s%s\n", section->rules[i].line,
-                           kind, meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+                buf_printf(&reading->warnings, "line %d: there is no resource \"%.60s\" here%s%s%s\n",
+                           section->rules[i].line, kind, meant ? "; did you mean \"" : "", meant ? meant : "",
+                           meant ? "\"?" : "");
         }
     }
 }
 
-static enum tp_err read_section(struct reading *reading, const struct node *map, bool deny, struct role_section *section)
+static enum tp_err read_section(struct reading *reading, const struct node *map, bool deny,
+                                struct role_section *section)
 {
     const struct node *namespaces = schema_get(map, "namespaces");
     enum tp_err result = read_lists(reading, map, deny, section);
@@ -249,15 +278,17 @@ static enum tp_err check_name(const struct node *document, struct tp_error *erro
 {
     const struct node *name = node_get(node_get(document, "metadata"), "name");
     if (!role_name_valid(name->text))
-        return err_set(error, TP_INVALID, "line %d: \"%.80s\" cannot be the name of a role: use letters, digits and . _ - @ + :",
+        return err_set(error, TP_INVALID,
+                       "line %d: \"%.80s\" cannot be the name of a role: use letters, digits and . _ - @ + :",
                        name->line, name->text);
     if (role_name_is_system(name->text))
-        return err_set(error, TP_INVALID, "line %d: \"%.80s\" is reserved for the system; choose another role name", name->line,
-                       name->text);
+        return err_set(error, TP_INVALID, "line %d: \"%.80s\" is reserved for the system; choose another role name",
+                       name->line, name->text);
     return TP_OK;
 }
 
-enum tp_err role_parse(const struct node *document, enum role_strict strict, struct role **ret_role, struct tp_error *error)
+enum tp_err role_parse(const struct node *document, enum role_strict strict, struct role **ret_role,
+                       struct tp_error *error)
 {
     struct reading reading = {.strict = strict, .error = error};
     const struct node *spec;
@@ -291,8 +322,8 @@ enum tp_err role_parse(const struct node *document, enum role_strict strict, str
     return TP_OK;
 }
 
-enum tp_err role_parse_text(const char *text, size_t size, const char *file, enum role_strict strict, struct role **ret_role,
-                            struct tp_error *error)
+enum tp_err role_parse_text(const char *text, size_t size, const char *file, enum role_strict strict,
+                            struct role **ret_role, struct tp_error *error)
 {
     struct node *document = NULL;
     enum tp_err result = node_parse_one(text, size, file, &document, error);
@@ -305,7 +336,8 @@ enum tp_err role_parse_text(const char *text, size_t size, const char *file, enu
     return result;
 }
 
-enum tp_err role_parse_json(const json_t *value, enum role_strict strict, struct role **ret_role, struct tp_error *error)
+enum tp_err role_parse_json(const json_t *value, enum role_strict strict, struct role **ret_role,
+                            struct tp_error *error)
 {
     char *text = json_text(value);
     struct node *document = NULL;

@@ -161,9 +161,10 @@ struct rbac_set {
 enum tp_err rbac_decide(struct rbac_decision *decision, enum rbac_reason reason, const char *role, const char *section,
                         const char *detail);
 
-/* Does this section select the target? ret_detail (size bytes, or NULL) is what decided. deny chooses how failures count. */
-bool set_section_selects(const struct rbac_set *set, const struct set_section *section, const struct rbac_target *target,
-                         bool deny, char *ret_detail, size_t size);
+/* Does this section select the target? ret_detail (size bytes, or NULL) is what decided. deny chooses how failures
+ * count. */
+bool set_section_selects(const struct rbac_set *set, const struct set_section *section,
+                         const struct rbac_target *target, bool deny, char *ret_detail, size_t size);
 /* Are the namespaces of the section those of the target? */
 bool set_section_in_namespace(const struct set_section *section, const struct rbac_target *target);
 

@@ -6,17 +6,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const rbac_verbs[] = {"list",   "create", "read", "readnosecrets", "update", "delete",
+const char *const rbac_verbs[] = {"list",   "create", "read",   "readnosecrets",       "update", "delete",
                                   "rotate", "use",    "enroll", "create_enroll_token", NULL};
 
-const char *const rbac_kinds[] = {
-    "user", "role", "token", "node", "session", "event", "ssh_session", "session_tracker", "cert_authority", "auth_connector",
-    "oidc", "saml", "github", "trusted_cluster", "remote_cluster", "cluster_auth_preference", "cluster_networking_config",
-    "session_recording_config", "cluster_audit_config", "cluster_name", "cluster_config", "kube_server", "kube_cluster",
-    "app_server", "app", "db_server", "db", "db_service", "database_certificate", "windows_desktop",
-    "windows_desktop_service", "lock", "access_request", "host_cert", "proxy", "auth_server", "tunnel", "reverse_tunnel",
-    "instance", "installer", "connection_diagnostic", "ui_config", "bot", "device", "semaphore", "usage_event",
-    "cluster_alert", "cluster_maintenance_config", NULL};
+const char *const rbac_kinds[] = {"user",
+                                  "role",
+                                  "token",
+                                  "node",
+                                  "session",
+                                  "event",
+                                  "ssh_session",
+                                  "session_tracker",
+                                  "cert_authority",
+                                  "auth_connector",
+                                  "oidc",
+                                  "saml",
+                                  "github",
+                                  "trusted_cluster",
+                                  "remote_cluster",
+                                  "cluster_auth_preference",
+                                  "cluster_networking_config",
+                                  "session_recording_config",
+                                  "cluster_audit_config",
+                                  "cluster_name",
+                                  "cluster_config",
+                                  "kube_server",
+                                  "kube_cluster",
+                                  "app_server",
+                                  "app",
+                                  "db_server",
+                                  "db",
+                                  "db_service",
+                                  "database_certificate",
+                                  "windows_desktop",
+                                  "windows_desktop_service",
+                                  "lock",
+                                  "access_request",
+                                  "host_cert",
+                                  "proxy",
+                                  "auth_server",
+                                  "tunnel",
+                                  "reverse_tunnel",
+                                  "instance",
+                                  "installer",
+                                  "connection_diagnostic",
+                                  "ui_config",
+                                  "bot",
+                                  "device",
+                                  "semaphore",
+                                  "usage_event",
+                                  "cluster_alert",
+                                  "cluster_maintenance_config",
+                                  NULL};
 
 /* How specific a rule is: the more, the earlier it is looked at. */
 static int score(const struct role_rule *rule)
@@ -66,7 +107,8 @@ static enum tp_err check_verbs(const struct node *list, struct tp_error *error)
     return TP_OK;
 }
 
-static enum tp_err read_where(const struct node *node, enum role_strict strict, struct role_rule *rule, struct tp_error *error)
+static enum tp_err read_where(const struct node *node, enum role_strict strict, struct role_rule *rule,
+                              struct tp_error *error)
 {
     const struct node *where = schema_get(node, "where");
     const struct node *actions = schema_get(node, "actions");

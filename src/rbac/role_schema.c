@@ -14,8 +14,22 @@ static const char *const db_user_modes[] = {"off", "keep", "best_effort_drop", "
 static const char *const host_user_modes[] = {"off", "keep", "drop", "insecure-drop", "", NULL};
 static const char *const request_access[] = {"optional", "always", "reason", "", NULL};
 /* Numbers are what the option looks like in stored resources of other tools. */
-static const char *const mfa_words[] = {"no", "yes", "off", "on", "true", "false", "True", "False", "TRUE", "FALSE", "Yes", "No",
-                                        "hardware_key", "hardware_key_touch", "hardware_key_pin", "hardware_key_touch_and_pin",
+static const char *const mfa_words[] = {"no",
+                                        "yes",
+                                        "off",
+                                        "on",
+                                        "true",
+                                        "false",
+                                        "True",
+                                        "False",
+                                        "TRUE",
+                                        "FALSE",
+                                        "Yes",
+                                        "No",
+                                        "hardware_key",
+                                        "hardware_key_touch",
+                                        "hardware_key_pin",
+                                        "hardware_key_touch_and_pin",
                                         NULL};
 static const char *const session_kinds[] = {"ssh", "k8s", "*", "db", "app", "desktop", NULL};
 static const char *const session_modes[] = {"observer", "moderator", "peer", "*", NULL};
@@ -24,9 +38,8 @@ static const char *const extension_types[] = {"ssh", NULL};
 static const char *const extension_modes[] = {"extension", NULL};
 
 static const struct schema switch_schema[] = {{"enabled", SCHEMA_BOOL, NULL, NULL, false}, {0}};
-static const struct schema forwarding_schema[] = {{"local", SCHEMA_MAP, switch_schema, NULL, false},
-                                                  {"remote", SCHEMA_MAP, switch_schema, NULL, false},
-                                                  {0}};
+static const struct schema forwarding_schema[] = {
+    {"local", SCHEMA_MAP, switch_schema, NULL, false}, {"remote", SCHEMA_MAP, switch_schema, NULL, false}, {0}};
 static const struct schema record_schema[] = {{"default", SCHEMA_WORD, NULL, record_modes, false},
                                               {"ssh", SCHEMA_WORD, NULL, record_modes, false},
                                               {"desktop", SCHEMA_BOOL, NULL, NULL, false},
@@ -74,21 +87,24 @@ static const struct schema options_schema[] = {
 };
 
 static const struct schema kube_schema[] = {
-    {"kind", SCHEMA_TEXT, NULL, NULL, false},        {"api_group", SCHEMA_TEXT, NULL, NULL, false},
-    {"namespace", SCHEMA_TEXT, NULL, NULL, false},   {"name", SCHEMA_TEXT, NULL, NULL, false},
-    {"verbs", SCHEMA_TEXTS, NULL, NULL, false},      {0},
+    {"kind", SCHEMA_TEXT, NULL, NULL, false},      {"api_group", SCHEMA_TEXT, NULL, NULL, false},
+    {"namespace", SCHEMA_TEXT, NULL, NULL, false}, {"name", SCHEMA_TEXT, NULL, NULL, false},
+    {"verbs", SCHEMA_TEXTS, NULL, NULL, false},    {0},
 };
-static const struct schema permission_schema[] = {{"permissions", SCHEMA_TEXTS, NULL, NULL, true},
-                                                  {"match", SCHEMA_LABELS, NULL, NULL, true},
-                                                  {0}};
+static const struct schema permission_schema[] = {
+    {"permissions", SCHEMA_TEXTS, NULL, NULL, true}, {"match", SCHEMA_LABELS, NULL, NULL, true}, {0}};
 static const struct schema rule_schema[] = {
-    {"resources", SCHEMA_TEXTS, NULL, NULL, true}, {"verbs", SCHEMA_TEXTS, NULL, NULL, true},
-    {"where", SCHEMA_TEXT, NULL, NULL, false},     {"actions", SCHEMA_TEXTS, NULL, NULL, false},
+    {"resources", SCHEMA_TEXTS, NULL, NULL, true},
+    {"verbs", SCHEMA_TEXTS, NULL, NULL, true},
+    {"where", SCHEMA_TEXT, NULL, NULL, false},
+    {"actions", SCHEMA_TEXTS, NULL, NULL, false},
     {0},
 };
 static const struct schema impersonate_schema[] = {
-    {"users", SCHEMA_TEXTS, NULL, NULL, false}, {"roles", SCHEMA_TEXTS, NULL, NULL, false},
-    {"where", SCHEMA_TEXT, NULL, NULL, false},  {0},
+    {"users", SCHEMA_TEXTS, NULL, NULL, false},
+    {"roles", SCHEMA_TEXTS, NULL, NULL, false},
+    {"where", SCHEMA_TEXT, NULL, NULL, false},
+    {0},
 };
 static const struct schema claims_schema[] = {{"claim", SCHEMA_TEXT, NULL, NULL, false},
                                               {"value", SCHEMA_TEXT, NULL, NULL, false},
@@ -99,9 +115,8 @@ static const struct schema threshold_schema[] = {{"name", SCHEMA_TEXT, NULL, NUL
                                                  {"approve", SCHEMA_INT, NULL, NULL, false},
                                                  {"deny", SCHEMA_INT, NULL, NULL, false},
                                                  {0}};
-static const struct schema reason_schema[] = {{"mode", SCHEMA_TEXT, NULL, NULL, false},
-                                              {"prompt", SCHEMA_TEXT, NULL, NULL, false},
-                                              {0}};
+static const struct schema reason_schema[] = {
+    {"mode", SCHEMA_TEXT, NULL, NULL, false}, {"prompt", SCHEMA_TEXT, NULL, NULL, false}, {0}};
 static const struct schema request_schema[] = {
     {"roles", SCHEMA_TEXTS, NULL, NULL, false},
     {"search_as_roles", SCHEMA_TEXTS, NULL, NULL, false},
@@ -122,9 +137,12 @@ static const struct schema review_schema[] = {
     {0},
 };
 static const struct schema require_join_schema[] = {
-    {"name", SCHEMA_TEXT, NULL, NULL, false},          {"filter", SCHEMA_TEXT, NULL, NULL, false},
-    {"kinds", SCHEMA_WORDS, NULL, session_kinds, false}, {"modes", SCHEMA_WORDS, NULL, session_modes, false},
-    {"count", SCHEMA_INT, NULL, NULL, false},          {"on_leave", SCHEMA_WORD, NULL, on_leave, false},
+    {"name", SCHEMA_TEXT, NULL, NULL, false},
+    {"filter", SCHEMA_TEXT, NULL, NULL, false},
+    {"kinds", SCHEMA_WORDS, NULL, session_kinds, false},
+    {"modes", SCHEMA_WORDS, NULL, session_modes, false},
+    {"count", SCHEMA_INT, NULL, NULL, false},
+    {"on_leave", SCHEMA_WORD, NULL, on_leave, false},
     {0},
 };
 static const struct schema join_schema[] = {
@@ -136,8 +154,15 @@ static const struct schema join_schema[] = {
 };
 static const struct schema mcp_schema[] = {{"tools", SCHEMA_TEXTS, NULL, NULL, false}, {0}};
 
-#define LABELS(name) {name "_labels", SCHEMA_LABELS, NULL, NULL, false}, {name "_labels_expression", SCHEMA_TEXT, NULL, NULL, false}
-#define TEXTS(name) {name, SCHEMA_TEXTS, NULL, NULL, false}
+#define LABELS(name)                                                                                                   \
+    {name "_labels", SCHEMA_LABELS, NULL, NULL, false},                                                                \
+    {                                                                                                                  \
+        name "_labels_expression", SCHEMA_TEXT, NULL, NULL, false                                                      \
+    }
+#define TEXTS(name)                                                                                                    \
+    {                                                                                                                  \
+        name, SCHEMA_TEXTS, NULL, NULL, false                                                                          \
+    }
 
 static const struct schema section_schema[] = {
     TEXTS("logins"),
@@ -182,27 +207,38 @@ static const struct schema spec_schema[] = {{"allow", SCHEMA_MAP, section_schema
                                             {"options", SCHEMA_MAP, options_schema, NULL, false},
                                             {0}};
 static const struct schema metadata_schema[] = {
-    {"name", SCHEMA_TEXT, NULL, NULL, true},       {"description", SCHEMA_TEXT, NULL, NULL, false},
+    {"name", SCHEMA_TEXT, NULL, NULL, true},        {"description", SCHEMA_TEXT, NULL, NULL, false},
     {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false}, {"expires", SCHEMA_TIME, NULL, NULL, false},
-    {"id", SCHEMA_TEXT, NULL, NULL, false},        {"revision", SCHEMA_TEXT, NULL, NULL, false},
-    {"namespace", SCHEMA_TEXT, NULL, NULL, false}, {0},
+    {"id", SCHEMA_TEXT, NULL, NULL, false},         {"revision", SCHEMA_TEXT, NULL, NULL, false},
+    {"namespace", SCHEMA_TEXT, NULL, NULL, false},  {0},
 };
 static const struct schema role_schema[] = {
-    {"kind", SCHEMA_WORD, NULL, kinds, true},           {"version", SCHEMA_WORD, NULL, versions, true},
-    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},       {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
+    {"kind", SCHEMA_WORD, NULL, kinds, true},       {"version", SCHEMA_WORD, NULL, versions, true},
+    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},   {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
     {"spec", SCHEMA_MAP, spec_schema, NULL, false}, {0},
 };
 
-const char *const role_list_keys[ROLE_LIST_COUNT] = {
-    "logins", "windows_desktop_logins", "kubernetes_groups", "kubernetes_users", "db_names", "db_users", "db_roles",
-    "aws_role_arns", "azure_identities", "gcp_service_accounts", "host_groups", "host_sudoers", "desktop_groups"};
+const char *const role_list_keys[ROLE_LIST_COUNT] = {"logins",
+                                                     "windows_desktop_logins",
+                                                     "kubernetes_groups",
+                                                     "kubernetes_users",
+                                                     "db_names",
+                                                     "db_users",
+                                                     "db_roles",
+                                                     "aws_role_arns",
+                                                     "azure_identities",
+                                                     "gcp_service_accounts",
+                                                     "host_groups",
+                                                     "host_sudoers",
+                                                     "desktop_groups"};
 const char *const role_label_keys[ROLE_TARGET_COUNT] = {
-    "node_labels", "kubernetes_labels", "app_labels", "db_labels", "db_service_labels", "windows_desktop_labels",
-    "cluster_labels", "group_labels", "workload_identity_labels"};
+    "node_labels",    "kubernetes_labels", "app_labels",
+    "db_labels",      "db_service_labels", "windows_desktop_labels",
+    "cluster_labels", "group_labels",      "workload_identity_labels"};
 const char *const role_expression_keys[ROLE_TARGET_COUNT] = {
-    "node_labels_expression", "kubernetes_labels_expression", "app_labels_expression", "db_labels_expression",
-    "db_service_labels_expression", "windows_desktop_labels_expression", "cluster_labels_expression",
-    "group_labels_expression", "workload_identity_labels_expression"};
+    "node_labels_expression",    "kubernetes_labels_expression", "app_labels_expression",
+    "db_labels_expression",      "db_service_labels_expression", "windows_desktop_labels_expression",
+    "cluster_labels_expression", "group_labels_expression",      "workload_identity_labels_expression"};
 
 enum tp_err role_check(const struct node *document, struct tp_error *error)
 {

@@ -51,7 +51,8 @@ static enum tp_err found(struct rbac_decision *decision, const struct question *
         snprintf(detail, sizeof detail, "rule on \"%s\" where %s", question->kind, pred_text(rule->where));
     else
         snprintf(detail, sizeof detail, "rule on \"%s\"", question->kind);
-    return rbac_decide(decision, deny ? RBAC_DENIED_BY_RULE : RBAC_GRANTED, role->name, deny ? "deny" : "allow", detail);
+    return rbac_decide(decision, deny ? RBAC_DENIED_BY_RULE : RBAC_GRANTED, role->name, deny ? "deny" : "allow",
+                       detail);
 }
 
 static enum tp_err decide(const struct question *question, struct rbac_decision *decision)
@@ -80,15 +81,16 @@ static enum tp_err ask(const struct question *question, struct rbac_decision *de
         *decision = (struct rbac_decision){.reason = RBAC_NO_GRANT};
     result = decide(question, decision);
     if (decision && result == TP_OK)
-        snprintf(decision->text, sizeof decision->text, "action \"%s\" on \"%s\" allowed", question->verb, question->kind);
-    else if (decision)
-        snprintf(decision->text, sizeof decision->text, "access denied to perform action \"%s\" on \"%s\"", question->verb,
+        snprintf(decision->text, sizeof decision->text, "action \"%s\" on \"%s\" allowed", question->verb,
                  question->kind);
+    else if (decision)
+        snprintf(decision->text, sizeof decision->text, "access denied to perform action \"%s\" on \"%s\"",
+                 question->verb, question->kind);
     return result;
 }
 
-enum tp_err rbac_rule(const struct rbac_set *set, const char *verb, const char *kind, const struct rbac_context *context,
-                      struct rbac_decision *ret_decision)
+enum tp_err rbac_rule(const struct rbac_set *set, const char *verb, const char *kind,
+                      const struct rbac_context *context, struct rbac_decision *ret_decision)
 {
     struct question question = {set, verb, kind, context, false};
     return ask(&question, ret_decision);

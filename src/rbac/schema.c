@@ -18,7 +18,8 @@ static const char *kind_text(const struct node *node)
 static enum tp_err wrong(const struct node *node, const char *path, const char *wanted, struct tp_error *error)
 {
     if (node->kind == NODE_SCALAR && !node_is_null(node))
-        return err_set(error, TP_INVALID, "line %d: \"%s\" must be %s, not \"%.80s\"", node->line, path, wanted, node->text);
+        return err_set(error, TP_INVALID, "line %d: \"%s\" must be %s, not \"%.80s\"", node->line, path, wanted,
+                       node->text);
     return err_set(error, TP_INVALID, "line %d: \"%s\" must be %s, not %s", node->line, path, wanted,
                    node_is_null(node) ? "empty" : kind_text(node));
 }
@@ -38,7 +39,8 @@ static enum tp_err check_texts(const struct node *node, const char *path, struct
     return TP_OK;
 }
 
-static enum tp_err check_word(const struct node *node, const struct schema *entry, const char *path, struct tp_error *error)
+static enum tp_err check_word(const struct node *node, const struct schema *entry, const char *path,
+                              struct tp_error *error)
 {
     const char *meant;
     if (!is_text(node))
@@ -92,13 +94,15 @@ static enum tp_err check_scalar(const struct node *node, const struct schema *en
             return TP_OK;
         return wrong(node, path, "a duration such as 8h0m0s", error);
     case SCHEMA_TIME:
-        return clock_parse_ms(node->text, &number) ? wrong(node, path, "a time such as 2030-01-31T12:00:00Z", error) : TP_OK;
+        return clock_parse_ms(node->text, &number) ? wrong(node, path, "a time such as 2030-01-31T12:00:00Z", error)
+                                                   : TP_OK;
     default:
         return TP_OK;
     }
 }
 
-static enum tp_err check_maps(const struct node *node, const struct schema *entry, const char *path, struct tp_error *error)
+static enum tp_err check_maps(const struct node *node, const struct schema *entry, const char *path,
+                              struct tp_error *error)
 {
     if (node->kind != NODE_LIST)
         return wrong(node, path, "a list of maps", error);
@@ -113,7 +117,8 @@ static enum tp_err check_maps(const struct node *node, const struct schema *entr
     return TP_OK;
 }
 
-static enum tp_err check_value(const struct node *node, const struct schema *entry, const char *path, struct tp_error *error)
+static enum tp_err check_value(const struct node *node, const struct schema *entry, const char *path,
+                               struct tp_error *error)
 {
     switch (entry->type) {
     case SCHEMA_ANY:
@@ -121,7 +126,9 @@ static enum tp_err check_value(const struct node *node, const struct schema *ent
     case SCHEMA_TEXTS:
         return check_texts(node, path, error);
     case SCHEMA_VALUES:
-        return node->kind == NODE_LIST ? check_texts(node, path, error) : is_text(node) ? TP_OK : wrong(node, path, "a text or a list of texts", error);
+        return node->kind == NODE_LIST ? check_texts(node, path, error)
+               : is_text(node)         ? TP_OK
+                                       : wrong(node, path, "a text or a list of texts", error);
     case SCHEMA_TEXT_MAP:
         return check_map_of(node, false, path, error);
     case SCHEMA_LABELS:
@@ -156,8 +163,9 @@ static enum tp_err unknown_key(const struct node *map, size_t index, const struc
         keys[count++] = table->key;
     keys[count] = NULL;
     meant = names_nearest(keys, map->keys[index]);
-    return err_set(error, TP_INVALID, "line %d: unknown key \"%.80s\"%s%s%s%s%s", map->key_lines[index], map->keys[index],
-                   *where ? " in " : "", where, meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+    return err_set(error, TP_INVALID, "line %d: unknown key \"%.80s\"%s%s%s%s%s", map->key_lines[index],
+                   map->keys[index], *where ? " in " : "", where, meant ? "; did you mean \"" : "", meant ? meant : "",
+                   meant ? "\"?" : "");
 }
 
 enum tp_err schema_check(const struct node *map, const struct schema *table, const char *where, struct tp_error *error)

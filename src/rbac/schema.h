@@ -1,6 +1,6 @@
 /*
- * Checks a document against a table of the keys that it may have: unknown keys and wrong types are errors that name line and
- * key. What passed can be read without looking at types again.
+ * Checks a document against a table of the keys that it may have: unknown keys and wrong types are errors that name
+ * line and key. What passed can be read without looking at types again.
  */
 #ifndef RBAC_SCHEMA_H
 #define RBAC_SCHEMA_H
@@ -34,7 +34,8 @@ struct schema {
     bool required;
 };
 
-/* Checks map against table; where is the path for messages ("spec.allow", "" for the document). A null counts as absent. */
+/* Checks map against table; where is the path for messages ("spec.allow", "" for the document). A null counts as
+ * absent. */
 enum tp_err schema_check(const struct node *map, const struct schema *table, const char *where,
                          struct tp_error *error) TP_MUST;
 /* The child of a map unless it is absent or null. */

@@ -77,7 +77,8 @@ static json_t *copy_traits(const json_t *traits)
     json_t *copy = json_object();
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)traits, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)traits, key, value)
+    {
         json_t *list = json_array();
         size_t count = json_is_array(value) ? json_array_size(value) : 1;
         for (size_t i = 0; i < count; i++) {
@@ -156,8 +157,8 @@ static enum pred_result ask_expression(const struct rbac_set *set, const struct 
     return expression->broken ? PRED_FAILED : pred_eval(expression->pred, &env);
 }
 
-bool set_section_selects(const struct rbac_set *set, const struct set_section *section, const struct rbac_target *target,
-                         bool deny, char *ret_detail, size_t size)
+bool set_section_selects(const struct rbac_set *set, const struct set_section *section,
+                         const struct rbac_target *target, bool deny, char *ret_detail, size_t size)
 {
     const struct role_expression *expression = &section->from->expressions[target->kind];
     const struct label_selector *selector = &section->labels[target->kind];

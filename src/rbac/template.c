@@ -6,9 +6,9 @@
 #include <ctype.h>
 #include <string.h>
 
-#define CALLS_MAX 8        /* functions around one trait */
+#define CALLS_MAX 8 /* functions around one trait */
 #define TEMPLATE_MAX_SIZE 4096
-#define VALUES_MAX 10000   /* values that one template may give */
+#define VALUES_MAX 10000 /* values that one template may give */
 
 enum call_kind { CALL_EMAIL_LOCAL, CALL_REGEXP_REPLACE };
 
@@ -18,7 +18,8 @@ struct call {
     char *replacement;
 };
 
-struct template {
+struct template
+{
     char *text;
     bool literal; /* text is the value */
     bool broken;
@@ -39,10 +40,10 @@ struct reader {
 };
 
 static const char *const internal_names[] = {
-    "logins", "windows_logins", "kubernetes_groups", "kubernetes_users", "db_names", "db_users", "db_roles",
-    "aws_role_arns", "azure_identities", "gcp_service_accounts", "jwt", "host_user_uid", "host_user_gid", "github_orgs",
-    "mcp_tools", NULL
-};
+    "logins",   "windows_logins", "kubernetes_groups", "kubernetes_users", "db_names",
+    "db_users", "db_roles",       "aws_role_arns",     "azure_identities", "gcp_service_accounts",
+    "jwt",      "host_user_uid",  "host_user_gid",     "github_orgs",      "mcp_tools",
+    NULL};
 
 static enum tp_err fail(const struct reader *reader, const char *why)
 {
@@ -113,7 +114,8 @@ static enum tp_err read_trait(struct reader *reader, struct template *item)
     }
     if (!take(reader, "."))
         return fail(reader, "a . and the name of a trait are expected here");
-    while (reader->at + size < reader->end && (isalnum((unsigned char)reader->at[size]) || strchr("_-", reader->at[size])))
+    while (reader->at + size < reader->end &&
+           (isalnum((unsigned char)reader->at[size]) || strchr("_-", reader->at[size])))
         size++;
     if (size == 0)
         return fail(reader, "the name of a trait is expected here");
@@ -194,7 +196,8 @@ static enum tp_err parse_braces(struct template *item, const char *open, const c
     struct reader reader = {.whole = item->text, .at = open + 2, .end = close, .error = error};
     const char *rest = close + 2;
     if (strpbrk(rest, "{}") || strcspn(item->text, "{}") < (size_t)(open - item->text))
-        return err_set(error, TP_INVALID, "the template \"%.120s\" has braces outside its {{ }}; one {{ }} is allowed", item->text);
+        return err_set(error, TP_INVALID, "the template \"%.120s\" has braces outside its {{ }}; one {{ }} is allowed",
+                       item->text);
     if (read_expression(&reader, item, 0))
         return TP_INVALID;
     skip_blanks(&reader);
@@ -221,7 +224,8 @@ enum tp_err template_parse(const char *text, struct template **ret_template, str
         return TP_OK;
     }
     if (!open || !close || close < open + 2)
-        result = err_set(error, TP_INVALID, "the template \"%.120s\" has %s without %s", text, open ? "{{" : "}}", open ? "}}" : "{{");
+        result = err_set(error, TP_INVALID, "the template \"%.120s\" has %s without %s", text, open ? "{{" : "}}",
+                         open ? "}}" : "{{");
     else
         result = parse_braces(item, item->text + (open - text), item->text + (close - text), error);
     if (result) {

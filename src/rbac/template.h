@@ -26,8 +26,8 @@ bool template_is_literal(const struct template *item);
 /* The trait it reads is `internal.NAME` with a name that we do not know: that name, else NULL. */
 const char *template_unknown_internal(const struct template *item);
 
-/* Appends the values for these traits (object of string arrays, or NULL), none twice. A missing trait, an empty value, a bad
- * address or no match give nothing. */
+/* Appends the values for these traits (object of string arrays, or NULL), none twice. A missing trait, an empty value,
+ * a bad address or no match give nothing. */
 void template_expand(const struct template *item, const json_t *traits, struct names *out);
 
 /* A whole list. */

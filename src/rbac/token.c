@@ -10,20 +10,27 @@
 static const struct {
     const char *name;
     unsigned role;
-} roles[] = {{"Node", TOKEN_NODE},   {"Kube", TOKEN_KUBE}, {"App", TOKEN_APP},
-             {"Db", TOKEN_DB},       {"Proxy", TOKEN_PROXY}, {"Bot", TOKEN_BOT},
-             {"WindowsDesktop", TOKEN_WINDOWS_DESKTOP}, {"Discovery", TOKEN_DISCOVERY}};
+} roles[] = {{"Node", TOKEN_NODE},
+             {"Kube", TOKEN_KUBE},
+             {"App", TOKEN_APP},
+             {"Db", TOKEN_DB},
+             {"Proxy", TOKEN_PROXY},
+             {"Bot", TOKEN_BOT},
+             {"WindowsDesktop", TOKEN_WINDOWS_DESKTOP},
+             {"Discovery", TOKEN_DISCOVERY}};
 
 static const char *const kinds[] = {"token", NULL};
 static const char *const versions[] = {"v1", "v2", NULL};
-static const char *const methods[] = {"token", "ec2", "iam", "github", "circleci", "kubernetes", "azure", "gitlab", "gcp", "spacelift",
-                                      "tpm", "terraform_cloud", "bitbucket", "oracle", "azure_devops", "bound_keypair", "", NULL};
+static const char *const methods[] = {
+    "token",     "ec2",    "iam",          "github",        "circleci", "kubernetes",
+    "azure",     "gitlab", "gcp",          "spacelift",     "tpm",      "terraform_cloud",
+    "bitbucket", "oracle", "azure_devops", "bound_keypair", "",         NULL};
 
 static const struct schema metadata_schema[] = {
-    {"name", SCHEMA_TEXT, NULL, NULL, true},       {"description", SCHEMA_TEXT, NULL, NULL, false},
+    {"name", SCHEMA_TEXT, NULL, NULL, true},        {"description", SCHEMA_TEXT, NULL, NULL, false},
     {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false}, {"expires", SCHEMA_TIME, NULL, NULL, false},
-    {"id", SCHEMA_TEXT, NULL, NULL, false},        {"revision", SCHEMA_TEXT, NULL, NULL, false},
-    {"namespace", SCHEMA_TEXT, NULL, NULL, false}, {0},
+    {"id", SCHEMA_TEXT, NULL, NULL, false},         {"revision", SCHEMA_TEXT, NULL, NULL, false},
+    {"namespace", SCHEMA_TEXT, NULL, NULL, false},  {0},
 };
 static const struct schema spec_schema[] = {
     {"roles", SCHEMA_TEXTS, NULL, NULL, true},
@@ -49,9 +56,12 @@ static const struct schema spec_schema[] = {
     {0},
 };
 static const struct schema token_schema[] = {
-    {"kind", SCHEMA_WORD, NULL, kinds, true},      {"version", SCHEMA_WORD, NULL, versions, true},
-    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},  {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
-    {"spec", SCHEMA_MAP, spec_schema, NULL, true}, {"status", SCHEMA_ANY, NULL, NULL, false},
+    {"kind", SCHEMA_WORD, NULL, kinds, true},
+    {"version", SCHEMA_WORD, NULL, versions, true},
+    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},
+    {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
+    {"spec", SCHEMA_MAP, spec_schema, NULL, true},
+    {"status", SCHEMA_ANY, NULL, NULL, false},
     {0},
 };
 
@@ -91,7 +101,8 @@ static enum tp_err read_roles(const struct node *list, unsigned *ret_roles, stru
     for (size_t i = 0; i < list->count; i++) {
         unsigned role = token_role(list->items[i]->text);
         if (role == 0)
-            return err_set(error, TP_INVALID, "line %d: \"%.40s\" is not a role of a token; use node, kube, app, db, proxy or bot",
+            return err_set(error, TP_INVALID,
+                           "line %d: \"%.40s\" is not a role of a token; use node, kube, app, db, proxy or bot",
                            list->items[i]->line, list->items[i]->text);
         *ret_roles |= role;
     }
@@ -115,7 +126,8 @@ enum tp_err token_parse(const struct node *document, struct token **ret_token, s
         return result;
     /* With this method whoever knows the name may join: a short one could be guessed. */
     if ((!*method || strcmp(method, "token") == 0) && strlen(name) < 16)
-        return err_set(error, TP_INVALID, "line %d: the name of a token is its secret; it must have at least 16 characters",
+        return err_set(error, TP_INVALID,
+                       "line %d: the name of a token is its secret; it must have at least 16 characters",
                        node_get(document, "metadata")->line);
     *ret_token = mem_alloc(sizeof **ret_token);
     (*ret_token)->name = mem_strdup(name);

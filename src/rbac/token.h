@@ -15,11 +15,11 @@
 #define TOKEN_DISCOVERY 128u
 
 struct token {
-    char *name;          /* the secret itself */
-    int64_t expires_ms;  /* Unix milliseconds, 0 when it never expires */
-    unsigned roles;      /* TOKEN_* */
-    char *join_method;   /* "token", "kubernetes", ... */
-    json_t *labels;      /* spec.suggested_labels: object of string arrays; never NULL */
+    char *name;         /* the secret itself */
+    int64_t expires_ms; /* Unix milliseconds, 0 when it never expires */
+    unsigned roles;     /* TOKEN_* */
+    char *join_method;  /* "token", "kubernetes", ... */
+    json_t *labels;     /* spec.suggested_labels: object of string arrays; never NULL */
 };
 
 /* Strict parse of the parts above; members of the various join methods are type-checked only. Free with token_free. */

@@ -11,19 +11,23 @@ static const char *const kinds[] = {"user", NULL};
 static const char *const versions[] = {"v1", "v2", NULL};
 
 static const struct schema metadata_schema[] = {
-    {"name", SCHEMA_TEXT, NULL, NULL, true},       {"description", SCHEMA_TEXT, NULL, NULL, false},
+    {"name", SCHEMA_TEXT, NULL, NULL, true},        {"description", SCHEMA_TEXT, NULL, NULL, false},
     {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false}, {"expires", SCHEMA_TIME, NULL, NULL, false},
-    {"id", SCHEMA_TEXT, NULL, NULL, false},        {"revision", SCHEMA_TEXT, NULL, NULL, false},
-    {"namespace", SCHEMA_TEXT, NULL, NULL, false}, {0},
+    {"id", SCHEMA_TEXT, NULL, NULL, false},         {"revision", SCHEMA_TEXT, NULL, NULL, false},
+    {"namespace", SCHEMA_TEXT, NULL, NULL, false},  {0},
 };
 static const struct schema identity_schema[] = {
-    {"connector_id", SCHEMA_TEXT, NULL, NULL, false}, {"username", SCHEMA_TEXT, NULL, NULL, false},
-    {"user_id", SCHEMA_TEXT, NULL, NULL, false},      {"samlSingleLogoutUrl", SCHEMA_TEXT, NULL, NULL, false},
+    {"connector_id", SCHEMA_TEXT, NULL, NULL, false},
+    {"username", SCHEMA_TEXT, NULL, NULL, false},
+    {"user_id", SCHEMA_TEXT, NULL, NULL, false},
+    {"samlSingleLogoutUrl", SCHEMA_TEXT, NULL, NULL, false},
     {0},
 };
 static const struct schema status_schema[] = {
-    {"is_locked", SCHEMA_BOOL, NULL, NULL, false},    {"locked_message", SCHEMA_TEXT, NULL, NULL, false},
-    {"locked_time", SCHEMA_TIME, NULL, NULL, false},  {"lock_expires", SCHEMA_TIME, NULL, NULL, false},
+    {"is_locked", SCHEMA_BOOL, NULL, NULL, false},
+    {"locked_message", SCHEMA_TEXT, NULL, NULL, false},
+    {"locked_time", SCHEMA_TIME, NULL, NULL, false},
+    {"lock_expires", SCHEMA_TIME, NULL, NULL, false},
     {"recovery_attempt_lock_expires", SCHEMA_TIME, NULL, NULL, false},
     {0},
 };
@@ -41,9 +45,12 @@ static const struct schema spec_schema[] = {
 };
 /* `status` beside spec is written by newer versions; it says nothing that we need. */
 static const struct schema user_schema[] = {
-    {"kind", SCHEMA_WORD, NULL, kinds, true},     {"version", SCHEMA_WORD, NULL, versions, true},
-    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false}, {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
-    {"spec", SCHEMA_MAP, spec_schema, NULL, false}, {"status", SCHEMA_ANY, NULL, NULL, false},
+    {"kind", SCHEMA_WORD, NULL, kinds, true},
+    {"version", SCHEMA_WORD, NULL, versions, true},
+    {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},
+    {"metadata", SCHEMA_MAP, metadata_schema, NULL, true},
+    {"spec", SCHEMA_MAP, spec_schema, NULL, false},
+    {"status", SCHEMA_ANY, NULL, NULL, false},
     {0},
 };
 
@@ -52,7 +59,8 @@ static enum tp_err check_names(const struct node *document, struct tp_error *err
     const struct node *name = node_get(node_get(document, "metadata"), "name");
     const struct node *roles = schema_get(schema_get(document, "spec"), "roles");
     if (!role_name_valid(name->text) || strchr(name->text, ' '))
-        return err_set(error, TP_INVALID, "line %d: \"%.80s\" cannot be the name of a user: use letters, digits and . _ - @ + :",
+        return err_set(error, TP_INVALID,
+                       "line %d: \"%.80s\" cannot be the name of a user: use letters, digits and . _ - @ + :",
                        name->line, name->text);
     for (size_t i = 0; roles && i < roles->count; i++)
         if (!role_name_valid(roles->items[i]->text))

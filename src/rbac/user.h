@@ -7,12 +7,12 @@
 
 struct user {
     char *name;
-    int64_t expires_ms;   /* metadata.expires or spec.expires in Unix milliseconds, 0 when it has none */
+    int64_t expires_ms; /* metadata.expires or spec.expires in Unix milliseconds, 0 when it has none */
     size_t role_count;
     char **roles;
-    json_t *traits;       /* object of string arrays, never NULL */
-    bool is_locked;       /* spec.status.is_locked */
-    char *locked_message; /* or NULL */
+    json_t *traits;          /* object of string arrays, never NULL */
+    bool is_locked;          /* spec.status.is_locked */
+    char *locked_message;    /* or NULL */
     int64_t lock_expires_ms; /* 0: none */
 };
 

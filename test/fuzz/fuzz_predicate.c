@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = mem_strndup((const char *)data, size);
     static const enum pred_dialect dialects[] = {PRED_WHERE, PRED_LABELS, PRED_ACTION};
-    json_t *user = json_loads("{\"metadata\":{\"name\":\"alice\"},\"spec\":{\"roles\":[\"a\"],\"traits\":{\"t\":[\"x\",\"y\"]}}}", 0, NULL);
+    json_t *user = json_loads(
+        "{\"metadata\":{\"name\":\"alice\"},\"spec\":{\"roles\":[\"a\"],\"traits\":{\"t\":[\"x\",\"y\"]}}}", 0, NULL);
     json_t *session = json_loads("{\"participants\":[\"alice\"],\"server_labels\":{\"env\":\"dev\"}}", 0, NULL);
     struct rbac_context context = {.session = session, .resource = user};
     struct rbac_label label = {"env", "dev"};

@@ -22,7 +22,8 @@ static void ask(struct role *role)
     mem_free(logins);
     mem_free(rbac_explain(set, &node, &access));
     rbac_merge_options(set, NULL, &options);
-    if (rbac_rule(set, "read", "session", NULL, &decision) == TP_OK && rbac_rule_possible(set, "read", "session", NULL) != TP_OK)
+    if (rbac_rule(set, "read", "session", NULL, &decision) == TP_OK &&
+        rbac_rule_possible(set, "read", "session", NULL) != TP_OK)
         __builtin_trap(); /* what is allowed must be possible */
     rbac_set_free(set);
     json_decref(traits);

@@ -45,8 +45,8 @@ __attribute__((unused)) static struct role *role_from_file(const char *path)
 }
 
 /* A set of v5 roles given by their specs; traits as JSON or NULL. */
-__attribute__((unused)) static struct rbac_set *set_of_version(const char *version, const char *user, const char *traits,
-                                                               const char *const *specs)
+__attribute__((unused)) static struct rbac_set *set_of_version(const char *version, const char *user,
+                                                               const char *traits, const char *const *specs)
 {
     struct role *roles[16];
     size_t count = 0;
@@ -75,7 +75,8 @@ struct labels {
     size_t count;
 };
 
-__attribute__((unused)) static struct rbac_target target_of(struct labels *labels, enum role_target kind, const char *text)
+__attribute__((unused)) static struct rbac_target target_of(struct labels *labels, enum role_target kind,
+                                                            const char *text)
 {
     char *rest = labels->text;
     char *word;

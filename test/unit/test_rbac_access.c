@@ -170,8 +170,10 @@ static void test_R5_no_grant_across_roles(void **state)
 
 static void test_R5_deny_labels_and_wildcard_login(void **state)
 {
-    struct rbac_set *set = SET("u", NULL, "{allow: {logins: [root], node_labels: {'*': '*'}}, deny: {node_labels: {env: prod}}}");
-    struct rbac_set *none = SET("u", NULL, "{allow: {logins: [root], node_labels: {'*': '*'}}}", "{deny: {logins: ['*']}}");
+    struct rbac_set *set =
+        SET("u", NULL, "{allow: {logins: [root], node_labels: {'*': '*'}}, deny: {node_labels: {env: prod}}}");
+    struct rbac_set *none =
+        SET("u", NULL, "{allow: {logins: [root], node_labels: {'*': '*'}}}", "{deny: {logins: ['*']}}");
     struct labels kept;
     struct rbac_target node = target_of(&kept, ROLE_NODE, "env=prod");
     struct rbac_decision decision;
@@ -230,8 +232,9 @@ static void test_logins_and_agent(void **state)
 
 static void test_second_factor(void **state)
 {
-    struct rbac_set *set = SET("u", NULL, "{allow: {logins: [a], node_labels: {'*': '*'}}}",
-                               "{allow: {logins: [a], node_labels: {env: prod}}, options: {require_session_mfa: true}}");
+    struct rbac_set *set =
+        SET("u", NULL, "{allow: {logins: [a], node_labels: {'*': '*'}}}",
+            "{allow: {logins: [a], node_labels: {env: prod}}, options: {require_session_mfa: true}}");
     struct labels kept;
     struct rbac_target prod = target_of(&kept, ROLE_NODE, "env=prod");
     struct rbac_access access = {.login = "a"};

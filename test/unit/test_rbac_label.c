@@ -62,11 +62,13 @@ static void test_labels(void **state)
 
 static void test_bad_selectors_are_refused(void **state)
 {
-    static const char *const bad[] = {"{'*': x}", "{'*': ['*', x]}", "{a: '^($'}", "{a: '{{external.x'}", "{a: {b: c}}", "[a]",
-                                      "{a: '^(?=x)$'}", "{a: '^(a)\\1$'}"};
+    static const char *const bad[] = {
+        "{'*': x}", "{'*': ['*', x]}", "{a: '^($'}",     "{a: '{{external.x'}", "{a: {b: c}}",
+        "[a]",      "{a: '^(?=x)$'}",  "{a: '^(a)\\1$'}"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char *text = mem_printf("{kind: role, version: v5, metadata: {name: r}, spec: {allow: {node_labels: %s}}}", bad[i]);
+        char *text =
+            mem_printf("{kind: role, version: v5, metadata: {name: r}, spec: {allow: {node_labels: %s}}}", bad[i]);
         struct role *role = NULL;
         struct tp_error error = {0};
         if (role_parse_text(text, strlen(text), "test", ROLE_WRITTEN, &role, &error) != TP_INVALID)
@@ -121,15 +123,19 @@ static void test_label_expressions(void **state)
         {"{allow: {node_labels_expression: 'labels[\"env\"] == \"dev\"'}}", "env=dev", true},
         {"{allow: {node_labels_expression: 'labels[\"env\"] == \"dev\"'}}", "", false},
         {"{allow: {node_labels_expression: 'labels.env == \"dev\" && !(labels.tier == \"db\")'}}", "env=dev", true},
-        {"{allow: {node_labels_expression: 'contains(user.spec.traits[\"team\"], labels[\"team\"])'}}", "team=red", true},
-        {"{allow: {node_labels_expression: 'contains(user.spec.traits[\"team\"], labels[\"team\"])'}}", "team=x", false},
+        {"{allow: {node_labels_expression: 'contains(user.spec.traits[\"team\"], labels[\"team\"])'}}", "team=red",
+         true},
+        {"{allow: {node_labels_expression: 'contains(user.spec.traits[\"team\"], labels[\"team\"])'}}", "team=x",
+         false},
         {"{allow: {node_labels_expression: 'contains(user.spec.traits[\"team\"], labels[\"team\"])'}}", "", false},
         {"{allow: {node_labels: {a: b}, node_labels_expression: 'labels.env == \"dev\"'}}", "env=dev", false},
         {"{allow: {node_labels: {a: b}, node_labels_expression: 'labels.env == \"dev\"'}}", "env=dev a=b", true},
-        {"{allow: {node_labels: {'*': '*'}}, deny: {node_labels: {a: b}, node_labels_expression: 'labels.env == \"dev\"'}}",
+        {"{allow: {node_labels: {'*': '*'}}, deny: {node_labels: {a: b}, node_labels_expression: 'labels.env == "
+         "\"dev\"'}}",
          "env=dev", false},
         {"{allow: {node_labels: {'*': '*'}}, deny: {node_labels_expression: 'labels.env == \"dev\"'}}", "env=x", true},
-        {"{allow: {node_labels: {'*': '*'}}, deny: {node_labels_expression: 'contains(labels.env, \"dev\")'}}", "env=x", false},
+        {"{allow: {node_labels: {'*': '*'}}, deny: {node_labels_expression: 'contains(labels.env, \"dev\")'}}", "env=x",
+         false},
         {"{allow: {node_labels_expression: 'regexp.match(labels.host, \"^web-[0-9]+$\")'}}", "host=web-3", true},
         {"{allow: {node_labels_expression: 'contains(labels_matching(\"t*\"), \"x\")'}}", "t1=y t2=x", true},
         {"{allow: {node_labels_expression: 'strings.upper(labels.env) == \"DEV\"'}}", "env=dev", true},

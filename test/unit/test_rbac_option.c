@@ -14,11 +14,11 @@ static struct rbac_options merged(const struct rbac_cluster *cluster, const char
     return options;
 }
 
-#define BOOL_CASE(option, first, second, expected) \
-    do { \
-        struct rbac_options options = merged(NULL, "{" #option ": " first "}", second); \
-        if (options.option != (expected)) \
-            fail_msg("%s with %s: got %d", #option ": " first, second ? second : "-", options.option); \
+#define BOOL_CASE(option, first, second, expected)                                                                     \
+    do {                                                                                                               \
+        struct rbac_options options = merged(NULL, "{" #option ": " first "}", second);                                \
+        if (options.option != (expected))                                                                              \
+            fail_msg("%s with %s: got %d", #option ": " first, second ? second : "-", options.option);                 \
     } while (0)
 
 static void test_or_and_options(void **state)
@@ -39,8 +39,9 @@ static void test_or_and_options(void **state)
 static void test_least_options(void **state)
 {
     struct rbac_cluster cluster = {.client_idle_timeout_ms = 600000, .disconnect_expired_cert = true};
-    struct rbac_options options = merged(&cluster, "{max_session_ttl: 8h, client_idle_timeout: 30m, max_sessions: 5}",
-                                         "{max_session_ttl: 10h, max_sessions: 3, max_connections: 7, client_idle_timeout: never}");
+    struct rbac_options options =
+        merged(&cluster, "{max_session_ttl: 8h, client_idle_timeout: 30m, max_sessions: 5}",
+               "{max_session_ttl: 10h, max_sessions: 3, max_connections: 7, client_idle_timeout: never}");
     (void)state;
     assert_int_equal(options.max_session_ttl_ms, 8 * 3600 * 1000);
     assert_int_equal(options.client_idle_timeout_ms, 600000);
@@ -64,10 +65,12 @@ static void test_port_forwarding(void **state)
         {"{port_forwarding: true}", "{port_forwarding: false}", true, true},
         {"{port_forwarding: false}", NULL, false, false},
         {"{ssh_port_forwarding: {local: {enabled: false}}}", NULL, false, true},
-        {"{ssh_port_forwarding: {remote: {enabled: false}}}", "{ssh_port_forwarding: {remote: {enabled: true}}}", true, false},
+        {"{ssh_port_forwarding: {remote: {enabled: false}}}", "{ssh_port_forwarding: {remote: {enabled: true}}}", true,
+         false},
         {"{ssh_port_forwarding: {remote: {enabled: false}}}", "{port_forwarding: true}", true, true},
         {"{ssh_port_forwarding: {local: {enabled: true}}}", "{port_forwarding: false}", true, true},
-        {"{ssh_port_forwarding: {local: {enabled: false}, remote: {enabled: false}}, port_forwarding: true}", NULL, false, false},
+        {"{ssh_port_forwarding: {local: {enabled: false}, remote: {enabled: false}}, port_forwarding: true}", NULL,
+         false, false},
     };
     struct rbac_set *empty = set_of_version("v5", "u", NULL, NULL);
     struct rbac_options options;
@@ -88,8 +91,9 @@ static void test_recording(void **state)
     (void)state;
     assert_int_equal(merged(NULL, "{}", NULL).record_ssh, ROLE_RECORD_BEST_EFFORT);
     assert_int_equal(merged(NULL, "{record_session: {default: strict}}", "{}").record_ssh, ROLE_RECORD_STRICT);
-    assert_int_equal(merged(NULL, "{record_session: {default: strict}}", "{record_session: {ssh: best_effort}}").record_ssh,
-                     ROLE_RECORD_BEST_EFFORT);
+    assert_int_equal(
+        merged(NULL, "{record_session: {default: strict}}", "{record_session: {ssh: best_effort}}").record_ssh,
+        ROLE_RECORD_BEST_EFFORT);
     assert_int_equal(merged(NULL, "{record_session: {ssh: strict}}", "{record_session: {ssh: best_effort}}").record_ssh,
                      ROLE_RECORD_STRICT);
     assert_true(merged(NULL, "{record_session: {desktop: false}}", "{}").record_desktop);
@@ -104,7 +108,8 @@ static void test_mfa_and_lock(void **state)
     (void)state;
     assert_int_equal(merged(NULL, "{}", NULL).mfa_required, RBAC_NEVER);
     assert_int_equal(merged(NULL, "{require_session_mfa: yes}", "{}").mfa_required, RBAC_PER_ROLE);
-    assert_int_equal(merged(NULL, "{require_session_mfa: hardware_key}", "{require_session_mfa: true}").mfa_required, RBAC_ALWAYS);
+    assert_int_equal(merged(NULL, "{require_session_mfa: hardware_key}", "{require_session_mfa: true}").mfa_required,
+                     RBAC_ALWAYS);
     assert_int_equal(merged(&cluster, "{}", NULL).mfa_required, RBAC_ALWAYS);
     assert_int_equal(merged(NULL, "{mfa_verification_interval: 1h}", NULL).mfa_verification_interval_ms, 0);
     assert_int_equal(merged(&cluster, "{mfa_verification_interval: 1h}", NULL).mfa_verification_interval_ms, 3600000);

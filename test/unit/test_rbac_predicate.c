@@ -4,7 +4,8 @@
 
 static const char user_text[] = "{\"metadata\":{\"name\":\"alice\"},\"spec\":{\"roles\":[\"dev\",\"ops\"],"
                                 "\"traits\":{\"team\":[\"red\"]}}}";
-static const char session_text[] = "{\"participants\":[\"alice\",\"bob\"],\"user\":\"alice\",\"server_labels\":{\"env\":\"dev\"}}";
+static const char session_text[] =
+    "{\"participants\":[\"alice\",\"bob\"],\"user\":\"alice\",\"server_labels\":{\"env\":\"dev\"}}";
 static const char resource_text[] = "{\"kind\":\"token\",\"metadata\":{\"name\":\"t1\"},\"spec\":{\"type\":\"user\"}}";
 
 /* T true, F false, X fails; first for allow (absent fails), second for deny (absent is empty). */
@@ -137,7 +138,8 @@ static void test_depth_and_size_are_bounded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_syntax_errors_have_a_position),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_syntax_errors_have_a_position),
                                        cmocka_unit_test(test_depth_and_size_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

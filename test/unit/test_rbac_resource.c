@@ -15,9 +15,10 @@ static struct node *document(const char *text)
 
 static void test_user(void **state)
 {
-    struct node *node = document("kind: user\nversion: v2\nmetadata:\n  name: alice\nspec:\n  roles: ['dev2']\n  traits:\n"
-                                 "    logins: ['admin']\n    kubernetes_groups: ['edit']\n    uid: [1000]\n"
-                                 "  status: {is_locked: true, lock_expires: '2030-01-01T00:00:00Z'}\n");
+    struct node *node =
+        document("kind: user\nversion: v2\nmetadata:\n  name: alice\nspec:\n  roles: ['dev2']\n  traits:\n"
+                 "    logins: ['admin']\n    kubernetes_groups: ['edit']\n    uid: [1000]\n"
+                 "  status: {is_locked: true, lock_expires: '2030-01-01T00:00:00Z'}\n");
     struct user *user = NULL;
     struct tp_error error = {0};
     (void)state;
@@ -54,10 +55,12 @@ static void test_bad_users(void **state)
 
 static void test_token(void **state)
 {
-    struct node *node = document("{kind: token, version: v2, metadata: {name: 0123456789abcdef, expires: '2030-01-01T00:00:00Z'},"
-                                 " spec: {roles: [kube, Node], suggested_labels: {env: dev}}}");
+    struct node *node =
+        document("{kind: token, version: v2, metadata: {name: 0123456789abcdef, expires: '2030-01-01T00:00:00Z'},"
+                 " spec: {roles: [kube, Node], suggested_labels: {env: dev}}}");
     struct node *small = document("{kind: token, version: v2, metadata: {name: short}, spec: {roles: [node]}}");
-    struct node *role = document("{kind: token, version: v2, metadata: {name: 0123456789abcdef}, spec: {roles: [admin]}}");
+    struct node *role =
+        document("{kind: token, version: v2, metadata: {name: 0123456789abcdef}, spec: {roles: [admin]}}");
     struct token *token = NULL;
     struct tp_error error = {0};
     (void)state;
@@ -76,8 +79,9 @@ static void test_token(void **state)
 
 static void test_locks(void **state)
 {
-    struct node *node = document("{kind: lock, version: v2, metadata: {name: l}, spec: {target: {user: alice, login: root},"
-                                 " message: stop, expires: '2030-01-01T00:00:00Z'}}");
+    struct node *node =
+        document("{kind: lock, version: v2, metadata: {name: l}, spec: {target: {user: alice, login: root},"
+                 " message: stop, expires: '2030-01-01T00:00:00Z'}}");
     struct node *empty = document("{kind: lock, version: v2, metadata: {name: l}, spec: {target: {}}}");
     struct node *old = document("{kind: lock, version: v2, metadata: {name: l}, spec: {target: {node: id1}}}");
     struct lock *lock = NULL;
@@ -106,7 +110,7 @@ static void test_locks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_user), cmocka_unit_test(test_bad_users), cmocka_unit_test(test_token),
-                                       cmocka_unit_test(test_locks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_user), cmocka_unit_test(test_bad_users),
+                                       cmocka_unit_test(test_token), cmocka_unit_test(test_locks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

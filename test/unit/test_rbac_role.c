@@ -31,8 +31,10 @@ static void test_errors_name_line_and_key(void **state)
     static const struct {
         const char *text, *says;
     } bad[] = {
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  allow:\n    login: [a]\n", "line 6: unknown key \"login\" in spec.allow; did you mean \"logins\"?"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  options:\n    forward_agents: true\n", "did you mean \"forward_agent\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  allow:\n    login: [a]\n",
+         "line 6: unknown key \"login\" in spec.allow; did you mean \"logins\"?"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  options:\n    forward_agents: true\n",
+         "did you mean \"forward_agent\""},
         {"kind: role\nversion: v9\nmetadata: {name: r}\n", "line 2: \"version\""},
         {"kind: user\nversion: v2\nmetadata: {name: r}\n", "line 1: \"kind\""},
         {"kind: role\nmetadata: {name: r}\n", "\"version\" is missing"},
@@ -42,20 +44,33 @@ static void test_errors_name_line_and_key(void **state)
         {"kind: role\nversion: v5\nmetadata: {name: a/b}\n", "cannot be the name"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {logins: root}}\n", "list of texts"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {logins: ['*']}}\n", "wildcard"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {logins: ['{{internal.logins']}}\n", "line 4: \"logins\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {logins: ['{{internal.logins']}}\n",
+         "line 4: \"logins\""},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {max_session_ttl: long}}\n", "duration"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {forward_agent: maybe}}\n", "true or false"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {max_sessions: -1}}\n", "whole number"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {lock: hard}}\n", "\"spec.options.lock\" cannot be \"hard\""},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [user]}]}}\n", "\"spec.allow.rules[0].verbs\" is missing"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [], verbs: [read]}]}}\n", "a rule needs resources"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [user], verbs: [reed]}]}}\n", "did you mean \"read\""},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  allow:\n    rules:\n    - resources: [user]\n      verbs: [read]\n      where: contains(\n", "line 9: \"where\""},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {deny: {impersonate: {where: 'true'}}}\n", "must not have \"where\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {lock: hard}}\n",
+         "\"spec.options.lock\" cannot be \"hard\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [user]}]}}\n",
+         "\"spec.allow.rules[0].verbs\" is missing"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [], verbs: [read]}]}}\n",
+         "a rule needs resources"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [user], verbs: [reed]}]}}\n",
+         "did you mean \"read\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec:\n  allow:\n    rules:\n    - resources: [user]\n      "
+         "verbs: [read]\n      where: contains(\n",
+         "line 9: \"where\""},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {deny: {impersonate: {where: 'true'}}}\n",
+         "must not have \"where\""},
         {"kind: role\nversion: v5\nmetadata: {name: r, labels: [a]}\n", "must be a map"},
-        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {node_labels_expression: 'labels.a =='}}\n", "node_labels_expression"},
-        {"kind: role\nversion: v6\nmetadata: {name: r}\nspec: {allow: {kubernetes_resources: [{kind: secret, name: x, namespace: y}]}}\n", "pod"},
-        {"kind: role\nversion: v7\nmetadata: {name: r}\nspec: {allow: {kubernetes_resources: [{kind: pod, name: x}]}}\n", "namespace"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {node_labels_expression: 'labels.a =='}}\n",
+         "node_labels_expression"},
+        {"kind: role\nversion: v6\nmetadata: {name: r}\nspec: {allow: {kubernetes_resources: [{kind: secret, name: x, "
+         "namespace: y}]}}\n",
+         "pod"},
+        {"kind: role\nversion: v7\nmetadata: {name: r}\nspec: {allow: {kubernetes_resources: [{kind: pod, name: "
+         "x}]}}\n",
+         "namespace"},
         {"[]", "must be a map"},
     };
     (void)state;
@@ -71,8 +86,9 @@ static void test_errors_name_line_and_key(void **state)
 
 static void test_stored_role_with_bad_entries_is_kept(void **state)
 {
-    static const char text[] = "{kind: role, version: v5, metadata: {name: r}, spec: {allow: {logins: ['{{oops', ok],"
-                               " node_labels: {'*': '*'}, rules: [{resources: [user], verbs: [read], where: 'oops('}]}}}";
+    static const char text[] =
+        "{kind: role, version: v5, metadata: {name: r}, spec: {allow: {logins: ['{{oops', ok],"
+        " node_labels: {'*': '*'}, rules: [{resources: [user], verbs: [read], where: 'oops('}]}}}";
     struct role *role = NULL;
     struct rbac_user user = {.name = "u"};
     struct rbac_target node = {.kind = ROLE_NODE};
@@ -89,7 +105,8 @@ static void test_stored_role_with_bad_entries_is_kept(void **state)
 
 static void test_warnings(void **state)
 {
-    struct role *role = role_of("v5", "r", "{allow: {logins: ['{{internal.nothing}}'], rules: [{resources: [users], verbs: [read]}]}}");
+    struct role *role =
+        role_of("v5", "r", "{allow: {logins: ['{{internal.nothing}}'], rules: [{resources: [users], verbs: [read]}]}}");
     (void)state;
     assert_non_null(strstr(role_warnings(role), "\"nothing\""));
     assert_non_null(strstr(role_warnings(role), "did you mean \"user\""));
@@ -115,13 +132,15 @@ static void test_kube_defaults(void **state)
 
 static void test_json_and_every_key(void **state)
 {
-    json_t *json = json_loads("{\"kind\":\"role\",\"version\":\"v7\",\"metadata\":{\"name\":\"r\",\"expires\":\"2030-01-01T00:00:00Z\"},"
-                              "\"spec\":{\"allow\":{\"logins\":null,\"request\":{\"roles\":[\"a\"],\"thresholds\":[{\"approve\":2}]},"
-                              "\"require_session_join\":[{\"name\":\"x\",\"kinds\":[\"ssh\"],\"modes\":[\"peer\"],\"count\":1}],"
-                              "\"join_sessions\":[{\"name\":\"x\",\"roles\":[\"*\"],\"kinds\":[\"*\"],\"modes\":[\"observer\"]}],"
-                              "\"impersonate\":{\"users\":[\"*\"],\"roles\":[\"*\"]},\"db_permissions\":[{\"permissions\":[\"SELECT\"],"
-                              "\"match\":{\"a\":[\"b\"]}}]},\"options\":{\"cert_extensions\":[{\"name\":\"n\",\"type\":\"ssh\","
-                              "\"mode\":\"extension\",\"value\":\"v\"}],\"idp\":{\"saml\":{\"enabled\":true}}}}}", 0, NULL);
+    json_t *json = json_loads(
+        "{\"kind\":\"role\",\"version\":\"v7\",\"metadata\":{\"name\":\"r\",\"expires\":\"2030-01-01T00:00:00Z\"},"
+        "\"spec\":{\"allow\":{\"logins\":null,\"request\":{\"roles\":[\"a\"],\"thresholds\":[{\"approve\":2}]},"
+        "\"require_session_join\":[{\"name\":\"x\",\"kinds\":[\"ssh\"],\"modes\":[\"peer\"],\"count\":1}],"
+        "\"join_sessions\":[{\"name\":\"x\",\"roles\":[\"*\"],\"kinds\":[\"*\"],\"modes\":[\"observer\"]}],"
+        "\"impersonate\":{\"users\":[\"*\"],\"roles\":[\"*\"]},\"db_permissions\":[{\"permissions\":[\"SELECT\"],"
+        "\"match\":{\"a\":[\"b\"]}}]},\"options\":{\"cert_extensions\":[{\"name\":\"n\",\"type\":\"ssh\","
+        "\"mode\":\"extension\",\"value\":\"v\"}],\"idp\":{\"saml\":{\"enabled\":true}}}}}",
+        0, NULL);
     struct role *role = NULL;
     struct tp_error error = {0};
     (void)state;

@@ -31,10 +31,23 @@ static void test_own_recordings(void **state)
 static void test_R1_nothing_without_a_grant(void **state)
 {
     struct rbac_set *set = set_of_version("v5", "u", NULL, NULL);
-    static const char *const implicit_read[] = {"node", "proxy", "auth_server", "reverse_tunnel", "cluster_auth_preference",
-                                                "cluster_name", "ssh_session", "app_server", "app", "remote_cluster",
-                                                "kube_server", "kube_cluster", "db_server", "db", "windows_desktop_service",
-                                                "windows_desktop", NULL};
+    static const char *const implicit_read[] = {"node",
+                                                "proxy",
+                                                "auth_server",
+                                                "reverse_tunnel",
+                                                "cluster_auth_preference",
+                                                "cluster_name",
+                                                "ssh_session",
+                                                "app_server",
+                                                "app",
+                                                "remote_cluster",
+                                                "kube_server",
+                                                "kube_cluster",
+                                                "db_server",
+                                                "db",
+                                                "windows_desktop_service",
+                                                "windows_desktop",
+                                                NULL};
     (void)state;
     /* Every verb on every kind: exactly what the implicit role says. */
     for (size_t i = 0; rbac_kinds[i]; i++) {
@@ -43,7 +56,8 @@ static void test_R1_nothing_without_a_grant(void **state)
             readable |= strcmp(implicit_read[j], rbac_kinds[i]) == 0;
         for (size_t j = 0; rbac_verbs[j]; j++) {
             const char *verb = rbac_verbs[j];
-            bool expected = readable && (strcmp(verb, "list") == 0 || strcmp(verb, "read") == 0 || strcmp(verb, "readnosecrets") == 0);
+            bool expected = readable && (strcmp(verb, "list") == 0 || strcmp(verb, "read") == 0 ||
+                                         strcmp(verb, "readnosecrets") == 0);
             if (strcmp(rbac_kinds[i], "cert_authority") == 0)
                 expected = strcmp(verb, "list") == 0 || strcmp(verb, "readnosecrets") == 0;
             if (strcmp(rbac_kinds[i], "usage_event") == 0)
@@ -57,8 +71,9 @@ static void test_R1_nothing_without_a_grant(void **state)
 
 static void test_R5_deny_rules_first(void **state)
 {
-    struct rbac_set *set = SET("u", NULL, "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
-                               "{deny: {rules: [{resources: [user], verbs: [delete]}, {resources: ['*'], verbs: [rotate]}]}}");
+    struct rbac_set *set =
+        SET("u", NULL, "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
+            "{deny: {rules: [{resources: [user], verbs: [delete]}, {resources: ['*'], verbs: [rotate]}]}}");
     struct rbac_decision decision;
     (void)state;
     assert_true(rule(set, "create", "user", NULL));
@@ -77,7 +92,9 @@ static void test_R5_deny_rules_first(void **state)
 
 static void test_read_covers_readnosecrets(void **state)
 {
-    struct rbac_set *set = SET("u", NULL, "{allow: {rules: [{resources: [token], verbs: [read]}, {resources: [lock], verbs: [readnosecrets]}]}}");
+    struct rbac_set *set =
+        SET("u", NULL,
+            "{allow: {rules: [{resources: [token], verbs: [read]}, {resources: [lock], verbs: [readnosecrets]}]}}");
     (void)state;
     assert_true(rule(set, "readnosecrets", "token", NULL));
     assert_false(rule(set, "read", "lock", NULL));
@@ -86,9 +103,10 @@ static void test_read_covers_readnosecrets(void **state)
 
 static void test_most_specific_rule_is_named(void **state)
 {
-    struct rbac_set *set = SET("alice", NULL,
-                               "{allow: {rules: [{resources: ['*'], verbs: ['*']}, {resources: [session, event], verbs: [read]},"
-                               " {resources: [session], verbs: [read], where: 'user.metadata.name == \"alice\"'}]}}");
+    struct rbac_set *set =
+        SET("alice", NULL,
+            "{allow: {rules: [{resources: ['*'], verbs: ['*']}, {resources: [session, event], verbs: [read]},"
+            " {resources: [session], verbs: [read], where: 'user.metadata.name == \"alice\"'}]}}");
     struct rbac_decision decision;
     (void)state;
     assert_int_equal(rbac_rule(set, "read", "session", NULL, &decision), TP_OK);
@@ -101,8 +119,9 @@ static void test_R5_deny_where_on_absent_field_holds(void **state)
     struct rbac_set *set = SET("u", NULL, "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
                                "{deny: {rules: [{resources: [ssh_session], verbs: ['*'],"
                                " where: '!contains(ssh_session.participants, user.metadata.name)'}]}}");
-    struct rbac_set *wrong = SET("u", NULL, "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
-                                 "{deny: {rules: [{resources: [session], verbs: ['*'], where: 'contains(session.user, \"x\")'}]}}");
+    struct rbac_set *wrong =
+        SET("u", NULL, "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
+            "{deny: {rules: [{resources: [session], verbs: ['*'], where: 'contains(session.user, \"x\")'}]}}");
     (void)state;
     assert_false(rule(set, "read", "ssh_session", NULL));
     assert_int_equal(rbac_rule_possible(set, "read", "ssh_session", NULL), TP_OK);
@@ -115,8 +134,9 @@ static void test_R5_deny_where_on_absent_field_holds(void **state)
 /* A failing `where` takes its own rule away, not those of other roles. */
 static void test_other_roles_still_grant(void **state)
 {
-    struct rbac_set *set = SET("u", NULL, "{allow: {rules: [{resources: [session], verbs: [read], where: 'session.none == \"x\"'}]}}",
-                               "{allow: {rules: [{resources: [session], verbs: [read]}]}}");
+    struct rbac_set *set =
+        SET("u", NULL, "{allow: {rules: [{resources: [session], verbs: [read], where: 'session.none == \"x\"'}]}}",
+            "{allow: {rules: [{resources: [session], verbs: [read]}]}}");
     (void)state;
     assert_true(rule(set, "read", "session", "{}"));
     rbac_set_free(set);

@@ -2,8 +2,9 @@
 
 #include "rbac/template.h"
 
-static const char traits_text[] = "{\"logins\":[\"admin\",\"root\"],\"email\":[\"alice@example.com\",\"bob@x\"],\"bad\":[\"nobody\"],"
-                                  "\"k:x\":[\"colon\"],\"mixed\":[\"dev-1\",\"ops-2\",\"dev-3\"],\"empty\":[],\"blank\":[\"\"]}";
+static const char traits_text[] =
+    "{\"logins\":[\"admin\",\"root\"],\"email\":[\"alice@example.com\",\"bob@x\"],\"bad\":[\"nobody\"],"
+    "\"k:x\":[\"colon\"],\"mixed\":[\"dev-1\",\"ops-2\",\"dev-3\"],\"empty\":[],\"blank\":[\"\"]}";
 
 static const struct {
     const char *template, *values; /* values joined with blanks */
@@ -50,12 +51,25 @@ static void test_expansion(void **state)
 
 static void test_bad_templates(void **state)
 {
-    static const char *const bad[] = {
-        "{{internal.logins", "internal.logins}}", "}}{{", "{{}}", "{{internal}}", "{{internal.}}", "{{logins}}",
-        "{{internal.a}}{{internal.b}}", "{{internal.a}} {b}", "{a}{{internal.b}}", "{{email.local(}}", "{{email.local()}}",
-        "{{regexp.replace(external.a, \"(\", \"x\")}}", "{{regexp.replace(external.a, \"x\")}}", "{{external[\"a]}}",
-        "{{external.a b}}", "{{\"literal\"}}",
-        "{{email.local(email.local(email.local(email.local(email.local(email.local(email.local(email.local(email.local(external.a)))))))))}}"};
+    static const char *const bad[] = {"{{internal.logins",
+                                      "internal.logins}}",
+                                      "}}{{",
+                                      "{{}}",
+                                      "{{internal}}",
+                                      "{{internal.}}",
+                                      "{{logins}}",
+                                      "{{internal.a}}{{internal.b}}",
+                                      "{{internal.a}} {b}",
+                                      "{a}{{internal.b}}",
+                                      "{{email.local(}}",
+                                      "{{email.local()}}",
+                                      "{{regexp.replace(external.a, \"(\", \"x\")}}",
+                                      "{{regexp.replace(external.a, \"x\")}}",
+                                      "{{external[\"a]}}",
+                                      "{{external.a b}}",
+                                      "{{\"literal\"}}",
+                                      "{{email.local(email.local(email.local(email.local(email.local(email.local(email."
+                                      "local(email.local(email.local(external.a)))))))))}}"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct template *item = NULL;
