@@ -119,11 +119,11 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
         "max_sessions", (json_int_t)options->max_sessions);
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
-    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I}", "v", 1, "sid", connect->sid,
+    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid", connect->sid,
         "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster", auth->settings.cluster,
         "host_id", connect->host_id, "service", "ssh", "logins", logins, "options", rights, "client_addr", caller->addr,
-        "issued", (json_int_t)now, "expires", (json_int_t)(now + GRANT_SECONDS),
-        "cert_not_after", (json_int_t)caller->not_after);
+        "issued", doc_time(now * 1000), "expires", doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after",
+        doc_time(caller->not_after * 1000));
 }
 
 /* The event is on the disk. Between the decision and now a lock may have come: the live entry stands since the decision,

@@ -226,8 +226,10 @@ static enum stream_io map_result(struct tls_state *state, int result, enum close
     case SSL_ERROR_ZERO_RETURN:
         return STREAM_IO_EOF;
     case SSL_ERROR_SYSCALL:
-        *ret_reason = saved_errno == ECONNRESET || saved_errno == EPIPE || saved_errno == 0 ? CLOSE_PEER_RESET
-                                                                                            : CLOSE_IO_ERROR;
+        /* errno 0: the socket ended without close_notify, as many clients do. */
+        *ret_reason = saved_errno == 0                                      ? CLOSE_CLIENT_CLOSED
+                      : saved_errno == ECONNRESET || saved_errno == EPIPE ? CLOSE_PEER_RESET
+                                                                            : CLOSE_IO_ERROR;
         keep_failure(state);
         return STREAM_IO_FAILED;
     default:

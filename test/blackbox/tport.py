@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TPORT_BUILD", ROOT / "build"))
 BIN = BUILD / "bin"
 ROOT_USER = os.geteuid() == 0
-PASSWORD = "correct horse battery staple"
+PASSWORD = "seven quiet gates by the river"
 
 
 def totp(secret, at=None):
@@ -159,10 +159,10 @@ class Person:
         path = "/" + url.split("/", 3)[3]
         page = self.cluster.https("GET", path)
         assert page.status == 200, page.text
-        self.secret = re.sub(r"[^A-Z2-7]", "", re.search(r'id="secret"[^>]*>([^<]+)<', page.text).group(1))
+        self.secret = re.sub(r"[^A-Z2-7]", "", re.search(r'class="secret"[^>]*>([^<]+)<', page.text).group(1))
         csrf = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text).group(1)
         cookie = page.headers["Set-Cookie"].split(";")[0]
-        form = {"csrf_token": csrf, "password": self.password, "password_again": self.password, "code": self.code()}
+        form = {"csrf_token": csrf, "password": self.password, "repeat": self.password, "code": self.code()}
         from urllib.parse import urlencode
         return self.cluster.https("POST", path, body=urlencode(form),
                                   headers={"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie,

@@ -29,11 +29,11 @@ page.on("request", (request) => hosts.add(new URL(request.url()).host));
 
 await page.goto(url);
 await page.screenshot({ path: `${folder}/invite.png`, fullPage: true });
-const secret = (await page.locator("#secret").innerText()).replace(/[^A-Z2-7]/g, "");
+const secret = (await page.locator("code.secret").innerText()).replace(/[^A-Z2-7]/g, "");
 const qr = await page.locator("img").first().evaluate((image) => image.naturalWidth);
 // First a mistake, which must be explained beside the form and lose nothing.
 await page.fill('input[name="password"]', password);
-await page.fill('input[name="password_again"]', `${password}x`);
+await page.fill('input[name="repeat"]', `${password}x`);
 await page.fill('input[name="code"]', totp(secret));
 await page.click('button[type="submit"]');
 const mistake = await page.locator("main").innerText();
@@ -42,7 +42,7 @@ await page.screenshot({ path: `${folder}/invite-mistake.png`, fullPage: true });
 await page.focus('input[name="password"]');
 await page.keyboard.type(password);
 await page.keyboard.press("Tab");
-await page.focus('input[name="password_again"]');
+await page.focus('input[name="repeat"]');
 await page.keyboard.type(password);
 await page.focus('input[name="code"]');
 await page.keyboard.type(totp(secret));
