@@ -40,13 +40,13 @@ enum tp_err totp_check(const char *base32_secret, const char *code, int64_t now,
     int64_t step = now / STEP;
     int64_t found = -1;
     buf_init(&secret, 256);
-    if (dec_base32(base32_secret, strlen(base32_secret), &secret) != TP_OK || buf_size(&secret) < 10 || now < STEP) {
+    if (dec_base32(base32_secret, strlen(base32_secret), &secret) != TP_OK || buf_size(&secret) < 10 || now < 0) {
         buf_wipe(&secret);
         return TP_INVALID;
     }
     if (strlen(code) == DIGITS && strspn(code, "0123456789") == DIGITS) {
         /* All three are computed, so that time does not tell which one matched. */
-        for (int64_t at = step - 1; at <= step + 1; at++) {
+        for (int64_t at = step > 0 ? step - 1 : 0; at <= step + 1; at++) {
             if (code_at(&secret, (uint64_t)at, code))
                 found = at;
         }

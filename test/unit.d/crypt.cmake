@@ -1,0 +1,7 @@
+tport_unit_test(test_crypt_key tport_crypt tport_base)
+tport_unit_test(test_crypt_x509 tport_crypt tport_base boringssl)
+tport_unit_test(test_crypt_sshcert tport_crypt tport_base)
+tport_unit_test(test_crypt_password tport_crypt tport_base)
+tport_fuzz(fuzz_sshcert tport_crypt tport_base)
+tport_fuzz(fuzz_x509 tport_crypt tport_base)
+tport_fuzz(fuzz_grant tport_crypt tport_base)
