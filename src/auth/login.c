@@ -178,6 +178,10 @@ static void login_start(struct call *call, bool web) {
     const char *user = NULL;
     const char *password = NULL;
     const char *code = NULL;
+    if (!json_get_bool(call->auth->settings.conf, "local_auth", true)) {
+        call_fail_text(call, TP_DENIED, "signing in with a password is switched off in this cluster");
+        return;
+    }
     enum tp_err err = json_need_text(call->params, "user", &user, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "password", &password, &error);

@@ -6,10 +6,11 @@
 
 #define TOKEN_TTL_MS ((int64_t)30 * 60 * 1000)
 
+/* As long as a token must be, so that a masked resource parses like a whole one. */
 char *tokens_mask(const char *secret) {
     size_t length = strlen(secret);
     size_t shown = length >= 16 ? 4 : 0;
-    return mem_printf("%.*s********", (int)shown, secret);
+    return mem_printf("%.*s****************", (int)shown, secret);
 }
 
 static json_t *role_names(unsigned roles) {

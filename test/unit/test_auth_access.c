@@ -1,0 +1,204 @@
+#include "auth_help.h"
+
+static void put_role(struct fixture *fixture, const char *name, const char *login, const char *label, const char *deny_label) {
+    json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[s], s:{s:s}}, s:{}}}", "kind", "role", "version", "v7", "metadata",
+                             "name", name, "spec", "allow", "logins", login, "node_labels", "environment", label, "deny");
+    if (deny_label != NULL) {
+        json_object_set_new(json_object_get(json_object_get(role, "spec"), "deny"), "node_labels",
+                            json_pack("{s:s}", "environment", deny_label));
+    }
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o, s:b}", "resource", role, "force", 1)));
+}
+
+static void put_host(struct fixture *fixture, const char *id, const char *name, const char *environment, bool up) {
+    struct keys keys = keys_make();
+    json_decref(must(fixture, as_nobody("10.8.8.8"), "host.join", join_params("static-secret-of-the-file", id, name, &keys)));
+    keys_free(&keys);
+    json_decref(must(fixture, as_host(id, name), "host.heartbeat", json_pack("{s:s, s:{s:s}}", "hostname", name, "labels",
+                                                                            "environment", environment)));
+    if (up) {
+        json_decref(must(fixture, as_host(id, name), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
+    }
+}
+
+static json_t *target(const char *name) {
+    return json_pack("{s:s, s:i}", "target", name, "worker", 1);
+}
+
+static void grant_says_what_roles_say(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    json_t *result = must(fixture, as_user(fixture, "alice"), "ssh.connect", target("WEB-1"));
+    struct tp_error error = {0};
+    struct buf bytes;
+    buf_init(&bytes, 65536);
+    const char *text = json_get_text(result, "grant", "");
+    assert_int_equal(dec_base64(text, strlen(text), &bytes), TP_OK);
+    uint8_t key[1][32];
+    json_t *grant = NULL;
+    assert_int_equal(key_ed25519_public(fixture->auth->grant_key, key[0]), TP_OK);
+    assert_int_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t (*)[32])key, 1, HOST_A, "ssh", clock_wall(),
+                                &grant, &error), TP_OK);
+    assert_string_equal(json_get_text(grant, "user", ""), "alice");
+    json_t *logins = json_object_get(grant, "logins");
+    assert_int_equal(json_array_size(logins), 1);
+    assert_string_equal(json_get_text(json_array_get(logins, 0), "name", ""), "ubuntu");
+    json_decref(grant);
+    json_t *other = NULL;
+    assert_int_not_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t (*)[32])key, 1, HOST_B, "ssh",
+                                    clock_wall(), &other, &error), TP_OK);
+    buf_free(&bytes);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.connect"));
+    assert_int_equal(json_array_size(json_object_get(events, "items")), 1);
+    json_decref(events);
+    json_decref(result);
+}
+
+/* R5: deny beats allow; what the caller may not list does not exist for him. */
+static void r5_deny_over_allow(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "mixed", "ubuntu", "*", "prod");
+    mem_free(make_user(fixture, "alice", "mixed", "root"));
+    put_host(fixture, HOST_A, "web-1", "prod", true);
+    struct tp_error hidden = {0};
+    struct tp_error unknown = {0};
+    assert_null(ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"), &hidden));
+    assert_null(ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-7"), &unknown));
+    assert_int_equal(hidden.code, TP_NOT_FOUND);
+    assert_int_equal(unknown.code, TP_NOT_FOUND);
+    assert_string_equal(unknown.text, "no server named web-7; `tport ls` lists those you can reach");
+    assert_string_equal(hidden.text, "no server named web-1; `tport ls` lists those you can reach");
+    json_t *nodes = must(fixture, as_user(fixture, "alice"), "nodes.list", json_object());
+    assert_int_equal(json_array_size(json_object_get(nodes, "items")), 0);
+    json_decref(nodes);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "auth"));
+    assert_int_equal(json_array_size(json_object_get(events, "items")), 2);
+    json_decref(events);
+}
+
+static void ambiguous_and_offline(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", false);
+    must_fail(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"), TP_UNAVAILABLE);
+    put_host(fixture, HOST_B, "web-1", "dev", true);
+    struct tp_error error = {0};
+    assert_null(ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"), &error));
+    assert_int_equal(error.code, TP_AMBIGUOUS);
+    assert_non_null(strstr(error.text, HOST_A));
+    json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target(HOST_B)));
+    must_fail(fixture, as_user(fixture, "alice"), "ssh.connect", target(HOST_A), TP_UNAVAILABLE);
+}
+
+static bool is_cut(struct fixture *fixture, const char *sid) {
+    const struct live *live = map_get(fixture->auth->live, sid);
+    assert_non_null(live);
+    return live->cut;
+}
+
+static char *connect_as(struct fixture *fixture, const char *user, const char *name) {
+    json_t *result = must(fixture, as_user(fixture, user), "ssh.connect", target(name));
+    char *sid = mem_strdup(json_get_text(result, "sid", ""));
+    json_decref(result);
+    return sid;
+}
+
+/* Locks, changed roles, deleted users, ended by an administrator: the sessions concerned are cut, others are not. */
+static void lost_rights_cut_sessions(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    put_role(fixture, "ops", "root", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    mem_free(make_user(fixture, "bob", "ops", "x"));
+    mem_free(make_user(fixture, "carol", "ops", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *alice = connect_as(fixture, "alice", "web-1");
+    char *bob = connect_as(fixture, "bob", "web-1");
+    char *carol = connect_as(fixture, "carol", "web-1");
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}, s:s}", "target", "user", "bob", "message", "lost laptop")));
+    assert_true(is_cut(fixture, bob));
+    assert_false(is_cut(fixture, alice));
+    put_role(fixture, "dev", "ubuntu", "staging", NULL);
+    assert_true(is_cut(fixture, alice));
+    assert_false(is_cut(fixture, carol));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", bob, "login", "root"), TP_DENIED);
+    json_decref(must(fixture, as_local(), "sessions.end", json_pack("{s:s}", "sid", carol)));
+    assert_true(is_cut(fixture, carol));
+    mem_free(alice);
+    mem_free(bob);
+    mem_free(carol);
+}
+
+/* A session is recorded, sealed and readable by those whose rules say so. */
+static void recording_is_kept_and_guarded(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    mem_free(make_user(fixture, "ann", "auditor", "x"));
+    mem_free(make_user(fixture, "ben", "access", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-2", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_NOT_FOUND);
+    json_t *begun = must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s, s:b}", "sid", sid,
+        "login", "ubuntu", "kind", "shell", "interactive", 1));
+    assert_string_equal(json_get_text(begun, "id", ""), sid);
+    json_decref(begun);
+    const char *text = "{\"version\": 2, \"width\": 80, \"height\": 25}\n[0.1, \"o\", \"hello\"]\n";
+    char *data = enc_base64(text, strlen(text));
+    json_t *ack = must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset",
+                                                                                       0, "data", data));
+    assert_int_equal(json_get_int(ack, "size", 0), strlen(text));
+    json_decref(ack);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0,
+                                                                                     "data", data)));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 9999,
+                                                                              "data", data), TP_CONFLICT);
+    must_fail(fixture, as_host(HOST_B, "web-2"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data",
+                                                                              data), TP_NOT_FOUND);
+    mem_free(data);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.event", json_pack("{s:s, s:s, s:{}}", "sid", sid, "event",
+                                                                           "user.create", "fields"), TP_DENIED);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s, s:b}", "id", sid, "reason", "exit",
+                                                                                "recorded", 1)));
+    fixture_settle(fixture, 200);
+    json_t *list = must(fixture, as_user(fixture, "ann"), "recordings.list", json_object());
+    assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
+    assert_string_equal(json_get_text(json_array_get(json_object_get(list, "items"), 0), "state", ""), "done");
+    json_decref(list);
+    json_t *part = must(fixture, as_user(fixture, "ann"), "recordings.read", json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0,
+                                                                                      "limit", 100000));
+    struct buf bytes;
+    buf_init(&bytes, 0);
+    const char *got = json_get_text(part, "data", "");
+    assert_int_equal(dec_base64(got, strlen(got), &bytes), TP_OK);
+    assert_string_equal(buf_text(&bytes), text);
+    assert_true(json_get_bool(part, "done", false));
+    buf_free(&bytes);
+    json_decref(part);
+    /* R3: reading is a verb of its own; the access preset shows one's own sessions only. */
+    list = must(fixture, as_user(fixture, "ben"), "recordings.list", json_object());
+    assert_int_equal(json_array_size(json_object_get(list, "items")), 0);
+    json_decref(list);
+    must_fail(fixture, as_user(fixture, "ben"), "recordings.read", json_pack("{s:s}", "id", sid), TP_NOT_FOUND);
+    must_fail(fixture, as_user(fixture, "alice"), "recordings.read", json_pack("{s:s}", "id", sid), TP_DENIED);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s, s, s, s]}", "types", "session.start", "session.end",
+                                                                      "session.upload", "session.recording.access"));
+    assert_int_equal(json_array_size(json_object_get(events, "items")), 4);
+    json_decref(events);
+    mem_free(sid);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(grant_says_what_roles_say, setup, teardown),
+        cmocka_unit_test_setup_teardown(r5_deny_over_allow, setup, teardown),
+        cmocka_unit_test_setup_teardown(ambiguous_and_offline, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,83 @@
+#include "auth_help.h"
+
+static json_t *finish(const char *token, const char *password, const char *code) {
+    return json_pack("{s:s, s:s, s:s}", "token", token, "password", password, "code", code);
+}
+
+/* R14: an invitation works once, keeps its secret, and its text is nowhere on the disk as it is. */
+static void r14_works_once(void **state) {
+    struct fixture *fixture = *state;
+    json_t *made = must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"));
+    const char *token = json_get_text(made, "token", "");
+    assert_int_equal(strlen(token), 32);
+    char *url = mem_printf("https://tport.demo.test:443/web/invite/%s", token);
+    assert_string_equal(json_get_text(made, "url", ""), url);
+    mem_free(url);
+    json_t *first = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:s}", "token", token));
+    json_t *second = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:s}", "token", token));
+    assert_true(json_equal(first, second));
+    json_t *doc = NULL;
+    struct tp_error error = {0};
+    assert_int_equal(doc_find(fixture->auth->secrets, "/invite/", token, &doc, NULL, &error), TP_NOT_FOUND);
+    char code[7];
+    code_at(json_get_text(first, "secret", ""), clock_wall(), code);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.finish", finish(token, "short", code), TP_INVALID);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.finish", finish(token, GOOD_PASSWORD, "000000"), TP_INVALID);
+    struct answer answers[10];
+    for (size_t i = 0; i < 10; i++) {
+        ask_later(fixture, as_nobody("10.0.0.1"), "invite.finish", finish(token, GOOD_PASSWORD, code), &answers[i]);
+    }
+    wait_all(fixture);
+    size_t won = 0;
+    for (size_t i = 0; i < 10; i++) {
+        won += answers[i].result != NULL;
+        json_decref(answers[i].result);
+    }
+    assert_int_equal(won, 1);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:s}", "token", token), TP_NOT_FOUND);
+    json_decref(first);
+    json_decref(second);
+    json_decref(made);
+}
+
+/* A newer link makes the older one useless; a reset wipes the password at once. */
+static void newer_link_replaces_older(void **state) {
+    struct fixture *fixture = *state;
+    char *seed = make_user(fixture, "alice", "access", "root");
+    json_t *one = must(fixture, as_local(), "users.reset", json_pack("{s:s}", "name", "alice"));
+    json_t *two = must(fixture, as_local(), "users.reset", json_pack("{s:s}", "name", "alice"));
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(one, "token")), TP_NOT_FOUND);
+    json_t *got = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(two, "token")));
+    assert_string_equal(json_get_text(got, "kind", ""), "reset");
+    struct keys keys = keys_make();
+    char code[7];
+    code_at(seed, clock_wall(), code);
+    must_fail(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys), TP_DENIED);
+    keys_free(&keys);
+    json_decref(one);
+    json_decref(two);
+    json_decref(got);
+    mem_free(seed);
+}
+
+static void expires(void **state) {
+    struct fixture *fixture = *state;
+    json_t *made = must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s], s:i}", "name", "alice", "roles", "access",
+                                                                    "ttl", 100));
+    fixture_settle(fixture, 150);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(made, "token")), TP_NOT_FOUND);
+    json_decref(made);
+    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s], s:I}", "name", "bob", "roles", "access", "ttl",
+                                                          (json_int_t)49 * 3600 * 1000), TP_INVALID);
+    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"), TP_EXISTS);
+    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "bob", "roles", "no-such-role"), TP_NOT_FOUND);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(r14_works_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(newer_link_replaces_older, setup, teardown),
+        cmocka_unit_test_setup_teardown(expires, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

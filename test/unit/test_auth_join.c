@@ -1,0 +1,159 @@
+#include "auth_help.h"
+
+static char *make_token(struct fixture *fixture, const char *role, int ttl) {
+    json_t *made = must(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:i}", "roles", role, "ttl", ttl));
+    char *token = mem_strdup(json_get_text(made, "token", ""));
+    json_decref(made);
+    return token;
+}
+
+static void check_host(struct fixture *fixture, const json_t *result, const char *id, const char *name) {
+    struct tp_error error = {0};
+    struct buf der;
+    buf_init(&der, 65536);
+    struct identity identity;
+    const char *pem = json_get_text(result, "tls_cert", "");
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
+    assert_int_equal(x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(), &identity,
+                                &error), TP_OK);
+    assert_int_equal(identity.kind, IDENTITY_HOST);
+    assert_string_equal(identity.host_id, id);
+    assert_string_equal(identity.host_role, "node");
+    identity_free(&identity);
+    buf_clear(&der);
+    const char *lines[] = {fixture->auth->ca[CA_HOST].ssh_line, NULL};
+    struct sshcert cert;
+    char *full = mem_printf("%s.demo.test", name);
+    assert_int_equal(sshcert_blob(json_get_text(result, "ssh_cert", ""), &der, &error), TP_OK);
+    assert_int_equal(sshcert_check(buf_head(&der), buf_size(&der), true, lines, clock_wall(), full, NULL, &cert, &error), TP_OK);
+    mem_free(full);
+    sshcert_free(&cert);
+    buf_free(&der);
+}
+
+static void token_lets_a_host_join(void **state) {
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    char *token = make_token(fixture, "node", 60000);
+    json_t *result = must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "Web-1", &keys));
+    check_host(fixture, result, HOST_A, "web-1");
+    assert_non_null(json_object_get(result, "grant_keys"));
+    json_decref(result);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params("static-secret-of-the-file", HOST_B, "web-2", &keys)));
+    mem_free(token);
+    keys_free(&keys);
+}
+
+/* R14: unknown, expired and foreign tokens get one sentence; the store holds no token as it is. */
+static void r14_bad_tokens(void **state) {
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    char *late = make_token(fixture, "node", 50);
+    char *other = make_token(fixture, "kube", 60000);
+    fixture_settle(fixture, 100);
+    struct tp_error errors[3] = {0};
+    assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params(late, HOST_A, "a", &keys), &errors[0]));
+    assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params(other, HOST_A, "a", &keys), &errors[1]));
+    assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params("00000000000000000000", HOST_A, "a", &keys), &errors[2]));
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(errors[i].code, TP_DENIED);
+        assert_string_equal(errors[i].text, errors[0].text);
+    }
+    json_t *tokens = must(fixture, as_local(), "resources.get", json_pack("{s:s}", "kind", "token"));
+    char *text = json_text(tokens);
+    assert_null(strstr(text, other));
+    mem_free(text);
+    json_decref(tokens);
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "token", "name", other)));
+    must_fail(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:s}", "roles", "node", "value", "abc"), TP_INVALID);
+    mem_free(late);
+    mem_free(other);
+    keys_free(&keys);
+}
+
+/* R15: a token does not give another host's id or name; a host reports for itself only. */
+static void r15_a_host_is_itself(void **state) {
+    struct fixture *fixture = *state;
+    struct keys mine = keys_make();
+    struct keys theirs = keys_make();
+    char *token = make_token(fixture, "node", 60000);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &mine)));
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &mine)));
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_A, "web-1", &theirs), TP_EXISTS);
+    json_t *params = join_params(token, HOST_B, "web-2", &theirs);
+    json_object_set_new(params, "additional_principals", json_pack("[s]", "web-1"));
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", params, TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, HOST_A, &theirs), TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "tport.demo.test", &theirs), TP_DENIED);
+    json_decref(must(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "web-2", &theirs)));
+    must_fail(fixture, as_host(HOST_B, "web-2"), "host.heartbeat", json_pack("{s:s}", "hostname", "web-1"), TP_DENIED);
+    json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat", json_pack("{s:s, s:{s:s}}", "hostname", "web-2",
+                                                                                   "labels", "environment", "dev")));
+    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start", json_pack("{s:s, s:s}", "sid", HOST_A, "login", "root"), TP_NOT_FOUND);
+    mem_free(token);
+    keys_free(&mine);
+    keys_free(&theirs);
+}
+
+/* R4: a renewal keeps id and role whatever is asked for. */
+static void r4_renewal_is_never_wider(void **state) {
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    char *token = make_token(fixture, "node", 60000);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &keys)));
+    json_t *params = join_params(token, HOST_B, "web-1", &keys);
+    json_object_set_new(params, "role", json_string("proxy"));
+    json_t *result = must(fixture, as_host(HOST_A, "web-1"), "host.renew", params);
+    check_host(fixture, result, HOST_A, "web-1");
+    json_decref(result);
+    params = join_params(token, HOST_B, "web-9", &keys);
+    json_object_set_new(params, "role", json_string("proxy"));
+    must_fail(fixture, as_nobody("10.0.0.2"), "host.join", params, TP_INVALID);
+    mem_free(token);
+    keys_free(&keys);
+}
+
+/* A removed host's certificate is worth nothing any more. */
+static void removed_host_is_out(void **state) {
+    struct fixture *fixture = *state;
+    struct auth *auth = fixture->auth;
+    struct keys keys = keys_make();
+    char *token = make_token(fixture, "node", 60000);
+    json_t *joined = must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &keys));
+    struct buf der;
+    struct tp_error error = {0};
+    buf_init(&der, 65536);
+    const char *pem = json_get_text(joined, "tls_cert", "");
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
+    char *cert = enc_base64(buf_head(&der), buf_size(&der));
+    struct link link = {.auth = auth, .kind = LINK_WORKER, .worker = 1};
+    json_t *json = json_pack("{s:s, s:s, s:s}", "kind", "host", "cert", cert, "addr", "10.0.0.2:1");
+    json_t *wrong = json_pack("{s:s, s:s, s:s}", "kind", "user", "cert", cert, "addr", "10.0.0.2:1");
+    struct caller caller;
+    assert_int_equal(caller_verify(auth, &link, wrong, &caller, &error), TP_UNAUTHENTICATED);
+    assert_int_equal(caller_verify(auth, &link, json, &caller, &error), TP_OK);
+    caller_free(&caller);
+    link.kind = LINK_AGENT;
+    assert_int_equal(caller_verify(auth, &link, json, &caller, &error), TP_DENIED);
+    link.kind = LINK_WORKER;
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "node", "name", HOST_A)));
+    assert_int_equal(caller_verify(auth, &link, json, &caller, &error), TP_UNAUTHENTICATED);
+    json_decref(json);
+    json_decref(wrong);
+    mem_free(cert);
+    buf_free(&der);
+    json_decref(joined);
+    mem_free(token);
+    keys_free(&keys);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(token_lets_a_host_join, setup, teardown),
+        cmocka_unit_test_setup_teardown(r14_bad_tokens, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
+        cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
