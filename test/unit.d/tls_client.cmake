@@ -1,0 +1,1 @@
+tport_unit_test(test_tls_client tport_tls tport_core tport_crypt tport_base boringssl)
