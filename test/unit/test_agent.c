@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 /* cmocka wants the headers above. */
@@ -413,6 +414,43 @@ static void start_agent(struct world *world) {
               json_pack("{s:{}, s:s, s:s, s:s, s:s, s:b, s:{s:s, s:b}, s:s}", "conf", "data_dir", world->dir, "session_path",
                         path, "session_user", "", "proxy_addr", proxy, "local_auth", 1, "log", "level", "info", "json", 0,
                         "version", "1"));
+    assert_int_equal(watch_new(world->loop, world->listen_fd, on_connection, world, &world->listener), TP_OK);
+    watch_set(world->listener, WATCH_READ);
+}
+
+/* Tells it to go, and checks that it has gone in order and left no tunnel. */
+static void end_agent(struct world *world, const char *event) {
+    rpc_event(world->master, event, NULL);
+    wait_for(world, agent_gone);
+    int status = 0;
+    assert_int_equal(waitpid(world->pid, &status, 0), world->pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    watch_free(world->listener);
+    timer_free(world->tick);
+    loop_free(world->loop);
+    while (world->links != NULL) {
+        struct link *link = world->links;
+        world->links = link->next;
+        assert_true(link->gone);
+        mem_free(link);
+    }
+}
+
+static void remove_state(const struct world *world) {
+    static const char *const names[] = {"host_id",      "tls.key",          "tls.crt",
+                                        "ssh_host_key", "ssh_host_key.pub", "ssh_host_key-cert.pub",
+                                        "cas.json"};
+    char path[200];
+    struct stat info;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%s/agent/%s", world->dir, names[i]);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_mode & 0777, 0600);
+        assert_int_equal(unlink(path), 0);
+    }
+    (void)snprintf(path, sizeof(path), "%s/agent", world->dir);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(world->dir), 0);
 }
 
 static void start_worker(struct world *world) {
@@ -458,8 +496,6 @@ static void test_life_of_an_agent(void **state) {
     static struct world world;
     start_worker(&world);
     start_agent(&world);
-    assert_int_equal(watch_new(world.loop, world.listen_fd, on_connection, &world, &world.listener), TP_OK);
-    watch_set(world.listener, WATCH_READ);
     give_auth_line(&world);
     wait_for(&world, two_tunnels);
     assert_int_equal(world.joins, 1);
@@ -507,22 +543,17 @@ static void test_life_of_an_agent(void **state) {
     wait_for(&world, session_ended);
     assert_int_equal(world.reason, CLOSE_SESSION_CRASHED);
 
-    rpc_event(world.master, "stop", NULL);
-    wait_for(&world, agent_gone);
-    int status = 0;
-    assert_int_equal(waitpid(world.pid, &status, 0), world.pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    end_agent(&world, "stop");
 
-    watch_free(world.listener);
+    /* It has kept its identity: no second join, no auth line needed. A drain without sessions ends it. */
+    start_agent(&world);
+    world.beats = 0;
+    wait_for(&world, two_tunnels);
+    assert_int_equal(world.joins, 1);
+    end_agent(&world, "drain");
+
     (void)close(world.listen_fd);
-    timer_free(world.tick);
-    loop_free(world.loop);
-    while (world.links != NULL) {
-        struct link *link = world.links;
-        world.links = link->next;
-        assert_true(link->gone);
-        mem_free(link);
-    }
+    remove_state(&world);
     tls_context_free(world.tls);
     key_free(world.host_ca);
     key_free(world.user_ca);
