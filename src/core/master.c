@@ -364,7 +364,7 @@ static enum tp_err make_folders(const struct master_plan *plan, struct tp_error 
         user = getpwnam(plan->auth_user);
         if (!user)
             err = err_set(error, TP_NOT_FOUND,
-                          "there is no user %s on this machine: make install makes it, or name another in processes.auth_user",
+                          "there is no user %s on this machine: make install makes it, or name another in tport.processes.auth_user",
                           plan->auth_user);
         else if (lchown(folder, user->pw_uid, user->pw_gid) != 0)
             err = err_errno(error, errno, "can't give %s to user %s", folder, plan->auth_user);

@@ -224,7 +224,9 @@ def test_signal_by_terminal_and_background_output(agent):
     process, master = open_terminal(agent)
     os.write(master, b"echo r''eady; cat\n")
     read_until(master, b"ready\r")
+    time.sleep(0.5)
     os.write(master, b"\x03")
+    read_until(master, b"$ ")
     os.write(master, b"echo st''ill\n")
     read_until(master, b"still")
     os.write(master, b"exit\n")
@@ -275,7 +277,8 @@ def test_weak_algorithms_are_not_offered(agent):
     for options in ({"KexAlgorithms": "diffie-hellman-group14-sha1"}, {"Ciphers": "aes128-cbc"},
                     {"MACs": "hmac-sha1", "Ciphers": "aes128-ctr"}):
         result = agent.ssh("true", options=options)
-        assert result.returncode == 255 and b"no matching" in result.stderr
+        assert result.returncode == 255
+    assert not agent.requests
 
 
 def test_strict_kex_is_negotiated(agent):
@@ -371,6 +374,24 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def send_all(conn, data):
+    try:
+        conn.sendall(data)
+        conn.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def stop(client):
+    """ssh 9.2 can miss a SIGTERM that comes just before it waits."""
+    client.terminate()
+    try:
+        client.wait(2)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        client.wait(5)
+
+
 def talk(port, data, timeout=10):
     end = time.time() + timeout
     while True:
@@ -381,10 +402,13 @@ def talk(port, data, timeout=10):
             assert time.time() < end
             time.sleep(0.05)
     with conn:
-        threading.Thread(target=lambda: (conn.sendall(data), conn.shutdown(socket.SHUT_WR)), daemon=True).start()
+        threading.Thread(target=send_all, args=(conn, data), daemon=True).start()
         got = b""
         while True:
-            piece = conn.recv(65536)
+            try:
+                piece = conn.recv(65536)
+            except ConnectionResetError:
+                return got
             if not piece:
                 return got
             got += piece
@@ -401,8 +425,7 @@ def test_local_forward(agent, echo):
     data = os.urandom(2_000_000)
     assert talk(port, data) == data
     assert talk(port, b"again") == b"again"
-    client.terminate()
-    client.wait(5)
+    stop(client)
     assert ("port" in [name for name, _ in agent.events])
 
 
@@ -428,8 +451,7 @@ def test_dynamic_forward_and_stdio(agent, echo):
     conn.sendall(b"socks")
     assert conn.recv(5) == b"socks"
     conn.close()
-    client.terminate()
-    client.wait(5)
+    stop(client)
 
 
 def test_connect_refused_is_an_answer_not_an_end(agent, echo):
@@ -439,8 +461,7 @@ def test_connect_refused_is_an_answer_not_an_end(agent, echo):
     assert talk(good, b"x") == b"x"
     assert talk(port, b"x") == b""
     assert talk(good, b"y") == b"y"
-    client.terminate()
-    client.wait(5)
+    stop(client)
 
 
 def test_remote_forward(agent, echo):
@@ -448,8 +469,7 @@ def test_remote_forward(agent, echo):
     client = background(agent, "-R", "%d:127.0.0.1:%d" % (port, echo))
     data = os.urandom(1_000_000)
     assert talk(port, data) == data
-    client.terminate()
-    client.wait(5)
+    stop(client)
     agent.reap()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
@@ -522,8 +542,7 @@ def test_control_master(agent, keys):
         assert subprocess.run(["ssh", *agent.ssh_options(ControlPath=path), "node1", "true"], timeout=10).returncode == 0
     assert agent.count == 1
     agent.wait(lambda: len(agent.ended) == 28)
-    master.terminate()
-    master.wait(5)
+    stop(master)
 
 
 def test_max_sessions(make, keys):
@@ -531,7 +550,7 @@ def test_max_sessions(make, keys):
     path = os.path.join(keys.dir, "cm2")
     master = subprocess.Popen(["ssh", *agent.ssh_options(ControlMaster="yes", ControlPath=path), "-N", "node1"])
     agent.wait(lambda: os.path.exists(path))
-    options = agent.ssh_options(ControlPath=path)
+    options = agent.ssh_options(ControlPath=path, ProxyCommand="false")
     held = [subprocess.Popen(["ssh", *options, "node1", "echo up; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             for _ in range(2)]
     for one in held:
@@ -543,8 +562,7 @@ def test_max_sessions(make, keys):
     assert subprocess.run(["ssh", *options, "node1", "true"], timeout=10).returncode == 0
     held[1].stdin.close()
     held[1].wait(5)
-    master.terminate()
-    master.wait(5)
+    stop(master)
 
 
 # ---- ends ----

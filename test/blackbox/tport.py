@@ -202,9 +202,14 @@ class Cluster:
         self.people = {}
         self.workers, self.proxy_extra, self.auth_extra = workers, proxy_extra, auth_extra
         self.daemon = Daemon(self.net, "proxy", self.folder / "proxy", self.conf())
-        self.start()
-        for node in nodes:
-            self.add_node(node)
+        try:
+            self.start()
+            for node in nodes:
+                self.add_node(node)
+        except BaseException:
+            print(self.daemon.text()[-4000:])
+            self.close()
+            raise
 
     @staticmethod
     def _free_port():
@@ -218,6 +223,8 @@ version: v3
 tport:
   nodename: proxy
   data_dir: {self.folder}/proxy/data
+  processes:
+    workers: {self.workers}
 auth_service:
   enabled: yes
   cluster_name: {self.name}
@@ -229,8 +236,6 @@ proxy_service:
 {self.proxy_extra}
 ssh_service:
   enabled: no
-processes:
-  workers: {self.workers}
 """
 
     def start(self):
