@@ -61,9 +61,12 @@ static void try_end(struct session *session) {
         return;
     }
     session->end_sent = true;
+    if (session->reason == CLOSE_NONE) {
+        session->reason = monitor->reason;
+    }
     if (session->id != NULL) {
         json_t *params = json_pack("{s:s, s:s, s:b}", "id", session->id, "reason",
-                                   close_name(monitor->reason != CLOSE_NONE ? monitor->reason : CLOSE_DONE), "recorded",
+                                   close_name(session->reason != CLOSE_NONE ? session->reason : CLOSE_DONE), "recorded",
                                    (int)session->recorded);
         if (session->exited) {
             (void)json_object_set_new(params, "exit_code", json_integer(session->exit_code));
@@ -90,6 +93,7 @@ static void on_exit_of_child(void *ctx, int status, int signal_number) {
     const char *name = signal_number == 0 ? NULL : user_child_signal_name(signal_number);
     session->child = NULL;
     session->exited = true;
+    session->reason = monitor->reason != CLOSE_NONE ? monitor->reason : CLOSE_DONE;
     session->exit_code = signal_number == 0 ? status : 128 + signal_number;
     if (name != NULL) {
         (void)snprintf(session->exit_signal, sizeof(session->exit_signal), "%s", name);

@@ -223,6 +223,40 @@ static void rearm(struct net *net) {
     watch_set(net->socket.watch, events);
 }
 
+/* Handles every message that has come. */
+static void take_messages(struct net *net) {
+    while (net->phase < NET_CLOSING && net->phase != NET_AUTH_ASKING && !ssh_is_dead(net)) {
+        ssh_message message = ssh_message_get(net->ssh);
+        if (message == NULL) {
+            reap_channels(net);
+            break;
+        }
+        dispatch(net, message);
+    }
+}
+
+static void step_connection(struct net *net) {
+    if (net->phase != NET_AUTH_ASKING) {
+        (void)ssh_event_dopoll(net->event, 0);
+        take_messages(net);
+    }
+    uint64_t packets = net->raw_counter.in_packets;
+    step_channels(net);
+    if (net->raw_counter.in_packets != packets) {
+        net_wake(net); /* moving bytes made libssh read packets: what they brought must not wait for the next one */
+    }
+    if (!ssh_is_dead(net)) {
+        rearm(net);
+        return;
+    }
+    if (net->phase < NET_CLOSING) {
+        net->phase = NET_CLOSING;
+        net->reason = CLOSE_CLIENT_CLOSED;
+        rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(net->reason)));
+    }
+    disconnect(net);
+}
+
 /* Everything that may be due: packets, messages, bytes both ways, ends. */
 static void on_step(void *ctx) {
     struct net *net = ctx;
@@ -230,28 +264,7 @@ static void on_step(void *ctx) {
         return;
     }
     if (net->ssh != NULL) {
-        if (net->phase != NET_AUTH_ASKING) {
-            (void)ssh_event_dopoll(net->event, 0);
-            while (!ssh_is_dead(net) && net->phase < NET_CLOSING && net->phase != NET_AUTH_ASKING) {
-                ssh_message message = ssh_message_get(net->ssh);
-                if (message == NULL) {
-                    reap_channels(net);
-                    break;
-                }
-                dispatch(net, message);
-            }
-        }
-        step_channels(net);
-        if (ssh_is_dead(net)) {
-            if (net->phase < NET_CLOSING) {
-                net->phase = NET_CLOSING;
-                net->reason = CLOSE_CLIENT_CLOSED;
-                rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(net->reason)));
-            }
-            disconnect(net);
-            return;
-        }
-        rearm(net);
+        step_connection(net);
         return;
     }
     step_channels(net);
@@ -323,6 +336,7 @@ static enum tp_err setup_ssh(struct net *net, struct tp_error *error) {
         return err;
     }
     ssh_set_blocking(net->ssh, 0);
+    ssh_set_counters(net->ssh, &net->socket_counter, &net->raw_counter);
     ssh_set_auth_methods(net->ssh, SSH_AUTH_METHOD_PUBLICKEY);
     if (ssh_handle_key_exchange(net->ssh) == SSH_ERROR) {
         return err_set(error, TP_PROTOCOL, "the key exchange could not start");

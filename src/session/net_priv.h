@@ -104,6 +104,7 @@ struct net {
     ssh_session ssh;
     ssh_bind bind;
     ssh_event event;
+    struct ssh_counter_struct socket_counter, raw_counter;
     struct net_end socket;  /* a duplicate: libssh closes its own at any time */
     struct later step;
     struct timer *deadline; /* until signed in; then the end's */
