@@ -234,6 +234,16 @@ void do_ssh_connect(struct call *call) {
     }
     struct rbac_options options;
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
+    if (options.max_connections > 0 && sessions_count_user(auth, call->caller.user) >= (size_t)options.max_connections) {
+        json_decref(logins);
+        json_t *event = call_event(call, "session.rejected", false);
+        json_object_set_new(event, "reason", json_string("max_connections"));
+        json_object_set_new(event, "max", json_integer(options.max_connections));
+        (void)err_set(&error, TP_LIMIT, "you have %lld connections open, as many as your roles allow; close one first",
+                      (long long)options.max_connections);
+        call_fail_audited(call, event, &error);
+        return;
+    }
     struct connect *connect = mem_alloc(sizeof *connect);
     crypt_uuid(connect->sid);
     connect->call = call;
@@ -248,7 +258,8 @@ void do_ssh_connect(struct call *call) {
 
 struct listing {
     const struct call *call;
-    json_t *items;
+    const struct host **hosts; /* those that the caller may see and asked for */
+    size_t count;
     const json_t *search;
     const json_t *labels;
 };
@@ -304,48 +315,77 @@ static void list_node(void *ctx, const char *key, void *value) {
     (void)key;
     hosts_target(host, &target, &labels);
     if (hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) && node_wanted(listing, host, &target)) {
-        json_t *item = hosts_resource(host);
-        json_t *names = json_array();
-        if (set != NULL) {
-            struct rbac_access access = {.cluster_mfa = listing->call->auth->settings.cluster_options.require_session_mfa};
-            size_t count = 0;
-            struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
-            for (size_t i = 0; i < count; i++) {
-                json_array_append_new(names, json_string(logins[i].name));
-            }
-            mem_free(logins);
-        }
-        json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
-        json_object_set_new(item, "logins", names);
-        json_array_append_new(listing->items, item);
+        listing->hosts[listing->count++] = host;
     }
     mem_free(labels);
 }
 
-static int by_hostname(const void *a, const void *b) {
-    json_t *const *left = a;
-    json_t *const *right = b;
-    int order = strcmp(json_get_text(json_object_get(*left, "spec"), "hostname", ""),
-                       json_get_text(json_object_get(*right, "spec"), "hostname", ""));
-    return order != 0 ? order : strcmp(json_get_text(json_object_get(*left, "metadata"), "name", ""),
-                                       json_get_text(json_object_get(*right, "metadata"), "name", ""));
+static json_t *node_item(const struct call *call, const struct host *host) {
+    const struct rbac_set *set = call->caller.set;
+    json_t *item = hosts_resource(host);
+    json_t *names = json_array();
+    if (set != NULL) {
+        struct rbac_access access = {.cluster_mfa = call->auth->settings.cluster_options.require_session_mfa};
+        struct rbac_target target;
+        struct rbac_label *labels = NULL;
+        size_t count = 0;
+        hosts_target(host, &target, &labels);
+        struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
+        for (size_t i = 0; i < count; i++) {
+            json_array_append_new(names, json_string(logins[i].name));
+        }
+        mem_free(logins);
+        mem_free(labels);
+    }
+    json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
+    json_object_set_new(item, "logins", names);
+    return item;
+}
+
+static int by_name(const void *a, const void *b) {
+    const struct host *const *left = a;
+    const struct host *const *right = b;
+    int order = strcmp((*left)->name, (*right)->name);
+    return order != 0 ? order : strcmp((*left)->id, (*right)->id);
+}
+
+/* "NAME ID" of the last host of a page: hosts may come and go between pages without one being shown twice. */
+static bool behind(const struct host *host, const char *start_key) {
+    const char *blank = strchr(start_key, ' ');
+    size_t length = blank != NULL ? (size_t)(blank - start_key) : strlen(start_key);
+    int order = strncmp(host->name, start_key, length);
+    if (order == 0 && host->name[length] != '\0') {
+        order = 1;
+    }
+    return order > 0 || (order == 0 && blank != NULL && strcmp(host->id, blank + 1) > 0);
 }
 
 void do_nodes_list(struct call *call) {
-    struct listing listing = {.call = call, .items = json_array(), .search = json_object_get(call->params, "search"),
+    struct auth *auth = call->auth;
+    struct listing listing = {.call = call, .search = json_object_get(call->params, "search"),
                               .labels = json_object_get(call->params, "labels")};
-    map_each(call->auth->hosts, list_node, &listing);
-    size_t count = json_array_size(listing.items);
-    json_t **sorted = mem_array(count + 1, sizeof *sorted);
-    for (size_t i = 0; i < count; i++) {
-        sorted[i] = json_incref(json_array_get(listing.items, i));
-    }
-    json_decref(listing.items);
-    qsort(sorted, count, sizeof *sorted, by_hostname);
+    listing.hosts = mem_array(map_count(auth->hosts) + 1, sizeof *listing.hosts);
+    map_each(auth->hosts, list_node, &listing);
+    qsort(listing.hosts, listing.count, sizeof *listing.hosts, by_name);
+    int64_t limit = json_get_int(call->params, "limit", 1000);
+    limit = limit <= 0 ? 1000 : limit > 5000 ? 5000 : limit;
+    const char *start_key = json_get_text(call->params, "start_key", "");
     json_t *items = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_array_append_new(items, sorted[i]);
+    char *next = NULL;
+    size_t i = 0;
+    while (i < listing.count && start_key[0] != '\0' && !behind(listing.hosts[i], start_key)) {
+        i++;
     }
-    mem_free(sorted);
-    call_reply(call, doc_page(items, call->params));
+    for (; i < listing.count; i++) {
+        if (json_array_size(items) == (size_t)limit) {
+            next = mem_printf("%s %s", listing.hosts[i - 1]->name, listing.hosts[i - 1]->id);
+            break;
+        }
+        json_array_append_new(items, node_item(call, listing.hosts[i]));
+    }
+    json_t *result = json_pack("{s:o, s:s, s:I}", "items", items, "start_key", next != NULL ? next : "", "total",
+                               (json_int_t)listing.count);
+    mem_free(next);
+    mem_free(listing.hosts);
+    call_reply(call, result);
 }

@@ -123,8 +123,8 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
     return err_set(error, TP_DENIED, "this caller may not use %s", method->name);
 }
 
-void dispatch_call(struct auth *auth, struct link *link, struct caller *caller, const char *name, json_t *params,
-                   call_reply_cb *reply, void *ctx) {
+void dispatch_call(struct auth *auth, struct caller *caller, const char *name, json_t *params, call_reply_cb *reply,
+                   void *ctx) {
     struct tp_error error = {0};
     const struct method *method = method_find(name);
     enum tp_err err = TP_OK;
@@ -149,7 +149,6 @@ void dispatch_call(struct auth *auth, struct link *link, struct caller *caller, 
     call->method = method;
     call->caller = *caller;
     caller_init(caller);
-    call->link = link;
     call->params = params != NULL ? json_incref(params) : json_object();
     call->reply = reply;
     call->reply_ctx = ctx;
@@ -178,5 +177,5 @@ void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *
         rpc_fail(rpc_call, &error);
         return;
     }
-    dispatch_call(link->auth, link, &caller, method, params, rpc_answer, rpc_call);
+    dispatch_call(link->auth, &caller, method, params, rpc_answer, rpc_call);
 }

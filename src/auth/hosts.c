@@ -371,7 +371,8 @@ void do_host_heartbeat(struct call *call) {
     json_t *commands = json_object_get(call->params, "cmd_labels");
     enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
     if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
-        err = err_set(&error, TP_DENIED, "a host may report under its own name only");
+        err = err_set(&error, TP_DENIED, "this host joined as \"%s\" and may report under that name "
+                      "only; after a change of its nodename it must renew its certificate first", host->name);
     }
     if (err == TP_OK) {
         err = check_labels(labels, "labels", false, &error);
@@ -394,7 +395,7 @@ void do_host_heartbeat(struct call *call) {
         if (err == TP_OK) {
             json_decref(host->resource);
             host->resource = json_incref(node);
-            sessions_recheck(auth);
+            sessions_recheck_host(auth, host->id);
         }
     }
     json_decref(node);

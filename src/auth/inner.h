@@ -277,15 +277,14 @@ struct call {
     struct auth *auth;
     const struct method *method;
     struct caller caller;
-    struct link *link; /* NULL in tests; may die before an asynchronous handler answers, so only for use at once */
     json_t *params;
     call_reply_cb *reply;
     void *reply_ctx;
 };
 
 /* Checks the row, the rule and the limits, then calls the handler. caller is taken over; params stay the caller's. */
-void dispatch_call(struct auth *auth, struct link *link, struct caller *caller, const char *method, json_t *params,
-                   call_reply_cb *reply, void *ctx);
+void dispatch_call(struct auth *auth, struct caller *caller, const char *method, json_t *params, call_reply_cb *reply,
+                   void *ctx);
 /* A request from a line. */
 void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *caller);
 /* The three ways to end a call; each frees it. */
@@ -394,6 +393,10 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
                              struct tp_error *error) TP_MUST;
 /* Decides all live sessions anew after a change of roles, users, locks or labels, and cuts those that lost their right. */
 void sessions_recheck(struct auth *auth);
+/* The same for the sessions on one host, after a change of its labels. */
+void sessions_recheck_host(struct auth *auth, const char *host_id);
+/* Live sessions of a user, over all hosts. */
+size_t sessions_count_user(struct auth *auth, const char *user);
 /* Cuts all sessions of a user. */
 void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
 /* Expired certificates, late ends, storing. */

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a silent host is ended after this */
+#define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a host that is away is ended after this */
+#define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
 
 struct append {
@@ -443,10 +444,14 @@ static void tick_one(void *ctx, const char *key, void *value) {
         store_meta(recording);
     }
     const struct host *host = hosts_get(recording->auth, json_get_text(recording->meta, "host_id", ""));
-    if (host != NULL && host->tunnels != NULL) {
+    const struct live *live = map_get(recording->auth->live, json_get_text(recording->meta, "sid", ""));
+    bool open = live != NULL && !live->closed;
+    bool online = host != NULL && host->tunnels != NULL;
+    if (open && online) {
         return; /* a quiet shell is no dead one */
     }
-    if (!recording->ended && orphans->now_ms - recording->touched_ms > ORPHAN_MS && orphans->count < 32) {
+    int64_t patience = open ? ORPHAN_MS : CLOSED_MS;
+    if (!recording->ended && orphans->now_ms - recording->touched_ms > patience && orphans->count < 32) {
         orphans->list[orphans->count++] = recording;
     }
 }

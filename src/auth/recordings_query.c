@@ -37,7 +37,10 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     (void)name;
     (void)revision;
     int64_t started = doc_ms(doc, "started");
-    if (started < listing->from_ms || (listing->to_ms != 0 && started >= listing->to_ms) || !may(listing->call, "list", doc)) {
+    if (listing->to_ms != 0 && started >= listing->to_ms) {
+        return false; /* keys are in order of time */
+    }
+    if (started < listing->from_ms || !may(listing->call, "list", doc)) {
         return true;
     }
     json_t *item = json_deep_copy(doc);
@@ -45,7 +48,7 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     if (open != NULL) {
         json_object_set_new(item, "size", json_integer(open->size));
     }
-    json_array_insert_new(listing->items, 0, item); /* newest first */
+    json_array_append_new(listing->items, item);
     return true;
 }
 
@@ -53,13 +56,20 @@ void do_recordings_list(struct call *call) {
     struct tp_error error = {0};
     struct listing listing = {.call = call, .items = json_array(), .from_ms = doc_ms(call->params, "from"),
                               .to_ms = doc_ms(call->params, "to")};
-    enum tp_err err = doc_each(call->auth->state, "/recording/", NULL, list_one, &listing, &error);
+    char from[CLOCK_TEXT_SIZE];
+    clock_format_ms(listing.from_ms, from);
+    enum tp_err err = doc_each(call->auth->state, "/recording/", from, list_one, &listing, &error);
     if (err != TP_OK) {
         json_decref(listing.items);
         call_fail(call, &error);
         return;
     }
-    call_reply(call, doc_page(listing.items, call->params));
+    json_t *newest_first = json_array();
+    for (size_t i = json_array_size(listing.items); i > 0; i--) {
+        json_array_append(newest_first, json_array_get(listing.items, i - 1));
+    }
+    json_decref(listing.items);
+    call_reply(call, doc_page(newest_first, call->params));
 }
 
 struct reading {

@@ -154,6 +154,41 @@ void sessions_recheck(struct auth *auth) {
     map_each(auth->live, recheck_one, auth);
 }
 
+struct of_host {
+    struct auth *auth;
+    const char *host_id;
+};
+
+static void recheck_if_host(void *ctx, const char *key, void *value) {
+    const struct of_host *of = ctx;
+    const struct live *live = value;
+    if (strcmp(live->host_id, of->host_id) == 0) {
+        recheck_one(of->auth, key, value);
+    }
+}
+
+void sessions_recheck_host(struct auth *auth, const char *host_id) {
+    map_each(auth->live, recheck_if_host, &(struct of_host){auth, host_id});
+}
+
+struct of_user {
+    const char *user;
+    size_t count;
+};
+
+static void count_if_user(void *ctx, const char *key, void *value) {
+    struct of_user *of = ctx;
+    const struct live *live = value;
+    (void)key;
+    of->count += !live->closed && !live->cut && strcmp(live->user, of->user) == 0;
+}
+
+size_t sessions_count_user(struct auth *auth, const char *user) {
+    struct of_user of = {.user = user};
+    map_each(auth->live, count_if_user, &of);
+    return of.count;
+}
+
 struct cut_user {
     struct auth *auth;
     const char *user;

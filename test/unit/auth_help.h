@@ -168,7 +168,7 @@ static inline void ask_later(struct fixture *fixture, struct caller caller, cons
                              struct answer *answer) {
     *answer = (struct answer){.fixture = fixture};
     fixture->waiting++;
-    dispatch_call(fixture->auth, NULL, &caller, method, params, on_answer, answer);
+    dispatch_call(fixture->auth, &caller, method, params, on_answer, answer);
     json_decref(params);
 }
 
