@@ -238,6 +238,11 @@ void audit_tick(struct auth *auth) {
     }
 }
 
+bool audit_idle(const struct auth *auth) {
+    const struct audit *audit = auth->audit;
+    return audit->batch == NULL && !audit->probing && audit_log_pending(audit->log) == 0;
+}
+
 const char *audit_dir(const struct auth *auth) {
     return auth->audit->dir;
 }

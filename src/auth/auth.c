@@ -50,6 +50,33 @@ static enum tp_err open_stores(struct auth *auth, struct tp_error *error) {
     return err;
 }
 
+/* What the tick writes: all changes since the last one in one commit. */
+static void auth_save(struct auth *auth) {
+    struct tp_error error = {0};
+    sessions_tick(auth);
+    recordings_tick(auth);
+    bool written = batch_commit(auth, &error) == TP_OK;
+    if (!written) {
+        log_error("sessions cannot be stored", "error=\"%s\"", error.text);
+        sessions_unsaved(auth);
+    }
+    recordings_saved(auth, written);
+}
+
+static void tick(void *ctx) {
+    struct auth *auth = ctx;
+    auth->ticks++;
+    auth_save(auth);
+    if (auth->ticks % (1000 / TICK_MS) == 0) {
+        audit_tick(auth);
+    }
+    if (auth->ticks % (60000 / TICK_MS) == 0) {
+        lockout_sweep(auth->lockout, clock_mono_ms());
+        websess_sweep(auth);
+        tokens_sweep(auth);
+    }
+}
+
 enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error) {
     struct auth *auth = mem_alloc(sizeof *auth);
     auth->loop = loop;
@@ -60,6 +87,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->live = map_new();
     auth->recordings = map_new();
     auth->websessions = map_new();
+    auth->batch = map_new();
     auth->lockout = lockout_new();
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {open_stores, bootstrap_run, ca_load, audit_open,
@@ -72,6 +100,8 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
         return err;
     }
     settings_apply(auth);
+    auth->tick = timer_new(loop, tick, auth);
+    timer_start(auth->tick, TICK_MS, TICK_MS);
     *ret_auth = auth;
     return TP_OK;
 }
@@ -107,8 +137,9 @@ void auth_close(struct auth *auth) {
         link_free(link);
     }
     if (auth->state != NULL) {
-        sessions_tick(auth);
+        auth_save(auth);
     }
+    batch_free(auth);
     recordings_free(auth);
     sessions_free(auth);
     websess_free(auth);
@@ -261,21 +292,6 @@ static void on_line(struct auth *auth, const json_t *params, int fd) {
 
 /* ---- Master ---- */
 
-static void tick(void *ctx) {
-    struct auth *auth = ctx;
-    auth->ticks++;
-    sessions_tick(auth);
-    recordings_tick(auth);
-    if (auth->ticks % (1000 / TICK_MS) == 0) {
-        audit_tick(auth);
-    }
-    if (auth->ticks % (60000 / TICK_MS) == 0) {
-        lockout_sweep(auth->lockout, clock_mono_ms());
-        websess_sweep(auth);
-        tokens_sweep(auth);
-    }
-}
-
 struct process {
     struct loop *loop;
     struct rpc *master;
@@ -307,8 +323,6 @@ static void on_config(struct process *process, const json_t *params) {
             return;
         }
         process->auth->master = process->master;
-        process->auth->tick = timer_new(process->loop, tick, process->auth);
-        timer_start(process->auth->tick, TICK_MS, TICK_MS);
         log_info("auth ready", "cluster=\"%s\" ca_pin=%s", process->auth->settings.cluster, process->auth->host_pin);
         rpc_event(process->master, "ready", json_object());
         return;
@@ -360,12 +374,28 @@ static void master_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
     loop_stop(process->loop);
 }
 
+static void stop_loop(void *ctx) {
+    loop_stop(ctx);
+}
+
+/* Events that were accepted are written before the process ends; at most three seconds. */
+static void finish_audit(struct process *process) {
+    process->auth->stopping = true;
+    struct timer *timer = timer_new(process->loop, stop_loop, process->loop);
+    for (int i = 0; i < 150 && !audit_idle(process->auth); i++) {
+        timer_start(timer, 20, 0);
+        loop_run(process->loop);
+    }
+    timer_free(timer);
+}
+
 int auth_main(int control_fd) {
     static const struct rpc_events events = {.on_event = master_event, .on_close = master_close};
     struct process process = {.loop = loop_new(), .log_fd = -1};
     process.master = rpc_new_fd(process.loop, control_fd, &events, &process);
     loop_run(process.loop);
     if (process.auth != NULL) {
+        finish_audit(&process);
         auth_close(process.auth);
     }
     if (process.master != NULL) {

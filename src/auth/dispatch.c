@@ -173,6 +173,10 @@ static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error) 
 void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *json) {
     struct caller caller;
     struct tp_error error = {0};
+    if (link->auth->stopping) {
+        rpc_fail_text(rpc_call, TP_UNAVAILABLE, "the auth process is stopping");
+        return;
+    }
     if (caller_verify(link->auth, link, json, &caller, &error) != TP_OK) {
         rpc_fail(rpc_call, &error);
         return;

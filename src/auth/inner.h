@@ -105,6 +105,7 @@ struct live {
     int64_t closed_ms;
     bool cut;                /* session.cut was sent */
     bool dirty;              /* not stored yet */
+    bool stored;             /* is in the store, perhaps not as it is now */
     unsigned channels;       /* session.start seen */
 };
 
@@ -131,6 +132,7 @@ struct auth {
     struct map *live;       /* sid to struct live */
     struct map *recordings; /* id to struct recording: those that are being written */
     struct map *websessions; /* sha256 of sid (hex) to struct websess */
+    struct map *batch;      /* key to text: what the next tick writes */
     struct link *links;
     struct listen *admin;   /* auth.c */
     struct timer *tick;     /* each 200 ms */
@@ -183,6 +185,14 @@ int64_t doc_ms(const json_t *object, const char *key) TP_MUST;
  * items is stolen. */
 json_t *doc_page(json_t *items, const json_t *params) TP_MUST;
 
+/* ---- batch.c: writes to the state store that may wait for the end of the tick ---- */
+void batch_put(struct auth *auth, const char *prefix, const char *name, const json_t *doc);
+/* The key must have been written before: a delete of nothing fails the whole batch. */
+void batch_delete(struct auth *auth, const char *prefix, const char *name);
+/* Writes all of it in one commit. The batch is empty afterwards, also on failure: the owners then put everything anew. */
+enum tp_err batch_commit(struct auth *auth, struct tp_error *error) TP_MUST;
+void batch_free(struct auth *auth);
+
 /* ---- audit.c ---- */
 typedef void audit_done_cb(void *ctx, const struct tp_error *error);
 enum tp_err audit_open(struct auth *auth, struct tp_error *error) TP_MUST;
@@ -194,6 +204,8 @@ void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;
 /* Once a second: publishes and, after a failure, tries whether writing works again. */
 void audit_tick(struct auth *auth);
+/* Nothing waits to be written. */
+bool audit_idle(const struct auth *auth);
 /* The directory of the log. */
 const char *audit_dir(const struct auth *auth);
 const struct audit_log *audit_log_of(const struct auth *auth);
@@ -399,14 +411,19 @@ void sessions_recheck_host(struct auth *auth, const char *host_id);
 size_t sessions_count_user(struct auth *auth, const char *user);
 /* Cuts all sessions of a user. */
 void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
-/* Expired certificates, late ends, storing. */
+/* Expired certificates, late ends; puts what changed into the batch. */
 void sessions_tick(struct auth *auth);
+/* The batch was not written: everything goes into the next one. */
+void sessions_unsaved(struct auth *auth);
 void sessions_worker_gone(struct auth *auth, int worker);
 
 /* ---- recordings.c ---- */
 enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
 void recordings_free(struct auth *auth);
+/* Ends what nobody speaks for; puts what changed into the batch. */
 void recordings_tick(struct auth *auth);
+/* The batch was written (those that are done leave the memory) or not (everything goes into the next one). */
+void recordings_saved(struct auth *auth, bool written);
 
 /* ---- websess.c ---- */
 enum tp_err websess_load(struct auth *auth, struct tp_error *error) TP_MUST;

@@ -19,6 +19,7 @@ struct recording {
     struct append *waiting;
     bool ended;           /* seal as soon as nothing is being synced */
     bool dirty;           /* meta is not stored yet */
+    bool sealed;          /* done; leaves the memory once it is stored */
     int64_t touched_ms;   /* wall; last sign of life */
 };
 

@@ -32,18 +32,12 @@ static bool id_valid(const char *id) {
 /* Recordings are kept by time, so that a range of times is a range of keys; a second key leads from the id there. */
 static void store_meta(struct recording *recording) {
     struct auth *auth = recording->auth;
-    struct tp_error error = {0};
     char *key = mem_printf("%s_%s", json_get_text(recording->meta, "started", ""), recording->id);
     json_t *index = json_pack("{s:s}", "key", key);
     json_object_set_new(recording->meta, "size", json_integer(recording->size));
-    enum tp_err err = doc_put(auth->state, "/recording/", key, recording->meta, STORE_ANY, NULL, &error);
-    if (err == TP_OK) {
-        err = doc_put(auth->state, "/recording_at/", recording->id, index, STORE_ANY, NULL, &error);
-    }
-    if (err != TP_OK) {
-        log_error("recording cannot be listed", "id=%s error=\"%s\"", recording->id, error.text);
-    }
-    recording->dirty = err != TP_OK;
+    batch_put(auth, "/recording/", key, recording->meta);
+    batch_put(auth, "/recording_at/", recording->id, index);
+    recording->dirty = false;
     json_decref(index);
     mem_free(key);
 }
@@ -235,13 +229,6 @@ static void seal_work(void *ctx) {
     recording_file_seal(&job->seal);
 }
 
-static void forget(struct recording *recording) {
-    struct auth *auth = recording->auth;
-    store_meta(recording);
-    (void)map_remove(auth->recordings, recording->id);
-    recording_destroy(recording);
-}
-
 static void seal_done(void *ctx) {
     struct seal_job *job = ctx;
     struct recording *recording = job->recording;
@@ -266,7 +253,8 @@ static void seal_done(void *ctx) {
     mem_free(job->seal.part);
     mem_free(job->seal.final);
     mem_free(job);
-    forget(recording);
+    recording->sealed = true;
+    recording->dirty = true;
 }
 
 static void seal_start(struct recording *recording) {
@@ -278,7 +266,8 @@ static void seal_start(struct recording *recording) {
     struct stat st;
     if (stat(part, &st) != 0) {
         mem_free(part);
-        forget(recording);
+        recording->sealed = true;
+        recording->dirty = true;
         return;
     }
     recording->size = st.st_size;
@@ -417,10 +406,7 @@ static void destroy_each(void *ctx, const char *key, void *value) {
     (void)ctx;
     (void)key;
     struct recording *recording = value;
-    if (!recording->syncing && !recording->ended) { /* otherwise the thread pool still has it, and the process is ending */
-        if (recording->dirty) {
-            store_meta(recording);
-        }
+    if (!recording->syncing && (!recording->ended || recording->sealed)) { /* otherwise the thread pool still has it, and the process is ending */
         recording_destroy(recording);
     }
 }
@@ -428,6 +414,26 @@ static void destroy_each(void *ctx, const char *key, void *value) {
 void recordings_free(struct auth *auth) {
     map_each(auth->recordings, destroy_each, NULL);
     map_free(auth->recordings);
+}
+
+struct saved {
+    struct auth *auth;
+    bool written;
+};
+
+static void saved_one(void *ctx, const char *key, void *value) {
+    const struct saved *saved = ctx;
+    struct recording *recording = value;
+    if (!saved->written) {
+        recording->dirty = true;
+    } else if (recording->sealed && !recording->dirty) {
+        (void)map_remove(saved->auth->recordings, key);
+        recording_destroy(recording);
+    }
+}
+
+void recordings_saved(struct auth *auth, bool written) {
+    map_each(auth->recordings, saved_one, &(struct saved){auth, written});
 }
 
 struct orphans {

@@ -56,6 +56,7 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->not_after = json_get_int(doc, "not_after", 0);
     live->cut_at_expiry = json_get_bool(doc, "cut_at_expiry", false);
     live->channels = (unsigned)json_get_int(doc, "channels", 0);
+    live->stored = true;
     live_destroy(map_set(auth->live, live->sid, live));
     return true;
 }
@@ -224,15 +225,12 @@ void sessions_worker_gone(struct auth *auth, int worker) {
 }
 
 static void store_live(struct auth *auth, const struct live *live) {
-    struct tp_error error = {0};
     json_t *doc = json_pack("{s:s, s:O, s:O, s:s, s:s, s:s, s:i, s:o, s:I, s:b, s:I}", "user", live->user, "roles",
                             live->roles, "traits", live->traits, "host_id", live->host_id, "addr", live->client_addr, "login",
                             live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker, "started",
                             doc_time(live->started_ms), "not_after", (json_int_t)live->not_after, "cut_at_expiry",
                             live->cut_at_expiry, "channels", (json_int_t)live->channels);
-    if (doc_put(auth->state, "/live/", live->sid, doc, STORE_ANY, NULL, &error) != TP_OK) {
-        log_warn("live session cannot be stored", "error=\"%s\"", error.text);
-    }
+    batch_put(auth, "/live/", live->sid, doc);
     json_decref(doc);
 }
 
@@ -246,20 +244,31 @@ static void tick_one(void *ctx, const char *key, void *value) {
     /* Those that no worker speaks for (a restart) end with their certificate. */
     bool lost = !live->closed && now_ms / 1000 > live->not_after + 24 * 3600;
     if (lost || (live->closed && now_ms - live->closed_ms > LATE_MS)) {
-        struct tp_error error = {0};
         (void)map_remove(auth->live, key);
-        if (doc_delete(auth->state, "/live/", live->sid, &error) == TP_IO) {
-            log_warn("live session cannot be deleted", "error=\"%s\"", error.text);
+        if (live->stored) {
+            batch_delete(auth, "/live/", live->sid);
         }
         live_destroy(live);
     } else if (live->dirty) {
         live->dirty = false;
+        live->stored = true;
         store_live(auth, live);
     }
 }
 
 void sessions_tick(struct auth *auth) {
     map_each(auth->live, tick_one, auth);
+}
+
+static void unsave(void *ctx, const char *key, void *value) {
+    struct live *live = value;
+    (void)ctx;
+    (void)key;
+    live->dirty = true;
+}
+
+void sessions_unsaved(struct auth *auth) {
+    map_each(auth->live, unsave, NULL);
 }
 
 void do_session_closed(struct call *call) {

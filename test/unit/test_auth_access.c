@@ -164,7 +164,7 @@ static void recording_is_kept_and_guarded(void **state) {
                                                                            "user.create", "fields"), TP_DENIED);
     json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s, s:b}", "id", sid, "reason", "exit",
                                                                                 "recorded", 1)));
-    fixture_settle(fixture, 200);
+    fixture_settle(fixture, 600);
     json_t *list = must(fixture, as_user(fixture, "ann"), "recordings.list", json_object());
     assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
     assert_string_equal(json_get_text(json_array_get(json_object_get(list, "items"), 0), "state", ""), "done");
