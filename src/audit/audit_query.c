@@ -134,12 +134,14 @@ static enum tp_err read_key(struct walk *walk, const char *key, struct tp_error 
     char *end;
     if (!key || !key[0])
         return TP_OK;
-    if (strlen(key) < DAY_TEXT_SIZE + 1 || key[DAY_TEXT_SIZE - 1] != ':' || key[DAY_TEXT_SIZE] < '0' || key[DAY_TEXT_SIZE] > '9')
+    if (strlen(key) < DAY_TEXT_SIZE + 1 || key[DAY_TEXT_SIZE - 1] != ':' ||
+        key[DAY_TEXT_SIZE] < '0' || key[DAY_TEXT_SIZE] > '9')
         return err_set(error, TP_INVALID, "start_key is not one that an earlier answer gave");
     memcpy(walk->key_day, key, DAY_TEXT_SIZE - 1);
     errno = 0;
     walk->key_offset = strtoull(key + DAY_TEXT_SIZE, &end, 10);
-    if (errno != 0 || *end != '\0' || walk->key_offset > INT64_MAX || strspn(walk->key_day, "0123456789-") != DAY_TEXT_SIZE - 1)
+    if (errno != 0 || *end != '\0' || walk->key_offset > INT64_MAX ||
+        strspn(walk->key_day, "0123456789-") != DAY_TEXT_SIZE - 1)
         return err_set(error, TP_INVALID, "start_key is not one that an earlier answer gave");
     return TP_OK;
 }

@@ -33,7 +33,8 @@ static enum tp_err start_new(struct audit_log *log, struct tp_error *error)
         return code;
     if (!empty || fstatat(log->tlog_fd, "tile", &info, AT_SYMLINK_NOFOLLOW) == 0)
         return err_set(error, TP_CORRUPT,
-                       "the audit log has lost its checkpoint; restore it from a backup, or move the log away to begin anew");
+                       "the audit log has lost its checkpoint; restore it from a backup, or move the log away to begin "
+                       "anew");
     return audit_publish(log, &log->checkpoint, error);
 }
 

@@ -65,11 +65,11 @@ static enum tp_err compare_tile(struct verify *verify, int level)
                 break;
             }
         }
-        if (code == TP_OK && (more ? buf_size(&file) != (size_t)TILE_WIDTH * MERKLE_HASH : buf_size(&file) != (size_t)width * MERKLE_HASH))
+        if (code == TP_OK && buf_size(&file) != (size_t)(more ? TILE_WIDTH : width) * MERKLE_HASH)
             code = err_set(verify->error, TP_CORRUPT, "the hash tile %s has the wrong size", path);
     } else if (code == TP_NOT_FOUND) {
-        code = err_set(verify->error, TP_CORRUPT, "the hash tile %s is missing: leaf %llu and what follows cannot be proved", path,
-                       ull((index * TILE_WIDTH) << (8 * level)));
+        code = err_set(verify->error, TP_CORRUPT, "the hash tile %s is missing: leaf %llu and what follows cannot be proved",
+                       path, ull((index * TILE_WIDTH) << (8 * level)));
     }
     buf_free(&file);
     return code;
@@ -122,8 +122,8 @@ static enum tp_err compare_line(struct verify *verify, uint64_t leaf, const uint
     if (code != TP_OK)
         return code;
     if (!complete || length != size || memcmp(line, data, size) != 0)
-        return err_set(verify->error, TP_CORRUPT, "leaf %llu was changed or is missing: line %llu of %s.log is not what was recorded",
-                       ull(leaf), ull(verify->line_number), verify->days[verify->day - 1]);
+        return err_set(verify->error, TP_CORRUPT,
+                       "leaf %llu was changed or is missing: line %llu of %s.log is not what was recorded", ull(leaf), ull(verify->line_number), verify->days[verify->day - 1]);
     return TP_OK;
 }
 
@@ -184,8 +184,8 @@ static enum tp_err check_leaves(struct verify *verify)
         return code;
     merkle_edge_root(&verify->edge, root);
     if (memcmp(root, verify->checkpoint.root, MERKLE_HASH) != 0)
-        return err_set(verify->error, TP_CORRUPT, "the %llu leaves do not lead to the signed root hash: entries and hashes were "
-                       "changed together", ull(verify->checkpoint.size));
+        return err_set(verify->error, TP_CORRUPT,
+                       "the %llu leaves do not lead to the signed root hash: entries and hashes were changed together", ull(verify->checkpoint.size));
     return TP_OK;
 }
 
@@ -287,8 +287,8 @@ static enum tp_err verify_dir(const char *dir, const struct note_key *key, const
     return code;
 }
 
-enum tp_err audit_log_verify(const char *dir, const char *verifier_key, const char *earlier, struct audit_verdict *ret_verdict,
-                             struct tp_error *error)
+enum tp_err audit_log_verify(const char *dir, const char *verifier_key, const char *earlier,
+                             struct audit_verdict *ret_verdict, struct tp_error *error)
 {
     struct note_key key = {0};
     struct checkpoint old = {0};

@@ -5,8 +5,8 @@
 #include "crypt/identity.h"
 #include "crypt/key.h"
 
-/* A self-signed CA, ten years, subject O=cluster OU=ca_name CN=cluster, pathlen 0, keyCertSign. PEM; mem_free it. key must be
- * P-256. A CA named "user" signs only users and one named "host" only hosts: x509_make and x509_check hold to it (R6). */
+/* A self-signed CA, ten years, subject O=cluster OU=ca_name CN=cluster, pathlen 0, keyCertSign. PEM; mem_free it. key must
+ * be P-256. A CA named "user" signs only users, one named "host" only hosts: x509_make and x509_check see to it (R6). */
 char *x509_make_ca(const struct key *key, const char *cluster, const char *ca_name, int64_t now) TP_MUST;
 
 struct x509_options {
@@ -24,7 +24,7 @@ enum tp_err x509_make(const struct key *ca_key, const char *ca_pem, const struct
 /* Checks a leaf (DER) against trusted CA certificates (one or several PEM blocks in one text): signature by one of them,
  * validity at now with no slack, P-256 key, not a CA, our identity extension present exactly once, no unknown critical
  * extension, identity's cluster and kind fit the CA. An intermediate or a leaf that signs is never accepted. Fills
- * ret_identity (identity_free it). Not signed by one of them is TP_DENIED, out of its time TP_EXPIRED, the rest TP_INVALID. */
+ * ret_identity (identity_free it). Not signed by one of them is TP_DENIED, out of its time TP_EXPIRED, else TP_INVALID. */
 enum tp_err x509_check(const uint8_t *der, size_t size, const char *ca_pems, int64_t now, struct identity *ret_identity,
                        struct tp_error *error) TP_MUST;
 /* The same without trust: reads what the certificate says (for showing a profile). */

@@ -218,8 +218,8 @@ static enum tp_err add_identity(X509 *cert, const struct identity *identity, str
         code = err_set(error, TP_TOO_LARGE, "roles and traits do not fit into a certificate");
     if (code == TP_OK) {
         CBB cbb, string;
-        uint8_t *der;
-        size_t size;
+        uint8_t *der = NULL;
+        size_t size = 0;
         const uint8_t *at = oid;
         ASN1_OBJECT *object = c2i_ASN1_OBJECT(NULL, &at, sizeof(oid));
         must(object && CBB_init(&cbb, 512) && CBB_add_asn1(&cbb, &string, CBS_ASN1_UTF8STRING) &&
@@ -283,7 +283,7 @@ static EVP_PKEY *read_public(const char *pem)
 static enum tp_err build(X509 *cert, X509 *ca, EVP_PKEY *subject, const struct x509_options *options, struct tp_error *error)
 {
     const struct identity *identity = options->identity;
-    int64_t ca_end, end = identity->not_after;
+    int64_t ca_end = 0, end = identity->not_after;
     enum tp_err code;
     must(X509_set_version(cert, X509_VERSION_3) && ASN1_TIME_to_posix(X509_get0_notAfter(ca), &ca_end));
     if (end > ca_end)

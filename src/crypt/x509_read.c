@@ -70,7 +70,8 @@ static enum tp_err parse(const uint8_t *der, size_t size, X509 **ret_cert, struc
 static bool is_ours(const X509_EXTENSION *extension)
 {
     const ASN1_OBJECT *object = X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)extension);
-    return OBJ_length(object) == sizeof(identity_oid) && memcmp(OBJ_get0_data(object), identity_oid, sizeof(identity_oid)) == 0;
+    return OBJ_length(object) == sizeof(identity_oid) &&
+           memcmp(OBJ_get0_data(object), identity_oid, sizeof(identity_oid)) == 0;
 }
 
 /* Our extension exactly once, no extension twice, and only critical ones whose meaning is checked here. */
@@ -159,8 +160,8 @@ struct trust {
 static bool valid_at(const X509 *cert, int64_t now)
 {
     int64_t from, to;
-    return ASN1_TIME_to_posix(X509_get0_notBefore(cert), &from) == 1 && ASN1_TIME_to_posix(X509_get0_notAfter(cert), &to) == 1 &&
-           from <= now && now <= to;
+    return ASN1_TIME_to_posix(X509_get0_notBefore(cert), &from) == 1 &&
+           ASN1_TIME_to_posix(X509_get0_notAfter(cert), &to) == 1 && from <= now && now <= to;
 }
 
 static bool try_ca(void *ctx, X509 *ca)

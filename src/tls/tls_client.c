@@ -70,7 +70,8 @@ static enum tp_err connect_one(const struct addrinfo *address, int64_t deadline,
     return TP_OK;
 }
 
-static enum tp_err connect_any(const struct tls_client_options *options, int64_t deadline, int *ret_fd, struct tp_error *error)
+static enum tp_err connect_any(const struct tls_client_options *options, int64_t deadline, int *ret_fd,
+                               struct tp_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *list = NULL;

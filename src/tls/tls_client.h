@@ -31,7 +31,8 @@ struct tls_client_options {
 enum tp_err tls_client_connect(const struct tls_client_options *options, struct tls_client **ret_client,
                                struct tp_error *error) TP_MUST;
 /* Reads at least one byte; *ret_size is 0 at the end that the server announced. An end without close_notify is TP_CLOSED. */
-enum tp_err tls_client_read(struct tls_client *client, void *out, size_t size, size_t *ret_size, struct tp_error *error) TP_MUST;
+enum tp_err tls_client_read(struct tls_client *client, void *out, size_t size, size_t *ret_size,
+                            struct tp_error *error) TP_MUST;
 /* Writes all of it. */
 enum tp_err tls_client_write(struct tls_client *client, const void *data, size_t size, struct tp_error *error) TP_MUST;
 /* Changes the limit of each read and write; 0: none. */

@@ -115,8 +115,8 @@ static void explain(struct tls_client *client, int reason)
                        client->verify_name);
         return;
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        (void)snprintf(out, size, "the certificate of %s has expired; check this machine's clock, then tell the administrator",
-                       name);
+        (void)snprintf(out, size,
+                       "the certificate of %s has expired; check this machine's clock, then tell the administrator", name);
         return;
     case X509_V_ERR_CERT_NOT_YET_VALID:
         (void)snprintf(out, size, "the certificate of %s is not valid yet; check this machine's clock", name);
@@ -128,17 +128,18 @@ static void explain(struct tls_client *client, int reason)
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_CERT_UNTRUSTED:
         if (client->pin_count > 0)
-            (void)snprintf(out, size, "the certificate of %s was not signed by the CA that the pin names; compare --ca-pin with "
-                           "what \"tportctl status\" shows", name);
+            (void)snprintf(out, size,
+                           "the certificate of %s was not signed by the CA that the pin names; compare --ca-pin with what \"tportctl status\" shows", name);
         else if (client->own_cas)
-            (void)snprintf(out, size, "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in "
-                           "or join again if the cluster was set up anew", name);
+            (void)snprintf(out, size,
+                           "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or join again if the cluster was set up anew", name);
         else
             (void)snprintf(out, size, "the certificate of %s was signed by a CA that this machine does not know; give the "
                            "cluster's pin with --ca-pin (\"tportctl status\" shows it)", name);
         return;
     default:
-        (void)snprintf(out, size, "the certificate of %s is not acceptable: %s", name, X509_verify_cert_error_string(reason));
+        (void)snprintf(out, size, "the certificate of %s is not acceptable: %s", name,
+                       X509_verify_cert_error_string(reason));
     }
 }
 
@@ -247,7 +248,8 @@ static enum tp_err set_names(struct tls_client *client, const struct tls_client_
     if (is_address(client->verify_name))
         fine = X509_VERIFY_PARAM_set1_ip_asc(param, client->verify_name);
     else
-        fine = client->verify_name[0] != '\0' && X509_VERIFY_PARAM_set1_host(param, client->verify_name, strlen(client->verify_name));
+        fine = client->verify_name[0] != '\0' &&
+               X509_VERIFY_PARAM_set1_host(param, client->verify_name, strlen(client->verify_name));
     if (fine != 1)
         return err_set(error, TP_INVALID, "\"%.100s\" is not a name that a certificate can hold", client->verify_name);
     if (options->alpn) {

@@ -8,10 +8,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -350,6 +352,38 @@ static void test_shortened_day_file_is_restored(void **state)
     mem_free(path);
 }
 
+/* The disk fills up in the middle of a batch: nothing of it is recorded, and later events are, without a gap. */
+static void test_full_disk_records_nothing_by_half(void **state)
+{
+    char *path = today_path();
+    struct audit_log *log = open_log();
+    struct audit_batch *batch;
+    struct tp_error error = {0};
+    struct rlimit old, small;
+    size_t before, after;
+    (void)state;
+    append(log, "exec", "alice", 0);
+    sync_log(log);
+    mem_free(read_file(path, &before));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = before + 1000;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 1; i < 100; i++)
+        append(log, "exec", "alice", i);
+    batch = audit_log_take_batch(log);
+    assert_int_not_equal(audit_batch_write(batch, &error), TP_OK);
+    audit_log_finish_batch(log, batch);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    mem_free(read_file(path, &after));
+    assert_int_equal(after, before);
+    append(log, "exec", "alice", 100);
+    audit_log_close(log);
+    assert_sound(2, 0);
+    mem_free(path);
+}
+
 static void test_lost_position_is_counted(void **state)
 {
     char path[128];
@@ -633,6 +667,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kill_loses_no_acknowledged_event, begin, end),
         cmocka_unit_test_setup_teardown(test_torn_tail_is_cut_off, begin, end),
         cmocka_unit_test_setup_teardown(test_shortened_day_file_is_restored, begin, end),
+        cmocka_unit_test_setup_teardown(test_full_disk_records_nothing_by_half, begin, end),
         cmocka_unit_test_setup_teardown(test_lost_position_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(test_lost_checkpoint_is_told, begin, end),
         cmocka_unit_test_setup_teardown(test_foreign_key_is_told, begin, end),
