@@ -123,7 +123,8 @@ static enum tp_err compare_line(struct verify *verify, uint64_t leaf, const uint
         return code;
     if (!complete || length != size || memcmp(line, data, size) != 0)
         return err_set(verify->error, TP_CORRUPT,
-                       "leaf %llu was changed or is missing: line %llu of %s.log is not what was recorded", ull(leaf), ull(verify->line_number), verify->days[verify->day - 1]);
+                       "leaf %llu was changed or is missing: line %llu of %s.log is not what was recorded", ull(leaf),
+                       ull(verify->line_number), verify->days[verify->day - 1]);
     return TP_OK;
 }
 
@@ -185,7 +186,8 @@ static enum tp_err check_leaves(struct verify *verify)
     merkle_edge_root(&verify->edge, root);
     if (memcmp(root, verify->checkpoint.root, MERKLE_HASH) != 0)
         return err_set(verify->error, TP_CORRUPT,
-                       "the %llu leaves do not lead to the signed root hash: entries and hashes were changed together", ull(verify->checkpoint.size));
+                       "the %llu leaves do not lead to the signed root hash: entries and hashes were changed together",
+                       ull(verify->checkpoint.size));
     return TP_OK;
 }
 

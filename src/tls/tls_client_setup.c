@@ -129,10 +129,12 @@ static void explain(struct tls_client *client, int reason)
     case X509_V_ERR_CERT_UNTRUSTED:
         if (client->pin_count > 0)
             (void)snprintf(out, size,
-                           "the certificate of %s was not signed by the CA that the pin names; compare --ca-pin with what \"tportctl status\" shows", name);
+                           "the certificate of %s was not signed by the CA that the pin names; compare --ca-pin with "
+                           "what \"tportctl status\" shows", name);
         else if (client->own_cas)
             (void)snprintf(out, size,
-                           "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or join again if the cluster was set up anew", name);
+                           "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or "
+                           "join again if the cluster was set up anew", name);
         else
             (void)snprintf(out, size, "the certificate of %s was signed by a CA that this machine does not know; give the "
                            "cluster's pin with --ca-pin (\"tportctl status\" shows it)", name);
