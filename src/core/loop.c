@@ -169,6 +169,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     struct watch *watch = handle->data;
     int mask = 0;
     if (status < 0) {
+        watch->events = 0; /* libuv has stopped it; a later watch_set must not think it runs */
         watch->fn(watch->ctx, WATCH_READ | WATCH_WRITE | WATCH_HANGUP);
         return;
     }

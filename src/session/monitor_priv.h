@@ -35,7 +35,7 @@ struct session {
     bool ended;            /* net is done with it (or gone): session.end is sent once the process has ended, too */
     bool recorded;
     bool end_sent;
-    enum close_reason reason; /* why it ended: the process by itself (DONE), or what happened to the connection before */
+    bool finished;         /* by itself, with all output delivered; else the connection's reason counts */
 };
 
 struct monitor {

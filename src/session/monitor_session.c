@@ -61,12 +61,10 @@ static void try_end(struct session *session) {
         return;
     }
     session->end_sent = true;
-    if (session->reason == CLOSE_NONE) {
-        session->reason = monitor->reason;
-    }
+    enum close_reason reason = session->finished || monitor->reason == CLOSE_NONE ? CLOSE_DONE : monitor->reason;
     if (session->id != NULL) {
         json_t *params = json_pack("{s:s, s:s, s:b}", "id", session->id, "reason",
-                                   close_name(session->reason != CLOSE_NONE ? session->reason : CLOSE_DONE), "recorded",
+                                   close_name(reason), "recorded",
                                    (int)session->recorded);
         if (session->exited) {
             (void)json_object_set_new(params, "exit_code", json_integer(session->exit_code));
@@ -93,7 +91,6 @@ static void on_exit_of_child(void *ctx, int status, int signal_number) {
     const char *name = signal_number == 0 ? NULL : user_child_signal_name(signal_number);
     session->child = NULL;
     session->exited = true;
-    session->reason = monitor->reason != CLOSE_NONE ? monitor->reason : CLOSE_DONE;
     session->exit_code = signal_number == 0 ? status : 128 + signal_number;
     if (name != NULL) {
         (void)snprintf(session->exit_signal, sizeof(session->exit_signal), "%s", name);
@@ -476,6 +473,7 @@ void monitor_session_end(struct monitor *monitor, json_t *params) {
         return;
     }
     session->recorded = json_get_bool(params, "recorded", false);
+    session->finished = json_get_bool(params, "finished", false);
     session->ended = true;
     if (session->child != NULL) { /* the client closed the channel: as when a line drops */
         user_child_signal(session->child, "HUP");

@@ -207,6 +207,13 @@ static void step_channels(struct net *net) {
         next = channel->next;
         net_channel_step(channel);
     }
+    /* Any call into libssh may have written out what a channel waited for: then no event of the socket will say so. */
+    for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
+        if (net_channel_is_free_again(channel)) {
+            net_wake(net);
+            return;
+        }
+    }
 }
 
 static void reap_channels(struct net *net) {

@@ -350,7 +350,8 @@ void net_channel_say(struct channel *channel, const char *text) {
 static void send_end(struct channel *channel) {
     bool recorded = channel->recorder != NULL && !recorder_has_failed(channel->recorder);
     rpc_event(channel->net->monitor, "end",
-              json_pack("{s:i, s:b}", "channel", (int)channel->number, "recorded", (int)recorded));
+              json_pack("{s:i, s:b, s:b}", "channel", (int)channel->number, "recorded", (int)recorded, "finished",
+                        (int)channel->finished));
 }
 
 /* Closes the SSH side; the channel stays until its recording is confirmed. */
@@ -359,6 +360,7 @@ void net_channel_end(struct channel *channel) {
         return;
     }
     bool ran = channel->kind == CHANNEL_SESSION && channel->state >= CHANNEL_ASKING;
+    channel->finished = channel->exited && !channel->doomed && channel->net->phase == NET_OPEN;
     channel->state = CHANNEL_ENDING;
     if (channel->pending != NULL) {
         ssh_message_free(channel->pending);
@@ -426,6 +428,10 @@ void net_channel_reap(struct channel *channel) {
         ssh_channel_free(channel->ssh);
         channel->ssh = NULL;
     }
+}
+
+bool net_channel_is_free_again(struct channel *channel) {
+    return channel->state == CHANNEL_RUNNING && channel->ssh != NULL && channel->blocked && !must_wait(channel);
 }
 
 void net_channel_step(struct channel *channel) {

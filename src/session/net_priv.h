@@ -58,6 +58,7 @@ struct channel {
     bool end_sent;        /* the monitor knows that it is over */
     bool doomed;          /* must be ended at the next step */
     bool exited;
+    bool finished;        /* the process ended before anything else ended the channel */
     int exit_status;
     char exit_signal[16]; /* empty: exited */
     bool pty;
@@ -157,6 +158,8 @@ struct channel *net_channel_find(struct net *net, uint32_t number);
 struct channel *net_channel_find_ssh(struct net *net, ssh_channel ssh);
 void net_channel_start_io(struct channel *channel, int in_fd, int out_fd, int err_fd);
 void net_channel_exited(struct channel *channel, int status, const char *signal_name);
+/* It waited for SSH to take bytes, and need not wait any more. */
+bool net_channel_is_free_again(struct channel *channel);
 /* Moves bytes and closes what has ended; called for each channel at each step. */
 void net_channel_step(struct channel *channel);
 /* A text of ours on the person's terminal. */

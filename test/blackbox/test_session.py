@@ -578,7 +578,7 @@ def test_cut_tells_the_person_and_kills_within_a_second(agent):
     process.wait(5)
     assert time.time() - started < 1.0
     assert seen and data
-    agent.wait(lambda: not subprocess.run(["pgrep", "-u", LOGIN, "sleep"], stdout=subprocess.DEVNULL).returncode == 0, 1.5)
+    agent.wait(lambda: subprocess.run(["pgrep", "-u", LOGIN, "-f", "sleep 1000"], stdout=subprocess.DEVNULL).returncode, 1.5)
     agent.wait(lambda: agent.ended)
     assert list(agent.ended.values())[0]["reason"] == "locked"
     os.close(master)
