@@ -1,5 +1,8 @@
 #include "auth_help.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static void put_role(struct fixture *fixture, const char *name, const char *login, const char *label, const char *deny_label) {
     json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[s], s:{s:s}}, s:{}}}", "kind", "role", "version", "v7", "metadata",
                              "name", name, "spec", "allow", "logins", login, "node_labels", "environment", label, "deny");
@@ -192,6 +195,102 @@ static void recording_is_kept_and_guarded(void **state) {
     mem_free(sid);
 }
 
+/* No audit, no service: while events cannot be written every access and change is refused; afterwards it works again. */
+static void no_audit_no_access(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    fixture_settle(fixture, 300);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct tp_error first = {0};
+    struct tp_error second = {0};
+    json_t *granted = ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"), &first);
+    json_t *changed = ask(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "zoe"), &second);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_null(granted);
+    assert_null(changed);
+    assert_true(first.code == TP_UNAVAILABLE || first.code == TP_NO_SPACE);
+    assert_non_null(strstr(first.text, "audit log"));
+    assert_int_equal(second.code, first.code);
+    fixture_settle(fixture, 1600);
+    json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1")));
+}
+
+/* A restart of auth loses no live session and no open recording: locks still cut, the recorder goes on. */
+static void sessions_outlive_a_restart(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s}", "sid", sid, "login",
+                                                                                  "ubuntu", "kind", "shell")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0,
+                                                                                     "data", "YWJj")));
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_false(is_cut(fixture, sid));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 3,
+                                                                                     "data", "ZGVm")));
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_true(is_cut(fixture, sid));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "locked")));
+    fixture_settle(fixture, 600);
+    json_t *part = must(fixture, as_local(), "recordings.read", json_pack("{s:s}", "id", sid));
+    assert_string_equal(json_get_text(part, "data", ""), "YWJjZGVm");
+    json_decref(part);
+    mem_free(sid);
+}
+
+/* Forwarded certificate of the worker: a certificate that has expired, is bound to another address, or whose user is
+ * locked or gone is refused at every call. */
+static void user_certificates_are_checked_again(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:b}, s:{}}}}", "resource",
+        "kind", "role", "version", "v7", "metadata", "name", "pin", "spec", "options", "pin_source_ip", 1, "allow")));
+    char *seed = make_user(fixture, "alice", "pin", "x");
+    struct keys keys = keys_make();
+    char code[7];
+    code_at(seed, clock_wall(), code);
+    json_t *login = must(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys));
+    struct buf der;
+    struct tp_error error = {0};
+    buf_init(&der, 65536);
+    const char *pem = json_get_text(login, "tls_cert", "");
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
+    char *cert = enc_base64(buf_head(&der), buf_size(&der));
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    json_t *here = json_pack("{s:s, s:s, s:s}", "kind", "user", "cert", cert, "addr", "10.0.0.1:1");
+    json_t *there = json_pack("{s:s, s:s, s:s}", "kind", "user", "cert", cert, "addr", "10.0.0.2:1");
+    json_t *host = json_pack("{s:s, s:s, s:s}", "kind", "host", "cert", cert, "addr", "10.0.0.1:1");
+    struct caller caller;
+    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_OK);
+    caller_free(&caller);
+    assert_int_equal(caller_verify(fixture->auth, &link, there, &caller, &error), TP_DENIED); /* R4 */
+    assert_int_equal(caller_verify(fixture->auth, &link, host, &caller, &error), TP_UNAUTHENTICATED); /* R6 */
+    json_decref(must(fixture, as_local(), "users.update", json_pack("{s:s, s:[s, s]}", "name", "alice", "set_roles", "dev", "editor")));
+    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_OK);
+    assert_int_equal(json_array_size(caller.roles), 0); /* the old role is gone at once, the new ones need a new login */
+    caller_free(&caller);
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "user", "name", "alice")));
+    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_UNAUTHENTICATED);
+    json_decref(here);
+    json_decref(there);
+    json_decref(host);
+    json_decref(login);
+    mem_free(cert);
+    mem_free(seed);
+    buf_free(&der);
+    keys_free(&keys);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(grant_says_what_roles_say, setup, teardown),
@@ -199,6 +298,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(ambiguous_and_offline, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(user_certificates_are_checked_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
