@@ -89,6 +89,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->websessions = map_new();
     auth->batch = map_new();
     auth->lockout = lockout_new();
+    auth->hashing = hashing_new(loop);
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {open_stores, bootstrap_run, ca_load, audit_open,
         bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
@@ -150,6 +151,7 @@ void auth_close(struct auth *auth) {
     map_each(auth->locks, free_lock, NULL);
     map_free(auth->locks);
     lockout_free(auth->lockout);
+    hashing_free(auth->hashing);
     ca_free(auth);
     store_close(auth->secrets);
     store_close(auth->state);

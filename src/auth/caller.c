@@ -211,6 +211,8 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
         err = err_set(error, TP_UNAUTHENTICATED, "this is not the certificate of a user");
     } else if (identity.pinned_ip != NULL && strcmp(identity.pinned_ip, caller->ip) != 0) {
         err = err_set(error, TP_DENIED, "this certificate may be used from the address of its login only; sign in again");
+    } else if (identity.not_before + ISSUE_SKEW_SECONDS < users_since(auth, identity.name)) {
+        err = err_set(error, TP_UNAUTHENTICATED, "this certificate is from before a reset of the user; sign in again");
     } else {
         err = caller_become_user(auth, identity.name, identity.roles, identity.traits, caller, error);
         caller->not_after = identity.not_after;

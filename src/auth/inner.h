@@ -126,6 +126,7 @@ struct auth {
     char *host_pin;
     struct audit *audit;
     struct lockout *lockout;
+    struct hashing *hashing;
     struct map *roles;      /* name to struct role */
     struct map *locks;      /* name to struct lock */
     struct map *hosts;      /* id to struct host */
@@ -314,6 +315,7 @@ enum tp_err call_rule(const struct call *call, const char *verb, const char *kin
 json_t *call_event(const struct call *call, const char *name, bool success) TP_MUST;
 
 /* ---- issue.c ---- */
+#define ISSUE_SKEW_SECONDS 60 /* certificates are valid from so long before their making */
 struct issue_user {
     const char *name;
     const json_t *roles;
@@ -340,6 +342,14 @@ struct issue_host {
 enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
                              struct tp_error *error) TP_MUST;
 
+/* ---- hashing.c ---- */
+struct hashing;
+struct hashing *hashing_new(struct loop *loop) TP_MUST;
+/* As work_run, but few at once and in order; TP_LIMIT (and nothing called) when too many wait. */
+enum tp_err hashing_run(struct hashing *hashing, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx,
+                        struct tp_error *error) TP_MUST;
+void hashing_free(struct hashing *hashing);
+
 /* ---- lockout.c ---- */
 struct lockout *lockout_new(void) TP_MUST;
 void lockout_free(struct lockout *lockout);
@@ -357,6 +367,11 @@ void lockout_sweep(struct lockout *lockout, int64_t now_ms);
 /* ---- roles and locks in memory: users.c, resources.c ---- */
 /* Role names exist and are unique, at least one. */
 enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_error *error) TP_MUST;
+/* From this second on: certificates of this name that are older are worth nothing. For resets and for a name that is given
+ * anew. */
+enum tp_err users_mark_since(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
+/* That second, 0 when there is none. */
+int64_t users_since(struct auth *auth, const char *name);
 /* Removes what belongs to a user besides the resource: password, devices, invitations, web sessions. */
 enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
 /* Makes an invitation; older ones of the user go. ret_result is {user, token, url, expires}. */

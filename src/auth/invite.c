@@ -227,5 +227,8 @@ void do_invite_finish(struct call *call) {
     struct finish *finish = mem_alloc(sizeof *finish);
     finish->call = call;
     finish->password = mem_strdup(password);
-    work_run(auth->loop, hash_work, hash_done, finish);
+    if (hashing_run(auth->hashing, hash_work, hash_done, finish, &error) != TP_OK) {
+        finish_free(finish);
+        call_fail(call, &error);
+    }
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define HARD_CAP_MS ((int64_t)30 * 3600 * 1000)
-#define SKEW_SECONDS 60
 #define HOST_CERT_SECONDS ((int64_t)365 * 24 * 3600)
 #define PROXY_CERT_SECONDS ((int64_t)30 * 24 * 3600)
 
@@ -131,7 +130,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
         identity.pinned_ip = options.pin_source_ip ? mem_strdup(want->ip) : NULL;
     }
     int64_t now = clock_wall();
-    identity.not_before = now - SKEW_SECONDS;
+    identity.not_before = now - ISSUE_SKEW_SECONDS;
     identity.not_after = now + ttl_ms / 1000;
 
     char *tls = NULL;
@@ -215,7 +214,7 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     identity.name = mem_strdup(want->name);
     identity.host_id = mem_strdup(want->host_id);
     identity.host_role = mem_strdup("node");
-    identity.not_before = now - SKEW_SECONDS;
+    identity.not_before = now - ISSUE_SKEW_SECONDS;
     identity.not_after = now + HOST_CERT_SECONDS;
     char *tls = NULL;
     char *ssh = NULL;
@@ -276,7 +275,7 @@ void do_proxy_cert(struct call *call) {
     identity.name = mem_strdup("proxy");
     identity.host_id = mem_strdup("00000000-0000-4000-8000-000000000000");
     identity.host_role = mem_strdup("proxy");
-    identity.not_before = now - SKEW_SECONDS;
+    identity.not_before = now - ISSUE_SKEW_SECONDS;
     identity.not_after = now + PROXY_CERT_SECONDS;
     const char **dns = text_array(names);
     const char **addresses = text_array(ips);

@@ -215,7 +215,10 @@ static void login_start(struct call *call, bool web) {
         login->hash = hash != NULL ? mem_strdup(hash) : NULL;
         json_decref(doc);
     }
-    work_run(call->auth->loop, password_work, password_done, login);
+    if (hashing_run(call->auth->hashing, password_work, password_done, login, &error) != TP_OK) {
+        login_free(login);
+        call_fail(call, &error);
+    }
 }
 
 void do_login_password(struct call *call) {

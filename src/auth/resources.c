@@ -330,6 +330,9 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     if (err == TP_OK) {
         err = validate(auth, kind, doc, &role, &lock, &error);
     }
+    if (err == TP_OK && !exists && strcmp(kind->name, "user") == 0) {
+        err = users_mark_since(auth, name, &error);
+    }
     if (err == TP_OK) {
         err = doc_put(auth->state, kind->prefix, name, doc, expected, NULL, &error);
     }

@@ -23,6 +23,22 @@ enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_
     return TP_OK;
 }
 
+enum tp_err users_mark_since(struct auth *auth, const char *name, struct tp_error *error) {
+    json_t *doc = json_pack("{s:I}", "since", (json_int_t)clock_wall());
+    enum tp_err err = doc_put(auth->state, "/user_since/", name, doc, STORE_ANY, NULL, error);
+    json_decref(doc);
+    return err;
+}
+
+int64_t users_since(struct auth *auth, const char *name) {
+    json_t *doc = NULL;
+    struct tp_error error = {0};
+    enum tp_err err = doc_find(auth->state, "/user_since/", name, &doc, NULL, &error);
+    int64_t since = err == TP_OK ? json_get_int(doc, "since", 0) : 0;
+    json_decref(doc);
+    return err == TP_OK || err == TP_NOT_FOUND ? since : INT64_MAX; /* what cannot be read does not let anybody in */
+}
+
 enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_error *error) {
     enum tp_err err = doc_delete(auth->secrets, "/login/", name, error);
     if (err != TP_OK && err != TP_NOT_FOUND) {
@@ -81,6 +97,13 @@ void do_users_add(struct call *call) {
     json_t *result = NULL;
     err = user_parse_json(doc, &user, &error);
     user_free(user);
+    json_t *old = NULL;
+    struct tp_error none = {0};
+    bool exists = doc_find(auth->state, "/user/", name, &old, NULL, &none) == TP_OK;
+    json_decref(old);
+    if (err == TP_OK && !exists) {
+        err = users_mark_since(auth, name, &error);
+    }
     if (err == TP_OK) {
         err = doc_put(auth->state, "/user/", name, doc, STORE_ABSENT, NULL, &error);
         if (err == TP_EXISTS) {
@@ -123,6 +146,9 @@ void do_users_reset(struct call *call) {
     }
     if (err == TP_OK) {
         err = users_wipe_login(auth, name, &error);
+    }
+    if (err == TP_OK) {
+        err = users_mark_since(auth, name, &error);
     }
     if (err == TP_OK) {
         sessions_cut_user(auth, name, CLOSE_RIGHT_LOST, "your sign-in was reset by an administrator");

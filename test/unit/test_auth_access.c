@@ -281,6 +281,9 @@ static void user_certificates_are_checked_again(void **state) {
     caller_free(&caller);
     json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "user", "name", "alice")));
     assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_UNAUTHENTICATED);
+    fixture_settle(fixture, 1100); /* certificates count seconds */
+    json_decref(must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "pin")));
+    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_UNAUTHENTICATED); /* another alice */
     json_decref(here);
     json_decref(there);
     json_decref(host);
