@@ -1,5 +1,6 @@
 """Plays the agent's side of tport-session: speaks its rpc line, answers its questions, and lets stock OpenSSH in."""
 import base64
+import fcntl
 import json
 import os
 import select
@@ -104,6 +105,7 @@ class Agent:
         self.config_extra = {}
         self.grant_extra = {}
         self.forward_agent = True
+        self.env = {}
         self.lines = []
         self.processes = []
         self.log = open(os.path.join(tmp, "session.log"), "ab")
@@ -128,20 +130,14 @@ class Agent:
         self.count += 1
         sid = "00000000-0000-4000-8000-%012d" % self.count
 
-        read_end = theirs.fileno(), conn.fileno()
-        # fork by hand: the descriptors must land on exact numbers
-        pid = os.fork()
-        if pid == 0:
-            try:
-                a, b = os.dup(read_end[0]), os.dup(read_end[1])
-                a, b = os.dup2(a, 50, False), os.dup2(b, 51, False)
-                os.dup2(self.log.fileno(), 2, True)
-                os.dup2(a, 3, True)
-                os.dup2(b, 4, True)
-                os.closerange(5, 256)
-                os.execve(SESSION, ["tport-session", "monitor"], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
-            finally:
-                os._exit(99)
+        # exact numbers; no Python runs in the child, because this process has threads
+        high = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for sock in (theirs, conn)]
+        actions = [(os.POSIX_SPAWN_DUP2, self.log.fileno(), 2), (os.POSIX_SPAWN_DUP2, high[0], 3),
+                   (os.POSIX_SPAWN_DUP2, high[1], 4)]
+        pid = os.posix_spawn(SESSION, ["tport-session", "monitor"],
+                             {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **self.env}, file_actions=actions)
+        for fd in high:
+            os.close(fd)
         theirs.close()
         conn.close()
         self.processes.append(pid)
