@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a host that is away is ended after this */
 #define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
+#define RESERVE_MAX ((uint64_t)128 * 1024 * 1024)
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
 
 struct append {
@@ -145,6 +147,23 @@ static void sync_start(struct recording *recording) {
     work_run(recording->auth->loop, sync_work, sync_done, recording);
 }
 
+/* Recordings never take the last of the disk: the audit log needs it, or nobody gets in any more. */
+static enum tp_err check_space(int fd, struct tp_error *error) {
+    struct statvfs fs;
+    if (fstatvfs(fd, &fs) != 0) {
+        return TP_OK;
+    }
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    uint64_t reserve = (uint64_t)fs.f_blocks * fs.f_frsize / 20;
+    if (reserve > RESERVE_MAX) {
+        reserve = RESERVE_MAX;
+    }
+    if (free_bytes < reserve) {
+        return err_set(error, TP_NO_SPACE, "the disk is nearly full; what is left is kept for the audit log");
+    }
+    return TP_OK;
+}
+
 static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t offset, struct tp_error *error) {
     while (size > 0) {
         ssize_t n = pwrite(fd, data, size, (off_t)offset);
@@ -186,6 +205,9 @@ void do_recording_append(struct call *call) {
     bool again = err == TP_OK && offset >= 0 && offset < recording->size && offset + size <= recording->size;
     if (err == TP_OK && !again && offset != recording->size) {
         err = err_set(&error, TP_CONFLICT, "the recording has %lld bytes", (long long)recording->size);
+    }
+    if (err == TP_OK && !again) {
+        err = check_space(recording->fd, &error);
     }
     if (err == TP_OK && !again) {
         err = write_all(recording->fd, buf_head(&data), (size_t)size, offset, &error);
