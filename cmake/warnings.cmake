@@ -9,6 +9,10 @@ target_compile_options(tport_options INTERFACE
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
   target_compile_options(tport_options INTERFACE -fcf-protection=full)
 endif()
+if(CMAKE_C_COMPILER_ID MATCHES "Clang")
+  # What clang counts among -Wconversion and -Wall beyond GCC; the tree is written to GCC's meaning.
+  target_compile_options(tport_options INTERFACE -Wno-sign-conversion -Wno-string-conversion -Wno-string-concatenation)
+endif()
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(tport_options INTERFACE -fstack-clash-protection)
 endif()

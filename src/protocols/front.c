@@ -16,6 +16,7 @@
 #include "protocols/web/web.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define PREAUTH_MS 10000
+#define AGAIN_MS 20
 #define HALF_OPEN_PER_SOURCE 256
 #define HALF_OPEN_TOTAL 16384
 #define CONNECTIONS_MAX 60000
@@ -37,6 +39,7 @@ struct front {
     size_t peeked;
     struct watch *watch;
     struct timer *deadline;
+    struct timer *again; /* a wake-up without new bytes: look once more a little later */
     struct stream *stream;
 };
 
@@ -85,6 +88,7 @@ static void release(struct front *front)
     half_open_leave(front->worker, front->peer.source);
     watch_free(front->watch);
     timer_free(front->deadline);
+    timer_free(front->again);
     mem_free(front);
 }
 
@@ -271,6 +275,22 @@ static void not_tls(struct front *front, const uint8_t *data, size_t size)
 
 static void look(struct front *front);
 
+static void on_again(void *ctx)
+{
+    struct front *front = ctx;
+    watch_set(front->watch, WATCH_READ);
+    look(front);
+}
+
+/* Nothing new came and nothing will: the peer has closed its direction. */
+static bool peer_has_finished(int fd, size_t size, size_t peeked)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+    return size <= peeked && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state != TCP_ESTABLISHED;
+}
+
 static void on_proxy_header(struct front *front, const uint8_t *data, size_t size)
 {
     struct proxyproto header;
@@ -310,9 +330,16 @@ static void look(struct front *front)
 
     if (size < 0)
         return;
-    if (size == 0 || (size_t)size <= front->peeked) {
-        /* Nothing new although we were woken: the peer will send no more. */
+    if (size == 0 || peer_has_finished(front->fd, (size_t)size, front->peeked)) {
         refuse(front, size == 0 ? CLOSE_CLIENT_CLOSED : CLOSE_BAD_HELLO, NULL);
+        return;
+    }
+    if ((size_t)size <= front->peeked) {
+        /* The kernel woke us for nothing, as it may when memory is short. */
+        watch_set(front->watch, 0);
+        if (!front->again)
+            front->again = timer_new(front->worker->loop, on_again, front);
+        timer_start(front->again, AGAIN_MS, 0);
         return;
     }
     if (front->state == FRONT_PROXY_HEADER) {

@@ -19,6 +19,8 @@
 #include <string.h>
 
 #define ASK_MS 15000
+#define JOIN_MS 3000
+#define JOIN_RETRY_MS 50
 
 struct ssh_front {
     struct worker *worker;
@@ -28,6 +30,9 @@ struct ssh_front {
     uint32_t request; /* to auth, 0 when none is pending */
     char *sid;
     char *host_id;
+    struct buf grant;
+    struct timer *retry;
+    int64_t join_deadline;
     char target[256];
 };
 
@@ -72,6 +77,8 @@ static void finish(struct ssh_front *front, enum close_reason reason, const char
                                    (json_int_t)rx, "tx", (json_int_t)tx));
     }
     worker_connection_closed(worker, &front->peer, reason, detail, rx, tx);
+    timer_free(front->retry);
+    buf_free(&front->grant);
     mem_free(front->sid);
     mem_free(front->host_id);
     mem_free(front);
@@ -113,23 +120,22 @@ static void on_relay_done(void *ctx, const struct relay_result *result)
 
 static const struct relay_events relay_events = {.on_done = on_relay_done};
 
-static void join(struct ssh_front *front, const char *host_id, const char *hostname, const char *grant64)
+/* An agent that moves to another worker, or has just lost its tunnel, is waited for a little. */
+static void join(void *ctx)
 {
-    struct tunnel *tunnel = tunnels_find(front->worker, host_id);
-    struct buf grant;
-    char sentence[400];
+    struct ssh_front *front = ctx;
+    struct tunnel *tunnel = tunnels_find(front->worker, front->host_id);
 
-    if (!tunnel) {
-        (void)snprintf(sentence, sizeof(sentence), "%s is offline: its agent has no tunnel to this proxy now", hostname);
-        refuse(front, CLOSE_TARGET_OFFLINE, sentence);
+    if (stream_is_closing(front->stream))
+        return;
+    if (tunnel && relay_open(front->stream, tunnel, "ssh", buf_head(&front->grant), buf_size(&front->grant), &relay_events,
+                             front, &front->relay) == TP_OK)
+        return;
+    if (loop_now_ms(front->worker->loop) < front->join_deadline) {
+        timer_start(front->retry, JOIN_RETRY_MS, 0);
         return;
     }
-    buf_init(&grant, TUNNEL_HEADER_MAX);
-    if (dec_base64(grant64, strlen(grant64), &grant) != TP_OK ||
-        relay_open(front->stream, tunnel, "ssh", buf_head(&grant), buf_size(&grant), &relay_events, front,
-                   &front->relay) != TP_OK)
-        refuse(front, CLOSE_TARGET_REFUSED, "the node takes no new connections now, try again");
-    buf_free(&grant);
+    refuse(front, CLOSE_TARGET_OFFLINE, "the node is offline: its agent has no tunnel to this proxy now");
 }
 
 static enum close_reason reason_of(enum tp_err code)
@@ -174,7 +180,12 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
     front->sid = mem_strdup(sid);
     front->host_id = mem_strdup(host_id);
     (void)map_set(front->worker->sessions, front->sid, front);
-    join(front, host_id, json_get_text(result, "hostname", front->target), grant);
+    if (dec_base64(grant, strlen(grant), &front->grant) != TP_OK) {
+        refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log");
+        return;
+    }
+    front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;
+    join(front);
 }
 
 void ssh_front_serve(struct worker *worker, struct stream *stream, const struct peer *peer)
@@ -183,6 +194,8 @@ void ssh_front_serve(struct worker *worker, struct stream *stream, const struct 
     front->worker = worker;
     front->peer = *peer;
     front->stream = stream;
+    front->retry = timer_new(worker->loop, join, front);
+    buf_init(&front->grant, TUNNEL_HEADER_MAX);
     stream_set_events(stream, &asking_events, front);
     stream_pause(stream);
     if (ssh_front_target(peer->server_name, worker->cluster_name, front->target, sizeof(front->target)) != TP_OK) {

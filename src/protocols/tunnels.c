@@ -76,15 +76,11 @@ static void list_remove(struct host_tunnel *host)
 
 struct tunnel *tunnels_find(const struct worker *worker, const char *host_id)
 {
-    struct tunnel *draining = NULL;
     for (struct host_tunnel *host = map_get(worker->host_tunnels, host_id); host; host = host->next) {
-        if (!host->up)
-            continue;
-        if (!tunnel_is_draining(host->tunnel))
+        if (host->up && !tunnel_is_draining(host->tunnel))
             return host->tunnel;
-        draining = host->tunnel;
     }
-    return draining;
+    return NULL;
 }
 
 /* ---- the agent's calls to auth ---- */
@@ -187,6 +183,8 @@ static void on_tunnel_ready(void *ctx)
     struct host_tunnel *host = ctx;
     list_add(host);
     report(host);
+    if (host->worker->draining)
+        tunnel_drain(host->tunnel);
 }
 
 static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)

@@ -81,7 +81,7 @@ void listeners_stop(struct worker *worker); /* closes them */
 
 /* tunnels.c: agents' tunnels of this worker and the routes of all. */
 void tunnels_serve(struct worker *worker, struct stream *stream, const struct peer *peer);
-/* The tunnel of that host here, or NULL. Draining ones only when there is no other. */
+/* A tunnel of that host here that takes new streams, or NULL. */
 struct tunnel *tunnels_find(const struct worker *worker, const char *host_id);
 /* The worker that holds a tunnel for a host name or id: our own number, another's, or -1. */
 int tunnels_where(const struct worker *worker, const char *target);

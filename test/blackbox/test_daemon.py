@@ -66,7 +66,7 @@ def test_kill_9_of_a_process(fresh, role):
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: cluster.daemon.children(role))
     wait_for(lambda: person.tport("ssh", "root@node1", "echo back").stdout == "back\n", 40)
-    assert "survives-the-crash" in cluster.ctl("tokens", "ls", "--with-secrets", check=False).stdout + cluster.ctl("tokens", "ls").stdout
+    assert "surv*" in cluster.ctl("tokens", "ls", "--with-secrets").stdout
 
 
 def test_a_dead_worker_loses_only_its_own_connections(fresh):
@@ -159,7 +159,7 @@ def test_port_taken(cluster, tmp_path):
     ("tport:\n  nodenam: x\n", "nodenam"),
     ("tport: &a\n  nodename: *a\n", ":1"),
     ("a: " + "[" * 200 + "]" * 200, "deep"),
-    ("x" * 10_000_000, "large"),
+    ("x" * 10_000_000, "at most"),
 ], ids=["tabs", "unknown key", "alias", "nesting", "10 MB"])
 def test_bad_configuration_is_one_clear_sentence(tmp_path, text, says):
     conf = tmp_path / "tport.conf"

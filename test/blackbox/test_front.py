@@ -113,7 +113,7 @@ def test_R9_silence_ends_at_the_deadline_without_spinning(cluster):
 
 
 def test_R9_half_open_connections_of_one_source_are_bounded(cluster):
-    socks = [dial(cluster) for _ in range(400)]
+    socks = [dial(cluster) for _ in range(900)]
     wait_for(lambda: "reason=source_limit" in cluster.daemon.text())
     for sock in socks:
         sock.close()
@@ -162,7 +162,7 @@ def test_http_desync_classics(cluster):
         with cluster.connection() as tls:
             tls.sendall(request)
             answer = end_of(tls)
-            assert answer.startswith(b"HTTP/1.1 4"), (request, answer[:100])
+            assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501")), (request, answer[:100])
             assert answer.count(b"HTTP/1.1") == 1
 
 

@@ -97,7 +97,7 @@ def test_local_forward(cluster, alice, config):
     inside = cluster._free_port()
     server = subprocess.Popen(cluster.net.prefix("node1") + ["socat", f"TCP-LISTEN:{inside},bind=127.0.0.1,reuseaddr,fork",
                                                              "EXEC:echo forwarded"])
-    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{inside}",
+    tunnel = subprocess.Popen(cluster.net.prefix(alice.host) + ["ssh", *config, "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{inside}",
                                                               f"root@node1.{cluster.name}"], env=alice.env())
     try:
         wait_for(lambda: alice.run("socat", "-", f"TCP:127.0.0.1:{port}").stdout == "forwarded\n")
@@ -109,9 +109,9 @@ def test_local_forward(cluster, alice, config):
 def test_remote_forward(cluster, alice, config):
     port = cluster._free_port()
     inside = cluster._free_port()
-    server = subprocess.Popen(cluster.net.prefix("client") + ["socat", f"TCP-LISTEN:{inside},bind=127.0.0.1,reuseaddr,fork",
+    server = subprocess.Popen(cluster.net.prefix(alice.host) + ["socat", f"TCP-LISTEN:{inside},bind=127.0.0.1,reuseaddr,fork",
                                                               "EXEC:echo backwards"])
-    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-o", "ExitOnForwardFailure=yes", "-R",
+    tunnel = subprocess.Popen(cluster.net.prefix(alice.host) + ["ssh", *config, "-N", "-o", "ExitOnForwardFailure=yes", "-R",
                                                               f"127.0.0.1:{port}:127.0.0.1:{inside}", f"root@node1.{cluster.name}"],
                               env=alice.env())
     try:
@@ -126,7 +126,7 @@ def test_dynamic_forward(cluster, alice, config):
     inside = cluster._free_port()
     web = subprocess.Popen(cluster.net.prefix("node1") + ["/usr/bin/python3", "-m", "http.server", str(inside), "--bind", "127.0.0.1"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-    tunnel = subprocess.Popen(cluster.net.prefix("client") + ["ssh", *config, "-N", "-D", f"127.0.0.1:{port}", f"root@node1.{cluster.name}"],
+    tunnel = subprocess.Popen(cluster.net.prefix(alice.host) + ["ssh", *config, "-N", "-D", f"127.0.0.1:{port}", f"root@node1.{cluster.name}"],
                               env=alice.env())
     try:
         wait_for(lambda: "Directory listing" in alice.run("curl", "-s", "--socks5", f"127.0.0.1:{port}",
@@ -146,7 +146,7 @@ def test_agent_forward(cluster, alice, config):
 def test_control_master(cluster, alice, config):
     path = alice.home / "cm"
     options = [*config, "-o", f"ControlPath={path}", f"root@node1.{cluster.name}"]
-    subprocess.run(cluster.net.prefix("client") + ["ssh", "-fN", "-M", *options], env=alice.env(), stdin=subprocess.DEVNULL,
+    subprocess.run(cluster.net.prefix(alice.host) + ["ssh", "-fN", "-M", *options], env=alice.env(), stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=True)
     try:
         for i in range(3):

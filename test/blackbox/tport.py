@@ -117,8 +117,10 @@ class Daemon:
 class Person:
     """Somebody with a profile folder, a password and an authenticator."""
 
-    def __init__(self, cluster, name, host="client"):
-        self.cluster, self.name, self.host = cluster, name, host
+    def __init__(self, cluster, name, host=None):
+        # A few people share an address: more would run into the limit for strangers of one address.
+        self.cluster, self.name = cluster, name
+        self.host = host or f"client{len(cluster.people) // 5}"
         self.home = cluster.folder / f"home-{name}"
         self.home.mkdir(exist_ok=True)
         (self.home / ".tport" / "trusted").mkdir(parents=True, exist_ok=True)
@@ -148,7 +150,7 @@ class Person:
 
     def code(self):
         """A code that was not used yet: steps only go forward; waits when the next one is out of the window."""
-        step = max(int(time.time()) // 30 - 1, self.used_step + 1)
+        step = max(int(time.time()) // 30, self.used_step + 1)
         while step > int(time.time()) // 30 + 1:
             time.sleep(0.5)
         self.used_step = step
@@ -157,14 +159,14 @@ class Person:
     def accept(self, url):
         """The invitation link, through the page's own form (no browser)."""
         path = "/" + url.split("/", 3)[3]
-        page = self.cluster.https("GET", path)
+        page = self.cluster.https("GET", path, host=self.host)
         assert page.status == 200, page.text
         self.secret = re.sub(r"[^A-Z2-7]", "", re.search(r'class="secret"[^>]*>([^<]+)<', page.text).group(1))
         csrf = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text).group(1)
         cookie = page.headers["Set-Cookie"].split(";")[0]
         form = {"csrf_token": csrf, "password": self.password, "repeat": self.password, "code": self.code()}
         from urllib.parse import urlencode
-        return self.cluster.https("POST", path, body=urlencode(form),
+        return self.cluster.https("POST", path, body=urlencode(form), host=self.host,
                                   headers={"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie,
                                            "Origin": f"https://{self.cluster.proxy}"})
 
@@ -255,14 +257,14 @@ ssh_service:
         with context.wrap_socket(raw) as tls:
             yield tls
 
-    def https(self, method, path, body=None, headers=None):
-        host, port = self.proxy.split(":")
-        with in_host(self.net, "client"):
-            raw = socket.create_connection((host, int(port)), timeout=20)
+    def https(self, method, path, body=None, headers=None, host="client"):
+        address, port = self.proxy.split(":")
+        with in_host(self.net, host):
+            raw = socket.create_connection((address, int(port)), timeout=20)
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPConnection(host, int(port))
+        connection = http.client.HTTPConnection(address, int(port))
         connection.sock = context.wrap_socket(raw)
         try:
             connection.request(method, path, body=body, headers={"Host": self.proxy, **(headers or {})})

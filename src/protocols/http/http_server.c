@@ -325,7 +325,8 @@ struct http_server *http_server_new(struct loop *loop, struct stream *stream, co
 void http_server_drain(struct http_server *server)
 {
     server->draining = true;
-    if (server->state == SERVER_READING && !http_parser_is_inside(server->parser) && buf_size(&server->waiting) == 0)
+    /* A connection that has not asked anything yet is about to: it gets its one answer. */
+    if (server->count > 0 && server->state == SERVER_READING && !http_parser_is_inside(server->parser) && buf_size(&server->waiting) == 0)
         linger(server, CLOSE_DRAIN);
 }
 

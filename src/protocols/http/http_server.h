@@ -35,7 +35,7 @@ struct http_server *http_server_new(struct loop *loop, struct stream *stream, co
                                     const struct http_server_events *events, void *ctx) TP_MUST;
 /* Ends the connection now; on_close follows. */
 void http_server_close(struct http_server *server, enum close_reason reason);
-/* No further requests: closes at once when idle, else after the answer under way. */
+/* One more answer at most: closes at once when idle between requests, else after the answer under way or the first one. */
 void http_server_drain(struct http_server *server);
 /* Requests answered so far. */
 uint64_t http_server_count(const struct http_server *server);

@@ -25,6 +25,7 @@ struct web_conn {
 };
 
 struct web {
+    bool draining; /* each further connection gets one answer */
     struct loop *loop;
     struct web_options options;
     struct web_conn *first;
@@ -431,6 +432,8 @@ void web_serve(struct web *web, struct stream *stream, const struct web_peer *pe
     web->first = conn;
     web->count++;
     conn->server = http_server_new(web->loop, stream, &defaults, &events, conn);
+    if (web->draining)
+        http_server_drain(conn->server);
 }
 
 struct web *web_new(struct loop *loop, const struct web_options *options)
@@ -448,6 +451,7 @@ struct web *web_new(struct loop *loop, const struct web_options *options)
 
 void web_drain(struct web *web)
 {
+    web->draining = true;
     for (struct web_conn *conn = web->first; conn; conn = conn->next)
         http_server_drain(conn->server);
 }
