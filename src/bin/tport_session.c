@@ -9,7 +9,7 @@
 
 #ifdef TPORT_SANITIZE
 /* The process is not dumpable and ends with its memory in place: leak checking has nothing to say here. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "detect_leaks=0";
 }
