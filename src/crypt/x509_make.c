@@ -144,7 +144,9 @@ static enum tp_err add_dns_name(CBB *sequence, const char *name, struct tp_error
     if (length == 0 || length > 253 || strspn(name, allowed) != length)
         return err_set(error, TP_INVALID, "\"%.80s\" is not a host name that a certificate can hold", name);
     must(CBB_add_asn1(sequence, &element, CBS_ASN1_CONTEXT_SPECIFIC | 2) &&
-         CBB_add_bytes(&element, (const uint8_t *)name, length));
+         CBB_add_bytes(&element, (const uint8_t *)name, length) &&
+         /* The parent looks at the element again: it must be done with it before it goes out of scope. */
+         CBB_flush(sequence));
     return TP_OK;
 }
 
@@ -158,7 +160,8 @@ static enum tp_err add_ip_address(CBB *sequence, const char *text, struct tp_err
         if (inet_pton(AF_INET6, text, raw) != 1)
             return err_set(error, TP_INVALID, "\"%.80s\" is not an IP address", text);
     }
-    must(CBB_add_asn1(sequence, &element, CBS_ASN1_CONTEXT_SPECIFIC | 7) && CBB_add_bytes(&element, raw, size));
+    must(CBB_add_asn1(sequence, &element, CBS_ASN1_CONTEXT_SPECIFIC | 7) && CBB_add_bytes(&element, raw, size) &&
+         CBB_flush(sequence));
     return TP_OK;
 }
 

@@ -35,7 +35,7 @@ const qr = await page.locator("img").first().evaluate((image) => image.naturalWi
 await page.fill('input[name="password"]', password);
 await page.fill('input[name="repeat"]', `${password}x`);
 await page.fill('input[name="code"]', totp(secret));
-await page.click('button[type="submit"]');
+await Promise.all([page.waitForNavigation(), page.click('button[type="submit"]')]);
 const mistake = await page.locator("main").innerText();
 await page.screenshot({ path: `${folder}/invite-mistake.png`, fullPage: true });
 // With the keyboard alone.
@@ -46,8 +46,7 @@ await page.focus('input[name="repeat"]');
 await page.keyboard.type(password);
 await page.focus('input[name="code"]');
 await page.keyboard.type(totp(secret));
-await page.keyboard.press("Enter");
-await page.waitForLoadState();
+await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
 const done = await page.locator("main").innerText();
 await page.screenshot({ path: `${folder}/invite-done.png`, fullPage: true });
 await page.goto(url);
