@@ -367,9 +367,8 @@ static bool take_command(struct session *session, const char *encoded) {
 
 /* File copy by its form is refused here too: net, which asked the table first, is not trusted. */
 static bool copy_allowed(const struct session *session) {
-    const json_t *options = json_object_get(session->monitor->grant, "options");
     bool is_copy = session->sftp || (session->command != NULL && requests_is_file_copy(session->command));
-    return !is_copy || json_get_bool(options, "file_copy", true);
+    return !is_copy || json_get_bool(session->monitor->config, "file_copy_allowed", false);
 }
 
 static size_t live_sessions(const struct monitor *monitor) {

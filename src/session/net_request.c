@@ -129,7 +129,7 @@ static void take_window_change(struct channel *channel, ssh_message message) {
     }
     char text[32];
     (void)snprintf(text, sizeof(text), "%u:%u", channel->cols, channel->rows);
-    net_audit(channel->net, "resize", json_pack("{s:s, s:i}", "size", text, "channel", (int)channel->number));
+    net_audit(channel->net, "resize", json_pack("{s:s}", "size", text));
 }
 
 static void on_recorder(void *ctx) {
