@@ -78,7 +78,6 @@ static void become_shell(const struct user_child_options *options) {
     if (!account_become(account)) {
         say_and_exit("tport: could not become the user\n");
     }
-    (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (chdir(account->home) != 0 && chdir("/") != 0) {
         say_and_exit("tport: no directory to start in\n");
     }
