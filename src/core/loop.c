@@ -78,8 +78,9 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->end_of_turn, NULL);
     uv_close((uv_handle_t *)&loop->do_not_sleep, NULL);
     /* Close callbacks only; whatever is still queued belonged to objects that are gone. */
-    for (int i = 0; i < 64 && uv_run(&loop->uv, UV_RUN_NOWAIT) != 0; i++)
-        ;
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    for (int i = 0; i < 64 && uv_loop_alive(&loop->uv); i++)
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
     (void)uv_loop_close(&loop->uv);
     mem_free(loop);
 }

@@ -388,6 +388,25 @@ static enum tp_err prepare(struct master *master, struct tp_error *error)
     return err;
 }
 
+/* All children have gone. */
+static void release(struct master *master)
+{
+    timer_free(master->restart);
+    timer_free(master->deadline);
+    loop_free(master->loop);
+    while (master->listening) {
+        struct listening *socket = master->listening;
+        master->listening = socket->next;
+        (void)close(socket->fd);
+        mem_free(socket->address);
+        mem_free(socket);
+    }
+    if (master->admin_fd >= 0)
+        (void)close(master->admin_fd);
+    master_plan_free(&master->plan);
+    mem_free(master->program);
+}
+
 int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
 {
     static const int signals[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGTERM, SIGINT};
@@ -428,5 +447,6 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
         (void)unlink(admin_path);
     mem_free(admin_path);
     log_info("stopped", "");
+    release(&master);
     return 0;
 }

@@ -135,8 +135,9 @@ class Person:
                 **{k: v for k, v in os.environ.items() if k.startswith(("ASAN", "UBSAN", "LSAN"))}}
 
     def run(self, *command, input=None, timeout=60, check=False):
-        result = subprocess.run(self.cluster.net.prefix(self.host) + [str(c) for c in command], input=input,
-                                capture_output=True, text=True, env=self.env(), timeout=timeout, cwd=self.home, check=False)
+        # Nothing of the terminal that the tests run in.
+        source = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        result = subprocess.run(self.cluster.net.prefix(self.host) + [str(c) for c in command], **source, capture_output=True, text=True, env=self.env(), timeout=timeout, cwd=self.home, check=False)
         if check and result.returncode != 0:
             raise AssertionError(f"{command} -> {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
