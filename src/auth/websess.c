@@ -8,6 +8,7 @@
 
 struct websess {
     char *user;
+    char *ip; /* of the login */
     char token_hash[HASH_TEXT_SIZE];
     json_t *roles;
     json_t *traits;
@@ -18,6 +19,7 @@ struct websess {
 static void websess_destroy(struct websess *session) {
     if (session != NULL) {
         mem_free(session->user);
+        mem_free(session->ip);
         json_decref(session->roles);
         json_decref(session->traits);
         mem_free(session);
@@ -29,6 +31,7 @@ static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     (void)revision;
     struct websess *session = mem_alloc(sizeof *session);
     session->user = mem_strdup(json_get_text(doc, "user", ""));
+    session->ip = mem_strdup(json_get_text(doc, "ip", ""));
     snprintf(session->token_hash, sizeof session->token_hash, "%s", json_get_text(doc, "token", ""));
     session->roles = json_deep_copy(json_object_get(doc, "roles"));
     session->traits = json_deep_copy(json_object_get(doc, "traits"));
@@ -163,5 +166,14 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
     session->used_ms = now;
     caller->web_key = mem_strdup(key);
     caller->not_after = session->expires_ms / 1000;
-    return caller_become_user(auth, session->user, session->roles, session->traits, caller, error);
+    enum tp_err err = caller_become_user(auth, session->user, session->roles, session->traits, caller, error);
+    if (err == TP_OK) {
+        /* What binds certificates to an address binds the browser's session too (R4). */
+        struct rbac_options options;
+        rbac_merge_options(caller->set, &auth->settings.cluster_options, &options);
+        if (options.pin_source_ip && (caller->ip[0] == '\0' || strcmp(session->ip, caller->ip) != 0)) {
+            err = err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
+        }
+    }
+    return err;
 }

@@ -174,6 +174,33 @@ static void web_sessions_end(void **state) {
     mem_free(seed);
 }
 
+/* R4: the option that binds certificates to the address of the login binds web sessions too. */
+static void r4_pinned_web_session(void **state) {
+    struct fixture *fixture = *state;
+    struct auth *auth = fixture->auth;
+    json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:b}, s:{}, s:{}}}", "kind", "role", "version", "v7", "metadata", "name",
+                             "pinned", "spec", "options", "pin_source_ip", 1, "allow", "deny");
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
+    char *seed = make_user(fixture, "alice", "pinned", "root");
+    char code[7];
+    code_at(seed, clock_wall(), code);
+    json_t *session = must(fixture, as_nobody("10.0.0.1"), "login.web",
+                           json_pack("{s:s, s:s, s:s}", "user", "alice", "password", GOOD_PASSWORD, "otp_token", code));
+    const char *const places[] = {"10.0.0.1:5", "10.0.0.2:5", ""};
+    struct link link = {.auth = auth, .kind = LINK_WORKER, .worker = 1};
+    for (size_t i = 0; i < 3; i++) {
+        json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""), "token",
+                                 json_get_text(session, "token", ""), "addr", places[i]);
+        struct caller caller;
+        struct tp_error error = {0};
+        assert_int_equal(caller_verify(auth, &link, json, &caller, &error), i == 0 ? TP_OK : TP_DENIED);
+        caller_free(&caller);
+        json_decref(json);
+    }
+    json_decref(session);
+    mem_free(seed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r14_one_code_one_login, setup, teardown),
@@ -183,6 +210,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(five_failures_lock_the_source, setup, teardown),
         cmocka_unit_test_setup_teardown(anonymous_calls_have_a_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(web_sessions_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_pinned_web_session, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
