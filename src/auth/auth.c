@@ -74,6 +74,7 @@ static void tick(void *ctx) {
         lockout_sweep(auth->lockout, clock_mono_ms());
         websess_sweep(auth);
         tokens_sweep(auth);
+        recordings_accesses_sweep(auth);
     }
 }
 
@@ -87,6 +88,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->live = map_new();
     auth->recordings = map_new();
     auth->websessions = map_new();
+    auth->accesses = map_new();
     auth->batch = map_new();
     auth->lockout = lockout_new();
     auth->hashing = hashing_new(loop);
@@ -141,6 +143,9 @@ void auth_close(struct auth *auth) {
         auth_save(auth);
     }
     batch_free(auth);
+    recordings_accesses_sweep(auth);
+    map_free(auth->accesses);
+    auth->accesses = NULL;
     recordings_free(auth);
     sessions_free(auth);
     websess_free(auth);

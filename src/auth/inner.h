@@ -133,6 +133,7 @@ struct auth {
     struct map *live;       /* sid to struct live */
     struct map *recordings; /* id to struct recording: those that are being written */
     struct map *websessions; /* sha256 of sid (hex) to struct websess */
+    struct map *accesses;   /* who reads which recording to when (wall ms): what is on record already */
     struct map *batch;      /* key to text: what the next tick writes */
     struct link *links;
     struct listen *admin;   /* auth.c */
@@ -439,6 +440,8 @@ void recordings_free(struct auth *auth);
 void recordings_tick(struct auth *auth);
 /* The batch was written (those that are done leave the memory) or not (everything goes into the next one). */
 void recordings_saved(struct auth *auth, bool written);
+/* Forgets reads of recordings that are long past; all of them when the process ends. */
+void recordings_accesses_sweep(struct auth *auth);
 
 /* ---- websess.c ---- */
 enum tp_err websess_load(struct auth *auth, struct tp_error *error) TP_MUST;

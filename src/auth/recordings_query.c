@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define READ_MAX 1048576
+#define ACCESS_MS ((int64_t)10 * 60 * 1000) /* reads of one person that are no further apart are one access */
+#define ACCESSES_MAX 10000                  /* past it each read is an access of its own */
 
 /* What predicates see of a recording: the members of its end event. */
 static json_t *where_session(const json_t *meta) {
@@ -79,7 +81,9 @@ struct reading {
     int64_t offset;
     int64_t total;
     bool live;
-    json_t *event; /* of the first read */
+    json_t *event; /* NULL: this read belongs to an access that is on record */
+    json_t *result;
+    char *access;
     uint8_t *data;
     size_t want;
     size_t size;
@@ -93,30 +97,81 @@ static void read_work(void *ctx) {
                                        &reading->size, &reading->error);
 }
 
-static void read_done(void *ctx) {
-    struct reading *reading = ctx;
-    struct call *call = reading->call;
-    json_t *result = NULL;
-    if (reading->err == TP_OK) {
-        char *text = enc_base64(reading->data, reading->size);
-        bool done = !reading->live && reading->offset + (int64_t)reading->size >= reading->total;
-        result = json_pack("{s:s, s:I, s:b}", "data", text, "size", (json_int_t)reading->total, "done",
-                           done || (!reading->live && reading->size == 0));
-        mem_free(text);
+/* An access counts as recorded once its event is on the disk, whatever offset it began at. */
+static bool access_recorded(const struct auth *auth, const char *access) {
+    const int64_t *last = map_get(auth->accesses, access);
+    return last != NULL && clock_wall_ms() - *last < ACCESS_MS;
+}
+
+static void access_remember(struct auth *auth, const char *access) {
+    int64_t *last = map_get(auth->accesses, access);
+    if (last == NULL && map_count(auth->accesses) < ACCESSES_MAX) {
+        last = mem_alloc(sizeof *last);
+        map_set(auth->accesses, access, last);
     }
-    if (reading->err != TP_OK) {
-        json_decref(reading->event);
-        call_fail(call, &reading->error);
-    } else if (reading->event != NULL && !call->auth->stopping) {
-        call_reply_audited(call, reading->event, result);
-    } else {
-        json_decref(reading->event);
-        call_reply(call, result);
+    if (last != NULL) {
+        *last = clock_wall_ms();
     }
+}
+
+static void forget_access(void *ctx, const char *key, void *value) {
+    struct auth *auth = ctx;
+    int64_t *last = value;
+    if (auth->stopping || clock_wall_ms() - *last >= ACCESS_MS) {
+        (void)map_remove(auth->accesses, key);
+        mem_free(last);
+    }
+}
+
+void recordings_accesses_sweep(struct auth *auth) {
+    map_each(auth->accesses, forget_access, auth);
+}
+
+static void reading_free(struct reading *reading) {
+    json_decref(reading->event);
+    json_decref(reading->result);
     mem_free(reading->part);
     mem_free(reading->final);
     mem_free(reading->data);
+    mem_free(reading->access);
     mem_free(reading);
+}
+
+static void read_recorded(void *ctx, const struct tp_error *error) {
+    struct reading *reading = ctx;
+    struct call *call = reading->call;
+    if (error != NULL) {
+        call_fail(call, error);
+    } else {
+        access_remember(call->auth, reading->access);
+        call_reply(call, json_incref(reading->result));
+    }
+    reading_free(reading);
+}
+
+static void read_done(void *ctx) {
+    struct reading *reading = ctx;
+    struct call *call = reading->call;
+    if (reading->err != TP_OK) {
+        call_fail(call, &reading->error);
+    } else if (call->auth->stopping) {
+        call_fail_text(call, TP_UNAVAILABLE, "the auth process is stopping");
+    } else {
+        char *text = enc_base64(reading->data, reading->size);
+        bool done = !reading->live && reading->offset + (int64_t)reading->size >= reading->total;
+        reading->result = json_pack("{s:s, s:I, s:b}", "data", text, "size", (json_int_t)reading->total, "done",
+                                    done || (!reading->live && reading->size == 0));
+        mem_free(text);
+        if (reading->event != NULL) {
+            json_t *event = reading->event;
+            reading->event = NULL;
+            audit_emit(call->auth, event, read_recorded, reading);
+        } else {
+            read_recorded(reading, NULL);
+        }
+        return;
+    }
+    reading_free(reading);
 }
 
 static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error) {
@@ -170,7 +225,8 @@ void do_recordings_read(struct call *call) {
     reading->data = mem_alloc(reading->want);
     reading->total = json_get_int(meta, "size", 0);
     reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
-    if (offset == 0) {
+    reading->access = mem_printf("%u\n%s\n%s", call->caller.who, call->caller.user, id);
+    if (offset == 0 || !access_recorded(auth, reading->access)) {
         reading->event = call_event(call, "session.recording.access", true);
         json_object_set_new(reading->event, "sid", json_string(id));
         json_object_set_new(reading->event, "session_type", json_string("ssh"));
