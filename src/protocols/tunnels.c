@@ -16,6 +16,9 @@
 #include <string.h>
 
 #define REFUSED_RPC "the auth service is not available now"
+#define LINES_MAX 4                                 /* an agent uses one; each may hold a frame of 16 MB */
+#define TUNNELS_PER_HOST_MAX 16                     /* an agent has one, and dead ones for as long as silence lasts */
+#define AUTH_QUEUE_MAX ((size_t)64 * 1024 * 1024) /* agents wait before our own line to auth overflows and ends */
 
 struct host_tunnel {
     struct worker *worker;
@@ -26,6 +29,7 @@ struct host_tunnel {
     char *name;
     char *cert; /* base64 DER, for auth */
     unsigned number;
+    unsigned lines; /* rpc streams now open */
     bool up;    /* auth agreed */
     bool listed;
 };
@@ -95,6 +99,21 @@ static void on_forward_answer(void *ctx, json_t *result, const struct tp_error *
     mem_free(forward);
 }
 
+/* A host may call more in auth's table, but through this worker only: tunnel.up from the agent itself would make up tunnels
+ * that nobody holds. */
+bool tunnels_is_agent_method(const char *method)
+{
+    static const char *const methods[] = {
+        "cluster.info", "cluster.cas",   "host.renew",    "host.heartbeat",   "session.auth",
+        "session.start", "session.event", "session.end", "recording.append",
+    };
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (strcmp(methods[i], method) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
                              json_t *caller, int fd)
 {
@@ -107,7 +126,7 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
         rpc_fail_text(call, TP_DENIED, "an agent speaks for itself only");
         return;
     }
-    if (!host->worker->auth) {
+    if (!host->worker->auth || rpc_queued(host->worker->auth) > AUTH_QUEUE_MAX) {
         rpc_fail_text(call, TP_UNAVAILABLE, REFUSED_RPC);
         return;
     }
@@ -120,8 +139,9 @@ static const struct rpc_events agent_rpc_events = {.on_request = on_agent_reques
 
 static void on_line_close(void *ctx, enum close_reason reason)
 {
-    (void)ctx;
+    struct host_tunnel *host = ctx; /* alive: a tunnel ends its streams before itself */
     (void)reason;
+    host->lines--;
 }
 
 static const struct rpc_line_events line_events = {.rpc = &agent_rpc_events, .on_close = on_line_close};
@@ -178,9 +198,21 @@ static void report(struct host_tunnel *host)
                       host_caller(host), 0, on_up, question);
 }
 
+static size_t tunnels_of_host(const struct worker *worker, const char *host_id)
+{
+    size_t count = 0;
+    for (const struct host_tunnel *host = map_get(worker->host_tunnels, host_id); host; host = host->next)
+        count++;
+    return count;
+}
+
 static void on_tunnel_ready(void *ctx)
 {
     struct host_tunnel *host = ctx;
+    if (tunnels_of_host(host->worker, host->host_id) >= TUNNELS_PER_HOST_MAX) {
+        tunnel_close(host->tunnel, CLOSE_CONNECTION_LIMIT);
+        return;
+    }
     list_add(host);
     report(host);
     if (host->worker->draining)
@@ -192,10 +224,14 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
     struct host_tunnel *host = ctx;
     (void)header;
     /* The only thing an agent may open towards us. */
-    if (strcmp(kind, "rpc") == 0 && size == 0)
+    if (strcmp(kind, "rpc") == 0 && size == 0 && host->lines >= LINES_MAX) {
+        tunnel_stream_close(stream, CLOSE_CONNECTION_LIMIT, "too many rpc streams");
+    } else if (strcmp(kind, "rpc") == 0 && size == 0) {
+        host->lines++;
         rpc_line_accept(host->worker->loop, stream, &line_events, host);
-    else
+    } else {
         tunnel_stream_close(stream, CLOSE_ACCESS_DENIED, "only rpc streams go this way");
+    }
 }
 
 static void on_tunnel_close(void *ctx, enum close_reason reason)

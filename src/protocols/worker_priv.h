@@ -85,6 +85,8 @@ void tunnels_serve(struct worker *worker, struct stream *stream, const struct pe
 struct tunnel *tunnels_find(const struct worker *worker, const char *host_id);
 /* The worker that holds a tunnel for a host name or id: our own number, another's, or -1. */
 int tunnels_where(const struct worker *worker, const char *target);
+/* May an agent call this method of auth in its own rpc stream? */
+bool tunnels_is_agent_method(const char *method);
 void tunnels_route_set(struct worker *worker, const json_t *params);
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason);
 void tunnels_report_all(struct worker *worker); /* to a new auth process */

@@ -8,6 +8,7 @@
 
 #include "base/wire.h"
 #include "protocols/mux/hello.h"
+#include "protocols/worker_priv.h"
 #include "protocols/mux/proxyproto.h"
 
 #include <arpa/inet.h>
@@ -163,6 +164,16 @@ static void ranges(void **state)
     assert_int_equal(cidr_parse("example", &cidr), TP_INVALID);
 }
 
+/* R15: what an agent says in its rpc stream carries its own certificate, and only what agents need goes through. */
+static void r15_methods_of_agents(void **state)
+{
+    (void)state;
+    assert_true(tunnels_is_agent_method("host.heartbeat") && tunnels_is_agent_method("recording.append"));
+    assert_false(tunnels_is_agent_method("tunnel.up") || tunnels_is_agent_method("tunnel.down"));
+    assert_false(tunnels_is_agent_method("host.join_local") || tunnels_is_agent_method("ssh.connect"));
+    assert_false(tunnels_is_agent_method("") || tunnels_is_agent_method("host.renew "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +181,7 @@ int main(void)
         cmocka_unit_test(hello_broken),
         cmocka_unit_test(proxy_headers),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(r15_methods_of_agents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
