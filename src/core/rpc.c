@@ -17,6 +17,7 @@
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define FDS_MAX 64
+#define CALL_COST ((size_t)512) /* of a request beside its text, so that many small ones count too */
 #define READ_SIZE ((size_t)64 * 1024)
 #define OUT_LIMIT ((size_t)256 * 1024 * 1024) /* a peer that does not read is a bug of ours, not a stranger */
 
@@ -31,6 +32,7 @@ struct pending {
 struct rpc_call {
     struct rpc *rpc; /* NULL when the line is gone */
     uint32_t id;
+    size_t size; /* of its frame, counted in unanswered of the line */
     struct rpc_call *next;
     struct rpc_call **prev;
 };
@@ -56,6 +58,7 @@ struct rpc {
     struct out_fd *out_fds;
     int in_fds[FDS_MAX];
     size_t in_fd_count;
+    size_t unanswered;
     uint32_t last_id;
     struct pending *pending;
     struct rpc_call *calls;
@@ -338,6 +341,8 @@ static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body
         send_frame(call->rpc, type, call->id, body, -1);
     else
         json_decref(body);
+    if (call->rpc)
+        call->rpc->unanswered -= call->size;
     if (call->prev) {
         *call->prev = call->next;
         if (call->next)
@@ -378,6 +383,8 @@ bool rpc_is_idle(const struct rpc *rpc)
 
 int rpc_fd(const struct rpc *rpc) { return rpc->fd; }
 
+size_t rpc_queued(const struct rpc *rpc) { return buf_size(&rpc->out); }
+
 /* ---- in ---- */
 
 static void on_answer(struct rpc *rpc, const struct rpc_frame *frame, json_t *body)
@@ -415,10 +422,14 @@ static void on_request(struct rpc *rpc, const struct rpc_frame *frame, json_t *b
     if (call->next)
         call->next->prev = &call->next;
     rpc->calls = call;
+    call->size = frame->size + CALL_COST;
+    rpc->unanswered += call->size;
     if (!method || !json_is_object(params) || (caller && !json_is_object(caller))) {
         rpc_fail_text(call, TP_PROTOCOL, "the request has no method or params");
     } else if (!rpc->events->on_request) {
         rpc_fail_text(call, TP_NOT_FOUND, "no method %s here", method);
+    } else if (rpc->fd < 0 && rpc->unanswered > RPC_UNANSWERED_MAX) {
+        rpc_fail_text(call, TP_LIMIT, "too many requests wait for their answer");
     } else {
         rpc->events->on_request(rpc->ctx, rpc, call, method, params, caller, fd);
         fd = -1;

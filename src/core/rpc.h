@@ -31,6 +31,9 @@ struct rpc_events {
 
 /* Over a unix stream socket, which it takes over. */
 struct rpc *rpc_new_fd(struct loop *loop, int fd, const struct rpc_events *events, void *ctx) TP_MUST;
+/* Requests of the other side that wait for their answer may hold this much on a line of bytes, whose other side is not
+ * trusted; further ones fail with TP_LIMIT. */
+#define RPC_UNANSWERED_MAX (RPC_FRAME_MAX * 2)
 /* Over something else: frames leave by write (must take all bytes), bytes come in by rpc_feed. */
 typedef void rpc_write_fn(void *write_ctx, const void *data, size_t size);
 struct rpc *rpc_new_bytes(struct loop *loop, rpc_write_fn *write, void *write_ctx, const struct rpc_events *events,
@@ -62,6 +65,8 @@ struct rpc *rpc_call_origin(const struct rpc_call *call);
 /* No frame is half read or waits to be sent: the descriptor may be given to another program image (upgrade). */
 bool rpc_is_idle(const struct rpc *rpc);
 int rpc_fd(const struct rpc *rpc);
+/* Bytes that wait to be sent. Who passes on what strangers send looks at it first: a line whose queue overflows ends. */
+size_t rpc_queued(const struct rpc *rpc);
 
 /* For command-line programs: one request over a connected blocking socket, without a loop. Events that arrive in
  * between are ignored. TP_* of the error reply, its sentence in error. The caller json_decref's the result. */

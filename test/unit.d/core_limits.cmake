@@ -1,0 +1,1 @@
+tport_unit_test(test_core_limits tport_core)
