@@ -16,6 +16,7 @@
 #include "protocols/web/web.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -328,8 +329,12 @@ static void look(struct front *front)
     struct hello hello;
     enum tp_err err;
 
-    if (size < 0)
+    if (size < 0) {
+        /* Nothing yet, or no socket at all: what another worker handed over is not to be believed, and would spin. */
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            refuse(front, errno == ECONNRESET ? CLOSE_PEER_RESET : CLOSE_IO_ERROR, NULL);
         return;
+    }
     if (size == 0 || peer_has_finished(front->fd, (size_t)size, front->peeked)) {
         refuse(front, size == 0 ? CLOSE_CLIENT_CLOSED : CLOSE_BAD_HELLO, NULL);
         return;

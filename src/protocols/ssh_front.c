@@ -27,7 +27,8 @@ struct ssh_front {
     struct peer peer;
     struct stream *stream; /* NULL once the relay has it */
     struct relay *relay;
-    uint32_t request; /* to auth, 0 when none is pending */
+    uint32_t request;  /* to auth, 0 when none is pending */
+    struct rpc *asked; /* by this line; auth may have a newer one by now */
     char *sid;
     char *host_id;
     struct buf grant;
@@ -68,8 +69,9 @@ enum tp_err ssh_front_target(const char *server_name, const char *cluster, char 
 static void finish(struct ssh_front *front, enum close_reason reason, const char *detail, uint64_t rx, uint64_t tx)
 {
     struct worker *worker = front->worker;
-    if (front->request && worker->auth)
-        rpc_cancel(worker->auth, front->request);
+    /* A line answers all that is pending before it goes, so it is still there; ids on another line are others'. */
+    if (front->request)
+        rpc_cancel(front->asked, front->request);
     if (front->sid) {
         (void)map_remove(worker->sessions, front->sid);
         worker_tell_auth(worker, "session.closed",
@@ -207,7 +209,8 @@ void ssh_front_serve(struct worker *worker, struct stream *stream, const struct 
         refuse(front, CLOSE_AUTH_UNAVAILABLE, "the auth service is not available now, try again in a moment");
         return;
     }
-    front->request = rpc_request(worker->auth, "ssh.connect",
+    front->asked = worker->auth;
+    front->request = rpc_request(front->asked, "ssh.connect",
                                  json_pack("{s:s, s:i}", "target", front->target, "worker", (int)worker->number),
                                  worker_caller("user", stream, peer), ASK_MS, on_answer, front);
 }
