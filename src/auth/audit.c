@@ -118,6 +118,23 @@ static void audit_destroy(struct audit *audit) {
     mem_free(audit);
 }
 
+/* Events that nobody waited for and that a full disk refused are not forgotten. */
+static void append_again(struct audit *audit) {
+    struct waiters list;
+    waiters_init(&list);
+    waiters_move(&audit->again, &list);
+    struct waiter *waiter;
+    while ((waiter = waiters_take(&list)) != NULL) {
+        enum tp_err err = audit_log_append(audit->log, waiter->line, strlen(waiter->line));
+        if (err == TP_OK || err == TP_LIMIT) {
+            waiters_add(err == TP_OK ? &audit->queued : &audit->again, waiter);
+        } else { /* too large or broken: it would be refused for ever */
+            log_error("audit event lost", "event=\"%.500s\"", waiter->line);
+            waiter_free(waiter);
+        }
+    }
+}
+
 static void batch_done(void *ctx) {
     struct audit *audit = ctx;
     audit_log_finish_batch(audit->log, audit->batch);
@@ -135,6 +152,7 @@ static void batch_done(void *ctx) {
         waiters_tell(audit, &audit->flying, &refusal);
     } else {
         waiters_tell(audit, &audit->flying, NULL);
+        append_again(audit);
     }
     if (audit_log_pending(audit->log) > 0 && audit->error.code == TP_OK) {
         later_run(audit->auth->loop, &audit->flush);
@@ -214,14 +232,7 @@ static void probe_done(void *ctx) {
     if (audit->probe == TP_OK && audit->error.code != TP_OK) {
         log_info("audit log can be written again", "dir=\"%s\"", audit->dir);
         audit->error = (struct tp_error){0};
-        struct waiters list;
-        waiters_init(&list);
-        waiters_move(&audit->again, &list);
-        struct waiter *waiter;
-        while ((waiter = waiters_take(&list)) != NULL) {
-            bool fits = audit_log_append(audit->log, waiter->line, strlen(waiter->line)) == TP_OK;
-            waiters_add(fits ? &audit->queued : &audit->again, waiter);
-        }
+        append_again(audit);
         later_run(audit->auth->loop, &audit->flush);
     }
 }

@@ -228,6 +228,46 @@ static void no_audit_no_access(void **state) {
     json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1")));
 }
 
+static json_t *data_event(const char *reason) {
+    json_t *event = event_new("session.data", true, "demo.test");
+    json_object_set_new(event, "reason", json_string(reason));
+    return event;
+}
+
+static void note_end(void *ctx, const struct tp_error *error) {
+    *(int *)ctx = error == NULL ? 1 : -1;
+}
+
+/* An event that a full disk refused is written as soon as any later one was, not at the end of the process. */
+static void refused_events_are_written_later(void **state) {
+    struct fixture *fixture = *state;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    int failed = 0;
+    int written = 0;
+    fixture_settle(fixture, 300);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    audit_emit(fixture->auth, data_event("first"), NULL, NULL);
+    audit_emit(fixture->auth, data_event("second"), note_end, &failed);
+    for (int i = 0; i < 100 && failed == 0; i++) {
+        fixture_settle(fixture, 1);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(failed, -1);
+    audit_emit(fixture->auth, data_event("third"), note_end, &written);
+    fixture_settle(fixture, 100);
+    assert_int_equal(written, 1);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.data"));
+    json_t *items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 2); /* newest first */
+    assert_string_equal(json_get_text(json_array_get(items, 0), "reason", ""), "first");
+    assert_string_equal(json_get_text(json_array_get(items, 1), "reason", ""), "third");
+    json_decref(events);
+}
+
 /* A restart of auth loses no live session and no open recording: locks still cut, the recorder goes on. */
 static void sessions_outlive_a_restart(void **state) {
     struct fixture *fixture = *state;
@@ -308,6 +348,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
         cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(user_certificates_are_checked_again, setup, teardown),
     };
