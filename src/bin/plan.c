@@ -145,6 +145,11 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
     plan->auth_user = mem_strdup(conf->auth_user);
     plan->worker_user = mem_strdup(conf->worker_user);
     plan->listen = json_array();
+    plan->watched = json_array();
+    for (size_t i = 0; i < conf->https_keypairs.count; i++) {
+        (void)json_array_append_new(plan->watched, json_string(conf->https_keypairs.items[i].cert_file));
+        (void)json_array_append_new(plan->watched, json_string(conf->https_keypairs.items[i].key_file));
+    }
     if (conf->auth_enabled) {
         json_t *options = json_pack("{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o}", "default_session_ttl",
                                     (json_int_t)conf->default_session_ttl, "client_idle_timeout",

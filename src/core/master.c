@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define STOP_MS 5000
+#define LOOK_MS 5000
 #define BACKLOG 4096
 
 void master_plan_free(struct master_plan *plan)
@@ -31,6 +32,7 @@ void master_plan_free(struct master_plan *plan)
     json_decref(plan->worker);
     json_decref(plan->agent);
     json_decref(plan->listen);
+    json_decref(plan->watched);
     mem_free(plan->data_dir);
     mem_free(plan->pid_file);
     mem_free(plan->log_file);
@@ -318,6 +320,34 @@ static void reload(struct master *master)
         master_child_ready(master);
 }
 
+/* ---- certificate files ---- */
+
+/* A number that changes when one of the files is written or replaced. */
+static uint64_t files_look(const struct master_plan *plan)
+{
+    uint64_t sum = 0;
+    size_t i;
+    json_t *item;
+    json_array_foreach(plan->watched, i, item) {
+        struct stat info = {0};
+        if (stat(json_string_value(item), &info) == 0)
+            sum = sum * 1000003u + ((uint64_t)info.st_mtim.tv_sec ^ (uint64_t)info.st_mtim.tv_nsec << 20 ^
+                                    (uint64_t)info.st_ino << 40 ^ (uint64_t)info.st_size);
+    }
+    return sum;
+}
+
+static void on_look(void *ctx)
+{
+    struct master *master = ctx;
+    uint64_t now = files_look(&master->plan);
+    if (now == master->files_seen || master->stopping || master->graceful)
+        return;
+    master->files_seen = now;
+    log_info("a certificate file has changed", "");
+    reload(master);
+}
+
 /* ---- signals and start ---- */
 
 static void on_signal(void *ctx, int signal_number)
@@ -393,6 +423,7 @@ static void release(struct master *master)
 {
     timer_free(master->restart);
     timer_free(master->deadline);
+    timer_free(master->look);
     loop_free(master->loop);
     while (master->listening) {
         struct listening *socket = master->listening;
@@ -427,6 +458,7 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
     master.loop = loop_new();
     master.restart = timer_new(master.loop, on_restart, &master);
     master.deadline = timer_new(master.loop, on_deadline, &master);
+    master.look = timer_new(master.loop, on_look, &master);
     if (prepare(&master, &error) != TP_OK) {
         (void)fprintf(stderr, "tportd: %s\n", error.text);
         return 1;
@@ -436,6 +468,8 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
                  "uid=%d kept=\"system call filters, no new privileges\"", (int)geteuid());
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         watches[i] = signal_watch_new(master.loop, signals[i], on_signal, &master);
+    master.files_seen = files_look(&master.plan);
+    timer_start(master.look, LOOK_MS, LOOK_MS);
     master_start_missing(&master);
     loop_run(master.loop);
 

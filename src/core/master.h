@@ -14,6 +14,7 @@ struct master_plan {
     json_t *agent;         /* "config" for the agent, or NULL */
     size_t worker_count;
     json_t *listen;        /* ["IP:PORT", ...] of the workers */
+    json_t *watched;       /* [path, ...]: certificates and keys; a change of one is a reload */
     char *data_dir;
     char *pid_file;
     char *log_file;        /* NULL: standard error */

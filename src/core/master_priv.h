@@ -45,6 +45,8 @@ struct master {
     int64_t backoff_ms;
     struct timer *restart;
     struct timer *deadline; /* of a stop or of an upgrade */
+    struct timer *look;     /* at the watched files */
+    uint64_t files_seen;    /* what they looked like last time */
     bool restart_auth;      /* at an upgrade: when the old auth has gone, start the new one */
     bool stopping;
     bool graceful;

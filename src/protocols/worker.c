@@ -317,6 +317,8 @@ static void read_proxy_ranges(struct worker *worker)
     size_t i;
     json_t *item;
     worker->proxy_trusted = mem_array(json_array_size(list), sizeof(struct cidr));
+    if (strcmp(json_get_text(worker->config, "proxy_protocol", ""), "off") == 0)
+        return;
     json_array_foreach(list, i, item) {
         if (json_string_value(item) &&
             cidr_parse(json_string_value(item), &worker->proxy_trusted[worker->proxy_trusted_count]) == TP_OK)
