@@ -47,7 +47,6 @@ struct worker {
     unsigned last_tunnel_number;
     struct cidr *proxy_trusted;
     size_t proxy_trusted_count;
-    bool proxy_protocol_off;
     bool draining;
     bool ready; /* contexts are made, listeners accept */
 };
