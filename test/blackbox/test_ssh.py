@@ -180,6 +180,12 @@ def test_recordings_play(cluster, alice):
 
     wait_for(lambda: played(marker))
     wait_for(lambda: played("in-a-terminal"))
+    # And with asciinema.
+    listed = json.loads(alice.tport("recordings", "ls", "--format=json", check=True).stdout)
+    one = next(r for r in listed if marker in json.dumps(r))
+    cast = alice.home / "one.cast"
+    cast.write_text(alice.tport("play", "--format=json", one["id"], check=True).stdout)
+    assert marker in alice.run("asciinema", "cat", cast, check=True).stdout
 
 
 def test_every_step_is_in_the_audit_log(cluster, alice):
