@@ -6,7 +6,14 @@
 
 void batch_put(struct auth *auth, const char *prefix, const char *name, const json_t *doc) {
     char *key = mem_printf("%s%s", prefix, name);
-    mem_free(map_set(auth->batch, key, json_text(doc)));
+    char *text = json_text(doc);
+    if (strlen(text) > STORE_VALUE_MAX) {
+        /* Together with it the whole commit would fail, and with that everybody's sessions. */
+        log_error("document is too large to be stored", "key=\"%s\"", key);
+        mem_free(text);
+    } else {
+        mem_free(map_set(auth->batch, key, text));
+    }
     mem_free(key);
 }
 

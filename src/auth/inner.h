@@ -107,6 +107,8 @@ struct live {
     bool dirty;              /* not stored yet */
     bool stored;             /* is in the store, perhaps not as it is now */
     unsigned channels;       /* session.start seen */
+    unsigned open_channels;  /* those without an end yet, since this process started */
+    enum close_reason cut_reason;
 };
 
 struct recording; /* recordings.c */
@@ -188,6 +190,7 @@ int64_t doc_ms(const json_t *object, const char *key) TP_MUST;
 json_t *doc_page(json_t *items, const json_t *params) TP_MUST;
 
 /* ---- batch.c: writes to the state store that may wait for the end of the tick ---- */
+/* A document that the store could never take is logged and left out. */
 void batch_put(struct auth *auth, const char *prefix, const char *name, const json_t *doc);
 /* The key must have been written before: a delete of nothing fails the whole batch. */
 void batch_delete(struct auth *auth, const char *prefix, const char *name);
@@ -432,6 +435,8 @@ void sessions_tick(struct auth *auth);
 /* The batch was not written: everything goes into the next one. */
 void sessions_unsaved(struct auth *auth);
 void sessions_worker_gone(struct auth *auth, int worker);
+/* A worker's line has come up: decides its sessions anew and tells it of every cut that it may have missed. */
+void sessions_worker_came(struct auth *auth, int worker);
 
 /* ---- recordings.c ---- */
 enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;

@@ -328,6 +328,10 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     json_object_set_new(recording->meta, "ended", doc_time(now));
     json_object_set_new(recording->meta, "state", json_string("done"));
     recording->ended = true;
+    struct live *live = map_get(auth->live, json_get_text(meta, "sid", ""));
+    if (live != NULL && live->open_channels > 0) {
+        live->open_channels--;
+    }
     if (call != NULL) {
         call_reply_audited(call, event, NULL);
     } else {

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
+#define OPEN_CHANNELS_MAX 256 /* of one connection; agents allow fewer, but they are not trusted (R15) */
+#define LOGIN_MAX 256
+#define COMMAND_MAX 60000     /* more would not fit into its event */
 
 static void live_destroy(struct live *live) {
     if (live != NULL) {
@@ -91,6 +94,7 @@ static void cut(struct auth *auth, struct live *live, enum close_reason reason, 
         return;
     }
     live->cut = true;
+    live->cut_reason = reason;
     log_info("session cut", "sid=%s user=\"%s\" reason=%s", live->sid, live->user, close_name(reason));
     auth_tell_worker(auth, live->worker, "session.cut", json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason",
                                                                   close_name(reason), "text", text));
@@ -224,6 +228,30 @@ void sessions_worker_gone(struct auth *auth, int worker) {
     map_each(auth->live, close_worker, &worker);
 }
 
+struct came {
+    struct auth *auth;
+    int worker;
+};
+
+static void tell_cut(void *ctx, const char *key, void *value) {
+    const struct came *came = ctx;
+    struct live *live = value;
+    if (live->worker != came->worker || live->closed) {
+        return;
+    }
+    if (live->cut) {
+        auth_tell_worker(came->auth, live->worker, "session.cut", json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason",
+                                                                            close_name(live->cut_reason), "text",
+                                                                            close_text(live->cut_reason)));
+    } else {
+        recheck_one(came->auth, key, value);
+    }
+}
+
+void sessions_worker_came(struct auth *auth, int worker) {
+    map_each(auth->live, tell_cut, &(struct came){auth, worker});
+}
+
 static void store_live(struct auth *auth, const struct live *live) {
     json_t *doc = json_pack("{s:s, s:O, s:O, s:s, s:s, s:s, s:i, s:o, s:I, s:b, s:I}", "user", live->user, "roles",
                             live->roles, "traits", live->traits, "host_id", live->host_id, "addr", live->client_addr, "login",
@@ -323,6 +351,10 @@ void do_session_auth(struct call *call) {
         call_fail(call, &error);
         return;
     }
+    if (strlen(login) > LOGIN_MAX) {
+        call_fail_text(call, TP_INVALID, "the login is too long");
+        return;
+    }
     if (ok && live->pinned_login == NULL) {
         live->pinned_login = mem_strdup(login);
         live->dirty = true;
@@ -348,6 +380,13 @@ void do_session_start(struct call *call) {
     if (err == TP_OK && (live->cut || (live->closed && live->closed_ms == 0))) {
         err = err_set(&error, TP_DENIED, "this session has been ended");
     }
+    if (err == TP_OK && (strlen(login) > LOGIN_MAX || strlen(json_get_text(call->params, "kind", "")) > LOGIN_MAX ||
+                         strlen(json_get_text(call->params, "command", "")) > COMMAND_MAX)) {
+        err = err_set(&error, TP_TOO_LARGE, "the login or the command is too long to be put on record");
+    }
+    if (err == TP_OK && live->open_channels >= OPEN_CHANNELS_MAX) {
+        err = err_set(&error, TP_LIMIT, "this connection has %d open channels; close one first", OPEN_CHANNELS_MAX);
+    }
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
@@ -359,6 +398,7 @@ void do_session_start(struct call *call) {
         crypt_uuid(id);
     }
     live->channels++;
+    live->open_channels++;
     live->dirty = true;
     if (live->pinned_login == NULL) {
         live->pinned_login = mem_strdup(login);

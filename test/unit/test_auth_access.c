@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 static void put_role(struct fixture *fixture, const char *name, const char *login, const char *label, const char *deny_label) {
     json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[s], s:{s:s}}, s:{}}}", "kind", "role", "version", "v7", "metadata",
@@ -228,6 +229,89 @@ static void no_audit_no_access(void **state) {
     json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1")));
 }
 
+/* R15: a host cannot fill auth's memory with channels, nor spoil the commit of everybody's sessions with a huge text. */
+static void r15_bounds_for_hosts(void **state) {
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    size_t size = STORE_VALUE_MAX + 1;
+    char *huge = mem_alloc(size + 1);
+    memset(huge, 'a', size);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.auth", json_pack("{s:s, s:s, s:b}", "sid", sid, "login", huge, "ok", 1),
+              TP_INVALID);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", huge), TP_TOO_LARGE);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu",
+                                                                           "command", huge), TP_TOO_LARGE);
+    assert_int_equal(map_count(fixture->auth->recordings), 0);
+    for (int i = 0; i < 256; i++) {
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
+    }
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_LIMIT);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "exit")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
+    struct tp_error error = {0};
+    json_t *doc = json_pack("{s:s}", "text", huge);
+    json_t *small = json_pack("{s:s}", "text", "x");
+    batch_put(fixture->auth, "/live/", "big", doc);
+    batch_put(fixture->auth, "/live/", "small", small);
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    json_t *found = NULL;
+    assert_int_equal(doc_find(fixture->auth->state, "/live/", "small", &found, NULL, &error), TP_OK);
+    json_decref(found);
+    json_decref(doc);
+    json_decref(small);
+    mem_free(huge);
+    mem_free(sid);
+}
+
+struct cut_seen {
+    char *sid;
+};
+
+static void on_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+    struct cut_seen *seen = ctx;
+    (void)rpc;
+    (void)fd;
+    if (strcmp(event, "session.cut") == 0) {
+        mem_free(seen->sid);
+        seen->sid = mem_strdup(json_get_text(params, "sid", ""));
+    }
+}
+
+/* A cut that was decided while the worker's line was away is told as soon as the line is there. */
+static void cuts_reach_a_worker_that_was_away(void **state) {
+    static const struct rpc_events events = {.on_event = on_cut};
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1"); /* through worker 1, which has no line in this test */
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_true(is_cut(fixture, sid));
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct cut_seen seen = {0};
+    struct rpc *worker = rpc_new_fd(fixture->loop, pair[1], &events, &seen);
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    static const struct rpc_events none = {0};
+    link.rpc = rpc_new_fd(fixture->loop, pair[0], &none, &link);
+    fixture->auth->links = &link;
+    sessions_worker_came(fixture->auth, 2);
+    fixture_settle(fixture, 50);
+    assert_null(seen.sid);
+    sessions_worker_came(fixture->auth, 1);
+    fixture_settle(fixture, 50);
+    assert_non_null(seen.sid);
+    assert_string_equal(seen.sid, sid);
+    fixture->auth->links = NULL;
+    rpc_free(link.rpc);
+    rpc_free(worker);
+    mem_free(seen.sid);
+    mem_free(sid);
+}
+
 static json_t *data_event(const char *reason) {
     json_t *event = event_new("session.data", true, "demo.test");
     json_object_set_new(event, "reason", json_string(reason));
@@ -348,6 +432,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),
+        cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
         cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(user_certificates_are_checked_again, setup, teardown),
