@@ -147,7 +147,7 @@ class Person:
 
     def spawn(self, *command, **kw):
         words = self.cluster.net.prefix(self.host) + [str(c) for c in command]
-        return pexpect.spawn(words[0], words[1:], env=self.env(), cwd=str(self.home), encoding="utf-8", timeout=30, **kw)
+        return pexpect.spawn(words[0], words[1:], env=self.env(), cwd=str(self.home), encoding="utf-8", timeout=30, use_poll=True, **kw)
 
     def code(self):
         """A code that was not used yet: steps only go forward; waits when the next one is out of the window."""
