@@ -73,7 +73,8 @@ void monitor_cut(struct monitor *monitor, enum close_reason reason, const char *
     monitor->reason = reason;
     if (monitor->net != NULL) {
         rpc_event(monitor->net, "cut",
-                  json_pack("{s:s, s:s}", "reason", close_name(reason), "text", text != NULL ? text : close_text(reason)));
+                  json_pack("{s:s, s:s}", "reason", close_name(reason), "text",
+                            text != NULL ? text : close_text(reason)));
     }
     monitor_hangup_all(monitor);
     timer_start(monitor->killer, KILL_MS, 0);

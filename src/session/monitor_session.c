@@ -57,7 +57,8 @@ static void fail(struct session *session, const struct tp_error *error) {
 /* Reports the end once both the process and net are through with it. */
 static void try_end(struct session *session) {
     struct monitor *monitor = session->monitor;
-    if (session->end_sent || !session->ended || (session->started && !session->exited && !monitor->net_gone)) {
+    bool running = session->started && !session->exited && !monitor->net_gone;
+    if (session->end_sent || !session->ended || session->call != NULL || running) {
         return;
     }
     session->end_sent = true;
@@ -295,8 +296,8 @@ static void go(struct session *session) {
     if (session->call == NULL || session->started || session->id == NULL || monitor->agent_pending) {
         return;
     }
-    if (monitor->state != ORDER_AUTHENTICATED) {
-        (void)err_set(&error, TP_CLOSED, "the connection has ended");
+    if (monitor->state != ORDER_AUTHENTICATED || session->ended) {
+        (void)err_set(&error, TP_CLOSED, "the client has gone in the meantime");
     } else if (start_process(session, &error) == TP_OK) {
         struct rpc_call *call = session->call;
         session->call = NULL;
@@ -369,6 +370,14 @@ static bool take_command(struct session *session, const char *encoded) {
 static bool copy_allowed(const struct session *session) {
     bool is_copy = session->sftp || (session->command != NULL && requests_is_file_copy(session->command));
     return !is_copy || json_get_bool(session->monitor->config, "file_copy_allowed", false);
+}
+
+/* As when a line drops: the shell's group, and its jobs, which have groups of their own. */
+static void hangup(struct session *session) {
+    if (session->child != NULL) {
+        user_child_signal(session->child, "HUP");
+        user_child_kill_session(session->pid, SIGHUP);
+    }
 }
 
 static size_t live_sessions(const struct monitor *monitor) {
@@ -474,9 +483,7 @@ void monitor_session_end(struct monitor *monitor, json_t *params) {
     session->recorded = json_get_bool(params, "recorded", false);
     session->finished = json_get_bool(params, "finished", false);
     session->ended = true;
-    if (session->child != NULL) { /* the client closed the channel: as when a line drops */
-        user_child_signal(session->child, "HUP");
-    }
+    hangup(session); /* if it still runs: the client closed the channel */
     try_end(session);
 }
 
@@ -489,9 +496,7 @@ void monitor_signal(struct monitor *monitor, json_t *params) {
 
 void monitor_hangup_all(struct monitor *monitor) {
     for (struct session *session = monitor->sessions; session != NULL; session = session->next) {
-        if (session->child != NULL) {
-            user_child_signal(session->child, "HUP");
-        }
+        hangup(session);
     }
 }
 
@@ -506,9 +511,7 @@ void monitor_kill_all(struct monitor *monitor) {
 void monitor_end_all(struct monitor *monitor) {
     for (struct session *session = monitor->sessions, *next; session != NULL; session = next) {
         next = session->next;
-        if (session->child != NULL) {
-            user_child_signal(session->child, "HUP");
-        }
+        hangup(session);
         if (timer_is_active(monitor->killer) && session->pid > 0) {
             user_child_kill_session(session->pid, SIGKILL); /* it was cut: nothing may outlive it */
         }

@@ -58,8 +58,9 @@ enum tp_err requests_decide(const struct request_row *row, const struct request_
     case VERB_PORT_FORWARDING:
         return rights->port_forwarding ? TP_OK : err_set(error, TP_DENIED, "the roles do not allow port forwarding");
     case VERB_FORWARD_AGENT:
-        return rights->forward_agent ? TP_OK
-                                     : err_set(error, TP_DENIED, "the roles do not allow agent forwarding for this login");
+        return rights->forward_agent
+                   ? TP_OK
+                   : err_set(error, TP_DENIED, "the roles do not allow agent forwarding for this login");
     case VERB_NEVER:
         break;
     }

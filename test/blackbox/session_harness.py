@@ -120,9 +120,9 @@ class Agent:
         while True:
             try:
                 conn, _ = self.server.accept()
-            except OSError:
+                self.start(conn)
+            except (OSError, ValueError):  # closed in the meantime
                 return
-            self.start(conn)
 
     def start(self, conn):
         """One connection: a tport-session with the connection as its descriptor 4."""
@@ -217,7 +217,9 @@ class Agent:
                 line.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self.log.flush()
+            line.thread.join(2)
+            line.sock.close()
+        self.log.close()
 
     def session_log(self):
         return open(self.log.name).read()
@@ -253,8 +255,9 @@ def read_until(fd, wanted, timeout=8):
     data = b""
     end = time.time() + timeout
     while wanted not in data:
-        ready, _, _ = select.select([fd], [], [], max(0, end - time.time()))
-        if not ready:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(max(0, end - time.time()) * 1000):
             raise AssertionError("no %r in %r" % (wanted, data))
         try:
             piece = os.read(fd, 65536)
