@@ -230,7 +230,8 @@ static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct 
     if (identity.kind != IDENTITY_HOST || identity.host_id == NULL || identity.host_role == NULL ||
         strcmp(identity.host_role, "node") != 0) {
         err = err_set(error, TP_UNAUTHENTICATED, "this is not the certificate of a node");
-    } else if (hosts_get(auth, identity.host_id) == NULL) {
+    } else if (hosts_get(auth, identity.host_id) == NULL ||
+               identity.not_before + ISSUE_SKEW_SECONDS < hosts_get(auth, identity.host_id)->since) {
         err = err_set(error, TP_UNAUTHENTICATED, "this host was removed from the cluster; join it again");
     } else {
         err = caller_locked(auth, NULL, NULL, identity.host_id, error);

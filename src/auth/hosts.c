@@ -59,7 +59,7 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
 
 static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
     (void)revision;
-    (void)host_add(ctx, name, json_get_text(doc, "name", name));
+    host_add(ctx, name, json_get_text(doc, "name", name))->since = json_get_int(doc, "since", 0);
     return true;
 }
 
@@ -194,6 +194,9 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     char *name = lower(raw_name);
     json_t *result = NULL;
     json_t *event = NULL;
+    /* A host that was removed and joins anew under its old id must not bring back whoever holds its old certificate. */
+    const struct host *known = hosts_get(auth, id);
+    int64_t since = known != NULL ? known->since : clock_wall();
     enum tp_err err = json_need_text(call->params, "tls_pub_key", &tls_pub, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "ssh_pub_key", &ssh_pub, &error);
@@ -212,7 +215,8 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     if (err == TP_OK) {
         char key_hash[HASH_TEXT_SIZE];
         doc_hash(tls_pub, key_hash);
-        json_t *doc = json_pack("{s:s, s:s, s:o}", "name", name, "key", key_hash, "joined", doc_time(clock_wall_ms()));
+        json_t *doc = json_pack("{s:s, s:s, s:o, s:I}", "name", name, "key", key_hash, "joined",
+                                doc_time(clock_wall_ms()), "since", (json_int_t)since);
         err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
         json_decref(doc);
     }
@@ -223,7 +227,7 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         call_fail(call, &error);
         return;
     }
-    (void)host_add(auth, id, name);
+    host_add(auth, id, name)->since = since;
     if (joining) {
         audit_emit(auth, event, NULL, NULL);
         event = call_event(call, "instance.join", true);

@@ -86,6 +86,7 @@ struct host {
     json_t *resource;  /* the node resource; NULL before its first heartbeat */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
+    int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
 };
 
 /* A grant in use: one SSH connection through a worker. */

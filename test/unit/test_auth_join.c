@@ -138,6 +138,12 @@ static void removed_host_is_out(void **state) {
     link.kind = LINK_WORKER;
     json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "node", "name", HOST_A)));
     assert_int_equal(caller_verify(auth, &link, json, &caller, &error), TP_UNAUTHENTICATED);
+    /* Nor when a host with other keys takes the id over. */
+    struct keys other = keys_make();
+    fixture_settle(fixture, 1100); /* certificates count seconds */
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &other)));
+    keys_free(&other);
+    assert_int_equal(caller_verify(auth, &link, json, &caller, &error), TP_UNAUTHENTICATED);
     json_decref(json);
     json_decref(wrong);
     mem_free(cert);
