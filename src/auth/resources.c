@@ -414,12 +414,18 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
     if (strcmp(kind->name, "user") == 0 && call->caller.who == WHO_USER && strcmp(call->caller.user, name) == 0) {
         return err_set(error, TP_INVALID, "you can't delete yourself");
     }
-    enum tp_err err = doc_delete(auth->state, kind->prefix, kind->single ? kind->name : name, error);
+    enum tp_err err = TP_OK;
+    if (strcmp(kind->name, "user") == 0) {
+        /* First the password: were it left behind by a failure, a later user of this name would inherit it. */
+        err = users_wipe_login(auth, name, error);
+    }
+    if (err == TP_OK) {
+        err = doc_delete(auth->state, kind->prefix, kind->single ? kind->name : name, error);
+    }
     if (err == TP_NOT_FOUND) {
         return err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
     }
     if (err == TP_OK && strcmp(kind->name, "user") == 0) {
-        err = users_wipe_login(auth, name, error);
         sessions_cut_user(auth, name, CLOSE_RIGHT_LOST, "the user was deleted");
     }
     if (err == TP_OK) {
