@@ -1,1 +1,2 @@
 tport_unit_test(test_core_limits tport_core)
+tport_unit_test(test_core_sandbox tport_core)
