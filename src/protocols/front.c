@@ -68,17 +68,8 @@ static void half_open_leave(struct worker *worker, const char *source)
 
 static void set_peer(struct peer *peer, const struct sockaddr *address)
 {
-    char *colon;
-    const char *text = peer->address;
-    size_t length;
     address_format(address, peer->address);
-    colon = strrchr(peer->address, ':');
-    length = colon ? (size_t)(colon - peer->address) : strlen(peer->address);
-    if (*text == '[') {
-        text++;
-        length -= 2;
-    }
-    (void)snprintf(peer->source, sizeof(peer->source), "%.*s", (int)length, text);
+    address_source(address, peer->source);
 }
 
 /* ---- the end ---- */

@@ -40,7 +40,7 @@ struct worker {
     struct map *routes;       /* host id -> struct route, told by auth */
     struct map *routes_by_name;
     struct map *sessions;     /* session id -> struct ssh_front */
-    struct map *half_open;    /* source address -> count, cast to a pointer */
+    struct map *half_open;    /* source -> count, cast to a pointer */
     size_t half_open_total;
     size_t connections;       /* all, of every kind */
     uint64_t last_connection_id;
@@ -55,7 +55,7 @@ struct worker {
 struct peer {
     uint64_t id;
     char address[ADDRESS_TEXT_SIZE]; /* "IP:PORT", of the client behind a balancer when that says so */
-    char source[INET6_ADDRSTRLEN];   /* "IP" */
+    char source[INET6_ADDRSTRLEN];   /* see address_source */
     enum route_kind route;
     char server_name[256];
 };

@@ -174,6 +174,37 @@ static void r15_methods_of_agents(void **state)
     assert_false(tunnels_is_agent_method("") || tunnels_is_agent_method("host.renew "));
 }
 
+static void source_of(const char *text, char out[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &in.sin_addr) == 1) {
+        address_source((const struct sockaddr *)(const void *)&in, out);
+    } else {
+        assert_int_equal(inet_pton(AF_INET6, text, &in6.sin6_addr), 1);
+        address_source((const struct sockaddr *)(const void *)&in6, out);
+    }
+}
+
+static void r9_half_open_counts_an_ipv6_network_as_one_source(void **state)
+{
+    char one[INET6_ADDRSTRLEN];
+    char two[INET6_ADDRSTRLEN];
+    (void)state;
+    source_of("2001:db8:0:1::1", one);
+    source_of("2001:db8:0:1:ffff:ffff:ffff:ffff", two);
+    assert_string_equal(one, two);
+    source_of("2001:db8:0:2::1", two);
+    assert_string_not_equal(one, two);
+    /* IPv4 on an IPv6 socket is not one network. */
+    source_of("::ffff:192.0.2.1", one);
+    assert_string_equal(one, "192.0.2.1");
+    source_of("192.0.2.1", two);
+    assert_string_equal(one, two);
+    source_of("::ffff:192.0.2.2", two);
+    assert_string_not_equal(one, two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +212,7 @@ int main(void)
         cmocka_unit_test(hello_broken),
         cmocka_unit_test(proxy_headers),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(r9_half_open_counts_an_ipv6_network_as_one_source),
         cmocka_unit_test(r15_methods_of_agents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

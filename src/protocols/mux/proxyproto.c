@@ -228,3 +228,20 @@ void address_format(const struct sockaddr *address, char out[ADDRESS_TEXT_SIZE])
         (void)snprintf(out, ADDRESS_TEXT_SIZE, "unix");
     }
 }
+
+void address_source(const struct sockaddr *address, char out[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
+    if (address->sa_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &in->sin_addr, out, INET6_ADDRSTRLEN);
+    } else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        (void)inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], out, INET6_ADDRSTRLEN);
+    } else if (address->sa_family == AF_INET6) {
+        struct in6_addr network = in6->sin6_addr;
+        memset(&network.s6_addr[8], 0, 8);
+        (void)inet_ntop(AF_INET6, &network, out, INET6_ADDRSTRLEN);
+    } else {
+        (void)snprintf(out, INET6_ADDRSTRLEN, "unix");
+    }
+}

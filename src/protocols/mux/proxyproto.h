@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 /* No header is longer than this: v2 with 536 bytes of address and options in sane balancers; more is refused. */
@@ -31,5 +32,8 @@ bool cidr_contains(const struct cidr *cidr, const struct sockaddr *address);
 /* "192.0.2.1:443" or "[2001:db8::1]:443"; "unix" and the like for other families. */
 #define ADDRESS_TEXT_SIZE 64
 void address_format(const struct sockaddr *address, char out[ADDRESS_TEXT_SIZE]);
+/* Whom to count a connection for: the IPv4 address, or the first 64 bits of an IPv6 address ("2001:db8:0:1::"), since one
+ * customer has all the addresses behind them. */
+void address_source(const struct sockaddr *address, char out[INET6_ADDRSTRLEN]);
 
 #endif
