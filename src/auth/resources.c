@@ -370,7 +370,9 @@ void do_resources_put(struct call *call) {
     }
     json_t *doc = json_deep_copy(resource);
     if (strcmp(kind->name, "token") == 0) {
-        if (call_rule(call, json_get_bool(call->params, "force", false) ? "update" : "create", "token", NULL, &error) != TP_OK) {
+        /* With force it may turn out either way, so both rights are needed; the answer tells nothing about what exists. */
+        if (call_rule(call, "create", "token", NULL, &error) != TP_OK ||
+            (json_get_bool(call->params, "force", false) && call_rule(call, "update", "token", NULL, &error) != TP_OK)) {
             call_fail(call, &error);
         } else {
             put_token(call, kind, doc);

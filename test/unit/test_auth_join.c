@@ -113,6 +113,29 @@ static void r4_renewal_is_never_wider(void **state) {
     keys_free(&keys);
 }
 
+static json_t *token_doc(const char *name, bool force) {
+    return json_pack("{s:{s:s, s:s, s:{s:s, s:s}, s:{s:[s], s:s}}, s:b}", "resource", "kind", "token", "version", "v2", "metadata",
+                     "name", name, "expires", "2099-01-01T00:00:00Z", "spec", "roles", "Node", "join_method", "token", "force",
+                     force);
+}
+
+/* R1: replacing a token by force is no way around the right to create one, nor creating around the right to update. */
+static void r1_force_needs_both_rights(void **state) {
+    struct fixture *fixture = *state;
+    static const char *const verbs[] = {"create", "update"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[{s:[s], s:[s]}]}, s:{}}}", "kind", "role", "version", "v7",
+                                 "metadata", "name", verbs[i], "spec", "allow", "rules", "resources", "token", "verbs", verbs[i],
+                                 "deny");
+        json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
+        mem_free(make_user(fixture, i == 0 ? "carl" : "uma", verbs[i], "x"));
+    }
+    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", true), TP_DENIED);
+    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", false), TP_DENIED);
+    json_decref(must(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", false)));
+    must_fail(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", true), TP_DENIED);
+}
+
 /* A removed host's certificate is worth nothing any more. */
 static void removed_host_is_out(void **state) {
     struct fixture *fixture = *state;
@@ -159,6 +182,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(r14_bad_tokens, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
+        cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
