@@ -1,0 +1,3 @@
+tport_unit_test(test_base tport_base)
+tport_unit_test(test_core tport_core)
+tport_fuzz(fuzz_rpc tport_core)
