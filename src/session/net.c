@@ -259,7 +259,7 @@ static void step_connection(struct net *net) {
     if (net->phase < NET_CLOSING) {
         net->reason = CLOSE_CLIENT_CLOSED;
         if (net->phase == NET_OPEN && (ssh_get_status(net->ssh) & SSH_CLOSED_ERROR) != 0) {
-            log_info("connection ended by an error", "error=\"%s\"", ssh_get_error(net->ssh));
+            log_debug("connection ended by an error", "error=\"%s\"", ssh_get_error(net->ssh));
         }
         net->phase = NET_CLOSING;
         rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(net->reason)));

@@ -26,7 +26,7 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
         if (messages[i]->msg_style != PAM_TEXT_INFO && messages[i]->msg_style != PAM_ERROR_MSG) {
             return PAM_CONV_ERR;
         }
-        (void)buf_printf(&pam->text, "%s\r\n", messages[i]->msg == NULL ? "" : messages[i]->msg);
+        (void)buf_printf(&pam->text, "%s\n", messages[i]->msg == NULL ? "" : messages[i]->msg);
     }
     *ret_answers = calloc((size_t)count, sizeof(struct pam_response)); /* libpam frees it with free */
     return *ret_answers == NULL ? PAM_BUF_ERR : PAM_SUCCESS;

@@ -675,3 +675,36 @@ def test_hundred_connections_leave_nothing(agent):
     assert set(agent.reap(10)) == {0}
     assert len(agent.ended) == 40
     assert before <= len(os.listdir("/proc/self/fd"))
+
+
+# ---- PAM ----
+
+@pytest.fixture
+def pam_service():
+    name = "tport-t%d" % os.getpid()
+    path = "/etc/pam.d/" + name
+
+    def write(*lines):
+        with open(path, "w") as out:
+            out.write("".join(line + "\n" for line in lines))
+        return {"pam": {"enabled": True, "service": name}}
+
+    yield write
+    os.unlink(path)
+
+
+def test_pam_account_can_refuse(agent, pam_service):
+    agent.config_extra = pam_service("auth required pam_permit.so", "account required pam_deny.so",
+                                     "session required pam_permit.so")
+    result = agent.ssh("echo no")
+    assert result.returncode == 255 and result.stdout == b""
+    assert "PAM refused (account)" in agent.session_log()
+
+
+def test_pam_session_speaks_and_sets_variables(agent, pam_service, tmp_path):
+    (tmp_path / "env").write_text("FROM_PAM=yes\n")
+    agent.config_extra = pam_service("auth required pam_permit.so", "account required pam_permit.so",
+                                     "session required pam_echo.so welcome here",
+                                     "session required pam_env.so conffile=/dev/null envfile=%s" % (tmp_path / "env"))
+    result = agent.ssh("echo pam=$FROM_PAM", flags=("-tt",))
+    assert b"welcome here\r\n" in result.stdout and b"pam=yes" in result.stdout
