@@ -97,7 +97,9 @@ static void json_fields(json_t *object, const char *fields)
             if (!end)
                 end = at + strlen(at);
         }
-        (void)json_object_set_new(object, key, json_stringn_nocheck(at, (size_t)(end - at)));
+        /* The first of a name stays: a stranger's text with a quote in it must not replace time, level or message. */
+        if (!json_object_get(object, key))
+            (void)json_object_set_new(object, key, json_stringn_nocheck(at, (size_t)(end - at)));
         mem_free(key);
         at = end;
         if (*at == '"')

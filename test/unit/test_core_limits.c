@@ -1,5 +1,6 @@
 /* What a hostile neighbour may pile up in master and in lines of calls: see core/rpc.h and core/master_child.c. */
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/master_priv.h"
 
@@ -177,9 +178,32 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     loop_free(master.loop);
 }
 
+/* ---- the log ---- */
+
+static void test_a_quote_in_a_login_replaces_no_member_of_a_log_line(void **state)
+{
+    int ends[2];
+    char text[1024];
+    ssize_t size;
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    log_init("worker/1", ends[1], LOG_LEVEL_INFO, true);
+    log_info("login refused", "login=\"%s\"", "x\" level=\"debug\" message=\"all is well\" process=\"auth");
+    log_init("test", STDERR_FILENO, LOG_LEVEL_INFO, false);
+    size = read(ends[0], text, sizeof(text) - 1);
+    assert_true(size > 0);
+    text[size] = 0;
+    assert_non_null(strstr(text, "\"message\":\"login refused\""));
+    assert_non_null(strstr(text, "\"process\":\"worker/1\""));
+    assert_non_null(strstr(text, "\"level\":\"info\""));
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_quote_in_a_login_replaces_no_member_of_a_log_line),
         cmocka_unit_test(test_R9_unanswered_requests_of_an_agent_are_bounded),
         cmocka_unit_test(test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling),
     };
