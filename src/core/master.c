@@ -171,6 +171,17 @@ static void close_unwanted(struct master *master)
     }
 }
 
+static void close_listening(struct master *master)
+{
+    while (master->listening) {
+        struct listening *socket = master->listening;
+        master->listening = socket->next;
+        (void)close(socket->fd);
+        mem_free(socket->address);
+        mem_free(socket);
+    }
+}
+
 static enum tp_err bind_admin(struct master *master, struct tp_error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -259,6 +270,8 @@ static void drain_and_stop(struct master *master)
     }
     log_info("draining, then stopping", "");
     master->graceful = true;
+    /* Who comes now is refused at once, not kept waiting. */
+    close_listening(master);
     timer_stop(master->restart);
     for (struct master_child *child = master->children; child; child = child->next) {
         if (child->role == CHILD_AUTH)
@@ -425,13 +438,7 @@ static void release(struct master *master)
     timer_free(master->deadline);
     timer_free(master->look);
     loop_free(master->loop);
-    while (master->listening) {
-        struct listening *socket = master->listening;
-        master->listening = socket->next;
-        (void)close(socket->fd);
-        mem_free(socket->address);
-        mem_free(socket);
-    }
+    close_listening(master);
     if (master->admin_fd >= 0)
         (void)close(master->admin_fd);
     master_plan_free(&master->plan);

@@ -333,6 +333,19 @@ static void drain_one(void *ctx, const char *key, void *value)
         tunnel_drain(host->tunnel);
 }
 
+static void drop_one(void *ctx, const char *key, void *value)
+{
+    (void)ctx;
+    (void)key;
+    /* What carries nothing but the agent's own calls is done; a session keeps its tunnel. */
+    for (struct host_tunnel *host = value; host; host = host->next) {
+        if (tunnel_stream_count(host->tunnel) <= host->lines)
+            tunnel_close(host->tunnel, CLOSE_DRAIN);
+    }
+}
+
+void tunnels_drop_idle(struct worker *worker) { map_each(worker->host_tunnels, drop_one, NULL); }
+
 void tunnels_drain(struct worker *worker) { map_each(worker->host_tunnels, drain_one, NULL); }
 
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason)

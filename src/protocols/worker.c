@@ -24,6 +24,8 @@
 
 #define REFRESH_MS ((int64_t)60 * 60 * 1000) /* our certificate from auth */
 #define RETRY_MS 500
+#define DRAIN_MOVE_MS 5000 /* for agents to open tunnels elsewhere */
+#define DRAIN_TICK_MS 1000
 #define DRAIN_MAX_MS ((int64_t)12 * 60 * 60 * 1000) /* as long as a user certificate lives */
 
 /* ---- helpers for all ---- */
@@ -356,11 +358,17 @@ static void on_config(struct worker *worker, json_t *params)
                                                 .server_version = json_get_text(params, "version", "")});
 }
 
-static void on_drain_limit(void *ctx) { loop_stop(ctx); }
+static void on_drain_tick(void *ctx)
+{
+    struct worker *worker = ctx;
+    if (loop_now_ms(worker->loop) >= worker->drain_limit)
+        loop_stop(worker->loop);
+    else
+        tunnels_drop_idle(worker);
+}
 
 static void on_drain(struct worker *worker)
 {
-    struct timer *limit;
     if (worker->draining)
         return;
     worker->draining = true;
@@ -368,8 +376,8 @@ static void on_drain(struct worker *worker)
     listeners_stop(worker);
     tunnels_drain(worker);
     web_drain(worker->web);
-    limit = timer_new(worker->loop, on_drain_limit, worker->loop);
-    timer_start(limit, DRAIN_MAX_MS, 0);
+    worker->drain_limit = loop_now_ms(worker->loop) + DRAIN_MAX_MS;
+    timer_start(timer_new(worker->loop, on_drain_tick, worker), DRAIN_MOVE_MS, DRAIN_TICK_MS);
     worker_maybe_exit(worker);
 }
 

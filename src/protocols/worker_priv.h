@@ -48,6 +48,7 @@ struct worker {
     struct cidr *proxy_trusted;
     size_t proxy_trusted_count;
     bool draining;
+    int64_t drain_limit; /* loop time at which the last ones are cut */
     bool ready; /* contexts are made, listeners accept */
 };
 
@@ -90,6 +91,8 @@ void tunnels_route_set(struct worker *worker, const json_t *params);
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason);
 void tunnels_report_all(struct worker *worker); /* to a new auth process */
 void tunnels_drain(struct worker *worker);
+/* Closes the tunnels that carry no session: their agents had time to move. */
+void tunnels_drop_idle(struct worker *worker);
 
 /* ssh_front.c: a client's connection to a node. */
 void ssh_front_serve(struct worker *worker, struct stream *stream, const struct peer *peer);

@@ -127,6 +127,18 @@ def test_upgrade_in_place(fresh):
     wait_for(lambda: person.tport("ssh", "root@node1", "echo new").stdout == "new\n")
 
 
+def test_quit_finishes_what_runs(fresh):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo up-$((1+1)); sleep 3; echo done-$((2+2)); exit")
+    shell.expect("up-2")
+    assert cluster.daemon.signal("quit").returncode == 0
+    shell.expect("done-4")
+    assert cluster.daemon.process.wait(20) == 0
+    assert "stopped" in cluster.daemon.text()
+
+
 def test_reopen(fresh):
     cluster = fresh()
     log = cluster.folder / "own.log"
