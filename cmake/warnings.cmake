@@ -11,7 +11,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
 endif()
 if(CMAKE_C_COMPILER_ID MATCHES "Clang")
   # What clang counts among -Wconversion and -Wall beyond GCC; the tree is written to GCC's meaning.
-  target_compile_options(tport_options INTERFACE -Wno-sign-conversion -Wno-string-conversion -Wno-string-concatenation)
+  target_compile_options(tport_options INTERFACE -Wno-sign-conversion -Wno-string-conversion -Wno-string-concatenation
+    -Wno-missing-field-initializers)
 endif()
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(tport_options INTERFACE -fstack-clash-protection)
