@@ -76,6 +76,26 @@ def test_R12_no_shell_and_no_unbounded_copies():
     assert not wrong, "\n".join(wrong)
 
 
+def test_R13_no_signal_handler_of_our_own():
+    """Signals come through libuv, whose handler writes to a pipe; signal(2) is for ignoring and restoring only."""
+    wrong = []
+    for path in FILES:
+        for n, line in enumerate(path.read_text().splitlines(), 1):
+            handler = re.search(r"\bsignal\(\s*\w+\s*,\s*(\w+)", line)
+            if handler and handler.group(1) not in ("SIG_IGN", "SIG_DFL"):
+                wrong.append(f"{path.relative_to(ROOT)}:{n}")
+            if re.search(r"\.sa_handler\s*=\s*(?!SIG_)|\.sa_sigaction\s*=", line):
+                wrong.append(f"{path.relative_to(ROOT)}:{n}")
+    assert not wrong, wrong
+
+
+def test_R18_parts_of_libssh_that_are_never_called():
+    """SFTP, SCP, GSSAPI, ProxyCommand and configuration files: bytes pass through, libssh does none of it."""
+    banned = re.compile(r"\b(sftp_|ssh_scp_|ssh_gssapi|ssh_options_parse_config|ssh_bind_options_parse_config)\w*\s*\(|SSH_OPTIONS_PROXYCOMMAND")
+    wrong = [f"{p.relative_to(ROOT)}: {m.group(0)}" for p in FILES for m in banned.finditer(p.read_text())]
+    assert not wrong, wrong
+
+
 def test_files_fit_in_the_head():
     big = [f"{p.relative_to(ROOT)}: {n}" for p in FILES if (n := len(p.read_text().splitlines())) > 700]
     assert not big, "\n".join(big)
