@@ -137,14 +137,20 @@ static char *lower(const char *text) {
 struct claim {
     const char *id;
     const char *name;
+    const char *cluster;
     bool taken;
 };
 
 static void find_claim(void *ctx, const char *key, void *value) {
     struct claim *claim = ctx;
     const struct host *host = value;
-    if (strcmp(key, claim->id) != 0 && (strcmp(host->id, claim->name) == 0 || strcasecmp(host->name, claim->name) == 0)) {
-        claim->taken = true;
+    const char *const owned[] = {host->id, host->name};
+    for (size_t i = 0; i < 2 && strcmp(key, claim->id) != 0; i++) {
+        size_t length = strlen(owned[i]);
+        const char *rest = claim->name + length;
+        /* Alone, or in the cluster's own form NAME.CLUSTER. */
+        claim->taken |= strncasecmp(claim->name, owned[i], length) == 0 &&
+                        (*rest == '\0' || (*rest == '.' && strcasecmp(rest + 1, claim->cluster) == 0));
     }
 }
 
@@ -156,7 +162,7 @@ static enum tp_err check_additional(struct auth *auth, const char *id, const jso
     enum tp_err err = doc_text_list(list, "additional_principals", ADDITIONAL_MAX, error);
     for (size_t i = 0; err == TP_OK && i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        struct claim claim = {.id = id, .name = name};
+        struct claim claim = {.id = id, .name = name, .cluster = auth->settings.cluster};
         map_each(auth->hosts, find_claim, &claim);
         char public_host[64];
         caller_ip(auth->settings.public_addr, public_host);
@@ -333,6 +339,20 @@ void do_host_join_local(struct call *call) {
     give_certs(call, id, name, "local", true);
 }
 
+/* R15: a certificate that renews itself keeps its name or takes a free one; another host's name needs a token (a machine
+ * that was set up anew joins under its old name while the old registration is still there). */
+static enum tp_err check_own_name(struct call *call, const char *name, struct tp_error *error) {
+    const struct host *self = hosts_get(call->auth, call->caller.host_id);
+    if (self != NULL && strcasecmp(self->name, name) == 0) {
+        return TP_OK;
+    }
+    struct claim claim = {.id = call->caller.host_id, .name = name, .cluster = call->auth->settings.cluster};
+    map_each(call->auth->hosts, find_claim, &claim);
+    return claim.taken ? err_set(error, TP_DENIED, "\"%s\" is the name of another host; choose another nodename, or remove "
+                                 "that host and join this one with a new token", name)
+                       : TP_OK;
+}
+
 void do_host_renew(struct call *call) {
     const char *name = NULL;
     struct tp_error error = {0};
@@ -340,7 +360,7 @@ void do_host_renew(struct call *call) {
         call_fail_text(call, TP_DENIED, "this agent has not joined yet");
         return;
     }
-    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK) {
+    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK || check_own_name(call, name, &error) != TP_OK) {
         call_fail(call, &error);
         return;
     }

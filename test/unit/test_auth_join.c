@@ -106,6 +106,19 @@ static void r4_renewal_is_never_wider(void **state) {
     json_t *result = must(fixture, as_host(HOST_A, "web-1"), "host.renew", params);
     check_host(fixture, result, HOST_A, "web-1");
     json_decref(result);
+    /* R15: nor does it take another host's name, as its own or beside it. */
+    struct keys theirs = keys_make();
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_B, "db-1", &theirs)));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params(token, HOST_A, "DB-1", &keys), TP_DENIED);
+    static const char *const foreign[] = {"db-1", HOST_B, "db-1.demo.test"};
+    for (size_t i = 0; i < 3; i++) {
+        params = join_params(token, HOST_A, "web-1", &keys);
+        json_object_set_new(params, "additional_principals", json_pack("[s]", foreign[i]));
+        must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", params, TP_DENIED);
+    }
+    result = must(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params(token, HOST_A, "web-2", &keys));
+    json_decref(result);
+    keys_free(&theirs);
     params = join_params(token, HOST_B, "web-9", &keys);
     json_object_set_new(params, "role", json_string("proxy"));
     must_fail(fixture, as_nobody("10.0.0.2"), "host.join", params, TP_INVALID);
