@@ -157,6 +157,20 @@ static enum tp_err first_line(const char *path, char **ret_line, struct tp_error
     return err;
 }
 
+enum tp_err tportctl_audit_checkpoint(struct command_line *line, struct tp_error *error)
+{
+    json_t *answer = NULL;
+    enum tp_err err = tportctl_call(line, "audit.checkpoint", json_object(), &answer, error);
+    if (err != TP_OK)
+        return err;
+    if (command_flag(line, "key"))
+        (void)printf("%s\n", json_get_text(answer, "key", ""));
+    else
+        (void)printf("%s", json_get_text(answer, "checkpoint", "")); /* a signed note, to the byte */
+    json_decref(answer);
+    return TP_OK;
+}
+
 enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *error)
 {
     const char *given = command_text(line, "key", NULL), *earlier_path = command_text(line, "earlier", NULL);

@@ -107,6 +107,9 @@ static const struct command_option audit_options[] = {
     {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (1000)"},
     {"format", 'f', COMMAND_TEXT, "text|json", "A table, or one JSON object a line"},
     NONE};
+static const struct command_option checkpoint_options[] = {
+    {"key", 0, COMMAND_FLAG, NULL, "The verifier key that audit verify needs"},
+    NONE};
 static const struct command_option verify_options[] = {
     {"key", 0, COMMAND_TEXT, "KEY|FILE", "The verifier key (NAME+hash+base64), or a file with it (needed)"},
     {"earlier", 0, COMMAND_TEXT, "FILE", "A checkpoint saved before, which the log must continue"},
@@ -137,6 +140,8 @@ static const struct command commands[] = {
     {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false},
     {"recordings ls", "", "List recordings", tportctl_recordings_ls, recordings_options, 0, 0, 0, false},
     {"audit ls", "", "List audit events, newest first", tportctl_audit_ls, audit_options, 0, 0, 0, false},
+    {"audit checkpoint", "", "Print the log's newest signed checkpoint, or its key, to be kept in a safe place",
+     tportctl_audit_checkpoint, checkpoint_options, 0, 0, 0, false},
     {"audit verify", "DIR", "Prove offline that an audit log is whole and unchanged", tportctl_audit_verify,
      verify_options, 1, 1, 0, false},
     {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false},

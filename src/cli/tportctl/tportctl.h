@@ -46,6 +46,7 @@ enum tp_err tportctl_sessions_ls(struct command_line *line, struct tp_error *err
 enum tp_err tportctl_sessions_end(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error);
+enum tp_err tportctl_audit_checkpoint(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_version(struct command_line *line, struct tp_error *error);
 
