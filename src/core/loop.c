@@ -79,8 +79,11 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->do_not_sleep, NULL);
     /* Close callbacks only; whatever is still queued belonged to objects that are gone. */
     (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
-    for (int i = 0; i < 64 && uv_loop_alive(&loop->uv); i++)
+    /* Jobs on the thread pool end by themselves and free what they hold in their done callback. */
+    for (int i = 0; i < 400 && uv_loop_alive(&loop->uv); i++) {
+        uv_sleep(5);
         (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    }
     (void)uv_loop_close(&loop->uv);
     mem_free(loop);
 }
