@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test bench install deps clean
+.PHONY: all demo test format install deps clean
 
 all:
 	scripts/install-deps build
@@ -17,6 +17,10 @@ demo: all
 test:
 	scripts/install-deps build test
 	scripts/test
+
+# Lays the C out as .clang-format says (test/lint checks it).
+format:
+	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]')
 
 install: all
 	cmake --install $(BUILD)

@@ -16,7 +16,8 @@
 #define LOOK_MS 200
 #define PROXY_PORT 443
 
-void agent_log_change(char **last, const char *what, const struct tp_error *error) {
+void agent_log_change(char **last, const char *what, const struct tp_error *error)
+{
     if (error == NULL) {
         mem_free(*last);
         *last = NULL;
@@ -30,7 +31,8 @@ void agent_log_change(char **last, const char *what, const struct tp_error *erro
     *last = mem_strdup(error->text);
 }
 
-static enum tp_err make_tls(const struct agent_state *state, struct tls_context **ret_tls, struct tp_error *error) {
+static enum tp_err make_tls(const struct agent_state *state, struct tls_context **ret_tls, struct tp_error *error)
+{
     static const char *const alpn[] = {"tport-tunnel", NULL};
     struct tls_context_options options = {.cert_pem = state->tls_cert,
                                           .key_pem = state->tls_key,
@@ -42,7 +44,8 @@ static enum tp_err make_tls(const struct agent_state *state, struct tls_context 
     return tls_context_new(&options, ret_tls, error);
 }
 
-enum tp_err agent_use_state(struct agent *agent, struct agent_state *fresh, struct tp_error *error) {
+enum tp_err agent_use_state(struct agent *agent, struct agent_state *fresh, struct tp_error *error)
+{
     struct tls_context *tls = NULL;
     enum tp_err err = make_tls(fresh != NULL ? fresh : &agent->state, &tls, error);
     if (err != TP_OK) {
@@ -57,13 +60,15 @@ enum tp_err agent_use_state(struct agent *agent, struct agent_state *fresh, stru
     return TP_OK;
 }
 
-void agent_joined(struct agent *agent) {
+void agent_joined(struct agent *agent)
+{
     agent->joined = true;
     link_start(agent);
     host_start(agent);
 }
 
-void agent_check_idle(struct agent *agent) {
+void agent_check_idle(struct agent *agent)
+{
     if ((!agent->draining && !agent->stopping) || agent->sessions != NULL) {
         return;
     }
@@ -77,7 +82,8 @@ void agent_check_idle(struct agent *agent) {
     }
 }
 
-static void on_idle_look(void *ctx) {
+static void on_idle_look(void *ctx)
+{
     struct agent *agent = ctx;
     if (agent->stopping && loop_now_ms(agent->loop) >= agent->stop_by_ms) {
         loop_stop(agent->loop);
@@ -86,7 +92,8 @@ static void on_idle_look(void *ctx) {
     }
 }
 
-static void stop(struct agent *agent) {
+static void stop(struct agent *agent)
+{
     if (agent->stopping) {
         return;
     }
@@ -98,7 +105,8 @@ static void stop(struct agent *agent) {
     agent_check_idle(agent);
 }
 
-static void drain(struct agent *agent) {
+static void drain(struct agent *agent)
+{
     if (agent->draining || agent->stopping) {
         return;
     }
@@ -111,7 +119,8 @@ static void drain(struct agent *agent) {
 
 /* ---- configuration ---- */
 
-static void set_log(const json_t *log) {
+static void set_log(const json_t *log)
+{
     enum log_level level = LOG_LEVEL_INFO;
     if (log_level_parse(json_get_text(log, "level", "info"), &level) != TP_OK) {
         level = LOG_LEVEL_INFO;
@@ -119,7 +128,8 @@ static void set_log(const json_t *log) {
     log_init("agent", STDERR_FILENO, level, json_get_bool(log, "json", false));
 }
 
-static enum tp_err read_config(struct agent *agent, const json_t *params, struct tp_error *error) {
+static enum tp_err read_config(struct agent *agent, const json_t *params, struct tp_error *error)
+{
     json_t *conf;
     const char *data_dir;
     const char *session_path;
@@ -151,7 +161,8 @@ static enum tp_err read_config(struct agent *agent, const json_t *params, struct
                         : err_set(error, err, "proxy_server \"%s\" is no address: write host:port", agent->proxy_addr);
 }
 
-static void on_config(struct agent *agent, const json_t *params) {
+static void on_config(struct agent *agent, const json_t *params)
+{
     struct tp_error error = {0};
     if (agent->conf != NULL) {
         return; /* a reload starts a new agent and drains this one */
@@ -186,7 +197,8 @@ static void on_config(struct agent *agent, const json_t *params) {
 
 /* ---- the line to auth on this machine ---- */
 
-static void on_local_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_local_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct agent *agent = ctx;
     (void)reason;
     if (agent->local == rpc) {
@@ -196,7 +208,8 @@ static void on_local_close(void *ctx, struct rpc *rpc, enum close_reason reason)
 
 static const struct rpc_events local_events = {.on_close = on_local_close};
 
-static void on_auth_line(struct agent *agent, int fd) {
+static void on_auth_line(struct agent *agent, int fd)
+{
     if (agent->local != NULL) {
         rpc_free(agent->local);
     }
@@ -208,7 +221,8 @@ static void on_auth_line(struct agent *agent, int fd) {
 
 /* ---- the line to master ---- */
 
-static void on_control_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void on_control_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct agent *agent = ctx;
     (void)rpc;
     if (strcmp(event, "auth_line") == 0 && fd >= 0) {
@@ -230,7 +244,8 @@ static void on_control_event(void *ctx, struct rpc *rpc, const char *event, json
     }
 }
 
-static void on_control_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_control_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct agent *agent = ctx;
     (void)rpc;
     (void)reason;
@@ -242,7 +257,8 @@ static void on_control_close(void *ctx, struct rpc *rpc, enum close_reason reaso
 
 static const struct rpc_events control_events = {.on_event = on_control_event, .on_close = on_control_close};
 
-static void release(struct agent *agent) {
+static void release(struct agent *agent)
+{
     host_stop(agent);
     up_stop(agent);
     if (agent->local != NULL) {
@@ -272,7 +288,8 @@ static void release(struct agent *agent) {
     mem_free(agent->version);
 }
 
-int agent_main(int control_fd) {
+int agent_main(int control_fd)
+{
     struct agent agent = {0};
     (void)signal(SIGPIPE, SIG_IGN);
     set_log(NULL);

@@ -8,15 +8,16 @@
 
 #include <string.h>
 
-#define BEAT_MS 60000           /* when auth does not say */
+#define BEAT_MS 60000 /* when auth does not say */
 #define BEAT_MIN_MS 1000
 #define BEAT_RETRY_MS 5000
-#define REFRESH_MS 600000       /* cluster.cas */
-#define RENEW_LOOK_MS 60000     /* how often we look at the certificate's age */
+#define REFRESH_MS 600000   /* cluster.cas */
+#define RENEW_LOOK_MS 60000 /* how often we look at the certificate's age */
 
 /* ---- heartbeat ---- */
 
-static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct agent *agent = ctx;
     agent->heartbeat_out = false;
     if (agent->stopping || agent->draining) {
@@ -34,7 +35,8 @@ static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *err
     timer_start(agent->heartbeat, next, 0);
 }
 
-void host_beat(struct agent *agent) {
+void host_beat(struct agent *agent)
+{
     if (agent->heartbeat == NULL || agent->stopping || agent->draining) {
         return;
     }
@@ -44,19 +46,22 @@ void host_beat(struct agent *agent) {
     }
     json_t *labels = json_object();
     for (size_t i = 0; i < agent->conf->labels.count; i++) {
-        (void)json_object_set_new(labels, agent->conf->labels.items[i].name, json_string(agent->conf->labels.items[i].value));
+        (void)json_object_set_new(labels, agent->conf->labels.items[i].name,
+                                  json_string(agent->conf->labels.items[i].value));
     }
-    json_t *params = json_pack("{s:s, s:o, s:o, s:s, s:[s]}", "hostname", agent->conf->nodename, "labels", labels, "cmd_labels",
-                               labels_json(agent->labels), "version", agent->version, "services", "ssh");
+    json_t *params = json_pack("{s:s, s:o, s:o, s:s, s:[s]}", "hostname", agent->conf->nodename, "labels", labels,
+                               "cmd_labels", labels_json(agent->labels), "version", agent->version, "services", "ssh");
     agent->heartbeat_out = true;
     (void)up_request(agent, "host.heartbeat", params, on_beat_answer, agent);
 }
 
-static void on_beat_timer(void *ctx) {
+static void on_beat_timer(void *ctx)
+{
     host_beat(ctx);
 }
 
-static void on_labels_change(void *ctx) {
+static void on_labels_change(void *ctx)
+{
     struct agent *agent = ctx;
     /* The first values go with one heartbeat, when all commands have run. */
     if (labels_ready(agent->labels)) {
@@ -64,7 +69,8 @@ static void on_labels_change(void *ctx) {
     }
 }
 
-static void start_labels(struct agent *agent) {
+static void start_labels(struct agent *agent)
+{
     const struct conf_commands *commands = &agent->conf->commands;
     struct labels_command *list = mem_array(commands->count, sizeof(*list));
     size_t count = 0;
@@ -90,7 +96,8 @@ static void start_labels(struct agent *agent) {
 
 /* ---- what we trust ---- */
 
-static void on_cas(void *ctx, json_t *result, const struct tp_error *failure) {
+static void on_cas(void *ctx, json_t *result, const struct tp_error *failure)
+{
     struct agent *agent = ctx;
     if (failure != NULL || agent->stopping) {
         return; /* the next refresh comes */
@@ -110,14 +117,16 @@ static void on_cas(void *ctx, json_t *result, const struct tp_error *failure) {
     }
 }
 
-static void on_refresh(void *ctx) {
+static void on_refresh(void *ctx)
+{
     struct agent *agent = ctx;
     (void)up_request(agent, "cluster.cas", NULL, on_cas, agent);
 }
 
 /* ---- renewal ---- */
 
-static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure) {
+static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure)
+{
     struct agent *agent = ctx;
     struct tp_error error = {0};
     struct agent_state fresh;
@@ -130,9 +139,8 @@ static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure
         return;
     }
     /* The keys stay: a crash between two files then never leaves a key beside the other's certificate. */
-    enum tp_err err =
-        agent_state_make(agent->state.host_id, agent->state.tls_key, agent->state.ssh_key, agent->state.ssh_public,
-                         result, &fresh, &error);
+    enum tp_err err = agent_state_make(agent->state.host_id, agent->state.tls_key, agent->state.ssh_key,
+                                       agent->state.ssh_public, result, &fresh, &error);
     if (err == TP_OK) {
         err = agent_state_save(agent->dir, &fresh, &error);
         if (err == TP_OK) {
@@ -149,7 +157,8 @@ static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure
     log_info("this host's certificate has been renewed", "");
 }
 
-static void on_renew_look(void *ctx) {
+static void on_renew_look(void *ctx)
+{
     struct agent *agent = ctx;
     const struct identity *identity = &agent->state.identity;
     int64_t life = identity->not_after - identity->not_before;
@@ -163,8 +172,8 @@ static void on_renew_look(void *ctx) {
         return;
     }
     char *tls_public = key_public_pem(tls_key);
-    json_t *params = json_pack("{s:s, s:s, s:s}", "tls_pub_key", tls_public, "ssh_pub_key", agent->state.ssh_public, "node_name",
-                               agent->conf->nodename);
+    json_t *params = json_pack("{s:s, s:s, s:s}", "tls_pub_key", tls_public, "ssh_pub_key", agent->state.ssh_public,
+                               "node_name", agent->conf->nodename);
     mem_free(tls_public);
     key_free(tls_key);
     agent->renew_out = true;
@@ -173,7 +182,8 @@ static void on_renew_look(void *ctx) {
 
 /* ---- life ---- */
 
-void host_start(struct agent *agent) {
+void host_start(struct agent *agent)
+{
     agent->heartbeat = timer_new(agent->loop, on_beat_timer, agent);
     agent->renew = timer_new(agent->loop, on_renew_look, agent);
     agent->refresh = timer_new(agent->loop, on_refresh, agent);
@@ -185,7 +195,8 @@ void host_start(struct agent *agent) {
     timer_start(agent->refresh, 0, REFRESH_MS);
 }
 
-void host_stop(struct agent *agent) {
+void host_stop(struct agent *agent)
+{
     labels_free(agent->labels);
     agent->labels = NULL;
     timer_free(agent->heartbeat);

@@ -44,7 +44,8 @@ struct join {
     bool wait_said;
 };
 
-static void join_free(struct join *join) {
+static void join_free(struct join *join)
+{
     timer_free(join->retry);
     mem_free(join->last_failure);
     mem_free(join->host_id);
@@ -54,7 +55,8 @@ static void join_free(struct join *join) {
     mem_free(join);
 }
 
-static void attempt_free(struct attempt *attempt) {
+static void attempt_free(struct attempt *attempt)
+{
     mem_free(attempt->host);
     secret_free(attempt->token);
     for (size_t i = 0; i < attempt->pins.count; i++) {
@@ -66,7 +68,8 @@ static void attempt_free(struct attempt *attempt) {
     mem_free(attempt);
 }
 
-static bool is_refusal(enum tp_err code) {
+static bool is_refusal(enum tp_err code)
+{
     switch (code) {
     case TP_UNAVAILABLE:
     case TP_TIMEOUT:
@@ -80,7 +83,8 @@ static bool is_refusal(enum tp_err code) {
     }
 }
 
-static void failed(struct join *join, const struct tp_error *error) {
+static void failed(struct join *join, const struct tp_error *error)
+{
     agent_log_change(&join->last_failure, "this host can't join the cluster yet", error);
     int64_t base = RETRY_FIRST_MS << (join->failures < 5 ? join->failures : 5);
     base = base > RETRY_LAST_MS ? RETRY_LAST_MS : base;
@@ -93,11 +97,13 @@ static void failed(struct join *join, const struct tp_error *error) {
     timer_start(join->retry, base / 2 + (int64_t)(random % (uint32_t)(base / 2 + 1)), 0);
 }
 
-static void succeeded(struct join *join, const json_t *answer) {
+static void succeeded(struct join *join, const json_t *answer)
+{
     struct agent *agent = join->agent;
     struct agent_state fresh;
     struct tp_error error = {0};
-    enum tp_err err = agent_state_make(join->host_id, join->tls_key, join->ssh_key, join->ssh_public, answer, &fresh, &error);
+    enum tp_err err =
+        agent_state_make(join->host_id, join->tls_key, join->ssh_key, join->ssh_public, answer, &fresh, &error);
     if (err == TP_OK) {
         err = agent_state_save(agent->dir, &fresh, &error);
         if (err == TP_OK) {
@@ -122,7 +128,8 @@ static void succeeded(struct join *join, const json_t *answer) {
 }
 
 /* A join that is tried again is the same host. */
-static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_error *error) {
+static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_error *error)
+{
     struct agent *agent = join->agent;
     if (join->host_id == NULL) {
         enum tp_err err = agent_state_host_id(agent->dir, &join->host_id, error);
@@ -140,8 +147,8 @@ static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_err
     join->ssh_key = key_to_openssh(ssh_key, agent->conf->nodename);
     char *tls_public = key_public_pem(tls_key);
     join->ssh_public = key_public_ssh(ssh_key, NULL);
-    *ret_params = json_pack("{s:s, s:s, s:s, s:s, s:s}", "host_id", join->host_id, "node_name", agent->conf->nodename, "role",
-                            "node", "tls_pub_key", tls_public, "ssh_pub_key", join->ssh_public);
+    *ret_params = json_pack("{s:s, s:s, s:s, s:s, s:s}", "host_id", join->host_id, "node_name", agent->conf->nodename,
+                            "role", "node", "tls_pub_key", tls_public, "ssh_pub_key", join->ssh_public);
     mem_free(tls_public);
     key_free(tls_key);
     key_free(ssh_key);
@@ -150,13 +157,15 @@ static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_err
 
 /* ---- over the network ---- */
 
-static void attempt_work(void *ctx) {
+static void attempt_work(void *ctx)
+{
     struct attempt *attempt = ctx;
     struct tls_client *client = NULL;
     struct tls_client_options options = {.host = attempt->host,
                                          .port = attempt->port,
                                          .alpn = "http/1.1",
-                                         .ca_pins = attempt->pins.count > 0 ? (const char *const *)attempt->pins.items : NULL,
+                                         .ca_pins =
+                                             attempt->pins.count > 0 ? (const char *const *)attempt->pins.items : NULL,
                                          .timeout_ms = JOIN_TIMEOUT_MS};
     if (tls_client_connect(&options, &client, &attempt->error) != TP_OK) {
         return;
@@ -169,7 +178,8 @@ static void attempt_work(void *ctx) {
     json_t *answer = NULL;
     enum tp_err err = http_client_request(client, &call, &status, &answer, NULL, &attempt->error);
     if (err == TP_OK && !json_is_object(answer)) {
-        (void)err_set(&attempt->error, TP_PROTOCOL, "%s answered something that is no JSON: is it a tport proxy?", host);
+        (void)err_set(&attempt->error, TP_PROTOCOL, "%s answered something that is no JSON: is it a tport proxy?",
+                      host);
         json_decref(answer);
         answer = NULL;
     }
@@ -178,7 +188,8 @@ static void attempt_work(void *ctx) {
     tls_client_close(client);
 }
 
-static void attempt_done(void *ctx) {
+static void attempt_done(void *ctx)
+{
     struct attempt *attempt = ctx;
     struct join *join = attempt->join;
     join->running = false;
@@ -192,7 +203,8 @@ static void attempt_done(void *ctx) {
     attempt_free(attempt);
 }
 
-static void start_remote(struct join *join) {
+static void start_remote(struct join *join)
+{
     struct agent *agent = join->agent;
     struct attempt *attempt = mem_alloc(sizeof(*attempt));
     struct tp_error error = {0};
@@ -226,7 +238,8 @@ static void start_remote(struct join *join) {
 
 /* ---- beside auth ---- */
 
-static void on_local_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_local_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct join *join = ctx;
     join->running = false;
     if (join->agent == NULL) {
@@ -238,7 +251,8 @@ static void on_local_answer(void *ctx, json_t *result, const struct tp_error *er
     }
 }
 
-static void start_local(struct join *join) {
+static void start_local(struct join *join)
+{
     struct tp_error error = {0};
     json_t *params = NULL;
     if (prepare(join, &params, &error) != TP_OK) {
@@ -249,7 +263,8 @@ static void start_local(struct join *join) {
     (void)rpc_request(join->agent->local, "host.join_local", params, NULL, 0, on_local_answer, join);
 }
 
-static void start(void *ctx) {
+static void start(void *ctx)
+{
     struct join *join = ctx;
     if (join->running) {
         return;
@@ -264,7 +279,8 @@ static void start(void *ctx) {
     }
 }
 
-void join_start(struct agent *agent) {
+void join_start(struct agent *agent)
+{
     struct join *join = mem_alloc(sizeof(*join));
     join->agent = agent;
     join->retry = timer_new(agent->loop, start, join);
@@ -272,13 +288,15 @@ void join_start(struct agent *agent) {
     timer_start(join->retry, 0, 0);
 }
 
-void join_local_ready(struct agent *agent) {
+void join_local_ready(struct agent *agent)
+{
     if (agent->join != NULL) {
         timer_start(agent->join->retry, 0, 0);
     }
 }
 
-void join_stop(struct agent *agent) {
+void join_stop(struct agent *agent)
+{
     struct join *join = agent->join;
     agent->join = NULL;
     if (join == NULL) {

@@ -18,7 +18,7 @@ struct command {
     int64_t period_ms;
     char *result;
     bool ran;
-    struct timer *timer;    /* next run */
+    struct timer *timer; /* next run */
     /* While it runs: */
     struct child *child;
     struct timer *deadline;
@@ -41,7 +41,8 @@ struct labels {
 
 /* ---- cleaning ---- */
 
-static size_t utf8_length(const unsigned char *text, size_t size) {
+static size_t utf8_length(const unsigned char *text, size_t size)
+{
     static const struct {
         unsigned char mask, lead;
         size_t length;
@@ -64,11 +65,13 @@ static size_t utf8_length(const unsigned char *text, size_t size) {
     return 0;
 }
 
-static bool is_blank(char c) {
+static bool is_blank(char c)
+{
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-char *labels_clean(const char *output, size_t size) {
+char *labels_clean(const char *output, size_t size)
+{
     while (size > 0 && is_blank(output[0])) {
         output++;
         size--;
@@ -91,7 +94,8 @@ char *labels_clean(const char *output, size_t size) {
 
 /* ---- one run ---- */
 
-static void close_output(struct command *command) {
+static void close_output(struct command *command)
+{
     watch_free(command->watch);
     command->watch = NULL;
     if (command->fd >= 0) {
@@ -100,7 +104,8 @@ static void close_output(struct command *command) {
     }
 }
 
-static void set_result(struct command *command, char *result) {
+static void set_result(struct command *command, char *result)
+{
     struct labels *labels = command->labels;
     bool changed = !command->ran || strcmp(result, command->result) != 0;
     mem_free(command->result);
@@ -112,7 +117,8 @@ static void set_result(struct command *command, char *result) {
     }
 }
 
-static void read_output(struct command *command) {
+static void read_output(struct command *command)
+{
     for (;;) {
         char block[4096];
         ssize_t got = read(command->fd, block, sizeof(block));
@@ -132,7 +138,8 @@ static void read_output(struct command *command) {
     }
 }
 
-static void finish(struct command *command) {
+static void finish(struct command *command)
+{
     timer_free(command->deadline);
     command->deadline = NULL;
     if (command->fd >= 0) {
@@ -155,7 +162,8 @@ static void finish(struct command *command) {
     set_result(command, result);
 }
 
-static void on_child_exit(void *ctx, int status, int signal_number) {
+static void on_child_exit(void *ctx, int status, int signal_number)
+{
     struct command *command = ctx;
     command->child = NULL;
     command->status = status;
@@ -163,24 +171,28 @@ static void on_child_exit(void *ctx, int status, int signal_number) {
     finish(command);
 }
 
-static void on_output(void *ctx, int events) {
+static void on_output(void *ctx, int events)
+{
     (void)events;
     read_output(ctx);
 }
 
 /* The whole group: it was started in a session of its own. */
-static void kill_group(struct command *command) {
+static void kill_group(struct command *command)
+{
     (void)kill(-child_pid(command->child), SIGKILL);
     child_kill(command->child, SIGKILL);
 }
 
-static void on_deadline(void *ctx) {
+static void on_deadline(void *ctx)
+{
     struct command *command = ctx;
     command->timed_out = true;
     kill_group(command);
 }
 
-static void run(void *ctx) {
+static void run(void *ctx)
+{
     struct command *command = ctx;
     int pipe_fds[2];
     if (command->child != NULL) {
@@ -223,7 +235,8 @@ static void run(void *ctx) {
 /* ---- all of them ---- */
 
 struct labels *labels_new(struct loop *loop, const struct labels_command *commands, size_t count,
-                          void (*on_change)(void *ctx), void *ctx) {
+                          void (*on_change)(void *ctx), void *ctx)
+{
     struct labels *labels = mem_alloc(sizeof(*labels));
     labels->loop = loop;
     labels->on_change = on_change;
@@ -251,7 +264,8 @@ struct labels *labels_new(struct loop *loop, const struct labels_command *comman
     return labels;
 }
 
-void labels_free(struct labels *labels) {
+void labels_free(struct labels *labels)
+{
     if (labels == NULL) {
         return;
     }
@@ -276,7 +290,8 @@ void labels_free(struct labels *labels) {
     mem_free(labels);
 }
 
-json_t *labels_json(const struct labels *labels) {
+json_t *labels_json(const struct labels *labels)
+{
     json_t *all = json_object();
     for (size_t i = 0; labels != NULL && i < labels->count; i++) {
         const struct command *command = &labels->commands[i];
@@ -285,13 +300,14 @@ json_t *labels_json(const struct labels *labels) {
             (void)json_array_append_new(argv, json_string(command->argv[j]));
         }
         (void)json_object_set_new(all, command->name,
-                                  json_pack("{s:I, s:o, s:s}", "period", (json_int_t)command->period_ms, "command", argv,
-                                            "result", command->result));
+                                  json_pack("{s:I, s:o, s:s}", "period", (json_int_t)command->period_ms, "command",
+                                            argv, "result", command->result));
     }
     return all;
 }
 
-bool labels_ready(const struct labels *labels) {
+bool labels_ready(const struct labels *labels)
+{
     for (size_t i = 0; labels != NULL && i < labels->count; i++) {
         if (!labels->commands[i].ran) {
             return false;

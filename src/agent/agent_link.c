@@ -33,7 +33,8 @@ struct conn {
 
 static void slot_dial(struct slot *slot);
 
-static void conn_free(struct conn *conn) {
+static void conn_free(struct conn *conn)
+{
     struct conn **at = &conn->agent->conns;
     while (*at != conn) {
         at = &(*at)->next;
@@ -43,7 +44,8 @@ static void conn_free(struct conn *conn) {
     mem_free(conn);
 }
 
-static void retry_later(struct slot *slot) {
+static void retry_later(struct slot *slot)
+{
     int64_t base = RETRY_FIRST_MS << (slot->failures < 5 ? slot->failures : 5);
     base = base > RETRY_LAST_MS ? RETRY_LAST_MS : base;
     slot->failures++;
@@ -54,7 +56,8 @@ static void retry_later(struct slot *slot) {
 }
 
 /* The connection is gone. error says why when it never came up, else NULL. */
-static void conn_ended(struct conn *conn, const struct tp_error *error) {
+static void conn_ended(struct conn *conn, const struct tp_error *error)
+{
     struct agent *agent = conn->agent;
     struct slot *slot = conn->slot;
     bool was_stable = conn->up_ms != 0 && loop_now_ms(agent->loop) - conn->up_ms >= STABLE_MS;
@@ -76,10 +79,12 @@ static void conn_ended(struct conn *conn, const struct tp_error *error) {
 
 /* ---- the rpc line ---- */
 
-static void on_line_close(void *ctx, enum close_reason reason) {
+static void on_line_close(void *ctx, enum close_reason reason)
+{
     struct conn *conn = ctx;
     conn->line = NULL;
-    if (conn->tunnel != NULL && conn->slot != NULL && reason != CLOSE_TARGET_OFFLINE && !tunnel_is_draining(conn->tunnel)) {
+    if (conn->tunnel != NULL && conn->slot != NULL && reason != CLOSE_TARGET_OFFLINE &&
+        !tunnel_is_draining(conn->tunnel)) {
         /* A tunnel without its line is of no use. */
         tunnel_close(conn->tunnel, CLOSE_PROTOCOL_ERROR);
     }
@@ -88,7 +93,8 @@ static void on_line_close(void *ctx, enum close_reason reason) {
 static const struct rpc_events line_rpc_events = {0};
 static const struct rpc_line_events line_events = {.rpc = &line_rpc_events, .on_close = on_line_close};
 
-struct rpc *link_rpc(struct agent *agent) {
+struct rpc *link_rpc(struct agent *agent)
+{
     if (agent->local != NULL) {
         return agent->local;
     }
@@ -103,7 +109,8 @@ struct rpc *link_rpc(struct agent *agent) {
 
 /* ---- the tunnel ---- */
 
-static void on_tunnel_ready(void *ctx) {
+static void on_tunnel_ready(void *ctx)
+{
     struct conn *conn = ctx;
     struct agent *agent = conn->agent;
     timer_free(conn->deadline);
@@ -127,7 +134,9 @@ static void on_tunnel_ready(void *ctx) {
     host_beat(agent);
 }
 
-static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header,
+                           size_t size)
+{
     struct conn *conn = ctx;
     if (strcmp(kind, "ssh") == 0) {
         session_open(conn->agent, stream, header, size);
@@ -136,7 +145,8 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
     }
 }
 
-static void on_tunnel_drain(void *ctx) {
+static void on_tunnel_drain(void *ctx)
+{
     struct conn *conn = ctx;
     struct slot *slot = conn->slot;
     log_info("the proxy asks us to move to a new tunnel", "");
@@ -151,7 +161,8 @@ static void on_tunnel_drain(void *ctx) {
     }
 }
 
-static void on_tunnel_close(void *ctx, enum close_reason reason) {
+static void on_tunnel_close(void *ctx, enum close_reason reason)
+{
     struct conn *conn = ctx;
     struct tp_error error = {0};
     conn->tunnel = NULL;
@@ -171,7 +182,8 @@ static const struct tunnel_events tunnel_events = {
 
 /* ---- TLS ---- */
 
-static void on_tls_ready(void *ctx) {
+static void on_tls_ready(void *ctx)
+{
     struct conn *conn = ctx;
     struct stream *stream = conn->stream;
     const struct identity *peer = tls_stream_identity(stream);
@@ -184,13 +196,15 @@ static void on_tls_ready(void *ctx) {
     conn->tunnel = tunnel_new(conn->agent->loop, stream, true, &tunnel_events, conn);
 }
 
-static void on_tls_data(void *ctx, const uint8_t *data, size_t size) {
+static void on_tls_data(void *ctx, const uint8_t *data, size_t size)
+{
     (void)ctx;
     (void)data;
     (void)size; /* none before on_ready, and then the tunnel has them */
 }
 
-static void on_tls_close(void *ctx, enum close_reason reason) {
+static void on_tls_close(void *ctx, enum close_reason reason)
+{
     struct conn *conn = ctx;
     struct tp_error error = {0};
     const char *why = tls_stream_failure(conn->stream);
@@ -206,18 +220,20 @@ static const struct stream_events tls_events = {
     .on_close = on_tls_close,
 };
 
-static void on_dialled(void *ctx, int fd, const struct tp_error *error) {
+static void on_dialled(void *ctx, int fd, const struct tp_error *error)
+{
     struct conn *conn = ctx;
     conn->dial = NULL;
     if (error != NULL) {
         conn_ended(conn, error);
         return;
     }
-    conn->stream = tls_stream_new(conn->agent->loop, fd, conn->agent->tls, conn->agent->state.identity.cluster, &tls_events,
-                                  conn);
+    conn->stream =
+        tls_stream_new(conn->agent->loop, fd, conn->agent->tls, conn->agent->state.identity.cluster, &tls_events, conn);
 }
 
-static void on_deadline(void *ctx) {
+static void on_deadline(void *ctx)
+{
     struct conn *conn = ctx;
     if (conn->stream != NULL) {
         stream_close(conn->stream, CLOSE_TARGET_TIMEOUT);
@@ -226,7 +242,8 @@ static void on_deadline(void *ctx) {
     }
 }
 
-static void slot_dial(struct slot *slot) {
+static void slot_dial(struct slot *slot)
+{
     struct agent *agent = slot->agent;
     struct conn *conn = mem_alloc(sizeof(*conn));
     timer_stop(slot->retry);
@@ -240,7 +257,8 @@ static void slot_dial(struct slot *slot) {
     conn->dial = dial_start(agent->loop, agent->proxy_host, agent->proxy_port, CONNECT_MS, on_dialled, conn);
 }
 
-static void on_retry(void *ctx) {
+static void on_retry(void *ctx)
+{
     struct slot *slot = ctx;
     if (slot->conn == NULL) {
         slot_dial(slot);
@@ -249,7 +267,8 @@ static void on_retry(void *ctx) {
 
 /* ---- all of them ---- */
 
-void link_start(struct agent *agent) {
+void link_start(struct agent *agent)
+{
     for (size_t i = 0; i < AGENT_SLOTS; i++) {
         struct slot *slot = &agent->slots[i];
         slot->agent = agent;
@@ -258,7 +277,8 @@ void link_start(struct agent *agent) {
     }
 }
 
-static void close_all(struct agent *agent, bool drain) {
+static void close_all(struct agent *agent, bool drain)
+{
     for (size_t i = 0; i < AGENT_SLOTS; i++) {
         if (agent->slots[i].retry != NULL) {
             timer_stop(agent->slots[i].retry);
@@ -283,10 +303,12 @@ static void close_all(struct agent *agent, bool drain) {
     }
 }
 
-void link_drain(struct agent *agent) {
+void link_drain(struct agent *agent)
+{
     close_all(agent, true);
 }
 
-void link_stop(struct agent *agent) {
+void link_stop(struct agent *agent)
+{
     close_all(agent, false);
 }

@@ -22,10 +22,10 @@ struct conn;
 /* One of the tunnels that we want to have. */
 struct slot {
     struct agent *agent;
-    struct conn *conn;   /* being made or up; NULL: waiting for retry */
+    struct conn *conn; /* being made or up; NULL: waiting for retry */
     struct timer *retry;
     unsigned failures;
-    char *last_failure;  /* said in the log once per change */
+    char *last_failure; /* said in the log once per change */
 };
 
 /* A grant that has been used: it must not open a second session. */
@@ -57,7 +57,7 @@ struct agent {
     struct join *join;
 
     struct slot slots[AGENT_SLOTS];
-    struct conn *conns; /* all, also those that drain */
+    struct conn *conns;      /* all, also those that drain */
     struct timer *idle_look; /* while draining or stopping */
     int64_t stop_by_ms;
 

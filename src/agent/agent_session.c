@@ -21,8 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CUT_KILL_MS 5000     /* for a session that was cut to say its end */
-#define END_KILL_MS 600000   /* for one that ended by itself: its recording may still be on the way */
+#define CUT_KILL_MS 5000   /* for a session that was cut to say its end */
+#define END_KILL_MS 600000 /* for one that ended by itself: its recording may still be on the way */
 #define CERT_MAX ((size_t)64 * 1024)
 #define SEEN_MAX 65536
 
@@ -39,7 +39,8 @@ struct session {
     bool cut;
 };
 
-static void session_check_gone(struct session *session) {
+static void session_check_gone(struct session *session)
+{
     if (session->relay != NULL || session->child != NULL) {
         return;
     }
@@ -60,7 +61,8 @@ static void session_check_gone(struct session *session) {
     agent_check_idle(agent);
 }
 
-static struct session *session_find(struct agent *agent, const char *sid) {
+static struct session *session_find(struct agent *agent, const char *sid)
+{
     struct session *session = agent->sessions;
     while (session != NULL && strcmp(session->sid, sid) != 0) {
         session = session->next;
@@ -92,10 +94,11 @@ struct waiting {
     char *id;
 };
 
-static void ids_remove(json_t *ids, const char *id) {
+static void ids_remove(json_t *ids, const char *id)
+{
     size_t i;
     json_t *item;
-    json_array_foreach(ids, i, item) {
+    json_array_foreach (ids, i, item) {
         if (strcmp(json_string_value(item), id) == 0) {
             (void)json_array_remove(ids, i);
             return;
@@ -103,7 +106,8 @@ static void ids_remove(json_t *ids, const char *id) {
     }
 }
 
-static void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct waiting *waiting = ctx;
     struct session *session = session_find(waiting->agent, waiting->sid);
     if (error == NULL && strcmp(waiting->rule->method, "session.start") == 0) {
@@ -112,9 +116,10 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
             (void)json_array_append_new(session->open_ids, json_string(id));
         } else if (id != NULL) {
             /* It started when its process was already gone. */
-            (void)up_request(waiting->agent, "session.end",
-                             json_pack("{s:s, s:s, s:b}", "id", id, "reason", close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
-                             NULL, NULL);
+            (void)up_request(
+                waiting->agent, "session.end",
+                json_pack("{s:s, s:s, s:b}", "id", id, "reason", close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
+                NULL, NULL);
         }
     } else if (error == NULL && session != NULL && strcmp(waiting->rule->method, "session.end") == 0) {
         ids_remove(session->open_ids, waiting->id);
@@ -129,7 +134,8 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
     mem_free(waiting);
 }
 
-static void pass_up(struct session *session, struct rpc_call *call, const struct pass_rule *rule, json_t *params) {
+static void pass_up(struct session *session, struct rpc_call *call, const struct pass_rule *rule, json_t *params)
+{
     const char *id = json_get_text(params, "id", "");
     if (rule->by == PASS_ID && !json_list_has(session->open_ids, id)) {
         rpc_fail_text(call, TP_DENIED, "the id is not one of this session");
@@ -150,16 +156,18 @@ static void pass_up(struct session *session, struct rpc_call *call, const struct
 }
 
 /* The address in "IP:PORT" or "[IP]:PORT" or "IP"; mem_free it. */
-static char *address_only(const char *text) {
+static char *address_only(const char *text)
+{
     char *host = NULL;
     uint16_t port;
     return conf_addr_split(text, 1, &host, &port) == TP_OK ? host : mem_strdup(text);
 }
 
-static bool grant_has_login(const json_t *grant, const char *login) {
+static bool grant_has_login(const json_t *grant, const char *login)
+{
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(grant, "logins"), i, item) {
+    json_array_foreach (json_object_get(grant, "logins"), i, item) {
         if (strcmp(json_get_text(item, "name", ""), login) == 0) {
             return true;
         }
@@ -168,7 +176,8 @@ static bool grant_has_login(const json_t *grant, const char *login) {
 }
 
 /* The certificate is the grant's user's own. */
-static enum tp_err check_identity(const struct sshcert *cert, const json_t *grant, struct tp_error *error) {
+static enum tp_err check_identity(const struct sshcert *cert, const json_t *grant, struct tp_error *error)
+{
     json_t *object = NULL;
     struct identity identity;
     if (cert->identity == NULL) {
@@ -192,7 +201,9 @@ static enum tp_err check_identity(const struct sshcert *cert, const json_t *gran
     return err;
 }
 
-static enum tp_err check_cert(const struct session *session, const char *login, const char *cert_text, struct tp_error *error) {
+static enum tp_err check_cert(const struct session *session, const char *login, const char *cert_text,
+                              struct tp_error *error)
+{
     struct buf blob;
     buf_init(&blob, CERT_MAX);
     enum tp_err err = TP_OK;
@@ -204,8 +215,9 @@ static enum tp_err check_cert(const struct session *session, const char *login, 
     } else {
         char *address = address_only(json_get_text(session->grant, "client_addr", ""));
         struct sshcert cert;
-        err = sshcert_check(buf_head(&blob), buf_size(&blob), false, (const char *const *)session->agent->state.user_ca_ssh,
-                            clock_wall(), login, address[0] != '\0' ? address : NULL, &cert, error);
+        err = sshcert_check(buf_head(&blob), buf_size(&blob), false,
+                            (const char *const *)session->agent->state.user_ca_ssh, clock_wall(), login,
+                            address[0] != '\0' ? address : NULL, &cert, error);
         if (err == TP_OK) {
             err = check_identity(&cert, session->grant, error);
             sshcert_free(&cert);
@@ -216,7 +228,8 @@ static enum tp_err check_cert(const struct session *session, const char *login, 
     return err;
 }
 
-static void do_check_cert(struct session *session, struct rpc_call *call, const json_t *params) {
+static void do_check_cert(struct session *session, struct rpc_call *call, const json_t *params)
+{
     const char *login = json_get_text(params, "login", "");
     struct tp_error error = {0};
     enum tp_err err = check_cert(session, login, json_get_text(params, "cert", ""), &error);
@@ -234,7 +247,8 @@ static void do_check_cert(struct session *session, struct rpc_call *call, const 
 }
 
 static void on_line_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
-                            json_t *caller, int fd) {
+                            json_t *caller, int fd)
+{
     struct session *session = ctx;
     (void)rpc;
     (void)caller;
@@ -254,7 +268,8 @@ static void on_line_request(void *ctx, struct rpc *rpc, struct rpc_call *call, c
     rpc_fail_text(call, TP_NOT_FOUND, "a session has no method %s", method);
 }
 
-static void on_line_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_line_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct session *session = ctx;
     (void)rpc;
     (void)reason;
@@ -265,7 +280,8 @@ static const struct rpc_events line_events = {.on_request = on_line_request, .on
 
 /* ---- ends ---- */
 
-static void on_killer(void *ctx) {
+static void on_killer(void *ctx)
+{
     struct session *session = ctx;
     if (session->child != NULL) {
         log_warn("session process does not end: killed", "sid=%s", session->sid);
@@ -273,7 +289,8 @@ static void on_killer(void *ctx) {
     }
 }
 
-static void on_relay_done(void *ctx, const struct relay_result *result) {
+static void on_relay_done(void *ctx, const struct relay_result *result)
+{
     struct session *session = ctx;
     session->relay = NULL;
     log_info("SSH connection ended", "sid=%s reason=%s rx=%llu tx=%llu", session->sid, close_name(result->reason),
@@ -293,7 +310,8 @@ static void on_relay_done(void *ctx, const struct relay_result *result) {
 
 static const struct relay_events relay_events = {.on_done = on_relay_done};
 
-static void on_child_exit(void *ctx, int status, int signal_number) {
+static void on_child_exit(void *ctx, int status, int signal_number)
+{
     struct session *session = ctx;
     session->child = NULL;
     bool crashed = signal_number != 0 || status != 0;
@@ -303,7 +321,7 @@ static void on_child_exit(void *ctx, int status, int signal_number) {
     /* What it has started and not ended is ended in its name, so that no recording stays open for ever. */
     size_t i;
     json_t *id;
-    json_array_foreach(session->open_ids, i, id) {
+    json_array_foreach (session->open_ids, i, id) {
         (void)up_request(session->agent, "session.end",
                          json_pack("{s:s, s:s, s:s, s:b}", "sid", session->sid, "id", json_string_value(id), "reason",
                                    close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
@@ -316,7 +334,8 @@ static void on_child_exit(void *ctx, int status, int signal_number) {
     session_check_gone(session);
 }
 
-void session_stop_all(struct agent *agent, enum close_reason reason) {
+void session_stop_all(struct agent *agent, enum close_reason reason)
+{
     for (struct session *session = agent->sessions; session != NULL; session = session->next) {
         session->cut = true;
         if (session->line != NULL) {
@@ -335,7 +354,8 @@ void session_stop_all(struct agent *agent, enum close_reason reason) {
 /* ---- start ---- */
 
 /* A grant opens one stream: true and remembered, or false when it was used before. */
-static bool first_use(struct agent *agent, const char *sid, int64_t expires) {
+static bool first_use(struct agent *agent, const char *sid, int64_t expires)
+{
     int64_t now = clock_wall();
     size_t kept = 0;
     bool used = session_find(agent, sid) != NULL;
@@ -357,18 +377,21 @@ static bool first_use(struct agent *agent, const char *sid, int64_t expires) {
     return true;
 }
 
-static json_t *session_config(const struct agent *agent, const json_t *grant) {
+static json_t *session_config(const struct agent *agent, const json_t *grant)
+{
     const struct agent_state *state = &agent->state;
     const struct conf *conf = agent->conf;
     json_t *pam = json_pack("{s:b, s:s}", "enabled", (int)conf->pam_enabled, "service", conf->pam_service_name);
-    return json_pack("{s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:s}", "grant", (json_t *)(uintptr_t)grant,
-                     "host_key", state->ssh_key, "host_cert", state->ssh_cert, "cluster", state->identity.cluster, "host_id",
-                     state->host_id, "hostname", conf->nodename, "session_user", agent->session_user, "permit_user_env",
-                     (int)conf->permit_user_env, "port_forwarding", (int)conf->port_forwarding, "file_copy",
-                     (int)conf->ssh_file_copy, "pam", pam, "proxy_addr", agent->proxy_addr);
+    return json_pack("{s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:s}", "grant",
+                     (json_t *)(uintptr_t)grant, "host_key", state->ssh_key, "host_cert", state->ssh_cert, "cluster",
+                     state->identity.cluster, "host_id", state->host_id, "hostname", conf->nodename, "session_user",
+                     agent->session_user, "permit_user_env", (int)conf->permit_user_env, "port_forwarding",
+                     (int)conf->port_forwarding, "file_copy", (int)conf->ssh_file_copy, "pam", pam, "proxy_addr",
+                     agent->proxy_addr);
 }
 
-static enum tp_err spawn(struct session *session, int ssh_fd, int line_fd, struct tp_error *error) {
+static enum tp_err spawn(struct session *session, int ssh_fd, int line_fd, struct tp_error *error)
+{
     char *argv[] = {"tport-session", "monitor", NULL};
     char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", NULL};
     int fds[] = {-1, -1, STDERR_FILENO, line_fd, ssh_fd};
@@ -382,14 +405,16 @@ static enum tp_err spawn(struct session *session, int ssh_fd, int line_fd, struc
     return child_spawn(session->agent->loop, &options, on_child_exit, session, &session->child, error);
 }
 
-static void relay_only_close(void *ctx, enum close_reason reason) {
+static void relay_only_close(void *ctx, enum close_reason reason)
+{
     (void)ctx;
     (void)reason;
 }
 
 static const struct stream_events unused_events = {.on_close = relay_only_close};
 
-static enum tp_err start(struct session *session, struct tunnel_stream *tunnel_stream, struct tp_error *error) {
+static enum tp_err start(struct session *session, struct tunnel_stream *tunnel_stream, struct tp_error *error)
+{
     struct agent *agent = session->agent;
     int ssh[2];
     int line[2];
@@ -416,12 +441,14 @@ static enum tp_err start(struct session *session, struct tunnel_stream *tunnel_s
     return TP_OK;
 }
 
-static void refuse(struct tunnel_stream *stream, enum close_reason reason, const char *text) {
+static void refuse(struct tunnel_stream *stream, enum close_reason reason, const char *text)
+{
     log_warn("SSH connection refused", "reason=\"%s\"", text);
     tunnel_stream_close(stream, reason, text);
 }
 
-static int64_t grant_expires(const json_t *grant) {
+static int64_t grant_expires(const json_t *grant)
+{
     const char *text = json_get_text(grant, "expires", NULL);
     int64_t ms = 0;
     if (text != NULL && clock_parse_ms(text, &ms) == TP_OK) {
@@ -430,7 +457,8 @@ static int64_t grant_expires(const json_t *grant) {
     return json_get_int(grant, "expires", clock_wall() + 3600);
 }
 
-void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant_data, size_t size) {
+void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant_data, size_t size)
+{
     struct tp_error error = {0};
     json_t *grant = NULL;
     const uint8_t(*keys)[32] = (const uint8_t(*)[32])agent->state.grant_keys;

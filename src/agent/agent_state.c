@@ -16,12 +16,14 @@
 #define FILE_MAX ((size_t)1024 * 1024)
 #define GRANT_KEYS_MAX 16
 
-void agent_state_init(struct agent_state *state) {
+void agent_state_init(struct agent_state *state)
+{
     memset(state, 0, sizeof(*state));
     identity_init(&state->identity);
 }
 
-static void free_trust(struct agent_state *state) {
+static void free_trust(struct agent_state *state)
+{
     json_decref(state->cas);
     mem_free(state->host_ca_pems);
     for (size_t i = 0; state->user_ca_ssh != NULL && state->user_ca_ssh[i] != NULL; i++) {
@@ -31,7 +33,8 @@ static void free_trust(struct agent_state *state) {
     mem_free(state->grant_keys);
 }
 
-void agent_state_free(struct agent_state *state) {
+void agent_state_free(struct agent_state *state)
+{
     mem_free(state->host_id);
     secret_free(state->tls_key);
     mem_free(state->tls_cert);
@@ -45,7 +48,8 @@ void agent_state_free(struct agent_state *state) {
 
 /* ---- files ---- */
 
-static enum tp_err read_file(const char *dir, const char *name, char **ret_text, struct tp_error *error) {
+static enum tp_err read_file(const char *dir, const char *name, char **ret_text, struct tp_error *error)
+{
     char *path = mem_printf("%s/%s", dir, name);
     struct buf buf;
     buf_init(&buf, FILE_MAX);
@@ -83,7 +87,8 @@ static enum tp_err read_file(const char *dir, const char *name, char **ret_text,
     return err;
 }
 
-static bool write_all(int fd, const char *text, size_t size) {
+static bool write_all(int fd, const char *text, size_t size)
+{
     while (size > 0) {
         ssize_t put = write(fd, text, size);
         if (put < 0 && errno == EINTR) {
@@ -98,7 +103,8 @@ static bool write_all(int fd, const char *text, size_t size) {
     return true;
 }
 
-static enum tp_err write_file(const char *dir, const char *name, const char *text, struct tp_error *error) {
+static enum tp_err write_file(const char *dir, const char *name, const char *text, struct tp_error *error)
+{
     char *path = mem_printf("%s/%s", dir, name);
     char *fresh = mem_printf("%s/%s.new", dir, name);
     enum tp_err err = TP_OK;
@@ -116,7 +122,8 @@ static enum tp_err write_file(const char *dir, const char *name, const char *tex
     return err;
 }
 
-static enum tp_err sync_dir(const char *dir, struct tp_error *error) {
+static enum tp_err sync_dir(const char *dir, struct tp_error *error)
+{
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     enum tp_err err = TP_OK;
     if (fd < 0 || fsync(fd) != 0) {
@@ -128,7 +135,8 @@ static enum tp_err sync_dir(const char *dir, struct tp_error *error) {
     return err;
 }
 
-static enum tp_err make_dir(const char *dir, struct tp_error *error) {
+static enum tp_err make_dir(const char *dir, struct tp_error *error)
+{
     struct stat info;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return err_errno(error, errno, "%s can't be made", dir);
@@ -137,13 +145,15 @@ static enum tp_err make_dir(const char *dir, struct tp_error *error) {
         return err_errno(error, errno, "%s can't be used", dir);
     }
     if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
-        return err_set(error, TP_DENIED,
-                       "%s holds this host's keys: it must be a directory of mode 0700 that belongs to the agent's user", dir);
+        return err_set(
+            error, TP_DENIED,
+            "%s holds this host's keys: it must be a directory of mode 0700 that belongs to the agent's user", dir);
     }
     return TP_OK;
 }
 
-static bool is_uuid(const char *text) {
+static bool is_uuid(const char *text)
+{
     for (size_t i = 0; i < UUID_TEXT_SIZE - 1; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
         if (dash ? text[i] != '-' : strchr("0123456789abcdef", text[i]) == NULL || text[i] == '\0') {
@@ -153,7 +163,8 @@ static bool is_uuid(const char *text) {
     return text[UUID_TEXT_SIZE - 1] == '\0';
 }
 
-enum tp_err agent_state_host_id(const char *dir, char **ret_host_id, struct tp_error *error) {
+enum tp_err agent_state_host_id(const char *dir, char **ret_host_id, struct tp_error *error)
+{
     enum tp_err err = make_dir(dir, error);
     if (err != TP_OK) {
         return err;
@@ -183,7 +194,8 @@ enum tp_err agent_state_host_id(const char *dir, char **ret_host_id, struct tp_e
 
 /* ---- what we trust ---- */
 
-static enum tp_err read_signers(const json_t *cas, struct agent_state *state, struct tp_error *error) {
+static enum tp_err read_signers(const json_t *cas, struct agent_state *state, struct tp_error *error)
+{
     json_t *signers;
     enum tp_err err = json_need_array(cas, "host_signers", &signers, error);
     if (err != TP_OK) {
@@ -193,8 +205,8 @@ static enum tp_err read_signers(const json_t *cas, struct agent_state *state, st
     buf_init(&pems, FILE_MAX);
     size_t i, j;
     json_t *signer, *cert;
-    json_array_foreach(signers, i, signer) {
-        json_array_foreach(json_object_get(signer, "tls_certs"), j, cert) {
+    json_array_foreach (signers, i, signer) {
+        json_array_foreach (json_object_get(signer, "tls_certs"), j, cert) {
             const char *text = json_string_value(cert);
             if (text == NULL || dec_base64(text, strlen(text), &pems) != TP_OK) {
                 buf_free(&pems);
@@ -211,7 +223,8 @@ static enum tp_err read_signers(const json_t *cas, struct agent_state *state, st
     return TP_OK;
 }
 
-static enum tp_err read_user_cas(const json_t *cas, struct agent_state *state, struct tp_error *error) {
+static enum tp_err read_user_cas(const json_t *cas, struct agent_state *state, struct tp_error *error)
+{
     json_t *lines;
     enum tp_err err = json_need_array(cas, "user_ca_ssh", &lines, error);
     if (err != TP_OK) {
@@ -221,7 +234,7 @@ static enum tp_err read_user_cas(const json_t *cas, struct agent_state *state, s
     size_t count = 0;
     size_t i;
     json_t *line;
-    json_array_foreach(lines, i, line) {
+    json_array_foreach (lines, i, line) {
         if (json_string_value(line) != NULL) {
             state->user_ca_ssh[count++] = mem_strdup(json_string_value(line));
         }
@@ -229,7 +242,8 @@ static enum tp_err read_user_cas(const json_t *cas, struct agent_state *state, s
     return count > 0 ? TP_OK : err_set(error, TP_INVALID, "the answer names no user CA");
 }
 
-static enum tp_err read_grant_keys(const json_t *cas, struct agent_state *state, struct tp_error *error) {
+static enum tp_err read_grant_keys(const json_t *cas, struct agent_state *state, struct tp_error *error)
+{
     json_t *keys;
     enum tp_err err = json_need_array(cas, "grant_keys", &keys, error);
     if (err != TP_OK) {
@@ -242,7 +256,7 @@ static enum tp_err read_grant_keys(const json_t *cas, struct agent_state *state,
     state->grant_keys = mem_array(count, sizeof(*state->grant_keys));
     size_t i;
     json_t *key;
-    json_array_foreach(keys, i, key) {
+    json_array_foreach (keys, i, key) {
         struct buf raw;
         buf_init(&raw, 32);
         const char *text = json_string_value(key);
@@ -262,7 +276,8 @@ static enum tp_err read_grant_keys(const json_t *cas, struct agent_state *state,
 static const char *const cas_members[] = {"host_signers", "user_ca_tls", "user_ca_ssh", "grant_keys"};
 
 /* Fills what comes out of cas; on failure the caller frees. */
-static enum tp_err read_cas(const json_t *answer, struct agent_state *state, struct tp_error *error) {
+static enum tp_err read_cas(const json_t *answer, struct agent_state *state, struct tp_error *error)
+{
     state->cas = json_object();
     for (size_t i = 0; i < sizeof(cas_members) / sizeof(cas_members[0]); i++) {
         json_t *member = json_object_get(answer, cas_members[i]);
@@ -280,7 +295,9 @@ static enum tp_err read_cas(const json_t *answer, struct agent_state *state, str
     return err;
 }
 
-enum tp_err agent_state_set_cas(struct agent_state *state, const json_t *answer, bool *ret_changed, struct tp_error *error) {
+enum tp_err agent_state_set_cas(struct agent_state *state, const json_t *answer, bool *ret_changed,
+                                struct tp_error *error)
+{
     struct agent_state fresh;
     agent_state_init(&fresh);
     enum tp_err err = read_cas(answer, &fresh, error);
@@ -300,7 +317,8 @@ enum tp_err agent_state_set_cas(struct agent_state *state, const json_t *answer,
 }
 
 /* Reads and checks the certificate: it must be a node's, and this host's. Its validity is judged by those who see it. */
-static enum tp_err read_identity(struct agent_state *state, struct tp_error *error) {
+static enum tp_err read_identity(struct agent_state *state, struct tp_error *error)
+{
     struct buf der;
     buf_init(&der, FILE_MAX);
     enum tp_err err = x509_pem_to_der(state->tls_cert, strlen(state->tls_cert), &der, error);
@@ -316,7 +334,8 @@ static enum tp_err read_identity(struct agent_state *state, struct tp_error *err
 }
 
 enum tp_err agent_state_make(const char *host_id, const char *tls_key, const char *ssh_key, const char *ssh_public,
-                             const json_t *answer, struct agent_state *ret_state, struct tp_error *error) {
+                             const json_t *answer, struct agent_state *ret_state, struct tp_error *error)
+{
     struct agent_state state;
     agent_state_init(&state);
     const char *tls_cert = NULL;
@@ -345,11 +364,12 @@ enum tp_err agent_state_make(const char *host_id, const char *tls_key, const cha
     return TP_OK;
 }
 
-static enum tp_err load_into(const char *dir, struct agent_state *state, struct tp_error *error) {
-    static const char *const names[] = {"host_id", "tls.key", "tls.crt", "ssh_host_key", "ssh_host_key.pub",
-                                        "ssh_host_key-cert.pub"};
-    char **const texts[] = {&state->host_id, &state->tls_key, &state->tls_cert, &state->ssh_key, &state->ssh_public,
-                             &state->ssh_cert};
+static enum tp_err load_into(const char *dir, struct agent_state *state, struct tp_error *error)
+{
+    static const char *const names[] = {"host_id",      "tls.key",          "tls.crt",
+                                        "ssh_host_key", "ssh_host_key.pub", "ssh_host_key-cert.pub"};
+    char **const texts[] = {&state->host_id, &state->tls_key,    &state->tls_cert,
+                            &state->ssh_key, &state->ssh_public, &state->ssh_cert};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         enum tp_err err = read_file(dir, names[i], texts[i], error);
         if (err != TP_OK) {
@@ -381,7 +401,8 @@ static enum tp_err load_into(const char *dir, struct agent_state *state, struct 
     return TP_OK;
 }
 
-enum tp_err agent_state_load(const char *dir, struct agent_state *ret_state, struct tp_error *error) {
+enum tp_err agent_state_load(const char *dir, struct agent_state *ret_state, struct tp_error *error)
+{
     enum tp_err err = make_dir(dir, error);
     if (err != TP_OK) {
         return err;
@@ -397,7 +418,8 @@ enum tp_err agent_state_load(const char *dir, struct agent_state *ret_state, str
     return TP_OK;
 }
 
-enum tp_err agent_state_save(const char *dir, const struct agent_state *state, struct tp_error *error) {
+enum tp_err agent_state_save(const char *dir, const struct agent_state *state, struct tp_error *error)
+{
     char *cas = json_text(state->cas);
     /* The certificate last: a state is complete when it is there, and the key before it belongs to it. */
     const char *const files[][2] = {{"host_id", state->host_id},

@@ -7,16 +7,16 @@
 
 struct agent_state {
     char *host_id;
-    char *tls_key;       /* PEM */
-    char *tls_cert;      /* PEM */
-    char *ssh_key;       /* OpenSSH private key */
-    char *ssh_public;    /* its public half, one line */
-    char *ssh_cert;      /* one line */
-    json_t *cas;         /* host_signers, user_ca_tls, user_ca_ssh, grant_keys of cluster.cas */
+    char *tls_key;            /* PEM */
+    char *tls_cert;           /* PEM */
+    char *ssh_key;            /* OpenSSH private key */
+    char *ssh_public;         /* its public half, one line */
+    char *ssh_cert;           /* one line */
+    json_t *cas;              /* host_signers, user_ca_tls, user_ca_ssh, grant_keys of cluster.cas */
     struct identity identity; /* of tls_cert */
     /* Out of cas. */
-    char *host_ca_pems;  /* X.509, all host CAs in one text */
-    char **user_ca_ssh;  /* NULL-terminated lines */
+    char *host_ca_pems; /* X.509, all host CAs in one text */
+    char **user_ca_ssh; /* NULL-terminated lines */
     uint8_t (*grant_keys)[32];
     size_t grant_key_count;
 };

@@ -20,9 +20,9 @@
 #include "base/json.h"
 #include "crypt/key.h"
 
-#define AUDIT_LINE_MAX ((size_t)65535)     /* bytes of one event: the size field of a tile's entry has 16 bits */
+#define AUDIT_LINE_MAX ((size_t)65535) /* bytes of one event: the size field of a tile's entry has 16 bits */
 #define AUDIT_PENDING_MAX ((size_t)64 * 1024 * 1024)
-#define AUDIT_PUBLISH_MS 1000              /* the tree is at most this far behind the day files */
+#define AUDIT_PUBLISH_MS 1000 /* the tree is at most this far behind the day files */
 
 struct audit_log;
 struct audit_batch;

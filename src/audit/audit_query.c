@@ -90,7 +90,8 @@ static void look_at(struct walk *walk, const char *line, size_t size)
 }
 
 /* Goes through one day; *ret_offset is where to go on when the walk was stopped. */
-static enum tp_err walk_day(struct walk *walk, int log_fd, const char *day, uint64_t *ret_offset, struct tp_error *error)
+static enum tp_err walk_day(struct walk *walk, int log_fd, const char *day, uint64_t *ret_offset,
+                            struct tp_error *error)
 {
     bool keyed = strcmp(day, walk->key_day) == 0;
     struct day_lines *lines;
@@ -134,8 +135,8 @@ static enum tp_err read_key(struct walk *walk, const char *key, struct tp_error 
     char *end;
     if (!key || !key[0])
         return TP_OK;
-    if (strlen(key) < DAY_TEXT_SIZE + 1 || key[DAY_TEXT_SIZE - 1] != ':' ||
-        key[DAY_TEXT_SIZE] < '0' || key[DAY_TEXT_SIZE] > '9')
+    if (strlen(key) < DAY_TEXT_SIZE + 1 || key[DAY_TEXT_SIZE - 1] != ':' || key[DAY_TEXT_SIZE] < '0' ||
+        key[DAY_TEXT_SIZE] > '9')
         return err_set(error, TP_INVALID, "start_key is not one that an earlier answer gave");
     memcpy(walk->key_day, key, DAY_TEXT_SIZE - 1);
     errno = 0;

@@ -67,7 +67,8 @@ static bool read_position(const struct audit_log *log, uint64_t size, struct pos
         while (at && *at && !found) {
             unsigned long long leaves, offset, first;
             char day[DAY_TEXT_SIZE];
-            if (sscanf(at, "%llu %10s %llu %llu", &leaves, day, &offset, &first) == 4 && leaves == size && first <= leaves) {
+            if (sscanf(at, "%llu %10s %llu %llu", &leaves, day, &offset, &first) == 4 && leaves == size &&
+                first <= leaves) {
                 *out = (struct position){.size = leaves, .offset = offset, .first = first};
                 if (strcmp(day, "-") != 0)
                     memcpy(out->day, day, sizeof(out->day));
@@ -103,7 +104,8 @@ static enum tp_err count_position(const struct audit_log *log, char (*days)[DAY_
         day_lines_free(lines);
     }
     if (position.size < size)
-        return err_set(error, TP_CORRUPT, "the audit log's day files hold fewer lines than its checkpoint says; "
+        return err_set(error, TP_CORRUPT,
+                       "the audit log's day files hold fewer lines than its checkpoint says; "
                        "\"tportctl audit verify\" shows which are missing");
     *out = position;
     return TP_OK;

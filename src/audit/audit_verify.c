@@ -19,12 +19,12 @@ struct verify {
     struct checkpoint checkpoint;
     struct checkpoint earlier;
     bool has_earlier;
-    struct merkle_edge edge;              /* from the entries alone */
-    struct buf computed[TILE_LEVELS];     /* hashes of the tile of each level that is being filled */
-    uint64_t tiles[TILE_LEVELS];          /* its index */
+    struct merkle_edge edge;          /* from the entries alone */
+    struct buf computed[TILE_LEVELS]; /* hashes of the tile of each level that is being filled */
+    uint64_t tiles[TILE_LEVELS];      /* its index */
     char (*days)[DAY_TEXT_SIZE];
     size_t day_count;
-    size_t day;                           /* index of the file that is being read, one more when open */
+    size_t day; /* index of the file that is being read, one more when open */
     struct day_lines *lines;
     uint64_t line_number;
     enum tp_err code;
@@ -57,19 +57,21 @@ static enum tp_err compare_tile(struct verify *verify, int level)
             if (buf_size(&file) < (i + 1) * MERKLE_HASH ||
                 memcmp(buf_head(&file) + i * MERKLE_HASH, buf_head(computed) + i * MERKLE_HASH, MERKLE_HASH) != 0) {
                 if (level == 0)
-                    code = err_set(verify->error, TP_CORRUPT, "leaf %llu was changed: its entry does not fit its hash in %s",
-                                   ull(leaf), path);
+                    code = err_set(verify->error, TP_CORRUPT,
+                                   "leaf %llu was changed: its entry does not fit its hash in %s", ull(leaf), path);
                 else
                     code = err_set(verify->error, TP_CORRUPT,
-                                   "the hash over the leaves from %llu on was changed: it does not fit %s", ull(leaf), path);
+                                   "the hash over the leaves from %llu on was changed: it does not fit %s", ull(leaf),
+                                   path);
                 break;
             }
         }
         if (code == TP_OK && buf_size(&file) != (size_t)(more ? TILE_WIDTH : width) * MERKLE_HASH)
             code = err_set(verify->error, TP_CORRUPT, "the hash tile %s has the wrong size", path);
     } else if (code == TP_NOT_FOUND) {
-        code = err_set(verify->error, TP_CORRUPT, "the hash tile %s is missing: leaf %llu and what follows cannot be proved",
-                       path, ull((index * TILE_WIDTH) << (8 * level)));
+        code = err_set(verify->error, TP_CORRUPT,
+                       "the hash tile %s is missing: leaf %llu and what follows cannot be proved", path,
+                       ull((index * TILE_WIDTH) << (8 * level)));
     }
     buf_free(&file);
     return code;
@@ -118,7 +120,8 @@ static enum tp_err compare_line(struct verify *verify, uint64_t leaf, const uint
     bool complete;
     enum tp_err code = next_line(verify, &line, &length, &complete);
     if (code == TP_NOT_FOUND)
-        return err_set(verify->error, TP_CORRUPT, "leaf %llu is missing in the day files: they end before it", ull(leaf));
+        return err_set(verify->error, TP_CORRUPT, "leaf %llu is missing in the day files: they end before it",
+                       ull(leaf));
     if (code != TP_OK)
         return code;
     if (!complete || length != size || memcmp(line, data, size) != 0)
@@ -141,9 +144,10 @@ static bool take_entry(void *ctx, const uint8_t *data, size_t size)
     if (verify->code == TP_OK && verify->has_earlier && verify->edge.size == verify->earlier.size) {
         merkle_edge_root(&verify->edge, root);
         if (memcmp(root, verify->earlier.root, MERKLE_HASH) != 0)
-            verify->code = err_set(verify->error, TP_CORRUPT,
-                                   "the first %llu leaves are not those of the earlier checkpoint: the log was rewritten",
-                                   ull(verify->earlier.size));
+            verify->code =
+                err_set(verify->error, TP_CORRUPT,
+                        "the first %llu leaves are not those of the earlier checkpoint: the log was rewritten",
+                        ull(verify->earlier.size));
     }
     return verify->code == TP_OK;
 }
@@ -159,15 +163,17 @@ static enum tp_err check_bundle(struct verify *verify, uint64_t index)
     buf_init(&file, TILE_FILE_MAX + 128 * 1024);
     code = tile_read(verify->tlog_fd, TILE_ENTRIES, index, width, &file, &more, verify->error);
     if (code == TP_NOT_FOUND)
-        code = err_set(verify->error, TP_CORRUPT, "the entries from leaf %llu on are missing: %s", ull(index * TILE_WIDTH),
-                       verify->error ? verify->error->text : "no file");
+        code = err_set(verify->error, TP_CORRUPT, "the entries from leaf %llu on are missing: %s",
+                       ull(index * TILE_WIDTH), verify->error ? verify->error->text : "no file");
     if (code == TP_OK) {
         verify->code = TP_OK;
         split = tree_split(&file, width, more, take_entry, verify, &seen);
         code = verify->code;
         if (code == TP_OK && split != TP_OK)
-            code = err_set(verify->error, TP_CORRUPT, seen < width ? "the entry of leaf %llu is cut"
-                           : "there are bytes behind the entry before leaf %llu", ull(index * TILE_WIDTH + seen));
+            code = err_set(verify->error, TP_CORRUPT,
+                           seen < width ? "the entry of leaf %llu is cut"
+                                        : "there are bytes behind the entry before leaf %llu",
+                           ull(index * TILE_WIDTH + seen));
     }
     buf_free(&file);
     return code;

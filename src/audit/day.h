@@ -24,7 +24,8 @@ void day_lines_seek_end(struct day_lines *lines);
 uint64_t day_lines_at(const struct day_lines *lines);
 /* The line at the place, without its newline, and goes behind it; valid until the next call. *ret_complete is false when the
  * newline is missing (or the line is longer than any of ours). TP_NOT_FOUND at the end of the file. */
-enum tp_err day_lines_next(struct day_lines *lines, const char **ret_line, size_t *ret_size, bool *ret_complete) TP_MUST;
+enum tp_err day_lines_next(struct day_lines *lines, const char **ret_line, size_t *ret_size,
+                           bool *ret_complete) TP_MUST;
 /* The line before the place, and goes to its beginning. TP_NOT_FOUND at the beginning of the file. */
 enum tp_err day_lines_previous(struct day_lines *lines, const char **ret_line, size_t *ret_size) TP_MUST;
 

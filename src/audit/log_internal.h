@@ -30,7 +30,7 @@ struct audit_log {
     /* The writer's side: touched by audit_batch_write while a batch is out, by the loop otherwise. */
     int tlog_fd;
     int log_fd;
-    int day_fd;         /* -1 before the first line */
+    int day_fd;          /* -1 before the first line */
     struct position end; /* of all durable lines; size counts them */
     struct position published;
     struct tree *tree;

@@ -112,8 +112,8 @@ static const char *next_line(const char **at, const char *end, size_t *ret_lengt
 }
 
 /* True when the line is a signature line; *ret_good when it is ours and right. */
-static bool read_signature(const char *line, size_t length, const struct note_key *key, const char *body, size_t body_size,
-                           bool *ret_good)
+static bool read_signature(const char *line, size_t length, const struct note_key *key, const char *body,
+                           size_t body_size, bool *ret_good)
 {
     size_t name_length = strlen(key->name);
     const char *blank;

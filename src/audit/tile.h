@@ -21,7 +21,8 @@ enum tp_err tile_read_file(int dir_fd, const char *path, size_t limit, struct bu
 enum tp_err tile_read(int dir_fd, int level, uint64_t index, unsigned width, struct buf *out, bool *ret_more,
                       struct tp_error *error) TP_MUST;
 /* Writes beside, syncs, renames, syncs the directory. Makes missing directories (0700). */
-enum tp_err tile_write_file(int dir_fd, const char *path, const void *data, size_t size, struct tp_error *error) TP_MUST;
+enum tp_err tile_write_file(int dir_fd, const char *path, const void *data, size_t size,
+                            struct tp_error *error) TP_MUST;
 /* Removes a partial tile and its directory when that is empty then. What is not there is fine. */
 void tile_remove(int dir_fd, const char *path);
 

@@ -26,8 +26,8 @@ struct tree {
     struct waiting *first;
     struct waiting **last;
     size_t waiting;
-    uint64_t previous;  /* size at the newest checkpoint */
-    uint64_t before;    /* and at the one before: readers may still be at it */
+    uint64_t previous; /* size at the newest checkpoint */
+    uint64_t before;   /* and at the one before: readers may still be at it */
 };
 
 struct tree *tree_new(int dir_fd)
@@ -133,7 +133,8 @@ void tree_root(const struct tree *tree, uint8_t out[MERKLE_HASH])
         merkle_node(parts[i - 1], out, out);
 }
 
-enum tp_err tree_split(const struct buf *bundle, unsigned count, bool more, tree_entry_cb *fn, void *ctx, unsigned *ret_seen)
+enum tp_err tree_split(const struct buf *bundle, unsigned count, bool more, tree_entry_cb *fn, void *ctx,
+                       unsigned *ret_seen)
 {
     struct rd rd;
     rd_init(&rd, buf_head(bundle), buf_size(bundle));
@@ -161,7 +162,8 @@ static bool check_entry(void *ctx, const uint8_t *data, size_t size)
     struct loading *loading = ctx;
     uint8_t hash[MERKLE_HASH];
     merkle_leaf(data, size, hash);
-    loading->differs = memcmp(hash, loading->tree->levels[0].hashes + (size_t)loading->at * MERKLE_HASH, MERKLE_HASH) != 0;
+    loading->differs =
+        memcmp(hash, loading->tree->levels[0].hashes + (size_t)loading->at * MERKLE_HASH, MERKLE_HASH) != 0;
     if (loading->differs)
         return false;
     wr_u16(&loading->tree->entries, (uint16_t)size);
@@ -201,8 +203,8 @@ static enum tp_err load_level(struct tree *tree, int at, struct tp_error *error)
         return TP_OK;
     buf_init(&file, TILE_FILE_MAX + 128 * 1024);
     code = tile_read(tree->dir_fd, at, index, width, &file, &more, error);
-    if (code == TP_OK && (more ? buf_size(&file) != (size_t)TILE_WIDTH * MERKLE_HASH
-                               : buf_size(&file) != (size_t)width * MERKLE_HASH))
+    if (code == TP_OK &&
+        (more ? buf_size(&file) != (size_t)TILE_WIDTH * MERKLE_HASH : buf_size(&file) != (size_t)width * MERKLE_HASH))
         code = err_set(error, TP_CORRUPT, "a hash tile of level %d has the wrong size", at);
     if (code == TP_OK) {
         memcpy(tree->levels[at].hashes, buf_head(&file), (size_t)width * MERKLE_HASH);

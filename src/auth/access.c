@@ -14,7 +14,8 @@ struct lookup {
     json_t *ids;
 };
 
-static bool may_list(const struct rbac_set *set, const struct host *host) {
+static bool may_list(const struct rbac_set *set, const struct host *host)
+{
     struct rbac_target target;
     struct rbac_label *labels = NULL;
     hosts_target(host, &target, &labels);
@@ -23,7 +24,8 @@ static bool may_list(const struct rbac_set *set, const struct host *host) {
     return yes;
 }
 
-static void match_name(void *ctx, const char *key, void *value) {
+static void match_name(void *ctx, const char *key, void *value)
+{
     struct lookup *lookup = ctx;
     struct host *host = value;
     (void)key;
@@ -35,7 +37,9 @@ static void match_name(void *ctx, const char *key, void *value) {
 }
 
 /* By id, then by name among those that the caller may list: a stranger cannot learn which names exist. */
-static enum tp_err find_host(const struct call *call, const char *target, struct host **ret_host, struct tp_error *error) {
+static enum tp_err find_host(const struct call *call, const char *target, struct host **ret_host,
+                             struct tp_error *error)
+{
     struct host *host = hosts_get(call->auth, target);
     if (host != NULL && may_list(call->caller.set, host)) {
         *ret_host = host;
@@ -72,7 +76,8 @@ struct connect {
     int worker;
 };
 
-static void connect_free(struct connect *connect) {
+static void connect_free(struct connect *connect)
+{
     mem_free(connect->host_id);
     mem_free(connect->hostname);
     json_decref(connect->grant);
@@ -80,7 +85,8 @@ static void connect_free(struct connect *connect) {
 }
 
 static json_t *grant_logins(const struct call *call, const struct host *host, struct rbac_decision *decision,
-                            bool *ret_offered) {
+                            bool *ret_offered)
+{
     struct auth *auth = call->auth;
     struct rbac_target target;
     struct rbac_label *labels = NULL;
@@ -91,8 +97,8 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         if (!caller_login_locked(auth, logins[i].name)) {
-            json_array_append_new(list, json_pack("{s:s, s:b}", "name", logins[i].name, "forward_agent",
-                                                  logins[i].forward_agent));
+            json_array_append_new(
+                list, json_pack("{s:s, s:b}", "name", logins[i].name, "forward_agent", logins[i].forward_agent));
         }
     }
     *ret_offered = json_array_size(list) > 0;
@@ -105,30 +111,32 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
 }
 
 static json_t *grant_json(const struct call *call, const struct connect *connect, const struct rbac_options *options,
-                          json_t *logins) {
+                          json_t *logins)
+{
     struct auth *auth = call->auth;
     const struct caller *caller = &call->caller;
     int64_t now = clock_wall();
-    const char *record = !auth->settings.record ? "off"
-                         : options->record_ssh == ROLE_RECORD_STRICT ? "strict" : "best_effort";
-    json_t *rights = json_pack("{s:b, s:b, s:b, s:s, s:I, s:b, s:I}",
-        "port_forwarding", options->port_forward_local || options->port_forward_remote, "x11", 0,
-        "file_copy", options->ssh_file_copy, "record", record,
-        "idle_timeout", (json_int_t)options->client_idle_timeout_ms,
-        "disconnect_expired_cert", options->disconnect_expired_cert,
-        "max_sessions", (json_int_t)options->max_sessions);
+    const char *record = !auth->settings.record                      ? "off"
+                         : options->record_ssh == ROLE_RECORD_STRICT ? "strict"
+                                                                     : "best_effort";
+    json_t *rights = json_pack("{s:b, s:b, s:b, s:s, s:I, s:b, s:I}", "port_forwarding",
+                               options->port_forward_local || options->port_forward_remote, "x11", 0, "file_copy",
+                               options->ssh_file_copy, "record", record, "idle_timeout",
+                               (json_int_t)options->client_idle_timeout_ms, "disconnect_expired_cert",
+                               options->disconnect_expired_cert, "max_sessions", (json_int_t)options->max_sessions);
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
-    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid", connect->sid,
-        "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster", auth->settings.cluster,
-        "host_id", connect->host_id, "service", "ssh", "logins", logins, "options", rights, "client_addr", caller->addr,
-        "issued", doc_time(now * 1000), "expires", doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after",
-        doc_time(caller->not_after * 1000));
+    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid",
+                     connect->sid, "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",
+                     auth->settings.cluster, "host_id", connect->host_id, "service", "ssh", "logins", logins, "options",
+                     rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
+                     doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
 }
 
 /* The event is on the disk. Between the decision and now a lock may have come: the live entry stands since the decision,
  * so whatever cut it shows here. */
-static void connect_recorded(void *ctx, const struct tp_error *error) {
+static void connect_recorded(void *ctx, const struct tp_error *error)
+{
     struct connect *connect = ctx;
     struct call *call = connect->call;
     struct auth *auth = call->auth;
@@ -158,8 +166,9 @@ static void connect_recorded(void *ctx, const struct tp_error *error) {
         return;
     }
     char *text = enc_base64(buf_head(&grant), buf_size(&grant));
-    json_t *result = json_pack("{s:s, s:s, s:s, s:s, s:I}", "sid", connect->sid, "host_id", connect->host_id, "hostname",
-                               connect->hostname, "grant", text, "not_after", (json_int_t)call->caller.not_after);
+    json_t *result =
+        json_pack("{s:s, s:s, s:s, s:s, s:I}", "sid", connect->sid, "host_id", connect->host_id, "hostname",
+                  connect->hostname, "grant", text, "not_after", (json_int_t)call->caller.not_after);
     mem_free(text);
     buf_free(&grant);
     connect_free(connect);
@@ -167,7 +176,8 @@ static void connect_recorded(void *ctx, const struct tp_error *error) {
 }
 
 static void refuse_connect(struct call *call, const char *target, const struct host *host, const struct tp_error *error,
-                           const struct rbac_decision *decision) {
+                           const struct rbac_decision *decision)
+{
     json_t *event = call_event(call, "auth", false);
     json_object_set_new(event, "error", json_string(error->text));
     json_object_set_new(event, "proto", json_string("ssh"));
@@ -184,7 +194,8 @@ static void refuse_connect(struct call *call, const char *target, const struct h
     call_fail_audited(call, event, error);
 }
 
-static json_t *connect_event(const struct call *call, const struct connect *connect, const struct host *host) {
+static json_t *connect_event(const struct call *call, const struct connect *connect, const struct host *host)
+{
     json_t *event = call_event(call, "session.connect", true);
     json_object_set_new(event, "sid", json_string(connect->sid));
     json_object_set_new(event, "server_id", json_string(host->id));
@@ -195,7 +206,8 @@ static json_t *connect_event(const struct call *call, const struct connect *conn
     return event;
 }
 
-void do_ssh_connect(struct call *call) {
+void do_ssh_connect(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct rbac_decision decision = {0};
@@ -219,7 +231,8 @@ void do_ssh_connect(struct call *call) {
     json_t *logins = grant_logins(call, host, &decision, &offered);
     if (!offered) {
         const char *text = decision.text[0] != '\0' && !decision.allowed
-                               ? decision.text : "access denied: none of your roles gives you a login on this server";
+                               ? decision.text
+                               : "access denied: none of your roles gives you a login on this server";
         (void)err_set(&error, TP_DENIED, "%s", text);
     } else if (caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK) {
         offered = false;
@@ -234,7 +247,8 @@ void do_ssh_connect(struct call *call) {
     }
     struct rbac_options options;
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
-    if (options.max_connections > 0 && sessions_count_user(auth, call->caller.user) >= (size_t)options.max_connections) {
+    if (options.max_connections > 0 &&
+        sessions_count_user(auth, call->caller.user) >= (size_t)options.max_connections) {
         json_decref(logins);
         json_t *event = call_event(call, "session.rejected", false);
         json_object_set_new(event, "reason", json_string("max_connections"));
@@ -264,17 +278,19 @@ struct listing {
     const json_t *labels;
 };
 
-static bool text_has(const char *text, const char *word) {
+static bool text_has(const char *text, const char *word)
+{
     return text != NULL && strcasestr(text, word) != NULL;
 }
 
-static bool node_has_word(const struct host *host, const json_t *labels, const char *word) {
+static bool node_has_word(const struct host *host, const json_t *labels, const char *word)
+{
     if (text_has(host->name, word) || text_has(host->id, word)) {
         return true;
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
         if (text_has(key, word) || text_has(json_string_value(value), word)) {
             return true;
         }
@@ -282,18 +298,19 @@ static bool node_has_word(const struct host *host, const json_t *labels, const c
     return false;
 }
 
-static bool node_wanted(const struct listing *listing, const struct host *host, const struct rbac_target *target) {
+static bool node_wanted(const struct listing *listing, const struct host *host, const struct rbac_target *target)
+{
     size_t i;
     json_t *word;
     const json_t *labels = json_object_get(json_object_get(host->resource, "metadata"), "labels");
-    json_array_foreach(listing->search, i, word) {
+    json_array_foreach (listing->search, i, word) {
         if (json_is_string(word) && !node_has_word(host, labels, json_string_value(word))) {
             return false;
         }
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)listing->labels, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)listing->labels, key, value) {
         bool found = false;
         for (size_t k = 0; k < target->label_count && !found; k++) {
             found = strcmp(target->labels[k].name, key) == 0 && json_is_string(value) &&
@@ -306,7 +323,8 @@ static bool node_wanted(const struct listing *listing, const struct host *host, 
     return true;
 }
 
-static void list_node(void *ctx, const char *key, void *value) {
+static void list_node(void *ctx, const char *key, void *value)
+{
     struct listing *listing = ctx;
     const struct host *host = value;
     const struct rbac_set *set = listing->call->caller.set;
@@ -320,7 +338,8 @@ static void list_node(void *ctx, const char *key, void *value) {
     mem_free(labels);
 }
 
-static json_t *node_item(const struct call *call, const struct host *host) {
+static json_t *node_item(const struct call *call, const struct host *host)
+{
     const struct rbac_set *set = call->caller.set;
     json_t *item = hosts_resource(host);
     json_t *names = json_array();
@@ -342,7 +361,8 @@ static json_t *node_item(const struct call *call, const struct host *host) {
     return item;
 }
 
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b)
+{
     const struct host *const *left = a;
     const struct host *const *right = b;
     int order = strcmp((*left)->name, (*right)->name);
@@ -350,7 +370,8 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* "NAME ID" of the last host of a page: hosts may come and go between pages without one being shown twice. */
-static bool behind(const struct host *host, const char *start_key) {
+static bool behind(const struct host *host, const char *start_key)
+{
     const char *blank = strchr(start_key, ' ');
     size_t length = blank != NULL ? (size_t)(blank - start_key) : strlen(start_key);
     int order = strncmp(host->name, start_key, length);
@@ -360,9 +381,11 @@ static bool behind(const struct host *host, const char *start_key) {
     return order > 0 || (order == 0 && blank != NULL && strcmp(host->id, blank + 1) > 0);
 }
 
-void do_nodes_list(struct call *call) {
+void do_nodes_list(struct call *call)
+{
     struct auth *auth = call->auth;
-    struct listing listing = {.call = call, .search = json_object_get(call->params, "search"),
+    struct listing listing = {.call = call,
+                              .search = json_object_get(call->params, "search"),
                               .labels = json_object_get(call->params, "labels")};
     listing.hosts = mem_array(map_count(auth->hosts) + 1, sizeof *listing.hosts);
     map_each(auth->hosts, list_node, &listing);

@@ -39,18 +39,21 @@ struct audit {
     bool closing;
 };
 
-static void waiters_init(struct waiters *list) {
+static void waiters_init(struct waiters *list)
+{
     *list = (struct waiters){.last = &list->first};
 }
 
-static void waiters_add(struct waiters *list, struct waiter *waiter) {
+static void waiters_add(struct waiters *list, struct waiter *waiter)
+{
     waiter->next = NULL;
     *list->last = waiter;
     list->last = &waiter->next;
     list->count++;
 }
 
-static struct waiter *waiters_take(struct waiters *list) {
+static struct waiter *waiters_take(struct waiters *list)
+{
     struct waiter *waiter = list->first;
     if (waiter != NULL) {
         list->first = waiter->next;
@@ -62,19 +65,22 @@ static struct waiter *waiters_take(struct waiters *list) {
     return waiter;
 }
 
-static void waiter_free(struct waiter *waiter) {
+static void waiter_free(struct waiter *waiter)
+{
     mem_free(waiter->line);
     mem_free(waiter);
 }
 
-static void waiters_move(struct waiters *from, struct waiters *to) {
+static void waiters_move(struct waiters *from, struct waiters *to)
+{
     struct waiter *waiter;
     while ((waiter = waiters_take(from)) != NULL) {
         waiters_add(to, waiter);
     }
 }
 
-static void waiters_tell(struct audit *audit, struct waiters *from, const struct tp_error *error) {
+static void waiters_tell(struct audit *audit, struct waiters *from, const struct tp_error *error)
+{
     struct waiters list;
     waiters_init(&list);
     waiters_move(from, &list);
@@ -92,7 +98,8 @@ static void waiters_tell(struct audit *audit, struct waiters *from, const struct
     }
 }
 
-static void batch_work(void *ctx) {
+static void batch_work(void *ctx)
+{
     struct audit *audit = ctx;
     audit->result = (struct tp_error){0};
     enum tp_err err = audit_batch_write(audit->batch, &audit->result);
@@ -101,7 +108,8 @@ static void batch_work(void *ctx) {
 
 static void audit_flush(void *ctx);
 
-static void audit_destroy(struct audit *audit) {
+static void audit_destroy(struct audit *audit)
+{
     struct tp_error gone = {.code = TP_CLOSED};
     snprintf(gone.text, sizeof gone.text, "the auth process is stopping");
     waiters_tell(audit, &audit->queued, &gone);
@@ -119,7 +127,8 @@ static void audit_destroy(struct audit *audit) {
 }
 
 /* Events that nobody waited for and that a full disk refused are not forgotten. */
-static void append_again(struct audit *audit) {
+static void append_again(struct audit *audit)
+{
     struct waiters list;
     waiters_init(&list);
     waiters_move(&audit->again, &list);
@@ -135,7 +144,8 @@ static void append_again(struct audit *audit) {
     }
 }
 
-static void batch_done(void *ctx) {
+static void batch_done(void *ctx)
+{
     struct audit *audit = ctx;
     audit_log_finish_batch(audit->log, audit->batch);
     audit->batch = NULL;
@@ -159,7 +169,8 @@ static void batch_done(void *ctx) {
     }
 }
 
-static void audit_flush(void *ctx) {
+static void audit_flush(void *ctx)
+{
     struct audit *audit = ctx;
     if (audit->refused.first != NULL) {
         struct tp_error refusal = {.code = TP_UNAVAILABLE};
@@ -177,7 +188,8 @@ static void audit_flush(void *ctx) {
     work_run(audit->auth->loop, batch_work, batch_done, audit);
 }
 
-void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx) {
+void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
+{
     struct audit *audit = auth->audit;
     struct waiter *waiter = mem_alloc(sizeof *waiter);
     waiter->done = done;
@@ -196,17 +208,20 @@ void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx
     later_run(auth->loop, &audit->flush);
 }
 
-enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) {
+enum tp_err audit_ready(const struct auth *auth, struct tp_error *error)
+{
     const struct audit *audit = auth->audit;
     if (audit->error.code == TP_OK) {
         return TP_OK;
     }
     enum tp_err code = audit->error.code == TP_NO_SPACE ? TP_NO_SPACE : TP_UNAVAILABLE;
-    return err_set(error, code, "the audit log can't be written, so this is refused; an administrator must look at the "
+    return err_set(error, code,
+                   "the audit log can't be written, so this is refused; an administrator must look at the "
                    "disk of the auth server");
 }
 
-static void probe_work(void *ctx) {
+static void probe_work(void *ctx)
+{
     struct audit *audit = ctx;
     char *path = mem_printf("%s/.probe", audit->dir);
     uint8_t block[65536] = {0};
@@ -222,7 +237,8 @@ static void probe_work(void *ctx) {
     mem_free(path);
 }
 
-static void probe_done(void *ctx) {
+static void probe_done(void *ctx)
+{
     struct audit *audit = ctx;
     audit->probing = false;
     if (audit->closing) {
@@ -237,7 +253,8 @@ static void probe_done(void *ctx) {
     }
 }
 
-void audit_tick(struct auth *auth) {
+void audit_tick(struct auth *auth)
+{
     struct audit *audit = auth->audit;
     if (audit->error.code != TP_OK && !audit->probing && audit->batch == NULL) {
         audit->probing = true;
@@ -249,20 +266,24 @@ void audit_tick(struct auth *auth) {
     }
 }
 
-bool audit_idle(const struct auth *auth) {
+bool audit_idle(const struct auth *auth)
+{
     const struct audit *audit = auth->audit;
     return audit->batch == NULL && !audit->probing && audit_log_pending(audit->log) == 0;
 }
 
-const char *audit_dir(const struct auth *auth) {
+const char *audit_dir(const struct auth *auth)
+{
     return auth->audit->dir;
 }
 
-const struct audit_log *audit_log_of(const struct auth *auth) {
+const struct audit_log *audit_log_of(const struct auth *auth)
+{
     return auth->audit->log;
 }
 
-enum tp_err audit_open(struct auth *auth, struct tp_error *error) {
+enum tp_err audit_open(struct auth *auth, struct tp_error *error)
+{
     struct audit *audit = mem_alloc(sizeof *audit);
     audit->auth = auth;
     audit->dir = mem_printf("%s/auth/audit", auth->settings.data_dir);
@@ -284,7 +305,8 @@ enum tp_err audit_open(struct auth *auth, struct tp_error *error) {
     return TP_OK;
 }
 
-void audit_close(struct auth *auth) {
+void audit_close(struct auth *auth)
+{
     struct audit *audit = auth->audit;
     if (audit == NULL) {
         return;

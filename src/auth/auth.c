@@ -29,14 +29,16 @@ struct listen {
     struct watch *watch;
 };
 
-static enum tp_err make_folder(const char *path, struct tp_error *error) {
+static enum tp_err make_folder(const char *path, struct tp_error *error)
+{
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         return err_errno(error, errno, "%s cannot be made", path);
     }
     return TP_OK;
 }
 
-static enum tp_err open_stores(struct auth *auth, struct tp_error *error) {
+static enum tp_err open_stores(struct auth *auth, struct tp_error *error)
+{
     static const char *const names[] = {"secrets", "state"};
     char *folder = mem_printf("%s/auth", auth->settings.data_dir);
     enum tp_err err = make_folder(folder, error);
@@ -51,7 +53,8 @@ static enum tp_err open_stores(struct auth *auth, struct tp_error *error) {
 }
 
 /* What the tick writes: all changes since the last one in one commit. */
-static void auth_save(struct auth *auth) {
+static void auth_save(struct auth *auth)
+{
     struct tp_error error = {0};
     sessions_tick(auth);
     recordings_tick(auth);
@@ -63,7 +66,8 @@ static void auth_save(struct auth *auth) {
     recordings_saved(auth, written);
 }
 
-static void tick(void *ctx) {
+static void tick(void *ctx)
+{
     struct auth *auth = ctx;
     auth->ticks++;
     auth_save(auth);
@@ -78,7 +82,8 @@ static void tick(void *ctx) {
     }
 }
 
-enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error) {
+enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error)
+{
     struct auth *auth = mem_alloc(sizeof *auth);
     auth->loop = loop;
     auth->settings.admin_uid = (uid_t)-1;
@@ -93,8 +98,9 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->lockout = lockout_new();
     auth->hashing = hashing_new(loop);
     enum tp_err err = settings_read(&auth->settings, config, error);
-    static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {open_stores, bootstrap_run, ca_load, audit_open,
-        bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
+    static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
+        open_stores, bootstrap_run, ca_load,         audit_open,  bootstrap_load,
+        hosts_load,  sessions_load, recordings_load, websess_load};
     for (size_t i = 0; err == TP_OK && i < sizeof steps / sizeof steps[0]; i++) {
         err = steps[i](auth, error);
     }
@@ -109,24 +115,28 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     return TP_OK;
 }
 
-static void unref_role(void *ctx, const char *key, void *value) {
+static void unref_role(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     role_unref(value);
 }
 
-static void free_lock(void *ctx, const char *key, void *value) {
+static void free_lock(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     lock_free(value);
 }
 
-static void link_free(struct link *link) {
+static void link_free(struct link *link)
+{
     rpc_free(link->rpc);
     mem_free(link);
 }
 
-void auth_close(struct auth *auth) {
+void auth_close(struct auth *auth)
+{
     auth->stopping = true;
     timer_free(auth->tick);
     if (auth->admin != NULL) {
@@ -166,7 +176,8 @@ void auth_close(struct auth *auth) {
 
 /* ---- Lines ---- */
 
-void auth_tell_workers(struct auth *auth, const char *event, json_t *params) {
+void auth_tell_workers(struct auth *auth, const char *event, json_t *params)
+{
     for (struct link *link = auth->links; link != NULL; link = link->next) {
         if (link->kind == LINK_WORKER) {
             rpc_event(link->rpc, event, json_incref(params));
@@ -175,7 +186,8 @@ void auth_tell_workers(struct auth *auth, const char *event, json_t *params) {
     json_decref(params);
 }
 
-void auth_tell_worker(struct auth *auth, int worker, const char *event, json_t *params) {
+void auth_tell_worker(struct auth *auth, int worker, const char *event, json_t *params)
+{
     for (struct link *link = auth->links; link != NULL; link = link->next) {
         if (link->kind == LINK_WORKER && link->worker == worker) {
             rpc_event(link->rpc, event, json_incref(params));
@@ -185,7 +197,8 @@ void auth_tell_worker(struct auth *auth, int worker, const char *event, json_t *
 }
 
 static void link_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
-                         json_t *caller, int fd) {
+                         json_t *caller, int fd)
+{
     (void)rpc;
     if (fd >= 0) {
         (void)close(fd);
@@ -193,7 +206,8 @@ static void link_request(void *ctx, struct rpc *rpc, struct rpc_call *call, cons
     dispatch_request(ctx, call, method, params, caller);
 }
 
-static void link_remove(struct link *link) {
+static void link_remove(struct link *link)
+{
     for (struct link **at = &link->auth->links; *at != NULL; at = &(*at)->next) {
         if (*at == link) {
             *at = link->next;
@@ -202,7 +216,8 @@ static void link_remove(struct link *link) {
     }
 }
 
-static bool worker_present(const struct auth *auth, int worker) {
+static bool worker_present(const struct auth *auth, int worker)
+{
     for (const struct link *link = auth->links; link != NULL; link = link->next) {
         if (link->kind == LINK_WORKER && link->worker == worker) {
             return true;
@@ -211,14 +226,15 @@ static bool worker_present(const struct auth *auth, int worker) {
     return false;
 }
 
-static void link_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void link_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct link *link = ctx;
     struct auth *auth = link->auth;
     (void)rpc;
     link_remove(link);
     if (link->kind != LINK_ADMIN) {
-        log_info("line closed", "kind=%s worker=%d reason=%s", link->kind == LINK_WORKER ? "worker" : "agent", link->worker,
-                 close_name(reason));
+        log_info("line closed", "kind=%s worker=%d reason=%s", link->kind == LINK_WORKER ? "worker" : "agent",
+                 link->worker, close_name(reason));
     }
     if (link->kind == LINK_WORKER && !worker_present(auth, link->worker)) {
         routes_worker_gone(auth, link->worker);
@@ -229,7 +245,8 @@ static void link_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
 
 static const struct rpc_events link_events = {.on_request = link_request, .on_close = link_close};
 
-static struct link *link_add(struct auth *auth, int fd, enum link_kind kind) {
+static struct link *link_add(struct auth *auth, int fd, enum link_kind kind)
+{
     struct link *link = mem_alloc(sizeof *link);
     link->auth = auth;
     link->kind = kind;
@@ -241,7 +258,8 @@ static struct link *link_add(struct auth *auth, int fd, enum link_kind kind) {
     return link;
 }
 
-static void admin_ready(void *ctx, int events) {
+static void admin_ready(void *ctx, int events)
+{
     struct auth *auth = ctx;
     (void)events;
     int fd = accept4(auth->admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -259,7 +277,8 @@ static void admin_ready(void *ctx, int events) {
     link_add(auth, fd, LINK_ADMIN)->uid = peer.uid;
 }
 
-static void admin_listen(struct auth *auth, int fd) {
+static void admin_listen(struct auth *auth, int fd)
+{
     if (auth->admin != NULL) {
         watch_free(auth->admin->watch);
         (void)close(auth->admin->fd);
@@ -279,7 +298,8 @@ static void admin_listen(struct auth *auth, int fd) {
     watch_set(listen->watch, WATCH_READ);
 }
 
-static void on_line(struct auth *auth, const json_t *params, int fd) {
+static void on_line(struct auth *auth, const json_t *params, int fd)
+{
     const char *kind = json_get_text(params, "kind", "");
     if (fd < 0) {
         return;
@@ -308,7 +328,8 @@ struct process {
     int status;
 };
 
-static void apply_log(const json_t *params) {
+static void apply_log(const json_t *params)
+{
     const json_t *log = json_object_get(params, "log");
     enum log_level level = LOG_LEVEL_INFO;
     const char *text = json_get_text(log, "level", json_get_text(log, "severity", "info"));
@@ -317,7 +338,8 @@ static void apply_log(const json_t *params) {
     }
 }
 
-static void on_config(struct process *process, const json_t *params) {
+static void on_config(struct process *process, const json_t *params)
+{
     struct tp_error error = {0};
     if (process->auth == NULL) {
         const json_t *log = json_object_get(params, "log");
@@ -351,7 +373,8 @@ static void on_config(struct process *process, const json_t *params) {
     sessions_recheck(auth);
 }
 
-static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct process *process = ctx;
     (void)rpc;
     if (strcmp(event, "config") == 0) {
@@ -374,7 +397,8 @@ static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *
     }
 }
 
-static void master_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void master_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct process *process = ctx;
     (void)rpc;
     (void)reason;
@@ -382,12 +406,14 @@ static void master_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
     loop_stop(process->loop);
 }
 
-static void stop_loop(void *ctx) {
+static void stop_loop(void *ctx)
+{
     loop_stop(ctx);
 }
 
 /* Events that were accepted are written before the process ends; at most three seconds. */
-static void finish_audit(struct process *process) {
+static void finish_audit(struct process *process)
+{
     process->auth->stopping = true;
     struct timer *timer = timer_new(process->loop, stop_loop, process->loop);
     for (int i = 0; i < 150 && !audit_idle(process->auth); i++) {
@@ -397,7 +423,8 @@ static void finish_audit(struct process *process) {
     timer_free(timer);
 }
 
-int auth_main(int control_fd) {
+int auth_main(int control_fd)
+{
     static const struct rpc_events events = {.on_event = master_event, .on_close = master_close};
     struct process process = {.loop = loop_new(), .log_fd = -1};
     process.master = rpc_new_fd(process.loop, control_fd, &events, &process);

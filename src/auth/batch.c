@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-void batch_put(struct auth *auth, const char *prefix, const char *name, const json_t *doc) {
+void batch_put(struct auth *auth, const char *prefix, const char *name, const json_t *doc)
+{
     char *key = mem_printf("%s%s", prefix, name);
     char *text = json_text(doc);
     if (strlen(text) > STORE_VALUE_MAX) {
@@ -17,7 +18,8 @@ void batch_put(struct auth *auth, const char *prefix, const char *name, const js
     mem_free(key);
 }
 
-void batch_delete(struct auth *auth, const char *prefix, const char *name) {
+void batch_delete(struct auth *auth, const char *prefix, const char *name)
+{
     char *key = mem_printf("%s%s", prefix, name);
     mem_free(map_set(auth->batch, key, mem_strdup("")));
     mem_free(key);
@@ -28,7 +30,8 @@ struct filling {
     size_t count;
 };
 
-static void fill(void *ctx, const char *key, void *value) {
+static void fill(void *ctx, const char *key, void *value)
+{
     struct filling *filling = ctx;
     const char *text = value;
     struct store_op *op = &filling->ops[filling->count++];
@@ -38,12 +41,14 @@ static void fill(void *ctx, const char *key, void *value) {
     op->expected = STORE_ANY;
 }
 
-static void drop(void *ctx, const char *key, void *value) {
+static void drop(void *ctx, const char *key, void *value)
+{
     mem_free(value);
     (void)map_remove(ctx, key);
 }
 
-enum tp_err batch_commit(struct auth *auth, struct tp_error *error) {
+enum tp_err batch_commit(struct auth *auth, struct tp_error *error)
+{
     size_t count = map_count(auth->batch);
     if (count == 0) {
         return TP_OK;
@@ -56,7 +61,8 @@ enum tp_err batch_commit(struct auth *auth, struct tp_error *error) {
     return err;
 }
 
-void batch_free(struct auth *auth) {
+void batch_free(struct auth *auth)
+{
     map_each(auth->batch, drop, auth->batch);
     map_free(auth->batch);
 }

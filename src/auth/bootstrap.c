@@ -3,7 +3,8 @@
 #include <string.h>
 
 /* A preset role as JSON with the label that marks it. */
-static json_t *preset_json(const char *name, struct tp_error *error) {
+static json_t *preset_json(const char *name, struct tp_error *error)
+{
     const char *yaml = rbac_preset_yaml(name);
     struct node *node = NULL;
     if (node_parse_one(yaml, strlen(yaml), name, &node, error) != TP_OK) {
@@ -22,7 +23,8 @@ static json_t *preset_json(const char *name, struct tp_error *error) {
 }
 
 /* Presets are made once; what an administrator removes later stays removed. */
-static enum tp_err presets_make(struct auth *auth, struct tp_error *error) {
+static enum tp_err presets_make(struct auth *auth, struct tp_error *error)
+{
     for (size_t i = 0; rbac_presets[i] != NULL; i++) {
         json_t *role = preset_json(rbac_presets[i], error);
         if (role == NULL) {
@@ -37,13 +39,15 @@ static enum tp_err presets_make(struct auth *auth, struct tp_error *error) {
     return TP_OK;
 }
 
-enum tp_err bootstrap_run(struct auth *auth, struct tp_error *error) {
+enum tp_err bootstrap_run(struct auth *auth, struct tp_error *error)
+{
     json_t *cluster = NULL;
     enum tp_err err = doc_get(auth->state, "/cluster", &cluster, NULL, error);
     if (err == TP_OK) {
         const char *name = json_get_text(cluster, "name", "");
         if (strcmp(name, auth->settings.cluster) != 0) {
-            err = err_set(error, TP_INVALID, "this cluster is called \"%s\" since its first start and every certificate "
+            err = err_set(error, TP_INVALID,
+                          "this cluster is called \"%s\" since its first start and every certificate "
                           "names it; put auth_service.cluster_name back to \"%s\", or begin with an empty data_dir",
                           name, name);
         }
@@ -59,7 +63,8 @@ enum tp_err bootstrap_run(struct auth *auth, struct tp_error *error) {
     }
     char id[UUID_TEXT_SIZE];
     crypt_uuid(id);
-    cluster = json_pack("{s:s, s:s, s:o}", "name", auth->settings.cluster, "id", id, "created", doc_time(clock_wall_ms()));
+    cluster =
+        json_pack("{s:s, s:s, s:o}", "name", auth->settings.cluster, "id", id, "created", doc_time(clock_wall_ms()));
     err = doc_put(auth->state, "/cluster", "", cluster, STORE_ABSENT, NULL, error);
     json_decref(cluster);
     if (err == TP_OK) {
@@ -68,7 +73,8 @@ enum tp_err bootstrap_run(struct auth *auth, struct tp_error *error) {
     return err;
 }
 
-static bool load_role(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_role(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct auth *auth = ctx;
     struct role *role = NULL;
     struct tp_error error = {0};
@@ -81,7 +87,8 @@ static bool load_role(void *ctx, const char *name, const json_t *doc, uint64_t r
     return true;
 }
 
-static bool load_lock(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_lock(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct auth *auth = ctx;
     struct lock *lock = NULL;
     struct tp_error error = {0};
@@ -94,7 +101,8 @@ static bool load_lock(void *ctx, const char *name, const json_t *doc, uint64_t r
     return true;
 }
 
-enum tp_err bootstrap_load(struct auth *auth, struct tp_error *error) {
+enum tp_err bootstrap_load(struct auth *auth, struct tp_error *error)
+{
     enum tp_err err = doc_each(auth->state, "/role/", NULL, load_role, auth, error);
     if (err == TP_OK) {
         err = doc_each(auth->state, "/lock/", NULL, load_lock, auth, error);

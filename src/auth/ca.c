@@ -6,11 +6,13 @@
 
 static const char *const ca_names[CA_KIND_COUNT] = {"user", "host", "app", "db"};
 
-const char *ca_name(enum ca_kind kind) {
+const char *ca_name(enum ca_kind kind)
+{
     return ca_names[kind];
 }
 
-static json_t *pem_json(const struct key *key) {
+static json_t *pem_json(const struct key *key)
+{
     char *pem = key_to_pem(key);
     json_t *text = json_string(pem);
     secret_free(pem);
@@ -18,7 +20,8 @@ static json_t *pem_json(const struct key *key) {
 }
 
 /* Makes a key pair document: {"tls_key","tls_cert","ssh_key"}. */
-static enum tp_err ca_make(struct auth *auth, enum ca_kind kind, struct tp_error *error) {
+static enum tp_err ca_make(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+{
     struct key *tls_key = key_generate(KEY_P256);
     struct key *ssh_key = key_generate(KEY_ED25519);
     char *cert = x509_make_ca(tls_key, auth->settings.cluster, ca_names[kind], clock_wall());
@@ -32,7 +35,8 @@ static enum tp_err ca_make(struct auth *auth, enum ca_kind kind, struct tp_error
     return err;
 }
 
-static enum tp_err key_member(const json_t *doc, const char *member, struct key **ret_key, struct tp_error *error) {
+static enum tp_err key_member(const json_t *doc, const char *member, struct key **ret_key, struct tp_error *error)
+{
     const char *pem = NULL;
     enum tp_err err = json_need_text(doc, member, &pem, error);
     if (err == TP_OK) {
@@ -41,7 +45,8 @@ static enum tp_err key_member(const json_t *doc, const char *member, struct key 
     return err;
 }
 
-static enum tp_err ca_read(struct auth *auth, enum ca_kind kind, struct tp_error *error) {
+static enum tp_err ca_read(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+{
     json_t *doc = NULL;
     enum tp_err err = doc_find(auth->secrets, "/ca/", ca_names[kind], &doc, NULL, error);
     if (err == TP_NOT_FOUND) {
@@ -73,7 +78,8 @@ static enum tp_err ca_read(struct auth *auth, enum ca_kind kind, struct tp_error
 }
 
 /* A lone Ed25519 key under /key/NAME. */
-static enum tp_err lone_key(struct auth *auth, const char *name, struct key **ret_key, struct tp_error *error) {
+static enum tp_err lone_key(struct auth *auth, const char *name, struct key **ret_key, struct tp_error *error)
+{
     json_t *doc = NULL;
     enum tp_err err = doc_find(auth->secrets, "/key/", name, &doc, NULL, error);
     if (err == TP_NOT_FOUND) {
@@ -89,7 +95,8 @@ static enum tp_err lone_key(struct auth *auth, const char *name, struct key **re
     return err;
 }
 
-enum tp_err ca_load(struct auth *auth, struct tp_error *error) {
+enum tp_err ca_load(struct auth *auth, struct tp_error *error)
+{
     enum tp_err err = TP_OK;
     for (int kind = 0; err == TP_OK && kind < CA_KIND_COUNT; kind++) {
         err = ca_read(auth, (enum ca_kind)kind, error);
@@ -106,7 +113,8 @@ enum tp_err ca_load(struct auth *auth, struct tp_error *error) {
     return err;
 }
 
-void ca_free(struct auth *auth) {
+void ca_free(struct auth *auth)
+{
     for (int kind = 0; kind < CA_KIND_COUNT; kind++) {
         key_free(auth->ca[kind].tls_key);
         key_free(auth->ca[kind].ssh_key);
@@ -118,14 +126,16 @@ void ca_free(struct auth *auth) {
     mem_free(auth->host_pin);
 }
 
-static json_t *base64_json(const void *data, size_t size) {
+static json_t *base64_json(const void *data, size_t size)
+{
     char *text = enc_base64(data, size);
     json_t *json = json_string(text);
     mem_free(text);
     return json;
 }
 
-json_t *ca_describe(const struct auth *auth) {
+json_t *ca_describe(const struct auth *auth)
+{
     const struct ca *host = &auth->ca[CA_HOST];
     const struct ca *user = &auth->ca[CA_USER];
     json_t *signers = json_pack("[{s:s, s:[s], s:[o]}]", "domain_name", auth->settings.cluster, "checking_keys",
@@ -139,19 +149,21 @@ json_t *ca_describe(const struct auth *auth) {
                      user->ssh_line, "grant_keys", grants);
 }
 
-void do_cluster_cas(struct call *call) {
+void do_cluster_cas(struct call *call)
+{
     call_reply(call, ca_describe(call->auth));
 }
 
-void do_cluster_info(struct call *call) {
+void do_cluster_info(struct call *call)
+{
     const struct auth *auth = call->auth;
     const struct settings *settings = &auth->settings;
-    json_t *local = json_pack("{s:s, s:s, s:s, s:b, s:b, s:{s:s}, s:s, s:{s:b, s:b}, s:b, s:I, s:s}",
-        "type", "local", "second_factor", "otp", "preferred_local_mfa", "otp", "allow_passwordless", 0,
-        "allow_headless", 0, "local", "name", "", "private_key_policy", "none",
-        "device_trust", "disabled", 1, "auto_enroll", 0,
-        "has_motd", settings->message_of_the_day != NULL,
-        "default_session_ttl", (json_int_t)settings->default_session_ttl_ms, "signature_algorithm_suite", "balanced-v1");
+    json_t *local =
+        json_pack("{s:s, s:s, s:s, s:b, s:b, s:{s:s}, s:s, s:{s:b, s:b}, s:b, s:I, s:s}", "type", "local",
+                  "second_factor", "otp", "preferred_local_mfa", "otp", "allow_passwordless", 0, "allow_headless", 0,
+                  "local", "name", "", "private_key_policy", "none", "device_trust", "disabled", 1, "auto_enroll", 0,
+                  "has_motd", settings->message_of_the_day != NULL, "default_session_ttl",
+                  (json_int_t)settings->default_session_ttl_ms, "signature_algorithm_suite", "balanced-v1");
     json_t *result = json_pack("{s:s, s:s, s:I, s:[s], s:o}", "cluster_name", settings->cluster, "version",
                                settings->version, "default_session_ttl", (json_int_t)settings->default_session_ttl_ms,
                                "ca_pins", auth->host_pin, "auth", local);
@@ -161,7 +173,8 @@ void do_cluster_info(struct call *call) {
     call_reply(call, result);
 }
 
-void do_cluster_status(struct call *call) {
+void do_cluster_status(struct call *call)
+{
     const struct auth *auth = call->auth;
     json_t *cas = json_array();
     for (int kind = 0; kind < CA_KIND_COUNT; kind++) {

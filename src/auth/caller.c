@@ -3,11 +3,13 @@
 
 #include <string.h>
 
-void caller_init(struct caller *caller) {
+void caller_init(struct caller *caller)
+{
     *caller = (struct caller){.worker = -1, .uid = (uid_t)-1};
 }
 
-void caller_free(struct caller *caller) {
+void caller_free(struct caller *caller)
+{
     mem_free(caller->addr);
     mem_free(caller->user);
     json_decref(caller->roles);
@@ -19,7 +21,8 @@ void caller_free(struct caller *caller) {
     caller_init(caller);
 }
 
-void caller_ip(const char *addr, char out[64]) {
+void caller_ip(const char *addr, char out[64])
+{
     const char *start = addr;
     size_t length = strlen(addr);
     const char *bracket = strchr(addr, ']');
@@ -45,7 +48,8 @@ struct lock_probe {
     const struct lock *hit;
 };
 
-static void probe_lock(void *ctx, const char *key, void *value) {
+static void probe_lock(void *ctx, const char *key, void *value)
+{
     struct lock_probe *probe = ctx;
     const struct lock *lock = value;
     (void)key;
@@ -54,18 +58,21 @@ static void probe_lock(void *ctx, const char *key, void *value) {
     }
 }
 
-static const struct lock *find_lock(struct auth *auth, const struct lock_target *target) {
+static const struct lock *find_lock(struct auth *auth, const struct lock_target *target)
+{
     struct lock_probe probe = {.target = target, .now_ms = clock_wall_ms()};
     map_each(auth->locks, probe_lock, &probe);
     return probe.hit;
 }
 
-bool caller_login_locked(struct auth *auth, const char *login) {
+bool caller_login_locked(struct auth *auth, const char *login)
+{
     return map_count(auth->locks) > 0 && find_lock(auth, &(struct lock_target){.login = login}) != NULL;
 }
 
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
-                          struct tp_error *error) {
+                          struct tp_error *error)
+{
     const struct lock *hit = NULL;
     if (map_count(auth->locks) == 0) {
         return TP_OK;
@@ -75,7 +82,7 @@ enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *rol
     }
     size_t i;
     json_t *role;
-    json_array_foreach(roles, i, role) {
+    json_array_foreach (roles, i, role) {
         if (hit == NULL && json_is_string(role)) {
             hit = find_lock(auth, &(struct lock_target){.role = json_string_value(role)});
         }
@@ -90,7 +97,8 @@ enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *rol
                    hit->message != NULL ? hit->message : "");
 }
 
-struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *roles, const json_t *traits) {
+struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *roles, const json_t *traits)
+{
     size_t count = 0;
     size_t size = json_array_size(roles);
     struct role **list = mem_array(size + 1, sizeof *list);
@@ -102,17 +110,19 @@ struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *r
             list[count++] = role;
         }
     }
-    struct rbac_set *set = rbac_set_new(list, count, &(struct rbac_user){.name = user, .traits = traits, .roles = roles}, 0);
+    struct rbac_set *set =
+        rbac_set_new(list, count, &(struct rbac_user){.name = user, .traits = traits, .roles = roles}, 0);
     mem_free(list);
     return set;
 }
 
 /* What of a credential's list the user still has. */
-static json_t *still(const json_t *old, const json_t *now) {
+static json_t *still(const json_t *old, const json_t *now)
+{
     json_t *list = json_array();
     size_t i;
     json_t *item;
-    json_array_foreach(old, i, item) {
+    json_array_foreach (old, i, item) {
         if (json_is_string(item) && json_list_has(now, json_string_value(item))) {
             json_array_append(list, item);
         }
@@ -121,7 +131,8 @@ static json_t *still(const json_t *old, const json_t *now) {
 }
 
 /* A right that was given after the login shows at the next login; one that was taken is gone at once. NULL old: all. */
-static void cut_to_record(const struct user *user, const json_t *roles, const json_t *traits, struct caller *caller) {
+static void cut_to_record(const struct user *user, const json_t *roles, const json_t *traits, struct caller *caller)
+{
     json_t *now_roles = json_array();
     for (size_t i = 0; i < user->role_count; i++) {
         json_array_append_new(now_roles, json_string(user->roles[i]));
@@ -136,7 +147,7 @@ static void cut_to_record(const struct user *user, const json_t *roles, const js
     caller->traits = json_object();
     const char *name;
     json_t *values;
-    json_object_foreach((json_t *)(uintptr_t)traits, name, values) {
+    json_object_foreach ((json_t *)(uintptr_t)traits, name, values) {
         json_t *now = json_object_get(user->traits, name);
         if (now != NULL) {
             json_object_set_new(caller->traits, name, still(values, now));
@@ -145,7 +156,8 @@ static void cut_to_record(const struct user *user, const json_t *roles, const js
 }
 
 enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t *roles, const json_t *traits,
-                               struct caller *caller, struct tp_error *error) {
+                               struct caller *caller, struct tp_error *error)
+{
     json_t *doc = NULL;
     struct user *user = NULL;
     enum tp_err err = doc_find(auth->state, "/user/", name, &doc, NULL, error);
@@ -179,7 +191,8 @@ enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t
 }
 
 static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *json, struct identity *ret_identity,
-                              struct tp_error *error) {
+                              struct tp_error *error)
+{
     const char *text = NULL;
     struct buf der;
     buf_init(&der, 64 * 1024);
@@ -201,7 +214,8 @@ static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *
     return TP_OK;
 }
 
-static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error) {
+static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
+{
     struct identity identity;
     enum tp_err err = check_cert(auth, CA_USER, json, &identity, error);
     if (err != TP_OK) {
@@ -210,7 +224,8 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
     if (identity.kind != IDENTITY_USER) {
         err = err_set(error, TP_UNAUTHENTICATED, "this is not the certificate of a user");
     } else if (identity.pinned_ip != NULL && strcmp(identity.pinned_ip, caller->ip) != 0) {
-        err = err_set(error, TP_DENIED, "this certificate may be used from the address of its login only; sign in again");
+        err =
+            err_set(error, TP_DENIED, "this certificate may be used from the address of its login only; sign in again");
     } else if (identity.not_before + ISSUE_SKEW_SECONDS < users_since(auth, identity.name)) {
         err = err_set(error, TP_UNAUTHENTICATED, "this certificate is from before a reset of the user; sign in again");
     } else {
@@ -221,7 +236,8 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
     return err;
 }
 
-static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error) {
+static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
+{
     struct identity identity;
     enum tp_err err = check_cert(auth, CA_HOST, json, &identity, error);
     if (err != TP_OK) {
@@ -246,7 +262,8 @@ static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct 
     return err;
 }
 
-static enum tp_err local_agent(struct auth *auth, struct caller *caller, struct tp_error *error) {
+static enum tp_err local_agent(struct auth *auth, struct caller *caller, struct tp_error *error)
+{
     json_t *doc = NULL;
     caller->who = WHO_HOST;
     caller->local_agent = true;
@@ -267,7 +284,8 @@ static enum tp_err local_agent(struct auth *auth, struct caller *caller, struct 
 }
 
 enum tp_err caller_verify(struct auth *auth, const struct link *link, const json_t *json, struct caller *ret_caller,
-                          struct tp_error *error) {
+                          struct tp_error *error)
+{
     caller_init(ret_caller);
     struct caller *caller = ret_caller;
     caller->addr = mem_strdup(json_get_text(json, "addr", ""));

@@ -3,23 +3,27 @@
 
 #include <string.h>
 
-static void call_free(struct call *call) {
+static void call_free(struct call *call)
+{
     caller_free(&call->caller);
     json_decref(call->params);
     mem_free(call);
 }
 
-void call_reply(struct call *call, json_t *result) {
+void call_reply(struct call *call, json_t *result)
+{
     call->reply(call->reply_ctx, result != NULL ? result : json_object(), NULL);
     call_free(call);
 }
 
-void call_fail(struct call *call, const struct tp_error *error) {
+void call_fail(struct call *call, const struct tp_error *error)
+{
     call->reply(call->reply_ctx, NULL, error);
     call_free(call);
 }
 
-void call_fail_text(struct call *call, enum tp_err code, const char *format, ...) {
+void call_fail_text(struct call *call, enum tp_err code, const char *format, ...)
+{
     struct tp_error error = {.code = code};
     va_list args;
     va_start(args, format);
@@ -30,11 +34,12 @@ void call_fail_text(struct call *call, enum tp_err code, const char *format, ...
 
 struct audited {
     struct call *call;
-    json_t *result;        /* NULL: a refusal */
+    json_t *result; /* NULL: a refusal */
     struct tp_error error;
 };
 
-static void audited_done(void *ctx, const struct tp_error *error) {
+static void audited_done(void *ctx, const struct tp_error *error)
+{
     struct audited *audited = ctx;
     if (audited->result == NULL) {
         call_fail(audited->call, &audited->error);
@@ -47,14 +52,16 @@ static void audited_done(void *ctx, const struct tp_error *error) {
     mem_free(audited);
 }
 
-void call_reply_audited(struct call *call, json_t *event, json_t *result) {
+void call_reply_audited(struct call *call, json_t *event, json_t *result)
+{
     struct audited *audited = mem_alloc(sizeof *audited);
     audited->call = call;
     audited->result = result != NULL ? result : json_object();
     audit_emit(call->auth, event, audited_done, audited);
 }
 
-void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error) {
+void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error)
+{
     struct audited *audited = mem_alloc(sizeof *audited);
     audited->call = call;
     audited->error = *error;
@@ -62,7 +69,8 @@ void call_fail_audited(struct call *call, json_t *event, const struct tp_error *
 }
 
 enum tp_err call_rule(const struct call *call, const char *verb, const char *kind, const struct rbac_context *context,
-                      struct tp_error *error) {
+                      struct tp_error *error)
+{
     if (call->caller.who == WHO_LOCAL) {
         return TP_OK;
     }
@@ -73,7 +81,8 @@ enum tp_err call_rule(const struct call *call, const char *verb, const char *kin
     return TP_OK;
 }
 
-json_t *call_event(const struct call *call, const char *name, bool success) {
+json_t *call_event(const struct call *call, const char *name, bool success)
+{
     json_t *event = event_new(name, success, call->auth->settings.cluster);
     const struct caller *caller = &call->caller;
     if (caller->user != NULL) {
@@ -89,7 +98,8 @@ json_t *call_event(const struct call *call, const char *name, bool success) {
     return event;
 }
 
-static enum tp_err check_right(const struct call *call, struct tp_error *error) {
+static enum tp_err check_right(const struct call *call, struct tp_error *error)
+{
     const struct method *method = call->method;
     if (call->caller.who != WHO_USER) {
         return TP_OK; /* who was checked; the handlers bind hosts to their own id */
@@ -100,13 +110,15 @@ static enum tp_err check_right(const struct call *call, struct tp_error *error) 
     if (method->right == RIGHT_POSSIBLE) {
         struct rbac_decision decision = {0};
         if (rbac_rule_possible(call->caller.set, method->verb, method->kind, &decision) != TP_OK) {
-            return err_set(error, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"", method->verb, method->kind);
+            return err_set(error, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"", method->verb,
+                           method->kind);
         }
     }
     return TP_OK;
 }
 
-static enum tp_err check_who(const struct method *method, const struct caller *caller, struct tp_error *error) {
+static enum tp_err check_who(const struct method *method, const struct caller *caller, struct tp_error *error)
+{
     bool listed = (method->who & caller->who) != 0;
     if (listed && (method->who & WHO_VIA_PROXY) != 0 && caller->worker < 0) {
         listed = false;
@@ -124,7 +136,8 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
 }
 
 void dispatch_call(struct auth *auth, struct caller *caller, const char *name, json_t *params, call_reply_cb *reply,
-                   void *ctx) {
+                   void *ctx)
+{
     struct tp_error error = {0};
     const struct method *method = method_find(name);
     enum tp_err err = TP_OK;
@@ -154,14 +167,16 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
     call->reply_ctx = ctx;
     err = check_right(call, &error);
     if (err != TP_OK) {
-        log_info("call refused", "method=%s user=\"%s\"", method->name, call->caller.user != NULL ? call->caller.user : "");
+        log_info("call refused", "method=%s user=\"%s\"", method->name,
+                 call->caller.user != NULL ? call->caller.user : "");
         call_fail(call, &error);
         return;
     }
     method->fn(call);
 }
 
-static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct rpc_call *call = ctx;
     if (error != NULL) {
         rpc_fail(call, error);
@@ -170,7 +185,8 @@ static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error) 
     }
 }
 
-void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *json) {
+void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *json)
+{
     struct caller caller;
     struct tp_error error = {0};
     if (link->auth->stopping) {

@@ -3,7 +3,8 @@
 #include <string.h>
 
 enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint64_t *ret_revision,
-                    struct tp_error *error) {
+                    struct tp_error *error)
+{
     void *value = NULL;
     size_t size = 0;
     enum tp_err err = store_get(store, key, &value, &size, ret_revision, error);
@@ -19,8 +20,9 @@ enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint
     return TP_OK;
 }
 
-enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc, uint64_t *ret_revision,
-                     struct tp_error *error) {
+enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc,
+                     uint64_t *ret_revision, struct tp_error *error)
+{
     if (strlen(prefix) + strlen(name) > STORE_KEY_MAX) {
         return err_set(error, TP_NOT_FOUND, "the name is too long to exist");
     }
@@ -31,7 +33,8 @@ enum tp_err doc_find(struct store *store, const char *prefix, const char *name, 
 }
 
 enum tp_err doc_put(struct store *store, const char *prefix, const char *name, const json_t *doc, uint64_t expected,
-                    uint64_t *ret_revision, struct tp_error *error) {
+                    uint64_t *ret_revision, struct tp_error *error)
+{
     char *key = mem_printf("%s%s", prefix, name);
     char *text = json_text(doc);
     enum tp_err err = store_put(store, key, text, strlen(text), expected, ret_revision, error);
@@ -40,7 +43,8 @@ enum tp_err doc_put(struct store *store, const char *prefix, const char *name, c
     return err;
 }
 
-enum tp_err doc_delete(struct store *store, const char *prefix, const char *name, struct tp_error *error) {
+enum tp_err doc_delete(struct store *store, const char *prefix, const char *name, struct tp_error *error)
+{
     if (strlen(prefix) + strlen(name) > STORE_KEY_MAX) {
         return err_set(error, TP_NOT_FOUND, "the name is too long to exist");
     }
@@ -56,7 +60,8 @@ struct each {
     void *ctx;
 };
 
-static bool each_entry(void *ctx, const struct store_entry *entry) {
+static bool each_entry(void *ctx, const struct store_entry *entry)
+{
     struct each *each = ctx;
     json_t *doc = NULL;
     struct tp_error error = {0};
@@ -70,7 +75,8 @@ static bool each_entry(void *ctx, const struct store_entry *entry) {
 }
 
 enum tp_err doc_each(struct store *store, const char *prefix, const char *start_after, doc_each_fn *fn, void *ctx,
-                     struct tp_error *error) {
+                     struct tp_error *error)
+{
     struct each each = {.prefix_size = strlen(prefix), .fn = fn, .ctx = ctx};
     char *after = start_after != NULL && start_after[0] != '\0' ? mem_printf("%s%s", prefix, start_after) : NULL;
     enum tp_err err = store_range(store, prefix, after, 0, each_entry, &each, error);
@@ -78,7 +84,8 @@ enum tp_err doc_each(struct store *store, const char *prefix, const char *start_
     return err;
 }
 
-void doc_hash(const char *text, char out[HASH_TEXT_SIZE]) {
+void doc_hash(const char *text, char out[HASH_TEXT_SIZE])
+{
     uint8_t hash[32];
     crypt_sha256(text, strlen(text), hash);
     char *hex = enc_hex(hash, sizeof hash);
@@ -86,7 +93,8 @@ void doc_hash(const char *text, char out[HASH_TEXT_SIZE]) {
     mem_free(hex);
 }
 
-enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struct tp_error *error) {
+enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struct tp_error *error)
+{
     if (!json_is_array(list)) {
         return err_set(error, TP_INVALID, "%s must be a list", key);
     }
@@ -95,7 +103,7 @@ enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struc
     }
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         const char *text = json_string_value(item);
         if (text == NULL || text[0] == '\0' || strlen(text) != json_string_length(item)) {
             return err_set(error, TP_INVALID, "%s must hold non-empty texts only", key);
@@ -104,13 +112,15 @@ enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struc
     return TP_OK;
 }
 
-json_t *doc_time(int64_t ms) {
+json_t *doc_time(int64_t ms)
+{
     char text[CLOCK_TEXT_SIZE];
     clock_format_ms(ms, text);
     return json_string(text);
 }
 
-int64_t doc_ms(const json_t *object, const char *key) {
+int64_t doc_ms(const json_t *object, const char *key)
+{
     const char *text = json_get_text(object, key, NULL);
     int64_t ms = 0;
     if (text == NULL || clock_parse_ms(text, &ms) != TP_OK) {
@@ -119,7 +129,8 @@ int64_t doc_ms(const json_t *object, const char *key) {
     return ms;
 }
 
-json_t *doc_page(json_t *items, const json_t *params) {
+json_t *doc_page(json_t *items, const json_t *params)
+{
     int64_t limit = json_get_int(params, "limit", 1000);
     if (limit <= 0 || limit > 5000) {
         limit = limit <= 0 ? 1000 : 5000;

@@ -22,7 +22,8 @@ struct hashing {
     bool closing;
 };
 
-struct hashing *hashing_new(struct loop *loop) {
+struct hashing *hashing_new(struct loop *loop)
+{
     struct hashing *hashing = mem_alloc(sizeof *hashing);
     hashing->loop = loop;
     hashing->last = &hashing->first;
@@ -31,12 +32,14 @@ struct hashing *hashing_new(struct loop *loop) {
 
 static void start(struct hashing *hashing);
 
-static void job_work(void *ctx) {
+static void job_work(void *ctx)
+{
     const struct hashing_job *job = ctx;
     job->work(job->ctx);
 }
 
-static void job_done(void *ctx) {
+static void job_done(void *ctx)
+{
     struct hashing_job *job = ctx;
     struct hashing *hashing = job->hashing;
     hashing->running--;
@@ -48,7 +51,8 @@ static void job_done(void *ctx) {
     }
 }
 
-static void start(struct hashing *hashing) {
+static void start(struct hashing *hashing)
+{
     while (hashing->first != NULL && hashing->running < HASHING_AT_ONCE) {
         struct hashing_job *job = hashing->first;
         hashing->first = job->next;
@@ -62,7 +66,8 @@ static void start(struct hashing *hashing) {
 }
 
 enum tp_err hashing_run(struct hashing *hashing, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx,
-                        struct tp_error *error) {
+                        struct tp_error *error)
+{
     if (hashing->queued >= HASHING_QUEUE) {
         return err_set(error, TP_LIMIT, "too many people sign in at this moment, try again in a few seconds");
     }
@@ -75,7 +80,8 @@ enum tp_err hashing_run(struct hashing *hashing, void (*work)(void *ctx), void (
     return TP_OK;
 }
 
-void hashing_free(struct hashing *hashing) {
+void hashing_free(struct hashing *hashing)
+{
     hashing->closing = true;
     if (hashing->running == 0 && hashing->queued == 0) {
         mem_free(hashing);

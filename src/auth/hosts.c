@@ -10,7 +10,8 @@
 #define ADDITIONAL_MAX 32
 #define LABELS_MAX 200
 
-static void host_destroy(struct host *host) {
+static void host_destroy(struct host *host)
+{
     if (host != NULL) {
         routes_free(host);
         mem_free(host->id);
@@ -20,31 +21,38 @@ static void host_destroy(struct host *host) {
     }
 }
 
-struct host *hosts_get(struct auth *auth, const char *id) {
+struct host *hosts_get(struct auth *auth, const char *id)
+{
     return map_get(auth->hosts, id);
 }
 
-bool hosts_current(const struct host *host) {
+bool hosts_current(const struct host *host)
+{
     return host->tunnels != NULL || clock_wall_ms() - host->last_seen_ms < PRESENCE_MS;
 }
 
-json_t *hosts_resource(const struct host *host) {
+json_t *hosts_resource(const struct host *host)
+{
     if (host->resource != NULL) {
         return json_deep_copy(host->resource);
     }
-    return json_pack("{s:s, s:s, s:{s:s, s:{}}, s:{s:s}}", "kind", "node", "version", "v2", "metadata", "name", host->id,
-                     "labels", "spec", "hostname", host->name);
+    return json_pack("{s:s, s:s, s:{s:s, s:{}}, s:{s:s}}", "kind", "node", "version", "v2", "metadata", "name",
+                     host->id, "labels", "spec", "hostname", host->name);
 }
 
-void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels) {
+void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels)
+{
     size_t count = 0;
     const json_t *metadata = json_object_get(host->resource, "metadata");
     const json_t *spec = json_object_get(host->resource, "spec");
-    *ret_labels = rbac_labels_from_json(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), &count);
-    *ret_target = (struct rbac_target){.kind = ROLE_NODE, .name = host->name, .labels = *ret_labels, .label_count = count};
+    *ret_labels =
+        rbac_labels_from_json(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), &count);
+    *ret_target =
+        (struct rbac_target){.kind = ROLE_NODE, .name = host->name, .labels = *ret_labels, .label_count = count};
 }
 
-static struct host *host_add(struct auth *auth, const char *id, const char *name) {
+static struct host *host_add(struct auth *auth, const char *id, const char *name)
+{
     struct host *host = map_get(auth->hosts, id);
     if (host == NULL) {
         host = mem_alloc(sizeof *host);
@@ -57,13 +65,15 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
     return host;
 }
 
-static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     (void)revision;
     host_add(ctx, name, json_get_text(doc, "name", name))->since = json_get_int(doc, "since", 0);
     return true;
 }
 
-static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct host *host = hosts_get(ctx, name);
     (void)revision;
     if (host != NULL) {
@@ -72,23 +82,27 @@ static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t r
     return true;
 }
 
-enum tp_err hosts_load(struct auth *auth, struct tp_error *error) {
+enum tp_err hosts_load(struct auth *auth, struct tp_error *error)
+{
     enum tp_err err = doc_each(auth->state, "/host/", NULL, load_host, auth, error);
     return err == TP_OK ? doc_each(auth->state, "/node/", NULL, load_node, auth, error) : err;
 }
 
-static void destroy_each(void *ctx, const char *key, void *value) {
+static void destroy_each(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     host_destroy(value);
 }
 
-void hosts_free(struct auth *auth) {
+void hosts_free(struct auth *auth)
+{
     map_each(auth->hosts, destroy_each, NULL);
     map_free(auth->hosts);
 }
 
-enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) {
+enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error)
+{
     struct host *host = hosts_get(auth, id);
     if (host == NULL) {
         return err_set(error, TP_NOT_FOUND, "there is no node with the id \"%s\"", id);
@@ -100,14 +114,16 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
     if (err != TP_OK && err != TP_NOT_FOUND) {
         return err;
     }
-    auth_tell_workers(auth, "tunnel.cut", json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
+    auth_tell_workers(auth, "tunnel.cut",
+                      json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
     (void)map_remove(auth->hosts, id);
     host_destroy(host);
     sessions_recheck(auth);
     return TP_OK;
 }
 
-static bool uuid_valid(const char *text) {
+static bool uuid_valid(const char *text)
+{
     if (strlen(text) != 36) {
         return false;
     }
@@ -120,13 +136,15 @@ static bool uuid_valid(const char *text) {
     return true;
 }
 
-static bool name_valid(const char *text) {
+static bool name_valid(const char *text)
+{
     size_t length = strlen(text);
     return length > 0 && length <= 253 && text[0] != '.' && text[0] != '-' && text[length - 1] != '.' &&
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == length;
 }
 
-static char *lower(const char *text) {
+static char *lower(const char *text)
+{
     char *copy = mem_strdup(text);
     for (char *p = copy; *p != '\0'; p++) {
         *p = (char)tolower((unsigned char)*p);
@@ -141,7 +159,8 @@ struct claim {
     bool taken;
 };
 
-static void find_claim(void *ctx, const char *key, void *value) {
+static void find_claim(void *ctx, const char *key, void *value)
+{
     struct claim *claim = ctx;
     const struct host *host = value;
     const char *const owned[] = {host->id, host->name};
@@ -155,7 +174,8 @@ static void find_claim(void *ctx, const char *key, void *value) {
 }
 
 /* Additional principals: names or addresses that are not another host's, nor the cluster's own. */
-static enum tp_err check_additional(struct auth *auth, const char *id, const json_t *list, struct tp_error *error) {
+static enum tp_err check_additional(struct auth *auth, const char *id, const json_t *list, struct tp_error *error)
+{
     if (list == NULL || json_is_null(list)) {
         return TP_OK;
     }
@@ -177,7 +197,8 @@ static enum tp_err check_additional(struct auth *auth, const char *id, const jso
 }
 
 /* A node's own name must not be a trick: it may not look like another host's id or be the cluster's. */
-static enum tp_err check_name(struct auth *auth, const char *id, const char *name, struct tp_error *error) {
+static enum tp_err check_name(struct auth *auth, const char *id, const char *name, struct tp_error *error)
+{
     char public_host[64];
     caller_ip(auth->settings.public_addr, public_host);
     if (!name_valid(name)) {
@@ -191,7 +212,8 @@ static enum tp_err check_name(struct auth *auth, const char *id, const char *nam
 }
 
 /* Certificates for a host whose right to them has been established, and its registration. */
-static void give_certs(struct call *call, const char *id, const char *raw_name, const char *token_mask, bool joining) {
+static void give_certs(struct call *call, const char *id, const char *raw_name, const char *token_mask, bool joining)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *tls_pub = NULL;
@@ -214,7 +236,10 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         err = check_additional(auth, id, additional, &error);
     }
     if (err == TP_OK) {
-        struct issue_host want = {.host_id = id, .name = name, .tls_pub = tls_pub, .ssh_pub = ssh_pub,
+        struct issue_host want = {.host_id = id,
+                                  .name = name,
+                                  .tls_pub = tls_pub,
+                                  .ssh_pub = ssh_pub,
                                   .additional = json_is_array(additional) ? additional : NULL};
         err = issue_host_certs(auth, &want, &result, &event, &error);
     }
@@ -248,7 +273,8 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
 }
 
 /* A registered id belongs to the key that registered it: a token alone must not take over another host. */
-static enum tp_err check_id_free(struct auth *auth, const char *id, const char *tls_pub, struct tp_error *error) {
+static enum tp_err check_id_free(struct auth *auth, const char *id, const char *tls_pub, struct tp_error *error)
+{
     json_t *doc = NULL;
     enum tp_err err = doc_find(auth->state, "/host/", id, &doc, NULL, error);
     if (err == TP_NOT_FOUND) {
@@ -258,15 +284,18 @@ static enum tp_err check_id_free(struct auth *auth, const char *id, const char *
         char hash[HASH_TEXT_SIZE];
         doc_hash(tls_pub, hash);
         if (strcmp(hash, json_get_text(doc, "key", "")) != 0) {
-            err = err_set(error, TP_EXISTS, "a host with the id %s is registered already; remove it first with `tportctl rm "
-                          "node/%s`, or delete the agent's state so that it takes a new id", id, id);
+            err = err_set(error, TP_EXISTS,
+                          "a host with the id %s is registered already; remove it first with `tportctl rm "
+                          "node/%s`, or delete the agent's state so that it takes a new id",
+                          id, id);
         }
         json_decref(doc);
     }
     return err;
 }
 
-void do_host_join(struct call *call) {
+void do_host_join(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *secret = NULL;
@@ -312,7 +341,8 @@ void do_host_join(struct call *call) {
     mem_free(mask);
 }
 
-void do_host_join_local(struct call *call) {
+void do_host_join_local(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *id = NULL;
@@ -341,26 +371,31 @@ void do_host_join_local(struct call *call) {
 
 /* R15: a certificate that renews itself keeps its name or takes a free one; another host's name needs a token (a machine
  * that was set up anew joins under its old name while the old registration is still there). */
-static enum tp_err check_own_name(struct call *call, const char *name, struct tp_error *error) {
+static enum tp_err check_own_name(struct call *call, const char *name, struct tp_error *error)
+{
     const struct host *self = hosts_get(call->auth, call->caller.host_id);
     if (self != NULL && strcasecmp(self->name, name) == 0) {
         return TP_OK;
     }
     struct claim claim = {.id = call->caller.host_id, .name = name, .cluster = call->auth->settings.cluster};
     map_each(call->auth->hosts, find_claim, &claim);
-    return claim.taken ? err_set(error, TP_DENIED, "\"%s\" is the name of another host; choose another nodename, or remove "
-                                 "that host and join this one with a new token", name)
+    return claim.taken ? err_set(error, TP_DENIED,
+                                 "\"%s\" is the name of another host; choose another nodename, or remove "
+                                 "that host and join this one with a new token",
+                                 name)
                        : TP_OK;
 }
 
-void do_host_renew(struct call *call) {
+void do_host_renew(struct call *call)
+{
     const char *name = NULL;
     struct tp_error error = {0};
     if (call->caller.host_id == NULL) {
         call_fail_text(call, TP_DENIED, "this agent has not joined yet");
         return;
     }
-    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK || check_own_name(call, name, &error) != TP_OK) {
+    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
+        check_own_name(call, name, &error) != TP_OK) {
         call_fail(call, &error);
         return;
     }
@@ -369,7 +404,8 @@ void do_host_renew(struct call *call) {
     mem_free(id);
 }
 
-static enum tp_err check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) {
+static enum tp_err check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error)
+{
     if (labels == NULL || json_is_null(labels)) {
         return TP_OK;
     }
@@ -378,7 +414,7 @@ static enum tp_err check_labels(const json_t *labels, const char *key, bool comm
     }
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)labels, name, value) {
+    json_object_foreach ((json_t *)(uintptr_t)labels, name, value) {
         const json_t *text = commands ? json_object_get(value, "result") : value;
         if (name[0] == '\0' || strlen(name) > 255 || !json_is_string(text) || json_string_length(text) > 4096) {
             return err_set(error, TP_INVALID, "a label in %s is too long or is no text", key);
@@ -387,7 +423,8 @@ static enum tp_err check_labels(const json_t *labels, const char *key, bool comm
     return TP_OK;
 }
 
-void do_host_heartbeat(struct call *call) {
+void do_host_heartbeat(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct host *host = call->caller.host_id != NULL ? hosts_get(auth, call->caller.host_id) : NULL;
@@ -395,8 +432,10 @@ void do_host_heartbeat(struct call *call) {
     json_t *commands = json_object_get(call->params, "cmd_labels");
     enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
     if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
-        err = err_set(&error, TP_DENIED, "this host joined as \"%s\" and may report under that name "
-                      "only; after a change of its nodename it must renew its certificate first", host->name);
+        err = err_set(&error, TP_DENIED,
+                      "this host joined as \"%s\" and may report under that name "
+                      "only; after a change of its nodename it must renew its certificate first",
+                      host->name);
     }
     if (err == TP_OK) {
         err = check_labels(labels, "labels", false, &error);
@@ -408,11 +447,12 @@ void do_host_heartbeat(struct call *call) {
         call_fail(call, &error);
         return;
     }
-    json_t *node = json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:o, s:s, s:b}}", "kind", "node", "version", "v2",
-        "metadata", "name", host->id, "labels", json_is_object(labels) ? json_deep_copy(labels) : json_object(),
-        "spec", "addr", json_get_text(call->params, "addr", ""), "hostname", host->name,
-        "cmd_labels", json_is_object(commands) ? json_deep_copy(commands) : json_object(),
-        "version", json_get_text(call->params, "version", ""), "use_tunnel", 1);
+    json_t *node =
+        json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:o, s:s, s:b}}", "kind", "node", "version", "v2", "metadata",
+                  "name", host->id, "labels", json_is_object(labels) ? json_deep_copy(labels) : json_object(), "spec",
+                  "addr", json_get_text(call->params, "addr", ""), "hostname", host->name, "cmd_labels",
+                  json_is_object(commands) ? json_deep_copy(commands) : json_object(), "version",
+                  json_get_text(call->params, "version", ""), "use_tunnel", 1);
     host->last_seen_ms = clock_wall_ms();
     if (host->resource == NULL || !json_equal(host->resource, node)) {
         err = doc_put(auth->state, "/node/", host->id, node, STORE_ANY, NULL, &error);

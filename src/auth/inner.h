@@ -34,7 +34,7 @@ enum {
     WHO_HOST = 4,
     WHO_PROXY = 8,
     WHO_LOCAL = 16,
-    WHO_VIA_PROXY = 32, /* mask only: the call must come by a worker's line */
+    WHO_VIA_PROXY = 32,  /* mask only: the call must come by a worker's line */
     WHO_LOCAL_AGENT = 64 /* mask only: only the agent beside us, on its own line */
 };
 
@@ -53,12 +53,12 @@ struct settings {
     char *cluster;
     char *data_dir;
     char *version;
-    char *public_addr;            /* the first one, "" when none is set */
-    json_t *conf;                 /* the "auth" object of the configuration event */
-    uid_t admin_uid;              /* may use the admin socket besides root and us; (uid_t)-1: nobody */
+    char *public_addr; /* the first one, "" when none is set */
+    json_t *conf;      /* the "auth" object of the configuration event */
+    uid_t admin_uid;   /* may use the admin socket besides root and us; (uid_t)-1: nobody */
     int64_t default_session_ttl_ms;
-    bool record;                  /* false: session_recording is off */
-    char *message_of_the_day;     /* or NULL */
+    bool record;              /* false: session_recording is off */
+    char *message_of_the_day; /* or NULL */
     struct rbac_cluster cluster_options;
 };
 
@@ -67,8 +67,8 @@ enum link_kind { LINK_WORKER, LINK_AGENT, LINK_ADMIN };
 struct link {
     struct auth *auth;
     enum link_kind kind;
-    int worker;     /* LINK_WORKER: its number */
-    uid_t uid;      /* LINK_ADMIN: who connected */
+    int worker; /* LINK_WORKER: its number */
+    uid_t uid;  /* LINK_ADMIN: who connected */
     struct rpc *rpc;
     struct link *next;
 };
@@ -82,8 +82,8 @@ struct tunnel_ref {
 /* A host as decisions see it. */
 struct host {
     char *id;
-    char *name;        /* lower case */
-    json_t *resource;  /* the node resource; NULL before its first heartbeat */
+    char *name;       /* lower case */
+    json_t *resource; /* the node resource; NULL before its first heartbeat */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
@@ -93,22 +93,22 @@ struct host {
 struct live {
     char sid[UUID_TEXT_SIZE];
     char *user;
-    json_t *roles;     /* as of the certificate */
+    json_t *roles; /* as of the certificate */
     json_t *traits;
     char *host_id;
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
     int worker;
     int64_t started_ms;
-    int64_t not_after;       /* Unix seconds, of the certificate */
+    int64_t not_after; /* Unix seconds, of the certificate */
     bool cut_at_expiry;
-    bool closed;             /* the relay is gone; late calls of the host are still heard */
+    bool closed; /* the relay is gone; late calls of the host are still heard */
     int64_t closed_ms;
-    bool cut;                /* session.cut was sent */
-    bool dirty;              /* not stored yet */
-    bool stored;             /* is in the store, perhaps not as it is now */
-    unsigned channels;       /* session.start seen */
-    unsigned open_channels;  /* those without an end yet, since this process started */
+    bool cut;               /* session.cut was sent */
+    bool dirty;             /* not stored yet */
+    bool stored;            /* is in the store, perhaps not as it is now */
+    unsigned channels;      /* session.start seen */
+    unsigned open_channels; /* those without an end yet, since this process started */
     enum close_reason cut_reason;
 };
 
@@ -130,17 +130,17 @@ struct auth {
     struct audit *audit;
     struct lockout *lockout;
     struct hashing *hashing;
-    struct map *roles;      /* name to struct role */
-    struct map *locks;      /* name to struct lock */
-    struct map *hosts;      /* id to struct host */
-    struct map *live;       /* sid to struct live */
-    struct map *recordings; /* id to struct recording: those that are being written */
+    struct map *roles;       /* name to struct role */
+    struct map *locks;       /* name to struct lock */
+    struct map *hosts;       /* id to struct host */
+    struct map *live;        /* sid to struct live */
+    struct map *recordings;  /* id to struct recording: those that are being written */
     struct map *websessions; /* sha256 of sid (hex) to struct websess */
-    struct map *accesses;   /* who reads which recording to when (wall ms): what is on record already */
-    struct map *batch;      /* key to text: what the next tick writes */
+    struct map *accesses;    /* who reads which recording to when (wall ms): what is on record already */
+    struct map *batch;       /* key to text: what the next tick writes */
     struct link *links;
-    struct listen *admin;   /* auth.c */
-    struct timer *tick;     /* each 200 ms */
+    struct listen *admin; /* auth.c */
+    struct timer *tick;   /* each 200 ms */
     unsigned ticks;
     bool stopping;
 };
@@ -166,8 +166,8 @@ void settings_free(struct settings *settings);
 enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint64_t *ret_revision,
                     struct tp_error *error) TP_MUST;
 /* The same with the key made of prefix and name. */
-enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc, uint64_t *ret_revision,
-                     struct tp_error *error) TP_MUST;
+enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc,
+                     uint64_t *ret_revision, struct tp_error *error) TP_MUST;
 /* doc stays the caller's. */
 enum tp_err doc_put(struct store *store, const char *prefix, const char *name, const json_t *doc, uint64_t expected,
                     uint64_t *ret_revision, struct tp_error *error) TP_MUST;
@@ -230,20 +230,20 @@ json_t *ca_describe(const struct auth *auth) TP_MUST;
 
 /* ---- caller.c ---- */
 struct caller {
-    unsigned who;       /* one WHO_ bit */
-    bool local_agent;   /* WHO_HOST on the local agent's line */
-    int worker;         /* number of the worker's line, or -1 */
-    uid_t uid;          /* WHO_LOCAL */
-    char *addr;         /* "IP:PORT" of the person, "" when unknown */
+    unsigned who;     /* one WHO_ bit */
+    bool local_agent; /* WHO_HOST on the local agent's line */
+    int worker;       /* number of the worker's line, or -1 */
+    uid_t uid;        /* WHO_LOCAL */
+    char *addr;       /* "IP:PORT" of the person, "" when unknown */
     char ip[64];
-    char *user;         /* WHO_USER; WHO_LOCAL: "admin" */
-    json_t *roles;      /* WHO_USER: those of the credential that the user still has */
+    char *user;    /* WHO_USER; WHO_LOCAL: "admin" */
+    json_t *roles; /* WHO_USER: those of the credential that the user still has */
     json_t *traits;
     struct rbac_set *set;
-    char *host_id;      /* WHO_HOST */
+    char *host_id; /* WHO_HOST */
     char *host_name;
-    char *web_key;      /* hash of the web session's id, or NULL */
-    int64_t not_after;  /* of the credential, Unix seconds */
+    char *web_key;     /* hash of the web session's id, or NULL */
+    int64_t not_after; /* of the credential, Unix seconds */
 };
 void caller_init(struct caller *caller);
 void caller_free(struct caller *caller);
@@ -283,8 +283,8 @@ struct method {
     enum method_right right;
     const char *verb; /* RIGHT_RULE and RIGHT_POSSIBLE, else a word for people */
     const char *kind;
-    bool limited;     /* anonymous callers are counted by address */
-    bool changes;     /* refused while the audit log cannot be written */
+    bool limited; /* anonymous callers are counted by address */
+    bool changes; /* refused while the audit log cannot be written */
     method_fn *fn;
 };
 /* The table; the last row has no name. */
@@ -326,7 +326,7 @@ struct issue_user {
     const json_t *roles;
     const json_t *traits;
     const char *ip;
-    int64_t ttl_ms;      /* 0: default */
+    int64_t ttl_ms; /* 0: default */
     const char *tls_pub;
     const char *ssh_pub;
 };
@@ -418,8 +418,8 @@ void routes_free(struct host *host);
 /* ---- sessions.c ---- */
 enum tp_err sessions_load(struct auth *auth, struct tp_error *error) TP_MUST;
 void sessions_free(struct auth *auth);
-struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host, int worker,
-                          bool cut_at_expiry);
+struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host,
+                          int worker, bool cut_at_expiry);
 /* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15). */
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
                              struct tp_error *error) TP_MUST;
@@ -467,21 +467,44 @@ void resources_role_changed(struct auth *auth, const char *name, struct role *ro
 
 /* ---- handlers, one per row of methods.c ---- */
 #define METHOD(fn) void fn(struct call *call)
-METHOD(do_cluster_info); METHOD(do_cluster_cas); METHOD(do_cluster_status);
-METHOD(do_login_password); METHOD(do_login_web); METHOD(do_login_web_end);
-METHOD(do_invite_get); METHOD(do_invite_finish);
-METHOD(do_host_join); METHOD(do_host_join_local); METHOD(do_host_renew); METHOD(do_host_heartbeat);
-METHOD(do_proxy_cert); METHOD(do_tunnel_up); METHOD(do_tunnel_down);
-METHOD(do_ssh_connect); METHOD(do_session_closed); METHOD(do_session_auth);
-METHOD(do_session_start); METHOD(do_session_event); METHOD(do_session_end); METHOD(do_recording_append);
-METHOD(do_nodes_list); METHOD(do_user_status);
-METHOD(do_recordings_list); METHOD(do_recordings_read);
-METHOD(do_sessions_list); METHOD(do_sessions_end);
-METHOD(do_users_add); METHOD(do_users_reset); METHOD(do_users_update);
+METHOD(do_cluster_info);
+METHOD(do_cluster_cas);
+METHOD(do_cluster_status);
+METHOD(do_login_password);
+METHOD(do_login_web);
+METHOD(do_login_web_end);
+METHOD(do_invite_get);
+METHOD(do_invite_finish);
+METHOD(do_host_join);
+METHOD(do_host_join_local);
+METHOD(do_host_renew);
+METHOD(do_host_heartbeat);
+METHOD(do_proxy_cert);
+METHOD(do_tunnel_up);
+METHOD(do_tunnel_down);
+METHOD(do_ssh_connect);
+METHOD(do_session_closed);
+METHOD(do_session_auth);
+METHOD(do_session_start);
+METHOD(do_session_event);
+METHOD(do_session_end);
+METHOD(do_recording_append);
+METHOD(do_nodes_list);
+METHOD(do_user_status);
+METHOD(do_recordings_list);
+METHOD(do_recordings_read);
+METHOD(do_sessions_list);
+METHOD(do_sessions_end);
+METHOD(do_users_add);
+METHOD(do_users_reset);
+METHOD(do_users_update);
 METHOD(do_tokens_add);
-METHOD(do_resources_get); METHOD(do_resources_put); METHOD(do_resources_rm);
+METHOD(do_resources_get);
+METHOD(do_resources_put);
+METHOD(do_resources_rm);
 METHOD(do_locks_add);
-METHOD(do_audit_list); METHOD(do_audit_checkpoint);
+METHOD(do_audit_list);
+METHOD(do_audit_checkpoint);
 #undef METHOD
 
 #endif

@@ -6,7 +6,8 @@
 
 static const char bad_link[] = "this link is not valid any more; ask an administrator for a new one";
 
-enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *error) {
+enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *error)
+{
     json_t *index = NULL;
     enum tp_err err = doc_find(auth->secrets, "/invite_of/", user, &index, NULL, error);
     if (err == TP_NOT_FOUND) {
@@ -25,7 +26,8 @@ enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *er
 }
 
 enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, int64_t ttl_ms, json_t **ret_result,
-                        struct tp_error *error) {
+                        struct tp_error *error)
+{
     enum tp_err err = invite_drop(auth, user, error);
     if (err != TP_OK) {
         return err;
@@ -35,7 +37,8 @@ enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, i
     char hash[HASH_TEXT_SIZE];
     doc_hash(token, hash);
     int64_t expires = clock_wall_ms() + ttl_ms;
-    json_t *doc = json_pack("{s:s, s:s, s:o, s:s}", "user", user, "kind", kind, "expires", doc_time(expires), "secret", secret);
+    json_t *doc =
+        json_pack("{s:s, s:s, s:o, s:s}", "user", user, "kind", kind, "expires", doc_time(expires), "secret", secret);
     json_t *index = json_pack("{s:s}", "hash", hash);
     err = doc_put(auth->secrets, "/invite/", hash, doc, STORE_ABSENT, NULL, error);
     if (err == TP_OK) {
@@ -43,8 +46,8 @@ enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, i
     }
     if (err == TP_OK) {
         char *url = mem_printf("https://%s/web/%s/%s", auth->settings.public_addr, kind, token);
-        *ret_result = json_pack("{s:s, s:s, s:s, s:o}", "user", user, "token", token, "url", url, "expires",
-                                doc_time(expires));
+        *ret_result =
+            json_pack("{s:s, s:s, s:s, s:o}", "user", user, "token", token, "url", url, "expires", doc_time(expires));
         secret_free(url);
     }
     json_decref(doc);
@@ -56,7 +59,8 @@ enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, i
 
 /* The live invitation of a token; one sentence whatever is wrong with it. */
 static enum tp_err invite_find(struct auth *auth, const char *token, char hash[HASH_TEXT_SIZE], json_t **ret_doc,
-                               uint64_t *ret_revision, struct tp_error *error) {
+                               uint64_t *ret_revision, struct tp_error *error)
+{
     doc_hash(token, hash);
     struct tp_error ignored = {0};
     if (doc_find(auth->secrets, "/invite/", hash, ret_doc, ret_revision, &ignored) != TP_OK) {
@@ -70,7 +74,8 @@ static enum tp_err invite_find(struct auth *auth, const char *token, char hash[H
     return TP_OK;
 }
 
-void do_invite_get(struct call *call) {
+void do_invite_get(struct call *call)
+{
     struct tp_error error = {0};
     const char *token = NULL;
     char hash[HASH_TEXT_SIZE];
@@ -86,8 +91,8 @@ void do_invite_get(struct call *call) {
     const char *secret = json_get_text(doc, "secret", "");
     char *uri = totp_uri(secret, call->auth->settings.cluster, json_get_text(doc, "user", ""));
     json_t *result = json_pack("{s:s, s:s, s:s, s:s, s:s}", "user", json_get_text(doc, "user", ""), "kind",
-                               json_get_text(doc, "kind", "invite"), "expires", json_get_text(doc, "expires", ""), "secret",
-                               secret, "otpauth", uri);
+                               json_get_text(doc, "kind", "invite"), "expires", json_get_text(doc, "expires", ""),
+                               "secret", secret, "otpauth", uri);
     secret_free(uri);
     json_decref(doc);
     call_reply(call, result);
@@ -100,20 +105,23 @@ struct finish {
     enum tp_err hashed;
 };
 
-static void finish_free(struct finish *finish) {
+static void finish_free(struct finish *finish)
+{
     secret_free(finish->password);
     secret_free(finish->hash);
     mem_free(finish);
 }
 
-static void hash_work(void *ctx) {
+static void hash_work(void *ctx)
+{
     struct finish *finish = ctx;
     finish->hashed = password_hash(finish->password, &finish->hash);
 }
 
 /* Everything is looked at again after the hashing: the invitation may have been used or replaced meanwhile. */
 static enum tp_err enrol(struct auth *auth, const struct call *call, const char *password_hash_text, char **ret_user,
-                         struct tp_error *error) {
+                         struct tp_error *error)
+{
     char hash[HASH_TEXT_SIZE];
     json_t *doc = NULL;
     uint64_t revision = 0;
@@ -126,16 +134,17 @@ static enum tp_err enrol(struct auth *auth, const struct call *call, const char 
     const char *secret = json_get_text(doc, "secret", "");
     if (totp_check(secret, json_get_text(call->params, "code", ""), clock_wall(), &step) != TP_OK) {
         json_decref(doc);
-        return err_set(error, TP_INVALID, "the one-time code does not match; scan the picture again and check the clock of "
+        return err_set(error, TP_INVALID,
+                       "the one-time code does not match; scan the picture again and check the clock of "
                        "your phone");
     }
     const char *device = json_get_text(call->params, "device_name", "otp");
     if (strlen(device) > 100) {
         device = "otp";
     }
-    json_t *login = json_pack("{s:s, s:s, s:I, s:s, s:o, s:[s]}", "hash", password_hash_text, "totp", secret, "last_step",
-                              (json_int_t)step, "device", device, "created", doc_time(clock_wall_ms()), "known",
-                              call->caller.ip);
+    json_t *login =
+        json_pack("{s:s, s:s, s:I, s:s, s:o, s:[s]}", "hash", password_hash_text, "totp", secret, "last_step",
+                  (json_int_t)step, "device", device, "created", doc_time(clock_wall_ms()), "known", call->caller.ip);
     char *login_text = json_text(login);
     char *login_key = mem_printf("/login/%s", user);
     char *invite_key = mem_printf("/invite/%s", hash);
@@ -161,7 +170,8 @@ static enum tp_err enrol(struct auth *auth, const struct call *call, const char 
     return err;
 }
 
-static void hash_done(void *ctx) {
+static void hash_done(void *ctx)
+{
     struct finish *finish = ctx;
     struct call *call = finish->call;
     struct auth *auth = call->auth;
@@ -193,7 +203,8 @@ static void hash_done(void *ctx) {
     call_reply_audited(call, event, result);
 }
 
-void do_invite_finish(struct call *call) {
+void do_invite_finish(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *token = NULL;
@@ -216,7 +227,8 @@ void do_invite_finish(struct call *call) {
         err = password_acceptable(password, json_get_text(doc, "user", ""), &error);
     }
     if (err == TP_OK && totp_check(json_get_text(doc, "secret", ""), code, clock_wall(), &step) != TP_OK) {
-        err = err_set(&error, TP_INVALID, "the one-time code does not match; scan the picture again and check the clock of "
+        err = err_set(&error, TP_INVALID,
+                      "the one-time code does not match; scan the picture again and check the clock of "
                       "your phone");
     }
     json_decref(doc);

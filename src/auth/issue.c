@@ -8,7 +8,8 @@
 #define HOST_CERT_SECONDS ((int64_t)365 * 24 * 3600)
 #define PROXY_CERT_SECONDS ((int64_t)30 * 24 * 3600)
 
-int64_t issue_ttl(const struct auth *auth, const struct rbac_set *set, int64_t want_ms) {
+int64_t issue_ttl(const struct auth *auth, const struct rbac_set *set, int64_t want_ms)
+{
     int64_t ttl = want_ms > 0 ? want_ms : auth->settings.default_session_ttl_ms;
     if (ttl > HARD_CAP_MS) {
         ttl = HARD_CAP_MS;
@@ -21,7 +22,8 @@ int64_t issue_ttl(const struct auth *auth, const struct rbac_set *set, int64_t w
     return ttl;
 }
 
-static char *roles_extension(const json_t *roles) {
+static char *roles_extension(const json_t *roles)
+{
     json_t *json = json_pack("{s:s, s:O}", "version", "v1", "roles", (json_t *)(uintptr_t)roles);
     char *text = json_text(json);
     json_decref(json);
@@ -31,7 +33,8 @@ static char *roles_extension(const json_t *roles) {
 /* The SSH half. extensions are those of behaviour 10.3 and our own identity. */
 static enum tp_err user_ssh(struct auth *auth, const struct issue_user *want, const struct identity *identity,
                             const struct rbac_options *options, const char *const *principals, char **ret_line,
-                            struct tp_error *error) {
+                            struct tp_error *error)
+{
     char *roles = roles_extension(want->roles);
     char *traits = json_text(want->traits);
     json_t *identity_doc = identity_to_json(identity);
@@ -68,9 +71,13 @@ static enum tp_err user_ssh(struct auth *auth, const struct issue_user *want, co
         extensions[n++] = want->ip;
     }
     extensions[n] = NULL;
-    struct sshcert_options ssh = {.public_line = want->ssh_pub, .key_id = want->name, .principals = principals,
-                                  .valid_after = identity->not_before, .valid_before = identity->not_after,
-                                  .source_address = source, .extensions = extensions};
+    struct sshcert_options ssh = {.public_line = want->ssh_pub,
+                                  .key_id = want->name,
+                                  .principals = principals,
+                                  .valid_after = identity->not_before,
+                                  .valid_before = identity->not_after,
+                                  .source_address = source,
+                                  .extensions = extensions};
     enum tp_err err = sshcert_make(auth->ca[CA_USER].ssh_key, &ssh, ret_line, error);
     mem_free(roles);
     mem_free(traits);
@@ -79,7 +86,8 @@ static enum tp_err user_ssh(struct auth *auth, const struct issue_user *want, co
     return err;
 }
 
-static json_t *cert_event(struct auth *auth, const char *type, const struct identity *identity) {
+static json_t *cert_event(struct auth *auth, const char *type, const struct identity *identity)
+{
     json_t *event = event_new("cert.create", true, auth->settings.cluster);
     json_t *who = json_pack("{s:s, s:o}", "user", identity->name, "expires", doc_time(identity->not_after * 1000));
     if (identity->roles != NULL) {
@@ -99,7 +107,8 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
 }
 
 enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, json_t **ret_result, json_t **ret_event,
-                             struct tp_error *error) {
+                             struct tp_error *error)
+{
     struct rbac_set *set = caller_set(auth, want->name, want->roles, want->traits);
     struct rbac_options options;
     rbac_merge_options(set, &auth->settings.cluster_options, &options);
@@ -148,9 +157,9 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     }
     if (err == TP_OK) {
         json_t *cas = ca_describe(auth);
-        *ret_result = json_pack("{s:s, s:s, s:s, s:o, s:O}", "username", want->name, "cert", ssh, "tls_cert", tls,
-                                "valid_until", doc_time(identity.not_after * 1000), "host_signers",
-                                json_object_get(cas, "host_signers"));
+        *ret_result =
+            json_pack("{s:s, s:s, s:s, s:o, s:O}", "username", want->name, "cert", ssh, "tls_cert", tls, "valid_until",
+                      doc_time(identity.not_after * 1000), "host_signers", json_object_get(cas, "host_signers"));
         json_decref(cas);
         *ret_event = cert_event(auth, "user", &identity);
         json_object_set_new(*ret_event, "user", json_string(want->name));
@@ -172,7 +181,8 @@ struct names {
     size_t count;
 };
 
-static void names_add(struct names *names, char *name) {
+static void names_add(struct names *names, char *name)
+{
     for (size_t i = 0; i < names->count; i++) {
         if (strcmp(names->list[i], name) == 0) {
             mem_free(name);
@@ -187,14 +197,16 @@ static void names_add(struct names *names, char *name) {
     }
 }
 
-static void names_free(struct names *names) {
+static void names_free(struct names *names)
+{
     for (size_t i = 0; i < names->count; i++) {
         mem_free(names->list[i]);
     }
 }
 
 enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
-                             struct tp_error *error) {
+                             struct tp_error *error)
+{
     const char *cluster = auth->settings.cluster;
     struct names names = {0};
     names_add(&names, mem_printf("%s.%s", want->host_id, cluster));
@@ -203,7 +215,7 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     names_add(&names, mem_strdup(want->name));
     size_t i;
     json_t *extra;
-    json_array_foreach(want->additional, i, extra) {
+    json_array_foreach (want->additional, i, extra) {
         names_add(&names, mem_strdup(json_string_value(extra)));
     }
     int64_t now = clock_wall();
@@ -222,9 +234,12 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     enum tp_err err = x509_make(auth->ca[CA_HOST].tls_key, auth->ca[CA_HOST].tls_pem, &x509, &tls, error);
     if (err == TP_OK) {
         const char *extensions[] = {"x-teleport-authority", cluster, "x-teleport-role", "Node", NULL};
-        struct sshcert_options options = {.public_line = want->ssh_pub, .host = true, .key_id = names.list[0],
+        struct sshcert_options options = {.public_line = want->ssh_pub,
+                                          .host = true,
+                                          .key_id = names.list[0],
                                           .principals = (const char *const *)names.list,
-                                          .valid_after = identity.not_before, .valid_before = identity.not_after,
+                                          .valid_after = identity.not_before,
+                                          .valid_before = identity.not_after,
                                           .extensions = extensions};
         err = sshcert_make(auth->ca[CA_HOST].ssh_key, &options, &ssh, error);
     }
@@ -242,7 +257,8 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     return err;
 }
 
-static const char **text_array(const json_t *list) {
+static const char **text_array(const json_t *list)
+{
     const char **array = mem_array(json_array_size(list) + 1, sizeof *array);
     for (size_t i = 0; i < json_array_size(list); i++) {
         array[i] = json_string_value(json_array_get(list, i));
@@ -250,7 +266,8 @@ static const char **text_array(const json_t *list) {
     return array;
 }
 
-void do_proxy_cert(struct call *call) {
+void do_proxy_cert(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *public_pem = NULL;
@@ -279,8 +296,8 @@ void do_proxy_cert(struct call *call) {
     identity.not_after = now + PROXY_CERT_SECONDS;
     const char **dns = text_array(names);
     const char **addresses = text_array(ips);
-    struct x509_options x509 = {.public_pem = public_pem, .identity = &identity, .server = true, .dns_names = dns,
-                                .ip_addresses = addresses};
+    struct x509_options x509 = {
+        .public_pem = public_pem, .identity = &identity, .server = true, .dns_names = dns, .ip_addresses = addresses};
     char *tls = NULL;
     err = x509_make(auth->ca[CA_HOST].tls_key, auth->ca[CA_HOST].tls_pem, &x509, &tls, &error);
     json_t *event = err == TP_OK ? cert_event(auth, "host", &identity) : NULL;

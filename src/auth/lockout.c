@@ -31,7 +31,8 @@ struct lockout {
     struct map *users;
 };
 
-struct lockout *lockout_new(void) {
+struct lockout *lockout_new(void)
+{
     struct lockout *lockout = mem_alloc(sizeof *lockout);
     lockout->buckets = map_new();
     lockout->pairs = map_new();
@@ -39,13 +40,15 @@ struct lockout *lockout_new(void) {
     return lockout;
 }
 
-static void free_value(void *ctx, const char *key, void *value) {
+static void free_value(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     mem_free(value);
 }
 
-void lockout_free(struct lockout *lockout) {
+void lockout_free(struct lockout *lockout)
+{
     if (lockout == NULL) {
         return;
     }
@@ -58,7 +61,8 @@ void lockout_free(struct lockout *lockout) {
 }
 
 /* One person's network: an IPv4 address, or the first 64 bits of an IPv6 one. */
-static void source_of(const char *ip, char out[64]) {
+static void source_of(const char *ip, char out[64])
+{
     snprintf(out, 64, "%s", ip);
     if (strchr(ip, ':') == NULL) {
         return;
@@ -72,7 +76,8 @@ static void source_of(const char *ip, char out[64]) {
     }
 }
 
-enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error) {
+enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error)
+{
     char source[64];
     source_of(ip, source);
     struct bucket *bucket = map_get(lockout->buckets, source);
@@ -97,17 +102,20 @@ enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms
     return TP_OK;
 }
 
-static char *pair_key(const char *user, const char *ip) {
+static char *pair_key(const char *user, const char *ip)
+{
     char source[64];
     source_of(ip, source);
     return mem_printf("%s\n%s", user, source);
 }
 
-static bool over(const struct failures *failures, int64_t now_ms) {
+static bool over(const struct failures *failures, int64_t now_ms)
+{
     return now_ms - failures->first_ms >= WINDOW_MS && now_ms >= failures->locked_until_ms;
 }
 
-bool lockout_open(struct lockout *lockout, const char *user, const char *ip, bool known, int64_t now_ms) {
+bool lockout_open(struct lockout *lockout, const char *user, const char *ip, bool known, int64_t now_ms)
+{
     char *key = pair_key(user, ip);
     const struct failures *pair = map_get(lockout->pairs, key);
     const struct failures *all = map_get(lockout->users, user);
@@ -121,7 +129,8 @@ bool lockout_open(struct lockout *lockout, const char *user, const char *ip, boo
     return known || all == NULL || now_ms >= all->locked_until_ms;
 }
 
-static void count_failure(struct map *map, const char *key, unsigned most, int64_t now_ms) {
+static void count_failure(struct map *map, const char *key, unsigned most, int64_t now_ms)
+{
     struct failures *failures = map_get(map, key);
     if (failures == NULL) {
         if (map_count(map) >= ENTRIES_MAX) {
@@ -140,14 +149,16 @@ static void count_failure(struct map *map, const char *key, unsigned most, int64
     }
 }
 
-void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms) {
+void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms)
+{
     char *key = pair_key(user, ip);
     count_failure(lockout->pairs, key, FAILURES_PAIR, now_ms);
     mem_free(key);
     count_failure(lockout->users, user, FAILURES_USER, now_ms);
 }
 
-void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip) {
+void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip)
+{
     char *key = pair_key(user, ip);
     mem_free(map_remove(lockout->pairs, key));
     mem_free(key);
@@ -159,7 +170,8 @@ struct forget {
     size_t length;
 };
 
-static void forget_pair(void *ctx, const char *key, void *value) {
+static void forget_pair(void *ctx, const char *key, void *value)
+{
     struct forget *forget = ctx;
     if (strncmp(key, forget->user, forget->length) == 0 && key[forget->length] == '\n') {
         map_remove(forget->lockout->pairs, key);
@@ -167,7 +179,8 @@ static void forget_pair(void *ctx, const char *key, void *value) {
     }
 }
 
-void lockout_forget(struct lockout *lockout, const char *user) {
+void lockout_forget(struct lockout *lockout, const char *user)
+{
     struct forget forget = {.lockout = lockout, .user = user, .length = strlen(user)};
     map_each(lockout->pairs, forget_pair, &forget);
     mem_free(map_remove(lockout->users, user));
@@ -178,7 +191,8 @@ struct sweep {
     int64_t now_ms;
 };
 
-static void sweep_failures(void *ctx, const char *key, void *value) {
+static void sweep_failures(void *ctx, const char *key, void *value)
+{
     struct sweep *sweep = ctx;
     if (over(value, sweep->now_ms)) {
         map_remove(sweep->map, key);
@@ -186,7 +200,8 @@ static void sweep_failures(void *ctx, const char *key, void *value) {
     }
 }
 
-static void sweep_bucket(void *ctx, const char *key, void *value) {
+static void sweep_bucket(void *ctx, const char *key, void *value)
+{
     struct sweep *sweep = ctx;
     const struct bucket *bucket = value;
     if (sweep->now_ms - bucket->at_ms > (int64_t)RATE_BURST * 60000 / RATE_PER_MINUTE) {
@@ -195,7 +210,8 @@ static void sweep_bucket(void *ctx, const char *key, void *value) {
     }
 }
 
-void lockout_sweep(struct lockout *lockout, int64_t now_ms) {
+void lockout_sweep(struct lockout *lockout, int64_t now_ms)
+{
     map_each(lockout->buckets, sweep_bucket, &(struct sweep){lockout->buckets, now_ms});
     map_each(lockout->pairs, sweep_failures, &(struct sweep){lockout->pairs, now_ms});
     map_each(lockout->users, sweep_failures, &(struct sweep){lockout->users, now_ms});

@@ -1,16 +1,17 @@
 #include "auth/inner.h"
 
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. */
-void do_locks_add(struct call *call) {
+void do_locks_add(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct lock *lock = NULL;
     char id[UUID_TEXT_SIZE];
     crypt_uuid(id);
     json_t *target = json_object_get(call->params, "target");
-    json_t *doc = json_pack("{s:s, s:s, s:{s:s}, s:{s:O?, s:o, s:s}}", "kind", "lock", "version", "v2", "metadata", "name", id,
-                            "spec", "target", target, "created_at", doc_time(clock_wall_ms()), "created_by",
-                            call->caller.user);
+    json_t *doc =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:O?, s:o, s:s}}", "kind", "lock", "version", "v2", "metadata", "name", id,
+                  "spec", "target", target, "created_at", doc_time(clock_wall_ms()), "created_by", call->caller.user);
     const char *message = json_get_text(call->params, "message", "");
     const char *expires = json_get_text(call->params, "expires", "");
     json_t *spec = json_object_get(doc, "spec");

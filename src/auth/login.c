@@ -14,11 +14,12 @@ struct login {
     bool web;
     char *user;
     char *password;
-    char *hash;     /* NULL: unknown user or no password; the check takes as long */
-    bool matches;   /* set on the thread pool */
+    char *hash;   /* NULL: unknown user or no password; the check takes as long */
+    bool matches; /* set on the thread pool */
 };
 
-static void login_free(struct login *login) {
+static void login_free(struct login *login)
+{
     mem_free(login->user);
     secret_free(login->password);
     secret_free(login->hash);
@@ -27,7 +28,8 @@ static void login_free(struct login *login) {
 
 static const char refusal[] = "invalid user name, password or one-time code";
 
-static void refuse(struct login *login, const char *reason) {
+static void refuse(struct login *login, const char *reason)
+{
     struct call *call = login->call;
     lockout_failed(call->auth->lockout, login->user, call->caller.ip, clock_mono_ms());
     json_t *event = call_event(call, "user.login", false);
@@ -42,7 +44,8 @@ static void refuse(struct login *login, const char *reason) {
 }
 
 /* Takes the code out of circulation: the step must be newer than the last one used, and only one writer can say so. */
-static bool use_code(struct auth *auth, struct login *login, const char *code, json_t **ret_doc) {
+static bool use_code(struct auth *auth, struct login *login, const char *code, json_t **ret_doc)
+{
     struct tp_error error = {0};
     for (int attempt = 0; attempt < 3; attempt++) {
         json_t *doc = NULL;
@@ -85,7 +88,8 @@ static bool use_code(struct auth *auth, struct login *login, const char *code, j
     return false;
 }
 
-static json_t *login_event(const struct call *call, const char *user) {
+static json_t *login_event(const struct call *call, const char *user)
+{
     json_t *event = call_event(call, "user.login", true);
     json_object_set_new(event, "user", json_string(user));
     json_object_set_new(event, "method", json_string("local"));
@@ -93,10 +97,14 @@ static json_t *login_event(const struct call *call, const char *user) {
     return event;
 }
 
-static void finish_certs(struct login *login, json_t *event) {
+static void finish_certs(struct login *login, json_t *event)
+{
     struct call *call = login->call;
-    struct issue_user want = {.name = login->user, .roles = call->caller.roles, .traits = call->caller.traits,
-                              .ip = call->caller.ip, .ttl_ms = json_get_int(call->params, "ttl", 0),
+    struct issue_user want = {.name = login->user,
+                              .roles = call->caller.roles,
+                              .traits = call->caller.traits,
+                              .ip = call->caller.ip,
+                              .ttl_ms = json_get_int(call->params, "ttl", 0),
                               .tls_pub = json_get_text(call->params, "tls_pub_key", ""),
                               .ssh_pub = json_get_text(call->params, "ssh_pub_key", "")};
     json_t *result = NULL;
@@ -112,13 +120,14 @@ static void finish_certs(struct login *login, json_t *event) {
     call_reply_audited(call, created, result);
 }
 
-static void finish_web(struct login *login, json_t *event) {
+static void finish_web(struct login *login, json_t *event)
+{
     struct call *call = login->call;
     json_t *result = NULL;
     struct tp_error error = {0};
     int64_t ttl = issue_ttl(call->auth, call->caller.set, 0);
-    enum tp_err err = websess_make(call->auth, login->user, call->caller.roles, call->caller.traits, call->caller.ip, ttl,
-                                   &result, &error);
+    enum tp_err err = websess_make(call->auth, login->user, call->caller.roles, call->caller.traits, call->caller.ip,
+                                   ttl, &result, &error);
     login_free(login);
     if (err != TP_OK) {
         audit_emit(call->auth, event, NULL, NULL);
@@ -128,12 +137,14 @@ static void finish_web(struct login *login, json_t *event) {
     call_reply_audited(call, event, result);
 }
 
-static void password_work(void *ctx) {
+static void password_work(void *ctx)
+{
     struct login *login = ctx;
     login->matches = password_verify(login->password, login->hash);
 }
 
-static void password_done(void *ctx) {
+static void password_done(void *ctx)
+{
     struct login *login = ctx;
     struct call *call = login->call;
     struct auth *auth = call->auth;
@@ -173,7 +184,8 @@ static void password_done(void *ctx) {
     }
 }
 
-static void login_start(struct call *call, bool web) {
+static void login_start(struct call *call, bool web)
+{
     struct tp_error error = {0};
     const char *user = NULL;
     const char *password = NULL;
@@ -221,15 +233,18 @@ static void login_start(struct call *call, bool web) {
     }
 }
 
-void do_login_password(struct call *call) {
+void do_login_password(struct call *call)
+{
     login_start(call, false);
 }
 
-void do_login_web(struct call *call) {
+void do_login_web(struct call *call)
+{
     login_start(call, true);
 }
 
-void do_login_web_end(struct call *call) {
+void do_login_web_end(struct call *call)
+{
     if (call->caller.web_key == NULL) {
         call_fail_text(call, TP_INVALID, "this call is for web sessions");
         return;
@@ -238,7 +253,8 @@ void do_login_web_end(struct call *call) {
     call_reply(call, NULL);
 }
 
-void do_user_status(struct call *call) {
+void do_user_status(struct call *call)
+{
     const struct caller *caller = &call->caller;
     int64_t ttl = 0;
     size_t count = 0;

@@ -53,7 +53,8 @@ const struct method methods[] = {
     {NULL, 0, RIGHT_NONE, NULL, NULL, false, false, NULL},
 };
 
-const struct method *method_find(const char *name) {
+const struct method *method_find(const char *name)
+{
     for (const struct method *method = methods; method->name != NULL; method++) {
         if (strcmp(method->name, name) == 0) {
             return method;

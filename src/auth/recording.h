@@ -9,18 +9,18 @@ struct append; /* an append that waits for its bytes to be on the disk */
 struct recording {
     struct auth *auth;
     char id[UUID_TEXT_SIZE];
-    json_t *meta;         /* as in recordings.list, and sid */
-    int fd;               /* ID.cast.part, or -1 */
+    json_t *meta; /* as in recordings.list, and sid */
+    int fd;       /* ID.cast.part, or -1 */
     int64_t size;
-    int64_t synced;       /* bytes known to be on the disk */
+    int64_t synced; /* bytes known to be on the disk */
     bool syncing;
     int64_t sync_to;
     int sync_errno;
     struct append *waiting;
-    bool ended;           /* seal as soon as nothing is being synced */
-    bool dirty;           /* meta is not stored yet */
-    bool sealed;          /* done; leaves the memory once it is stored */
-    int64_t touched_ms;   /* wall; last sign of life */
+    bool ended;         /* seal as soon as nothing is being synced */
+    bool dirty;         /* meta is not stored yet */
+    bool sealed;        /* done; leaves the memory once it is stored */
+    int64_t touched_ms; /* wall; last sign of life */
 };
 
 /* A channel begins. */
@@ -33,11 +33,11 @@ void recordings_end(struct recording *recording, struct call *call, const char *
 
 /* recording_file.c: blocking work on files, for the thread pool and for the start of the process. */
 struct seal {
-    char *part;      /* path of the raw text */
-    char *final;     /* path of the compressed file */
+    char *part;       /* path of the raw text */
+    char *final;      /* path of the compressed file */
     uint8_t hash[32]; /* SHA-256 of the compressed file */
-    int64_t size;    /* of the raw text */
-    int64_t stored;  /* of the compressed file */
+    int64_t size;     /* of the raw text */
+    int64_t stored;   /* of the compressed file */
     enum tp_err err;
     struct tp_error error;
 };

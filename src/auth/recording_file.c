@@ -9,7 +9,8 @@
 
 /* zlib answers 0 or a negative number; this is the only file that speaks to it (R8). */
 
-static enum tp_err sync_folder(const char *path, struct tp_error *error) {
+static enum tp_err sync_folder(const char *path, struct tp_error *error)
+{
     char *folder = mem_strdup(path);
     char *slash = strrchr(folder, '/');
     if (slash != NULL) {
@@ -27,7 +28,8 @@ static enum tp_err sync_folder(const char *path, struct tp_error *error) {
     return err;
 }
 
-static enum tp_err compress_to(const char *part, int out_fd, int64_t *ret_size, struct tp_error *error) {
+static enum tp_err compress_to(const char *part, int out_fd, int64_t *ret_size, struct tp_error *error)
+{
     int in = open(part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (in < 0) {
         return err_errno(error, errno, "%s", part);
@@ -70,7 +72,8 @@ static enum tp_err compress_to(const char *part, int out_fd, int64_t *ret_size, 
     return err;
 }
 
-static enum tp_err hash_file(const char *path, uint8_t hash[32], int64_t *ret_size, struct tp_error *error) {
+static enum tp_err hash_file(const char *path, uint8_t hash[32], int64_t *ret_size, struct tp_error *error)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return err_errno(error, errno, "%s", path);
@@ -100,7 +103,8 @@ static enum tp_err hash_file(const char *path, uint8_t hash[32], int64_t *ret_si
     return err;
 }
 
-void recording_file_seal(struct seal *seal) {
+void recording_file_seal(struct seal *seal)
+{
     char *temporary = mem_printf("%s.tmp", seal->final);
     int fd = open(temporary, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
@@ -131,7 +135,8 @@ void recording_file_seal(struct seal *seal) {
 }
 
 enum tp_err recording_file_read(const char *part, const char *final, int64_t offset, uint8_t *out, size_t size,
-                                size_t *ret_size, struct tp_error *error) {
+                                size_t *ret_size, struct tp_error *error)
+{
     *ret_size = 0;
     int fd = open(part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0) {

@@ -23,16 +23,19 @@ struct append {
     int64_t end; /* answered when so many bytes are on the disk */
 };
 
-static char *path_of(const struct auth *auth, const char *id, const char *suffix) {
+static char *path_of(const struct auth *auth, const char *id, const char *suffix)
+{
     return mem_printf("%s/auth/recordings/%s%s", auth->settings.data_dir, id, suffix);
 }
 
-static bool id_valid(const char *id) {
+static bool id_valid(const char *id)
+{
     return strlen(id) == UUID_TEXT_SIZE - 1 && strspn(id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1;
 }
 
 /* Recordings are kept by time, so that a range of times is a range of keys; a second key leads from the id there. */
-static void store_meta(struct recording *recording) {
+static void store_meta(struct recording *recording)
+{
     struct auth *auth = recording->auth;
     char *key = mem_printf("%s_%s", json_get_text(recording->meta, "started", ""), recording->id);
     json_t *index = json_pack("{s:s}", "key", key);
@@ -44,7 +47,8 @@ static void store_meta(struct recording *recording) {
     mem_free(key);
 }
 
-static void recording_destroy(struct recording *recording) {
+static void recording_destroy(struct recording *recording)
+{
     if (recording->fd >= 0) {
         (void)close(recording->fd);
     }
@@ -52,7 +56,8 @@ static void recording_destroy(struct recording *recording) {
     mem_free(recording);
 }
 
-struct recording *recordings_begin(struct auth *auth, const struct live *live, const struct call *call, const char *id) {
+struct recording *recordings_begin(struct auth *auth, const struct live *live, const struct call *call, const char *id)
+{
     const struct host *host = hosts_get(auth, live->host_id);
     struct recording *recording = mem_alloc(sizeof *recording);
     recording->auth = auth;
@@ -62,8 +67,9 @@ struct recording *recordings_begin(struct auth *auth, const struct live *live, c
     recording->touched_ms = clock_wall_ms();
     json_t *node = host != NULL ? hosts_resource(host) : json_object();
     json_t *labels = json_object_get(json_object_get(node, "metadata"), "labels");
-    recording->meta = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:s, s:s, s:[s], s:O?, s:b}", "id", id, "sid",
-        live->sid, "kind", json_get_text(call->params, "kind", "shell"), "user", live->user, "login",
+    recording->meta = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:s, s:s, s:[s], s:O?, s:b}", "id", id, "sid", live->sid, "kind",
+        json_get_text(call->params, "kind", "shell"), "user", live->user, "login",
         json_get_text(call->params, "login", ""), "hostname", host != NULL ? host->name : "", "host_id", live->host_id,
         "started", doc_time(recording->touched_ms), "interactive", json_get_bool(call->params, "interactive", false),
         "command", json_get_text(call->params, "command", ""), "state", "live", "participants", live->user,
@@ -74,7 +80,8 @@ struct recording *recordings_begin(struct auth *auth, const struct live *live, c
 }
 
 enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *host_id, struct recording **ret_recording,
-                               struct tp_error *error) {
+                               struct tp_error *error)
+{
     struct recording *recording = map_get(auth->recordings, id);
     if (recording == NULL || host_id == NULL || recording->ended ||
         strcmp(json_get_text(recording->meta, "host_id", ""), host_id) != 0) {
@@ -84,7 +91,8 @@ enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *ho
     return TP_OK;
 }
 
-static enum tp_err open_part(struct recording *recording, struct tp_error *error) {
+static enum tp_err open_part(struct recording *recording, struct tp_error *error)
+{
     if (recording->fd >= 0) {
         return TP_OK;
     }
@@ -103,12 +111,14 @@ static enum tp_err open_part(struct recording *recording, struct tp_error *error
 static void seal_start(struct recording *recording);
 static void sync_start(struct recording *recording);
 
-static void sync_work(void *ctx) {
+static void sync_work(void *ctx)
+{
     struct recording *recording = ctx;
     recording->sync_errno = fsync(recording->fd) == 0 ? 0 : errno;
 }
 
-static void sync_done(void *ctx) {
+static void sync_done(void *ctx)
+{
     struct recording *recording = ctx;
     recording->syncing = false;
     struct append *waiting = recording->waiting;
@@ -141,14 +151,16 @@ static void sync_done(void *ctx) {
     }
 }
 
-static void sync_start(struct recording *recording) {
+static void sync_start(struct recording *recording)
+{
     recording->syncing = true;
     recording->sync_to = recording->size;
     work_run(recording->auth->loop, sync_work, sync_done, recording);
 }
 
 /* Recordings never take the last of the disk: the audit log needs it, or nobody gets in any more. */
-static enum tp_err check_space(int fd, struct tp_error *error) {
+static enum tp_err check_space(int fd, struct tp_error *error)
+{
     struct statvfs fs;
     if (fstatvfs(fd, &fs) != 0) {
         return TP_OK;
@@ -164,7 +176,8 @@ static enum tp_err check_space(int fd, struct tp_error *error) {
     return TP_OK;
 }
 
-static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t offset, struct tp_error *error) {
+static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t offset, struct tp_error *error)
+{
     while (size > 0) {
         ssize_t n = pwrite(fd, data, size, (off_t)offset);
         if (n < 0 && errno == EINTR) {
@@ -180,15 +193,16 @@ static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t o
     return TP_OK;
 }
 
-void do_recording_append(struct call *call) {
+void do_recording_append(struct call *call)
+{
     struct tp_error error = {0};
     struct recording *recording = NULL;
     const char *text = NULL;
     int64_t offset = json_get_int(call->params, "offset", -1);
     struct buf data;
     buf_init(&data, APPEND_MAX);
-    enum tp_err err = recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording,
-                                         &error);
+    enum tp_err err =
+        recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "data", &text, &error);
     }
@@ -246,12 +260,14 @@ struct seal_job {
     struct seal seal;
 };
 
-static void seal_work(void *ctx) {
+static void seal_work(void *ctx)
+{
     struct seal_job *job = ctx;
     recording_file_seal(&job->seal);
 }
 
-static void seal_done(void *ctx) {
+static void seal_done(void *ctx)
+{
     struct seal_job *job = ctx;
     struct recording *recording = job->recording;
     struct auth *auth = recording->auth;
@@ -279,7 +295,8 @@ static void seal_done(void *ctx) {
     recording->dirty = true;
 }
 
-static void seal_start(struct recording *recording) {
+static void seal_start(struct recording *recording)
+{
     if (recording->fd >= 0) {
         (void)close(recording->fd);
         recording->fd = -1;
@@ -300,7 +317,8 @@ static void seal_start(struct recording *recording) {
     work_run(recording->auth->loop, seal_work, seal_done, job);
 }
 
-void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code) {
+void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code)
+{
     struct auth *auth = recording->auth;
     const json_t *meta = recording->meta;
     int64_t now = clock_wall_ms();
@@ -316,7 +334,8 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     json_object_set(event, "server_hostname", json_object_get(meta, "hostname"));
     json_object_set(event, "session_start", json_object_get(meta, "started"));
     json_object_set_new(event, "session_stop", doc_time(now));
-    json_object_set_new(event, "session_recording", json_string(json_is_true(json_object_get(meta, "recorded")) ? "node" : "off"));
+    json_object_set_new(event, "session_recording",
+                        json_string(json_is_true(json_object_get(meta, "recorded")) ? "node" : "off"));
     json_object_set_new(event, "reason", json_string(reason));
     const char *command = json_get_text(meta, "command", "");
     if (command[0] != '\0') {
@@ -342,21 +361,24 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     }
 }
 
-void do_session_end(struct call *call) {
+void do_session_end(struct call *call)
+{
     struct tp_error error = {0};
     struct recording *recording = NULL;
-    enum tp_err err = recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording,
-                                         &error);
+    enum tp_err err =
+        recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording, &error);
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
     }
-    recordings_end(recording, call, json_get_text(call->params, "reason", ""), json_object_get(call->params, "exit_code"));
+    recordings_end(recording, call, json_get_text(call->params, "reason", ""),
+                   json_object_get(call->params, "exit_code"));
 }
 
 /* ---- Start, tick, end of the process ---- */
 
-static bool load_open(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_open(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct auth *auth = ctx;
     const char *id = json_get_text(doc, "id", "");
     (void)name;
@@ -375,7 +397,8 @@ static bool load_open(void *ctx, const char *name, const json_t *doc, uint64_t r
 }
 
 /* Raw files whose channel is over (or that nobody knows) are sealed now; open channels go on where they were. */
-static void recover_files(struct auth *auth) {
+static void recover_files(struct auth *auth)
+{
     char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
     DIR *dir = opendir(folder);
     mem_free(folder);
@@ -413,7 +436,8 @@ static void recover_files(struct auth *auth) {
     (void)closedir(dir);
 }
 
-enum tp_err recordings_load(struct auth *auth, struct tp_error *error) {
+enum tp_err recordings_load(struct auth *auth, struct tp_error *error)
+{
     char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
         enum tp_err err = err_errno(error, errno, "%s cannot be made", folder);
@@ -428,16 +452,20 @@ enum tp_err recordings_load(struct auth *auth, struct tp_error *error) {
     return err;
 }
 
-static void destroy_each(void *ctx, const char *key, void *value) {
+static void destroy_each(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     struct recording *recording = value;
-    if (!recording->syncing && (!recording->ended || recording->sealed)) { /* otherwise the thread pool still has it, and the process is ending */
+    if (!recording->syncing &&
+        (!recording->ended ||
+         recording->sealed)) { /* otherwise the thread pool still has it, and the process is ending */
         recording_destroy(recording);
     }
 }
 
-void recordings_free(struct auth *auth) {
+void recordings_free(struct auth *auth)
+{
     map_each(auth->recordings, destroy_each, NULL);
     map_free(auth->recordings);
 }
@@ -447,7 +475,8 @@ struct saved {
     bool written;
 };
 
-static void saved_one(void *ctx, const char *key, void *value) {
+static void saved_one(void *ctx, const char *key, void *value)
+{
     const struct saved *saved = ctx;
     struct recording *recording = value;
     if (!saved->written) {
@@ -458,7 +487,8 @@ static void saved_one(void *ctx, const char *key, void *value) {
     }
 }
 
-void recordings_saved(struct auth *auth, bool written) {
+void recordings_saved(struct auth *auth, bool written)
+{
     map_each(auth->recordings, saved_one, &(struct saved){auth, written});
 }
 
@@ -468,7 +498,8 @@ struct orphans {
     size_t count;
 };
 
-static void tick_one(void *ctx, const char *key, void *value) {
+static void tick_one(void *ctx, const char *key, void *value)
+{
     struct orphans *orphans = ctx;
     struct recording *recording = value;
     (void)key;
@@ -488,7 +519,8 @@ static void tick_one(void *ctx, const char *key, void *value) {
     }
 }
 
-void recordings_tick(struct auth *auth) {
+void recordings_tick(struct auth *auth)
+{
     struct orphans orphans = {.now_ms = clock_wall_ms()};
     map_each(auth->recordings, tick_one, &orphans);
     for (size_t i = 0; i < orphans.count; i++) {

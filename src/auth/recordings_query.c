@@ -9,7 +9,8 @@
 #define ACCESSES_MAX 10000                  /* past it each read is an access of its own */
 
 /* What predicates see of a recording: the members of its end event. */
-static json_t *where_session(const json_t *meta) {
+static json_t *where_session(const json_t *meta)
+{
     json_t *session = json_deep_copy(meta);
     json_object_set(session, "sid", json_object_get(meta, "id"));
     json_object_set(session, "server_id", json_object_get(meta, "host_id"));
@@ -18,7 +19,8 @@ static json_t *where_session(const json_t *meta) {
     return session;
 }
 
-static bool may(const struct call *call, const char *verb, const json_t *meta) {
+static bool may(const struct call *call, const char *verb, const json_t *meta)
+{
     json_t *session = where_session(meta);
     struct rbac_context context = {.session = session};
     struct tp_error ignored = {0};
@@ -34,7 +36,8 @@ struct listing {
     int64_t to_ms;
 };
 
-static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct listing *listing = ctx;
     (void)name;
     (void)revision;
@@ -54,9 +57,12 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     return true;
 }
 
-void do_recordings_list(struct call *call) {
+void do_recordings_list(struct call *call)
+{
     struct tp_error error = {0};
-    struct listing listing = {.call = call, .items = json_array(), .from_ms = doc_ms(call->params, "from"),
+    struct listing listing = {.call = call,
+                              .items = json_array(),
+                              .from_ms = doc_ms(call->params, "from"),
                               .to_ms = doc_ms(call->params, "to")};
     char from[CLOCK_TEXT_SIZE];
     clock_format_ms(listing.from_ms, from);
@@ -91,19 +97,22 @@ struct reading {
     struct tp_error error;
 };
 
-static void read_work(void *ctx) {
+static void read_work(void *ctx)
+{
     struct reading *reading = ctx;
     reading->err = recording_file_read(reading->part, reading->final, reading->offset, reading->data, reading->want,
                                        &reading->size, &reading->error);
 }
 
 /* An access counts as recorded once its event is on the disk, whatever offset it began at. */
-static bool access_recorded(const struct auth *auth, const char *access) {
+static bool access_recorded(const struct auth *auth, const char *access)
+{
     const int64_t *last = map_get(auth->accesses, access);
     return last != NULL && clock_wall_ms() - *last < ACCESS_MS;
 }
 
-static void access_remember(struct auth *auth, const char *access) {
+static void access_remember(struct auth *auth, const char *access)
+{
     int64_t *last = map_get(auth->accesses, access);
     if (last == NULL && map_count(auth->accesses) < ACCESSES_MAX) {
         last = mem_alloc(sizeof *last);
@@ -114,7 +123,8 @@ static void access_remember(struct auth *auth, const char *access) {
     }
 }
 
-static void forget_access(void *ctx, const char *key, void *value) {
+static void forget_access(void *ctx, const char *key, void *value)
+{
     struct auth *auth = ctx;
     int64_t *last = value;
     if (auth->stopping || clock_wall_ms() - *last >= ACCESS_MS) {
@@ -123,11 +133,13 @@ static void forget_access(void *ctx, const char *key, void *value) {
     }
 }
 
-void recordings_accesses_sweep(struct auth *auth) {
+void recordings_accesses_sweep(struct auth *auth)
+{
     map_each(auth->accesses, forget_access, auth);
 }
 
-static void reading_free(struct reading *reading) {
+static void reading_free(struct reading *reading)
+{
     json_decref(reading->event);
     json_decref(reading->result);
     mem_free(reading->part);
@@ -137,7 +149,8 @@ static void reading_free(struct reading *reading) {
     mem_free(reading);
 }
 
-static void read_recorded(void *ctx, const struct tp_error *error) {
+static void read_recorded(void *ctx, const struct tp_error *error)
+{
     struct reading *reading = ctx;
     struct call *call = reading->call;
     if (error != NULL) {
@@ -149,7 +162,8 @@ static void read_recorded(void *ctx, const struct tp_error *error) {
     reading_free(reading);
 }
 
-static void read_done(void *ctx) {
+static void read_done(void *ctx)
+{
     struct reading *reading = ctx;
     struct call *call = reading->call;
     if (reading->err != TP_OK) {
@@ -174,7 +188,8 @@ static void read_done(void *ctx) {
     reading_free(reading);
 }
 
-static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error) {
+static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error)
+{
     const struct recording *open = map_get(auth->recordings, id);
     if (open != NULL) {
         *ret_meta = json_deep_copy(open->meta);
@@ -190,7 +205,8 @@ static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_met
     return err;
 }
 
-void do_recordings_read(struct call *call) {
+void do_recordings_read(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *id = NULL;
@@ -249,18 +265,21 @@ struct audit_read {
     struct tp_error error;
 };
 
-static bool take_event(void *ctx, const json_t *event) {
+static bool take_event(void *ctx, const json_t *event)
+{
     struct audit_read *audit = ctx;
     json_array_append_new(audit->items, json_deep_copy(event));
     return true;
 }
 
-static void audit_work(void *ctx) {
+static void audit_work(void *ctx)
+{
     struct audit_read *audit = ctx;
     audit->err = audit_log_query(audit->dir, &audit->query, take_event, audit, &audit->next, &audit->error);
 }
 
-static void audit_done(void *ctx) {
+static void audit_done(void *ctx)
+{
     struct audit_read *audit = ctx;
     if (audit->err != TP_OK) {
         json_decref(audit->items);
@@ -276,7 +295,8 @@ static void audit_done(void *ctx) {
     mem_free(audit);
 }
 
-void do_audit_list(struct call *call) {
+void do_audit_list(struct call *call)
+{
     const json_t *params = call->params;
     struct tp_error error = {0};
     json_t *types = json_object_get(params, "types");
@@ -309,7 +329,8 @@ void do_audit_list(struct call *call) {
     work_run(call->auth->loop, audit_work, audit_done, audit);
 }
 
-void do_audit_checkpoint(struct call *call) {
+void do_audit_checkpoint(struct call *call)
+{
     const struct audit_log *log = audit_log_of(call->auth);
     char *key = audit_log_verifier_key(log);
     const char *checkpoint = audit_log_checkpoint(log);

@@ -10,7 +10,7 @@ struct kind {
     const char *created; /* audit events */
     const char *updated;
     const char *deleted;
-    bool single;         /* one of a kind: its name is the kind */
+    bool single; /* one of a kind: its name is the kind */
 };
 
 static const struct kind kinds[] = {
@@ -20,14 +20,16 @@ static const struct kind kinds[] = {
     {"token", NULL, "join_token.create", "join_token.create", "join_token.delete", false},
     {"node", NULL, NULL, NULL, "node.deleted", false},
     {"cert_authority", NULL, NULL, NULL, NULL, false},
-    {"cluster_auth_preference", "/config/", "auth_preference.update", "auth_preference.update", "auth_preference.update", true},
+    {"cluster_auth_preference", "/config/", "auth_preference.update", "auth_preference.update",
+     "auth_preference.update", true},
     {"cluster_networking_config", "/config/", "cluster_networking_config.update", "cluster_networking_config.update",
      "cluster_networking_config.update", true},
     {"session_recording_config", "/config/", "session_recording_config.update", "session_recording_config.update",
      "session_recording_config.update", true},
 };
 
-static const struct kind *kind_find(const char *name, struct tp_error *error) {
+static const struct kind *kind_find(const char *name, struct tp_error *error)
+{
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(kinds[i].name, name) == 0) {
             return &kinds[i];
@@ -37,11 +39,13 @@ static const struct kind *kind_find(const char *name, struct tp_error *error) {
     return NULL;
 }
 
-void resources_role_changed(struct auth *auth, const char *name, struct role *role) {
+void resources_role_changed(struct auth *auth, const char *name, struct role *role)
+{
     role_unref(role != NULL ? map_set(auth->roles, name, role) : map_remove(auth->roles, name));
 }
 
-static void set_revision(json_t *doc, uint64_t revision) {
+static void set_revision(json_t *doc, uint64_t revision)
+{
     char text[32];
     snprintf(text, sizeof text, "%llu", (unsigned long long)revision);
     json_t *metadata = json_object_get(doc, "metadata");
@@ -56,7 +60,8 @@ struct getting {
     json_t *items;
 };
 
-static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct getting *getting = ctx;
     (void)name;
     json_t *copy = json_deep_copy(doc);
@@ -65,25 +70,28 @@ static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t rev
     return true;
 }
 
-static void get_node(void *ctx, const char *key, void *value) {
+static void get_node(void *ctx, const char *key, void *value)
+{
     struct getting *getting = ctx;
     (void)key;
     json_array_append_new(getting->items, hosts_resource(value));
 }
 
-static json_t *ca_resource(const struct auth *auth, enum ca_kind kind) {
+static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
+{
     const struct ca *ca = &auth->ca[kind];
     char *pem = enc_base64(ca->tls_pem, strlen(ca->tls_pem));
     json_t *doc = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:s, s:s, s:{s:[{s:s}], s:[{s:s}]}, s:{}, s:{s:s}}}", "kind",
                             "cert_authority", "sub_kind", ca_name(kind), "version", "v2", "metadata", "name",
-                            auth->settings.cluster, "spec", "type", ca_name(kind), "cluster_name", auth->settings.cluster,
-                            "active_keys", "ssh", "public_key", ca->ssh_line, "tls", "cert", pem, "additional_trusted_keys",
-                            "rotation", "state", "standby");
+                            auth->settings.cluster, "spec", "type", ca_name(kind), "cluster_name",
+                            auth->settings.cluster, "active_keys", "ssh", "public_key", ca->ssh_line, "tls", "cert",
+                            pem, "additional_trusted_keys", "rotation", "state", "standby");
     mem_free(pem);
     return doc;
 }
 
-static enum tp_err collect(struct auth *auth, const struct kind *kind, struct getting *getting, struct tp_error *error) {
+static enum tp_err collect(struct auth *auth, const struct kind *kind, struct getting *getting, struct tp_error *error)
+{
     if (strcmp(kind->name, "token") == 0) {
         return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
     }
@@ -102,10 +110,11 @@ static enum tp_err collect(struct auth *auth, const struct kind *kind, struct ge
         uint64_t revision = 0;
         enum tp_err err = doc_find(auth->state, kind->prefix, kind->name, &doc, &revision, error);
         if (err == TP_NOT_FOUND) {
-            doc = json_pack("{s:s, s:s, s:{s:s}, s:{}}", "kind", kind->name, "version", "v2", "metadata", "name", kind->name,
-                            "spec");
+            doc = json_pack("{s:s, s:s, s:{s:s}, s:{}}", "kind", kind->name, "version", "v2", "metadata", "name",
+                            kind->name, "spec");
             if (strcmp(kind->name, "session_recording_config") == 0) {
-                json_object_set_new(json_object_get(doc, "spec"), "mode", json_string(auth->settings.record ? "node" : "off"));
+                json_object_set_new(json_object_get(doc, "spec"), "mode",
+                                    json_string(auth->settings.record ? "node" : "off"));
             } else if (strcmp(kind->name, "cluster_auth_preference") == 0) {
                 json_object_set_new(json_object_get(doc, "spec"), "type", json_string("local"));
                 json_object_set_new(json_object_get(doc, "spec"), "second_factor", json_string("otp"));
@@ -121,12 +130,14 @@ static enum tp_err collect(struct auth *auth, const struct kind *kind, struct ge
     return doc_each(auth->state, kind->prefix, NULL, get_one, getting, error);
 }
 
-static const char *resource_name(const json_t *doc) {
+static const char *resource_name(const json_t *doc)
+{
     return json_get_text(json_object_get(doc, "metadata"), "name", "");
 }
 
 /* One name, or for nodes the host name too. */
-static bool named(const json_t *doc, const char *name) {
+static bool named(const json_t *doc, const char *name)
+{
     return strcmp(resource_name(doc), name) == 0 ||
            (strcmp(json_get_text(doc, "kind", ""), "node") == 0 &&
             strcmp(json_get_text(json_object_get(doc, "spec"), "hostname", ""), name) == 0) ||
@@ -135,7 +146,8 @@ static bool named(const json_t *doc, const char *name) {
 }
 
 /* A user's view of nodes is his reach; everything else is decided by rule for each item, so that `where` counts. */
-static bool visible(const struct call *call, const char *verb, const struct kind *kind, const json_t *doc) {
+static bool visible(const struct call *call, const char *verb, const struct kind *kind, const json_t *doc)
+{
     struct tp_error ignored = {0};
     if (strcmp(kind->name, "node") == 0 && call->caller.set != NULL) {
         const struct host *host = hosts_get(call->auth, resource_name(doc));
@@ -153,7 +165,8 @@ static bool visible(const struct call *call, const char *verb, const struct kind
     return call_rule(call, verb, kind->name, &context, &ignored) == TP_OK;
 }
 
-void do_resources_get(struct call *call) {
+void do_resources_get(struct call *call)
+{
     struct tp_error error = {0};
     const char *kind_name = NULL;
     const char *name = json_get_text(call->params, "name", "");
@@ -169,8 +182,8 @@ void do_resources_get(struct call *call) {
     if (call->caller.set != NULL &&
         (rbac_rule_possible(call->caller.set, verb, kind->name, &decision) != TP_OK ||
          (name[0] == '\0' && rbac_rule_possible(call->caller.set, "list", kind->name, &decision) != TP_OK))) {
-        call_fail_text(call, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"", name[0] == '\0' ? "list" : verb,
-                       kind->name);
+        call_fail_text(call, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"",
+                       name[0] == '\0' ? "list" : verb, kind->name);
         return;
     }
     struct getting getting = {.items = json_array()};
@@ -178,7 +191,7 @@ void do_resources_get(struct call *call) {
     json_t *items = json_array();
     size_t i;
     json_t *doc;
-    json_array_foreach(getting.items, i, doc) {
+    json_array_foreach (getting.items, i, doc) {
         if ((name[0] == '\0' || kind->single || named(doc, name)) && visible(call, verb, kind, doc)) {
             json_array_append(items, doc);
         }
@@ -199,7 +212,8 @@ void do_resources_get(struct call *call) {
 
 /* Parses the document as its kind; what is kept in memory comes back in role or lock. */
 static enum tp_err validate(struct auth *auth, const struct kind *kind, const json_t *doc, struct role **ret_role,
-                            struct lock **ret_lock, struct tp_error *error) {
+                            struct lock **ret_lock, struct tp_error *error)
+{
     if (strcmp(kind->name, "role") == 0) {
         enum tp_err err = role_parse_json(doc, ROLE_WRITTEN, ret_role, error);
         if (err == TP_OK && !role_name_valid(resource_name(doc))) {
@@ -231,7 +245,8 @@ static enum tp_err validate(struct auth *auth, const struct kind *kind, const js
 
 /* Which revision the write expects: the one given, absent without force, any with force. */
 static enum tp_err expected_of(const struct call *call, const json_t *doc, bool exists, uint64_t current,
-                               uint64_t *ret_expected, struct tp_error *error) {
+                               uint64_t *ret_expected, struct tp_error *error)
+{
     const char *revision = json_get_text(call->params, "revision", NULL);
     if (revision == NULL || revision[0] == '\0') {
         revision = NULL;
@@ -245,8 +260,8 @@ static enum tp_err expected_of(const struct call *call, const json_t *doc, bool 
         }
         *ret_expected = current;
     } else if (exists && !json_get_bool(call->params, "force", false)) {
-        return err_set(error, TP_EXISTS, "%s \"%s\" exists already; use -f to replace it", json_get_text(doc, "kind", ""),
-                       resource_name(doc));
+        return err_set(error, TP_EXISTS, "%s \"%s\" exists already; use -f to replace it",
+                       json_get_text(doc, "kind", ""), resource_name(doc));
     } else {
         *ret_expected = exists ? current : STORE_ABSENT;
     }
@@ -254,7 +269,8 @@ static enum tp_err expected_of(const struct call *call, const json_t *doc, bool 
 }
 
 static void after_change(struct auth *auth, const struct kind *kind, const char *name, struct role *role,
-                         struct lock *lock) {
+                         struct lock *lock)
+{
     if (strcmp(kind->name, "role") == 0) {
         resources_role_changed(auth, name, role);
     } else if (strcmp(kind->name, "lock") == 0) {
@@ -265,7 +281,8 @@ static void after_change(struct auth *auth, const struct kind *kind, const char 
     sessions_recheck(auth);
 }
 
-static json_t *change_event(const struct call *call, const char *event_name, const json_t *doc, const char *name) {
+static json_t *change_event(const struct call *call, const char *event_name, const json_t *doc, const char *name)
+{
     json_t *event = call_event(call, event_name, true);
     json_object_set_new(event, "name", json_string(name));
     const json_t *target = json_object_get(json_object_get(doc, "spec"), "target");
@@ -275,7 +292,8 @@ static json_t *change_event(const struct call *call, const char *event_name, con
     return event;
 }
 
-static void put_token(struct call *call, const struct kind *kind, json_t *doc) {
+static void put_token(struct call *call, const struct kind *kind, json_t *doc)
+{
     struct tp_error error = {0};
     bool created = false;
     bool force = json_get_bool(call->params, "force", false);
@@ -294,18 +312,21 @@ static void put_token(struct call *call, const struct kind *kind, json_t *doc) {
 }
 
 static enum tp_err put_check(struct call *call, const struct kind *kind, const json_t *doc, bool *ret_exists,
-                             uint64_t *ret_revision, struct tp_error *error) {
+                             uint64_t *ret_revision, struct tp_error *error)
+{
     const char *name = kind->single ? kind->name : resource_name(doc);
     json_t *old = NULL;
     struct tp_error none = {0};
-    *ret_exists = kind->prefix != NULL && doc_find(call->auth->state, kind->prefix, name, &old, ret_revision, &none) == TP_OK;
+    *ret_exists =
+        kind->prefix != NULL && doc_find(call->auth->state, kind->prefix, name, &old, ret_revision, &none) == TP_OK;
     struct rbac_context context = {.resource = old != NULL ? old : doc};
     enum tp_err err = call_rule(call, *ret_exists || kind->single ? "update" : "create", kind->name, &context, error);
     json_decref(old);
     return err;
 }
 
-static void put_document(struct call *call, const struct kind *kind, json_t *doc) {
+static void put_document(struct call *call, const struct kind *kind, json_t *doc)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     bool exists = false;
@@ -351,7 +372,8 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     call_reply_audited(call, event, result);
 }
 
-void do_resources_put(struct call *call) {
+void do_resources_put(struct call *call)
+{
     struct tp_error error = {0};
     json_t *resource = NULL;
     const char *kind_name = NULL;
@@ -372,7 +394,8 @@ void do_resources_put(struct call *call) {
     if (strcmp(kind->name, "token") == 0) {
         /* With force it may turn out either way, so both rights are needed; the answer tells nothing about what exists. */
         if (call_rule(call, "create", "token", NULL, &error) != TP_OK ||
-            (json_get_bool(call->params, "force", false) && call_rule(call, "update", "token", NULL, &error) != TP_OK)) {
+            (json_get_bool(call->params, "force", false) &&
+             call_rule(call, "update", "token", NULL, &error) != TP_OK)) {
             call_fail(call, &error);
         } else {
             put_token(call, kind, doc);
@@ -390,7 +413,8 @@ struct use {
     char user[256];
 };
 
-static bool role_used(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool role_used(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct use *use = ctx;
     (void)revision;
     if (json_list_has(json_object_get(json_object_get(doc, "spec"), "roles"), use->role)) {
@@ -400,7 +424,8 @@ static bool role_used(void *ctx, const char *name, const json_t *doc, uint64_t r
     return true;
 }
 
-static enum tp_err rm_document(struct call *call, const struct kind *kind, const char *name, struct tp_error *error) {
+static enum tp_err rm_document(struct call *call, const struct kind *kind, const char *name, struct tp_error *error)
+{
     struct auth *auth = call->auth;
     if (strcmp(kind->name, "role") == 0) {
         struct use use = {.role = name};
@@ -436,7 +461,8 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
     return err;
 }
 
-void do_resources_rm(struct call *call) {
+void do_resources_rm(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *kind_name = NULL;

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-static json_t *route_json(const struct host *host) {
+static json_t *route_json(const struct host *host)
+{
     const struct tunnel_ref *top = host->tunnels;
-    return json_pack("{s:s, s:s, s:i, s:I}", "host_id", host->id, "name", host->name, "worker", top != NULL ? top->worker : -1,
-                     "tunnel", (json_int_t)(top != NULL ? top->tunnel : 0));
+    return json_pack("{s:s, s:s, s:i, s:I}", "host_id", host->id, "name", host->name, "worker",
+                     top != NULL ? top->worker : -1, "tunnel", (json_int_t)(top != NULL ? top->tunnel : 0));
 }
 
-static void send_one(void *ctx, const char *key, void *value) {
+static void send_one(void *ctx, const char *key, void *value)
+{
     struct link *link = ctx;
     const struct host *host = value;
     (void)key;
@@ -18,11 +20,13 @@ static void send_one(void *ctx, const char *key, void *value) {
     }
 }
 
-void routes_send_all(struct auth *auth, struct link *link) {
+void routes_send_all(struct auth *auth, struct link *link)
+{
     map_each(auth->hosts, send_one, link);
 }
 
-void routes_free(struct host *host) {
+void routes_free(struct host *host)
+{
     while (host->tunnels != NULL) {
         struct tunnel_ref *ref = host->tunnels;
         host->tunnels = ref->next;
@@ -31,7 +35,8 @@ void routes_free(struct host *host) {
 }
 
 /* Takes one tunnel (tunnel -1: all) of a worker out; true when there was one. */
-static bool drop(struct host *host, int worker, int64_t tunnel) {
+static bool drop(struct host *host, int worker, int64_t tunnel)
+{
     bool found = false;
     for (struct tunnel_ref **at = &host->tunnels; *at != NULL;) {
         struct tunnel_ref *ref = *at;
@@ -54,7 +59,8 @@ struct gone {
     int worker;
 };
 
-static void worker_gone(void *ctx, const char *key, void *value) {
+static void worker_gone(void *ctx, const char *key, void *value)
+{
     struct gone *gone = ctx;
     struct host *host = value;
     (void)key;
@@ -63,12 +69,14 @@ static void worker_gone(void *ctx, const char *key, void *value) {
     }
 }
 
-void routes_worker_gone(struct auth *auth, int worker) {
+void routes_worker_gone(struct auth *auth, int worker)
+{
     map_each(auth->hosts, worker_gone, &(struct gone){auth, worker});
 }
 
 /* The worker's number is that of its line: a worker cannot claim another one's tunnels. */
-void do_tunnel_up(struct call *call) {
+void do_tunnel_up(struct call *call)
+{
     struct auth *auth = call->auth;
     struct host *host = hosts_get(auth, call->caller.host_id);
     int64_t tunnel = json_get_int(call->params, "tunnel", -1);
@@ -92,7 +100,8 @@ void do_tunnel_up(struct call *call) {
     call_reply(call, json_pack("{s:s, s:s}", "host_id", host->id, "name", host->name));
 }
 
-void do_tunnel_down(struct call *call) {
+void do_tunnel_down(struct call *call)
+{
     struct auth *auth = call->auth;
     struct host *host = hosts_get(auth, json_get_text(call->params, "host_id", ""));
     int64_t tunnel = json_get_int(call->params, "tunnel", -2);

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
-#define OPEN_CHANNELS_MAX 256 /* of one connection; agents allow fewer, but they are not trusted (R15) */
+#define OPEN_CHANNELS_MAX 256             /* of one connection; agents allow fewer, but they are not trusted (R15) */
 #define LOGIN_MAX 256
-#define COMMAND_MAX 60000     /* more would not fit into its event */
+#define COMMAND_MAX 60000 /* more would not fit into its event */
 
-static void live_destroy(struct live *live) {
+static void live_destroy(struct live *live)
+{
     if (live != NULL) {
         mem_free(live->user);
         json_decref(live->roles);
@@ -21,8 +22,9 @@ static void live_destroy(struct live *live) {
     }
 }
 
-struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host, int worker,
-                          bool cut_at_expiry) {
+struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host,
+                          int worker, bool cut_at_expiry)
+{
     struct live *live = mem_alloc(sizeof *live);
     snprintf(live->sid, sizeof live->sid, "%s", sid);
     live->user = mem_strdup(call->caller.user);
@@ -39,7 +41,8 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const char
     return live;
 }
 
-static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct auth *auth = ctx;
     (void)revision;
     if (strlen(name) >= UUID_TEXT_SIZE) {
@@ -64,23 +67,27 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     return true;
 }
 
-enum tp_err sessions_load(struct auth *auth, struct tp_error *error) {
+enum tp_err sessions_load(struct auth *auth, struct tp_error *error)
+{
     return doc_each(auth->state, "/live/", NULL, load_live, auth, error);
 }
 
-static void destroy_each(void *ctx, const char *key, void *value) {
+static void destroy_each(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     live_destroy(value);
 }
 
-void sessions_free(struct auth *auth) {
+void sessions_free(struct auth *auth)
+{
     map_each(auth->live, destroy_each, NULL);
     map_free(auth->live);
 }
 
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
-                             struct tp_error *error) {
+                             struct tp_error *error)
+{
     struct live *live = map_get(auth->live, sid);
     if (live == NULL || host_id == NULL || strcmp(live->host_id, host_id) != 0) {
         return err_set(error, TP_NOT_FOUND, "there is no such session on this host");
@@ -89,15 +96,16 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
     return TP_OK;
 }
 
-static void cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text) {
+static void cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
+{
     if (live->cut || live->closed) {
         return;
     }
     live->cut = true;
     live->cut_reason = reason;
     log_info("session cut", "sid=%s user=\"%s\" reason=%s", live->sid, live->user, close_name(reason));
-    auth_tell_worker(auth, live->worker, "session.cut", json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason",
-                                                                  close_name(reason), "text", text));
+    auth_tell_worker(auth, live->worker, "session.cut",
+                     json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(reason), "text", text));
     json_t *event = event_new("client.disconnect", true, auth->settings.cluster);
     json_object_set_new(event, "user", json_string(live->user));
     json_object_set_new(event, "sid", json_string(live->sid));
@@ -108,7 +116,8 @@ static void cut(struct auth *auth, struct live *live, enum close_reason reason, 
 
 /* Has it still the right? ret_reason and error say what is gone. */
 static enum tp_err decide(struct auth *auth, const struct live *live, enum close_reason *ret_reason,
-                          struct tp_error *error) {
+                          struct tp_error *error)
+{
     struct caller caller;
     caller_init(&caller);
     *ret_reason = CLOSE_LOCKED;
@@ -144,7 +153,8 @@ static enum tp_err decide(struct auth *auth, const struct live *live, enum close
     return err;
 }
 
-static void recheck_one(void *ctx, const char *key, void *value) {
+static void recheck_one(void *ctx, const char *key, void *value)
+{
     struct auth *auth = ctx;
     struct live *live = value;
     enum close_reason reason = CLOSE_RIGHT_LOST;
@@ -155,7 +165,8 @@ static void recheck_one(void *ctx, const char *key, void *value) {
     }
 }
 
-void sessions_recheck(struct auth *auth) {
+void sessions_recheck(struct auth *auth)
+{
     map_each(auth->live, recheck_one, auth);
 }
 
@@ -164,7 +175,8 @@ struct of_host {
     const char *host_id;
 };
 
-static void recheck_if_host(void *ctx, const char *key, void *value) {
+static void recheck_if_host(void *ctx, const char *key, void *value)
+{
     const struct of_host *of = ctx;
     const struct live *live = value;
     if (strcmp(live->host_id, of->host_id) == 0) {
@@ -172,7 +184,8 @@ static void recheck_if_host(void *ctx, const char *key, void *value) {
     }
 }
 
-void sessions_recheck_host(struct auth *auth, const char *host_id) {
+void sessions_recheck_host(struct auth *auth, const char *host_id)
+{
     map_each(auth->live, recheck_if_host, &(struct of_host){auth, host_id});
 }
 
@@ -181,14 +194,16 @@ struct of_user {
     size_t count;
 };
 
-static void count_if_user(void *ctx, const char *key, void *value) {
+static void count_if_user(void *ctx, const char *key, void *value)
+{
     struct of_user *of = ctx;
     const struct live *live = value;
     (void)key;
     of->count += !live->closed && !live->cut && strcmp(live->user, of->user) == 0;
 }
 
-size_t sessions_count_user(struct auth *auth, const char *user) {
+size_t sessions_count_user(struct auth *auth, const char *user)
+{
     struct of_user of = {.user = user};
     map_each(auth->live, count_if_user, &of);
     return of.count;
@@ -201,7 +216,8 @@ struct cut_user {
     const char *text;
 };
 
-static void cut_if_user(void *ctx, const char *key, void *value) {
+static void cut_if_user(void *ctx, const char *key, void *value)
+{
     struct cut_user *all = ctx;
     struct live *live = value;
     (void)key;
@@ -210,11 +226,13 @@ static void cut_if_user(void *ctx, const char *key, void *value) {
     }
 }
 
-void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text) {
+void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text)
+{
     map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text});
 }
 
-static void close_worker(void *ctx, const char *key, void *value) {
+static void close_worker(void *ctx, const char *key, void *value)
+{
     const int *worker = ctx;
     struct live *live = value;
     (void)key;
@@ -224,7 +242,8 @@ static void close_worker(void *ctx, const char *key, void *value) {
     }
 }
 
-void sessions_worker_gone(struct auth *auth, int worker) {
+void sessions_worker_gone(struct auth *auth, int worker)
+{
     map_each(auth->live, close_worker, &worker);
 }
 
@@ -233,36 +252,40 @@ struct came {
     int worker;
 };
 
-static void tell_cut(void *ctx, const char *key, void *value) {
+static void tell_cut(void *ctx, const char *key, void *value)
+{
     const struct came *came = ctx;
     struct live *live = value;
     if (live->worker != came->worker || live->closed) {
         return;
     }
     if (live->cut) {
-        auth_tell_worker(came->auth, live->worker, "session.cut", json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason",
-                                                                            close_name(live->cut_reason), "text",
-                                                                            close_text(live->cut_reason)));
+        auth_tell_worker(came->auth, live->worker, "session.cut",
+                         json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(live->cut_reason), "text",
+                                   close_text(live->cut_reason)));
     } else {
         recheck_one(came->auth, key, value);
     }
 }
 
-void sessions_worker_came(struct auth *auth, int worker) {
+void sessions_worker_came(struct auth *auth, int worker)
+{
     map_each(auth->live, tell_cut, &(struct came){auth, worker});
 }
 
-static void store_live(struct auth *auth, const struct live *live) {
+static void store_live(struct auth *auth, const struct live *live)
+{
     json_t *doc = json_pack("{s:s, s:O, s:O, s:s, s:s, s:s, s:i, s:o, s:I, s:b, s:I}", "user", live->user, "roles",
-                            live->roles, "traits", live->traits, "host_id", live->host_id, "addr", live->client_addr, "login",
-                            live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker, "started",
-                            doc_time(live->started_ms), "not_after", (json_int_t)live->not_after, "cut_at_expiry",
-                            live->cut_at_expiry, "channels", (json_int_t)live->channels);
+                            live->roles, "traits", live->traits, "host_id", live->host_id, "addr", live->client_addr,
+                            "login", live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker,
+                            "started", doc_time(live->started_ms), "not_after", (json_int_t)live->not_after,
+                            "cut_at_expiry", live->cut_at_expiry, "channels", (json_int_t)live->channels);
     batch_put(auth, "/live/", live->sid, doc);
     json_decref(doc);
 }
 
-static void tick_one(void *ctx, const char *key, void *value) {
+static void tick_one(void *ctx, const char *key, void *value)
+{
     struct auth *auth = ctx;
     struct live *live = value;
     int64_t now_ms = clock_wall_ms();
@@ -284,22 +307,26 @@ static void tick_one(void *ctx, const char *key, void *value) {
     }
 }
 
-void sessions_tick(struct auth *auth) {
+void sessions_tick(struct auth *auth)
+{
     map_each(auth->live, tick_one, auth);
 }
 
-static void unsave(void *ctx, const char *key, void *value) {
+static void unsave(void *ctx, const char *key, void *value)
+{
     struct live *live = value;
     (void)ctx;
     (void)key;
     live->dirty = true;
 }
 
-void sessions_unsaved(struct auth *auth) {
+void sessions_unsaved(struct auth *auth)
+{
     map_each(auth->live, unsave, NULL);
 }
 
-void do_session_closed(struct call *call) {
+void do_session_closed(struct call *call)
+{
     struct auth *auth = call->auth;
     const char *sid = json_get_text(call->params, "sid", "");
     struct live *live = map_get(auth->live, sid);
@@ -327,7 +354,8 @@ void do_session_closed(struct call *call) {
 
 /* Members that every event of a session has. */
 static json_t *session_event(const struct call *call, const struct live *live, const char *name, bool success,
-                             const char *login) {
+                             const char *login)
+{
     struct auth *auth = call->auth;
     const struct host *host = hosts_get(auth, live->host_id);
     json_t *event = event_new(name, success, auth->settings.cluster);
@@ -342,12 +370,14 @@ static json_t *session_event(const struct call *call, const struct live *live, c
     return event;
 }
 
-void do_session_auth(struct call *call) {
+void do_session_auth(struct call *call)
+{
     struct tp_error error = {0};
     struct live *live = NULL;
     const char *login = json_get_text(call->params, "login", "");
     bool ok = json_get_bool(call->params, "ok", false);
-    if (sessions_of_host(call->auth, json_get_text(call->params, "sid", ""), call->caller.host_id, &live, &error) != TP_OK) {
+    if (sessions_of_host(call->auth, json_get_text(call->params, "sid", ""), call->caller.host_id, &live, &error) !=
+        TP_OK) {
         call_fail(call, &error);
         return;
     }
@@ -368,12 +398,14 @@ void do_session_auth(struct call *call) {
     call_reply_audited(call, event, NULL);
 }
 
-void do_session_start(struct call *call) {
+void do_session_start(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct live *live = NULL;
     const char *login = NULL;
-    enum tp_err err = sessions_of_host(auth, json_get_text(call->params, "sid", ""), call->caller.host_id, &live, &error);
+    enum tp_err err =
+        sessions_of_host(auth, json_get_text(call->params, "sid", ""), call->caller.host_id, &live, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "login", &login, &error);
     }
@@ -416,11 +448,26 @@ void do_session_start(struct call *call) {
     call_reply_audited(call, event, json_pack("{s:s}", "id", id));
 }
 
-static const char *const host_events[] = {"resize", "exec", "subsystem", "port", "scp", "sftp", "x11-forward",
-    "session.join", "session.leave", "session.resize", "session.data", "session.rejected", "session.command", "session.disk",
-    "session.network", "client.disconnect", NULL};
+static const char *const host_events[] = {"resize",
+                                          "exec",
+                                          "subsystem",
+                                          "port",
+                                          "scp",
+                                          "sftp",
+                                          "x11-forward",
+                                          "session.join",
+                                          "session.leave",
+                                          "session.resize",
+                                          "session.data",
+                                          "session.rejected",
+                                          "session.command",
+                                          "session.disk",
+                                          "session.network",
+                                          "client.disconnect",
+                                          NULL};
 
-void do_session_event(struct call *call) {
+void do_session_event(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *sid = json_get_text(call->params, "sid", "");
@@ -448,7 +495,7 @@ void do_session_event(struct call *call) {
     json_object_set_new(event, "sid", json_string(sid));
     const char *key;
     json_t *value;
-    json_object_foreach(fields, key, value) {
+    json_object_foreach (fields, key, value) {
         if (json_object_get(event, key) == NULL) { /* what we know ourselves cannot be overwritten */
             json_object_set(event, key, value);
         }
@@ -465,7 +512,8 @@ struct live_list {
     bool all;
 };
 
-static void list_live(void *ctx, const char *key, void *value) {
+static void list_live(void *ctx, const char *key, void *value)
+{
     struct live_list *list = ctx;
     const struct live *live = value;
     (void)key;
@@ -473,13 +521,16 @@ static void list_live(void *ctx, const char *key, void *value) {
         return;
     }
     const struct host *host = hosts_get(list->call->auth, live->host_id);
-    json_array_append_new(list->items, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind",
-        "ssh", "user", live->user, "login", live->pinned_login != NULL ? live->pinned_login : "", "host_id", live->host_id,
-        "hostname", host != NULL ? host->name : "", "client_addr", live->client_addr, "started", doc_time(live->started_ms),
-        "valid_until", doc_time(live->not_after * 1000)));
+    json_array_append_new(list->items,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", "ssh",
+                                    "user", live->user, "login", live->pinned_login != NULL ? live->pinned_login : "",
+                                    "host_id", live->host_id, "hostname", host != NULL ? host->name : "", "client_addr",
+                                    live->client_addr, "started", doc_time(live->started_ms), "valid_until",
+                                    doc_time(live->not_after * 1000)));
 }
 
-void do_sessions_list(struct call *call) {
+void do_sessions_list(struct call *call)
+{
     /* Everybody's list permission shows his own sessions; those of others are for whoever may end or watch them. */
     struct tp_error error = {0};
     bool all = call_rule(call, "list", "session_tracker", NULL, &error) == TP_OK ||
@@ -489,7 +540,8 @@ void do_sessions_list(struct call *call) {
     call_reply(call, doc_page(list.items, call->params));
 }
 
-void do_sessions_end(struct call *call) {
+void do_sessions_end(struct call *call)
+{
     struct auth *auth = call->auth;
     struct live *live = map_get(auth->live, json_get_text(call->params, "sid", ""));
     if (live == NULL || live->closed) {

@@ -5,7 +5,8 @@
 #define DEFAULT_TTL_MS ((int64_t)12 * 3600 * 1000)
 
 /* A duration as a number of milliseconds or as text ("12h"). */
-static int64_t duration_of(const json_t *object, const char *key, int64_t otherwise) {
+static int64_t duration_of(const json_t *object, const char *key, int64_t otherwise)
+{
     const json_t *value = json_object_get(object, key);
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
         return json_integer_value(value);
@@ -20,7 +21,8 @@ static int64_t duration_of(const json_t *object, const char *key, int64_t otherw
     return otherwise;
 }
 
-void settings_free(struct settings *settings) {
+void settings_free(struct settings *settings)
+{
     mem_free(settings->cluster);
     mem_free(settings->data_dir);
     mem_free(settings->version);
@@ -30,7 +32,8 @@ void settings_free(struct settings *settings) {
     *settings = (struct settings){.admin_uid = (uid_t)-1};
 }
 
-static const char *first_addr(const json_t *config) {
+static const char *first_addr(const json_t *config)
+{
     const json_t *addr = json_object_get(config, "public_addr");
     if (json_is_array(addr)) {
         addr = json_array_get(addr, 0);
@@ -38,7 +41,8 @@ static const char *first_addr(const json_t *config) {
     return json_is_string(addr) ? json_string_value(addr) : "";
 }
 
-static bool cluster_name_valid(const char *name) {
+static bool cluster_name_valid(const char *name)
+{
     size_t length = strlen(name);
     if (length == 0 || length > 200 || name[0] == '.' || name[0] == '-') {
         return false;
@@ -46,7 +50,8 @@ static bool cluster_name_valid(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-_ABCDEFGHIJKLMNOPQRSTUVWXYZ") == length;
 }
 
-enum tp_err settings_read(struct settings *settings, const json_t *config, struct tp_error *error) {
+enum tp_err settings_read(struct settings *settings, const json_t *config, struct tp_error *error)
+{
     const char *cluster = NULL;
     const char *data_dir = NULL;
     enum tp_err err = json_need_text(config, "cluster_name", &cluster, error);
@@ -79,7 +84,8 @@ enum tp_err settings_read(struct settings *settings, const json_t *config, struc
 }
 
 /* Spec of a stored configuration resource, or NULL. The caller json_decref's it. */
-static json_t *stored_spec(struct auth *auth, const char *kind) {
+static json_t *stored_spec(struct auth *auth, const char *kind)
+{
     json_t *doc = NULL;
     struct tp_error error = {0};
     if (doc_find(auth->state, "/config/", kind, &doc, NULL, &error) != TP_OK) {
@@ -90,7 +96,8 @@ static json_t *stored_spec(struct auth *auth, const char *kind) {
     return spec;
 }
 
-static enum role_mfa mfa_of(const json_t *object, enum role_mfa otherwise) {
+static enum role_mfa mfa_of(const json_t *object, enum role_mfa otherwise)
+{
     const json_t *value = json_object_get(object, "require_session_mfa");
     if (json_is_boolean(value)) {
         return json_is_true(value) ? ROLE_MFA_YES : ROLE_MFA_NO;
@@ -102,9 +109,14 @@ static enum role_mfa mfa_of(const json_t *object, enum role_mfa otherwise) {
     static const struct {
         const char *text;
         enum role_mfa mfa;
-    } names[] = {{"no", ROLE_MFA_NO}, {"off", ROLE_MFA_NO}, {"false", ROLE_MFA_NO}, {"yes", ROLE_MFA_YES},
-                 {"true", ROLE_MFA_YES}, {"hardware_key", ROLE_MFA_HARDWARE_KEY},
-                 {"hardware_key_touch", ROLE_MFA_HARDWARE_KEY_TOUCH}, {"hardware_key_pin", ROLE_MFA_HARDWARE_KEY_PIN},
+    } names[] = {{"no", ROLE_MFA_NO},
+                 {"off", ROLE_MFA_NO},
+                 {"false", ROLE_MFA_NO},
+                 {"yes", ROLE_MFA_YES},
+                 {"true", ROLE_MFA_YES},
+                 {"hardware_key", ROLE_MFA_HARDWARE_KEY},
+                 {"hardware_key_touch", ROLE_MFA_HARDWARE_KEY_TOUCH},
+                 {"hardware_key_pin", ROLE_MFA_HARDWARE_KEY_PIN},
                  {"hardware_key_touch_and_pin", ROLE_MFA_HARDWARE_KEY_TOUCH_AND_PIN}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i].text, text) == 0) {
@@ -114,7 +126,8 @@ static enum role_mfa mfa_of(const json_t *object, enum role_mfa otherwise) {
     return ROLE_MFA_YES; /* a word that we do not know asks for more, not for less */
 }
 
-static bool bool_of(const json_t *object, const char *key, bool otherwise) {
+static bool bool_of(const json_t *object, const char *key, bool otherwise)
+{
     const json_t *value = json_object_get(object, key);
     if (json_is_boolean(value)) {
         return json_is_true(value);
@@ -127,7 +140,8 @@ static bool bool_of(const json_t *object, const char *key, bool otherwise) {
 }
 
 /* Takes what one layer (the file or a resource's spec) says about the cluster. */
-static void apply_layer(struct settings *settings, const json_t *layer) {
+static void apply_layer(struct settings *settings, const json_t *layer)
+{
     struct rbac_cluster *options = &settings->cluster_options;
     settings->default_session_ttl_ms = duration_of(layer, "default_session_ttl", settings->default_session_ttl_ms);
     options->client_idle_timeout_ms = duration_of(layer, "client_idle_timeout", options->client_idle_timeout_ms);
@@ -144,7 +158,8 @@ static void apply_layer(struct settings *settings, const json_t *layer) {
     }
 }
 
-void settings_apply(struct auth *auth) {
+void settings_apply(struct auth *auth)
+{
     struct settings *settings = &auth->settings;
     settings->default_session_ttl_ms = DEFAULT_TTL_MS;
     settings->cluster_options = (struct rbac_cluster){0};
@@ -153,7 +168,8 @@ void settings_apply(struct auth *auth) {
     apply_layer(settings, settings->conf);
     settings->record = strcmp(json_get_text(settings->conf, "session_recording", "node"), "off") != 0;
 
-    static const char *const kinds[] = {"cluster_auth_preference", "cluster_networking_config", "session_recording_config"};
+    static const char *const kinds[] = {"cluster_auth_preference", "cluster_networking_config",
+                                        "session_recording_config"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         json_t *spec = stored_spec(auth, kinds[i]);
         if (spec == NULL) {

@@ -7,13 +7,15 @@
 #define TOKEN_TTL_MS ((int64_t)30 * 60 * 1000)
 
 /* As long as a token must be, so that a masked resource parses like a whole one. */
-char *tokens_mask(const char *secret) {
+char *tokens_mask(const char *secret)
+{
     size_t length = strlen(secret);
     size_t shown = length >= 16 ? 4 : 0;
     return mem_printf("%.*s****************", (int)shown, secret);
 }
 
-static json_t *role_names(unsigned roles) {
+static json_t *role_names(unsigned roles)
+{
     json_t *list = json_array();
     for (unsigned bit = 1; bit != 0 && bit <= roles; bit <<= 1) {
         const char *name = (roles & bit) != 0 ? token_role_name(bit) : NULL;
@@ -25,18 +27,21 @@ static json_t *role_names(unsigned roles) {
 }
 
 enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expected, bool *ret_created,
-                       struct tp_error *error) {
+                       struct tp_error *error)
+{
     struct token *token = NULL;
     enum tp_err err = token_parse_json(resource, &token, error);
     if (err != TP_OK) {
         return err;
     }
     if (strlen(token->name) < 16) {
-        err = err_set(error, TP_INVALID, "a token needs at least 16 characters, else it can be guessed; leave it out and "
+        err = err_set(error, TP_INVALID,
+                      "a token needs at least 16 characters, else it can be guessed; leave it out and "
                       "one is made");
     } else if (token->roles == 0) {
         err = err_set(error, TP_INVALID, "a token needs at least one role, for example node");
-    } else if (token->join_method != NULL && token->join_method[0] != '\0' && strcmp(token->join_method, "token") != 0) {
+    } else if (token->join_method != NULL && token->join_method[0] != '\0' &&
+               strcmp(token->join_method, "token") != 0) {
         err = err_set(error, TP_INVALID, "join method \"%s\" is not supported; use \"token\"", token->join_method);
     }
     if (err != TP_OK) {
@@ -60,12 +65,13 @@ enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expec
 }
 
 /* Static tokens of the configuration file: [{"value","roles":[]}] or "node,app:VALUE". */
-static bool static_token(struct auth *auth, const char *secret, unsigned role) {
+static bool static_token(struct auth *auth, const char *secret, unsigned role)
+{
     const json_t *list = json_object_get(auth->settings.conf, "tokens");
     size_t i;
     json_t *item;
     bool found = false;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         const char *value = json_get_text(item, "value", NULL);
         unsigned roles = 0;
         if (json_is_string(item)) {
@@ -82,7 +88,7 @@ static bool static_token(struct auth *auth, const char *secret, unsigned role) {
         }
         size_t k;
         json_t *name;
-        json_array_foreach(json_object_get(item, "roles"), k, name) {
+        json_array_foreach (json_object_get(item, "roles"), k, name) {
             roles |= json_is_string(name) ? token_role(json_string_value(name)) : 0;
         }
         found |= value != NULL && secret_equal_text(value, secret) && (roles & role) != 0;
@@ -91,7 +97,8 @@ static bool static_token(struct auth *auth, const char *secret, unsigned role) {
 }
 
 enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, json_t **ret_labels,
-                         struct tp_error *error) {
+                         struct tp_error *error)
+{
     *ret_labels = NULL;
     char hash[HASH_TEXT_SIZE];
     json_t *doc = NULL;
@@ -107,14 +114,15 @@ enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, j
         json_object_set_new(json_object_get(doc, "metadata"), "name", json_string(secret));
     }
     good = good && token_parse_json(doc, &token, &ignored) == TP_OK &&
-                (token->expires_ms == 0 || token->expires_ms > clock_wall_ms()) && (token->roles & role) != 0;
+           (token->expires_ms == 0 || token->expires_ms > clock_wall_ms()) && (token->roles & role) != 0;
     if (good) {
         *ret_labels = json_deep_copy(token->labels);
     }
     token_free(token);
     json_decref(doc);
     if (!good) {
-        return err_set(error, TP_DENIED, "the join token is unknown, has expired or is not for this role; make a new one "
+        return err_set(error, TP_DENIED,
+                       "the join token is unknown, has expired or is not for this role; make a new one "
                        "with `tportctl tokens add --type=node`");
     }
     return TP_OK;
@@ -126,7 +134,8 @@ struct mask_search {
     size_t hits;
 };
 
-static bool match_mask(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool match_mask(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct mask_search *search = ctx;
     (void)revision;
     if (strcmp(json_get_text(json_object_get(doc, "metadata"), "name", ""), search->mask) == 0) {
@@ -137,7 +146,8 @@ static bool match_mask(void *ctx, const char *name, const json_t *doc, uint64_t 
     return true;
 }
 
-enum tp_err tokens_delete(struct auth *auth, const char *name, struct tp_error *error) {
+enum tp_err tokens_delete(struct auth *auth, const char *name, struct tp_error *error)
+{
     char hash[HASH_TEXT_SIZE];
     doc_hash(name, hash);
     enum tp_err err = doc_delete(auth->secrets, "/token/", hash, error);
@@ -163,7 +173,8 @@ struct expired {
     size_t count;
 };
 
-static bool collect_expired(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool collect_expired(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct expired *expired = ctx;
     (void)revision;
     int64_t end = doc_ms(json_object_get(doc, "metadata"), "expires");
@@ -173,7 +184,8 @@ static bool collect_expired(void *ctx, const char *name, const json_t *doc, uint
     return expired->count < 64;
 }
 
-void tokens_sweep(struct auth *auth) {
+void tokens_sweep(struct auth *auth)
+{
     struct expired expired = {.now_ms = clock_wall_ms()};
     struct tp_error error = {0};
     enum tp_err err = doc_each(auth->secrets, "/token/", NULL, collect_expired, &expired, &error);
@@ -188,7 +200,8 @@ void tokens_sweep(struct auth *auth) {
     }
 }
 
-void do_tokens_add(struct call *call) {
+void do_tokens_add(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     json_t *wanted = json_object_get(call->params, "roles");
@@ -213,15 +226,15 @@ void do_tokens_add(struct call *call) {
     int64_t expires = clock_wall_ms() + (ttl == 0 ? TOKEN_TTL_MS : ttl);
     const char *value = json_get_text(call->params, "value", NULL);
     char *secret = value != NULL && value[0] != '\0' ? mem_strdup(value) : crypt_random_hex(16);
-    json_t *resource = json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:o, s:s}}", "kind", "token", "version", "v2", "metadata",
-                                 "name", secret, "expires", doc_time(expires), "spec", "roles", role_names(roles),
-                                 "join_method", "token");
+    json_t *resource =
+        json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:o, s:s}}", "kind", "token", "version", "v2", "metadata", "name",
+                  secret, "expires", doc_time(expires), "spec", "roles", role_names(roles), "join_method", "token");
     json_t *labels = json_object_get(call->params, "labels");
     if (json_is_object(labels) && json_object_size(labels) > 0) {
         json_t *suggested = json_object();
         const char *key;
         json_t *label;
-        json_object_foreach(labels, key, label) {
+        json_object_foreach (labels, key, label) {
             json_object_set_new(suggested, key, json_is_array(label) ? json_incref(label) : json_pack("[O]", label));
         }
         json_object_set_new(json_object_get(resource, "spec"), "suggested_labels", suggested);

@@ -4,7 +4,8 @@
 
 #define HOUR_MS ((int64_t)3600 * 1000)
 
-enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_error *error) {
+enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_error *error)
+{
     enum tp_err err = doc_text_list(roles, "roles", 100, error);
     if (err != TP_OK) {
         return err;
@@ -14,7 +15,7 @@ enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_
     }
     size_t i;
     json_t *role;
-    json_array_foreach(roles, i, role) {
+    json_array_foreach (roles, i, role) {
         if (map_get(auth->roles, json_string_value(role)) == NULL) {
             return err_set(error, TP_NOT_FOUND, "there is no role \"%s\"; `tportctl get roles` lists them",
                            json_string_value(role));
@@ -23,14 +24,16 @@ enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_
     return TP_OK;
 }
 
-enum tp_err users_mark_since(struct auth *auth, const char *name, struct tp_error *error) {
+enum tp_err users_mark_since(struct auth *auth, const char *name, struct tp_error *error)
+{
     json_t *doc = json_pack("{s:I}", "since", (json_int_t)clock_wall());
     enum tp_err err = doc_put(auth->state, "/user_since/", name, doc, STORE_ANY, NULL, error);
     json_decref(doc);
     return err;
 }
 
-int64_t users_since(struct auth *auth, const char *name) {
+int64_t users_since(struct auth *auth, const char *name)
+{
     json_t *doc = NULL;
     struct tp_error error = {0};
     enum tp_err err = doc_find(auth->state, "/user_since/", name, &doc, NULL, &error);
@@ -39,7 +42,8 @@ int64_t users_since(struct auth *auth, const char *name) {
     return err == TP_OK || err == TP_NOT_FOUND ? since : INT64_MAX; /* what cannot be read does not let anybody in */
 }
 
-enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_error *error) {
+enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_error *error)
+{
     enum tp_err err = doc_delete(auth->secrets, "/login/", name, error);
     if (err != TP_OK && err != TP_NOT_FOUND) {
         return err;
@@ -50,7 +54,8 @@ enum tp_err users_wipe_login(struct auth *auth, const char *name, struct tp_erro
     return err;
 }
 
-static json_t *user_json(const struct call *call, const char *name, const json_t *roles, const json_t *traits) {
+static json_t *user_json(const struct call *call, const char *name, const json_t *roles, const json_t *traits)
+{
     return json_pack("{s:s, s:s, s:{s:s}, s:{s:O, s:o, s:{s:{s:s}, s:o}}}", "kind", "user", "version", "v2", "metadata",
                      "name", name, "spec", "roles", (json_t *)(uintptr_t)roles, "traits",
                      traits != NULL ? json_deep_copy(traits) : json_object(), "created_by", "user", "name",
@@ -59,7 +64,8 @@ static json_t *user_json(const struct call *call, const char *name, const json_t
 
 /* params ttl within (0, max]; 0 or absent: otherwise. */
 static enum tp_err ttl_param(const struct call *call, int64_t otherwise, int64_t max, int64_t *ret_ttl,
-                             struct tp_error *error) {
+                             struct tp_error *error)
+{
     int64_t ttl = json_get_int(call->params, "ttl", 0);
     if (ttl == 0) {
         ttl = otherwise;
@@ -71,7 +77,8 @@ static enum tp_err ttl_param(const struct call *call, int64_t otherwise, int64_t
     return TP_OK;
 }
 
-void do_users_add(struct call *call) {
+void do_users_add(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *name = NULL;
@@ -107,8 +114,8 @@ void do_users_add(struct call *call) {
     if (err == TP_OK) {
         err = doc_put(auth->state, "/user/", name, doc, STORE_ABSENT, NULL, &error);
         if (err == TP_EXISTS) {
-            err = err_set(&error, TP_EXISTS, "user \"%s\" exists already; `tportctl users reset %s` makes a new link", name,
-                          name);
+            err = err_set(&error, TP_EXISTS, "user \"%s\" exists already; `tportctl users reset %s` makes a new link",
+                          name, name);
         }
     }
     json_decref(doc);
@@ -126,7 +133,8 @@ void do_users_add(struct call *call) {
     call_reply_audited(call, event, result);
 }
 
-void do_users_reset(struct call *call) {
+void do_users_reset(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *name = NULL;
@@ -164,7 +172,8 @@ void do_users_reset(struct call *call) {
     call_reply_audited(call, event, result);
 }
 
-void do_users_update(struct call *call) {
+void do_users_update(struct call *call)
+{
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *name = NULL;

@@ -16,7 +16,8 @@ struct websess {
     int64_t used_ms;
 };
 
-static void websess_destroy(struct websess *session) {
+static void websess_destroy(struct websess *session)
+{
     if (session != NULL) {
         mem_free(session->user);
         mem_free(session->ip);
@@ -26,7 +27,8 @@ static void websess_destroy(struct websess *session) {
     }
 }
 
-static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision) {
+static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
     struct auth *auth = ctx;
     (void)revision;
     struct websess *session = mem_alloc(sizeof *session);
@@ -41,22 +43,26 @@ static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     return true;
 }
 
-enum tp_err websess_load(struct auth *auth, struct tp_error *error) {
+enum tp_err websess_load(struct auth *auth, struct tp_error *error)
+{
     return doc_each(auth->secrets, "/websession/", NULL, load_one, auth, error);
 }
 
-static void destroy_each(void *ctx, const char *key, void *value) {
+static void destroy_each(void *ctx, const char *key, void *value)
+{
     (void)ctx;
     (void)key;
     websess_destroy(value);
 }
 
-void websess_free(struct auth *auth) {
+void websess_free(struct auth *auth)
+{
     map_each(auth->websessions, destroy_each, NULL);
     map_free(auth->websessions);
 }
 
-void websess_drop(struct auth *auth, const char *key) {
+void websess_drop(struct auth *auth, const char *key)
+{
     struct tp_error error = {0};
     if (doc_delete(auth->secrets, "/websession/", key, &error) != TP_OK) {
         log_warn("web session cannot be deleted", "error=\"%s\"", error.text);
@@ -74,7 +80,8 @@ struct find {
     int64_t oldest_ms;
 };
 
-static void find_user(void *ctx, const char *key, void *value) {
+static void find_user(void *ctx, const char *key, void *value)
+{
     struct find *find = ctx;
     const struct websess *session = value;
     if (find->user != NULL && strcmp(session->user, find->user) == 0) {
@@ -90,7 +97,8 @@ static void find_user(void *ctx, const char *key, void *value) {
     }
 }
 
-static void find_over(void *ctx, const char *key, void *value) {
+static void find_over(void *ctx, const char *key, void *value)
+{
     struct find *find = ctx;
     const struct websess *session = value;
     if ((session->expires_ms <= find->now_ms || find->now_ms - session->used_ms > IDLE_MS) && find->count < 64) {
@@ -98,7 +106,8 @@ static void find_over(void *ctx, const char *key, void *value) {
     }
 }
 
-static void drop_found(struct auth *auth, struct find *find) {
+static void drop_found(struct auth *auth, struct find *find)
+{
     for (size_t i = 0; i < find->count; i++) {
         websess_drop(auth, find->keys[i]);
         mem_free(find->keys[i]);
@@ -106,20 +115,23 @@ static void drop_found(struct auth *auth, struct find *find) {
     mem_free(find->oldest);
 }
 
-void websess_drop_user(struct auth *auth, const char *user) {
+void websess_drop_user(struct auth *auth, const char *user)
+{
     struct find find = {.user = user};
     map_each(auth->websessions, find_user, &find);
     drop_found(auth, &find);
 }
 
-void websess_sweep(struct auth *auth) {
+void websess_sweep(struct auth *auth)
+{
     struct find find = {.now_ms = clock_wall_ms()};
     map_each(auth->websessions, find_over, &find);
     drop_found(auth, &find);
 }
 
 enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
-                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error) {
+                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error)
+{
     struct find find = {.user = user};
     map_each(auth->websessions, find_user, &find);
     if (find.live >= PER_USER_MAX && find.oldest != NULL) {
@@ -142,8 +154,8 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
     enum tp_err err = doc_put(auth->secrets, "/websession/", key, doc, STORE_ABSENT, NULL, error);
     if (err == TP_OK) {
         (void)load_one(auth, key, doc, 0);
-        *ret_result = json_pack("{s:s, s:s, s:o, s:s}", "sid", sid, "token", token, "expires", doc_time(expires), "user",
-                                user);
+        *ret_result =
+            json_pack("{s:s, s:s, s:o, s:s}", "sid", sid, "token", token, "expires", doc_time(expires), "user", user);
     }
     json_decref(doc);
     secret_free(sid);
@@ -152,7 +164,8 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
 }
 
 enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
-                          struct tp_error *error) {
+                          struct tp_error *error)
+{
     char key[HASH_TEXT_SIZE];
     char token_hash[HASH_TEXT_SIZE];
     doc_hash(sid, key);
@@ -172,7 +185,8 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
         struct rbac_options options;
         rbac_merge_options(caller->set, &auth->settings.cluster_options, &options);
         if (options.pin_source_ip && (caller->ip[0] == '\0' || strcmp(session->ip, caller->ip) != 0)) {
-            err = err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
+            err =
+                err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
         }
     }
     return err;

@@ -8,7 +8,10 @@
 
 #define KEEP_CAPACITY ((size_t)64 * 1024)
 
-void buf_init(struct buf *buf, size_t limit) { *buf = (struct buf){.limit = limit}; }
+void buf_init(struct buf *buf, size_t limit)
+{
+    *buf = (struct buf){.limit = limit};
+}
 
 void buf_free(struct buf *buf)
 {
@@ -29,7 +32,10 @@ void buf_clear(struct buf *buf)
     buf->failed = false;
 }
 
-size_t buf_size(const struct buf *buf) { return buf->end - buf->start; }
+size_t buf_size(const struct buf *buf)
+{
+    return buf->end - buf->start;
+}
 
 const uint8_t *buf_head(const struct buf *buf)
 {
@@ -88,7 +94,10 @@ enum tp_err buf_append(struct buf *buf, const void *data, size_t size)
     return TP_OK;
 }
 
-enum tp_err buf_append_text(struct buf *buf, const char *text) { return buf_append(buf, text, strlen(text)); }
+enum tp_err buf_append_text(struct buf *buf, const char *text)
+{
+    return buf_append(buf, text, strlen(text));
+}
 
 enum tp_err buf_printf(struct buf *buf, const char *format, ...)
 {

@@ -15,9 +15,18 @@ static int64_t now_ms(clockid_t id)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-int64_t clock_wall_ms(void) { return now_ms(CLOCK_REALTIME); }
-int64_t clock_wall(void) { return clock_wall_ms() / 1000; }
-int64_t clock_mono_ms(void) { return now_ms(CLOCK_MONOTONIC); }
+int64_t clock_wall_ms(void)
+{
+    return now_ms(CLOCK_REALTIME);
+}
+int64_t clock_wall(void)
+{
+    return clock_wall_ms() / 1000;
+}
+int64_t clock_mono_ms(void)
+{
+    return now_ms(CLOCK_MONOTONIC);
+}
 
 static void format(int64_t seconds, const char *tail, char out[CLOCK_TEXT_SIZE])
 {
@@ -43,7 +52,10 @@ void clock_format_ms(int64_t wall_ms, char out[CLOCK_TEXT_SIZE])
     format(seconds, tail, out);
 }
 
-void clock_format(int64_t wall_seconds, char out[CLOCK_TEXT_SIZE]) { format(wall_seconds, "", out); }
+void clock_format(int64_t wall_seconds, char out[CLOCK_TEXT_SIZE])
+{
+    format(wall_seconds, "", out);
+}
 
 enum tp_err clock_parse_ms(const char *text, int64_t *ret_wall_ms)
 {

@@ -18,9 +18,18 @@ static size_t index_of(enum close_reason reason)
     return (size_t)reason < CLOSE_REASON_COUNT ? (size_t)reason : (size_t)CLOSE_INTERNAL;
 }
 
-const char *close_name(enum close_reason reason) { return rows[index_of(reason)].name; }
-const char *close_text(enum close_reason reason) { return rows[index_of(reason)].text; }
-_Bool close_is_error(enum close_reason reason) { return rows[index_of(reason)].is_error; }
+const char *close_name(enum close_reason reason)
+{
+    return rows[index_of(reason)].name;
+}
+const char *close_text(enum close_reason reason)
+{
+    return rows[index_of(reason)].text;
+}
+_Bool close_is_error(enum close_reason reason)
+{
+    return rows[index_of(reason)].is_error;
+}
 
 enum close_reason close_from_name(const char *name)
 {

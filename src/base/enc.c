@@ -89,15 +89,36 @@ static enum tp_err decode(const struct alphabet *a, const char *text, size_t len
     return TP_OK;
 }
 
-char *enc_hex(const void *data, size_t size) { return encode(&hex, data, size); }
-char *enc_base64(const void *data, size_t size) { return encode(&base64, data, size); }
-char *enc_base64url(const void *data, size_t size) { return encode(&base64url, data, size); }
-char *enc_base32(const void *data, size_t size) { return encode(&base32, data, size); }
+char *enc_hex(const void *data, size_t size)
+{
+    return encode(&hex, data, size);
+}
+char *enc_base64(const void *data, size_t size)
+{
+    return encode(&base64, data, size);
+}
+char *enc_base64url(const void *data, size_t size)
+{
+    return encode(&base64url, data, size);
+}
+char *enc_base32(const void *data, size_t size)
+{
+    return encode(&base32, data, size);
+}
 
-enum tp_err dec_hex(const char *text, size_t length, struct buf *out) { return decode(&hex, text, length, out); }
-enum tp_err dec_base64(const char *text, size_t length, struct buf *out) { return decode(&base64, text, length, out); }
+enum tp_err dec_hex(const char *text, size_t length, struct buf *out)
+{
+    return decode(&hex, text, length, out);
+}
+enum tp_err dec_base64(const char *text, size_t length, struct buf *out)
+{
+    return decode(&base64, text, length, out);
+}
 enum tp_err dec_base64url(const char *text, size_t length, struct buf *out)
 {
     return decode(&base64url, text, length, out);
 }
-enum tp_err dec_base32(const char *text, size_t length, struct buf *out) { return decode(&base32, text, length, out); }
+enum tp_err dec_base32(const char *text, size_t length, struct buf *out)
+{
+    return decode(&base32, text, length, out);
+}

@@ -16,11 +16,20 @@ static const struct {
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-const char *err_name(enum tp_err code) { return (size_t)code < ROWS ? rows[code].name : "internal"; }
+const char *err_name(enum tp_err code)
+{
+    return (size_t)code < ROWS ? rows[code].name : "internal";
+}
 
-const char *err_text(enum tp_err code) { return (size_t)code < ROWS ? rows[code].text : rows[TP_INTERNAL].text; }
+const char *err_text(enum tp_err code)
+{
+    return (size_t)code < ROWS ? rows[code].text : rows[TP_INTERNAL].text;
+}
 
-int err_http(enum tp_err code) { return (size_t)code < ROWS ? rows[code].http : 500; }
+int err_http(enum tp_err code)
+{
+    return (size_t)code < ROWS ? rows[code].http : 500;
+}
 
 enum tp_err err_from_name(const char *name)
 {
@@ -99,5 +108,6 @@ void err_prefix(struct tp_error *error, const char *format, ...)
     va_end(args);
     used = strlen(error->text);
     /* A very long chain of prefixes loses its end, which is the least useful part of it. */
-    (void)snprintf(error->text + used, sizeof(error->text) - used, ": %.*s", (int)(sizeof(old) - used > 3 ? sizeof(old) - used - 3 : 0), old);
+    (void)snprintf(error->text + used, sizeof(error->text) - used, ": %.*s",
+                   (int)(sizeof(old) - used > 3 ? sizeof(old) - used - 3 : 0), old);
 }

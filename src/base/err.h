@@ -13,27 +13,27 @@
 #include <stdint.h>
 
 /* X(symbol, wire name, HTTP status, default text) */
-#define TP_ERR_LIST(X) \
-    X(OK, "ok", 200, "ok") \
-    X(INVALID, "bad_parameter", 400, "the input is not valid") \
-    X(UNAUTHENTICATED, "unauthenticated", 401, "sign in first") \
-    X(DENIED, "access_denied", 403, "access denied") \
-    X(NOT_FOUND, "not_found", 404, "not found") \
-    X(EXISTS, "already_exists", 409, "it exists already") \
+#define TP_ERR_LIST(X)                                                                   \
+    X(OK, "ok", 200, "ok")                                                               \
+    X(INVALID, "bad_parameter", 400, "the input is not valid")                           \
+    X(UNAUTHENTICATED, "unauthenticated", 401, "sign in first")                          \
+    X(DENIED, "access_denied", 403, "access denied")                                     \
+    X(NOT_FOUND, "not_found", 404, "not found")                                          \
+    X(EXISTS, "already_exists", 409, "it exists already")                                \
     X(CONFLICT, "compare_failed", 412, "it was changed by someone else in the meantime") \
-    X(TOO_LARGE, "too_large", 413, "it is too large") \
-    X(LIMIT, "limit_exceeded", 429, "too many attempts, try again later") \
-    X(EXPIRED, "expired", 403, "it has expired") \
-    X(AMBIGUOUS, "ambiguous", 400, "the name matches more than one thing") \
-    X(UNAVAILABLE, "unavailable", 503, "it is not available now") \
-    X(TIMEOUT, "timeout", 504, "it took too long") \
-    X(IO, "io", 500, "input or output failed") \
-    X(NO_SPACE, "no_space", 507, "the disk is full") \
-    X(CORRUPT, "corrupt", 500, "the stored data is damaged") \
-    X(CLOSED, "closed", 503, "the connection is closed") \
-    X(AGAIN, "again", 503, "not yet") \
-    X(PROTOCOL, "protocol", 400, "the peer broke the protocol") \
-    X(CRYPTO, "crypto", 500, "a cryptographic operation failed") \
+    X(TOO_LARGE, "too_large", 413, "it is too large")                                    \
+    X(LIMIT, "limit_exceeded", 429, "too many attempts, try again later")                \
+    X(EXPIRED, "expired", 403, "it has expired")                                         \
+    X(AMBIGUOUS, "ambiguous", 400, "the name matches more than one thing")               \
+    X(UNAVAILABLE, "unavailable", 503, "it is not available now")                        \
+    X(TIMEOUT, "timeout", 504, "it took too long")                                       \
+    X(IO, "io", 500, "input or output failed")                                           \
+    X(NO_SPACE, "no_space", 507, "the disk is full")                                     \
+    X(CORRUPT, "corrupt", 500, "the stored data is damaged")                             \
+    X(CLOSED, "closed", 503, "the connection is closed")                                 \
+    X(AGAIN, "again", 503, "not yet")                                                    \
+    X(PROTOCOL, "protocol", 400, "the peer broke the protocol")                          \
+    X(CRYPTO, "crypto", 500, "a cryptographic operation failed")                         \
     X(INTERNAL, "internal", 500, "an internal error, see the log")
 
 enum tp_err {

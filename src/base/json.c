@@ -92,7 +92,7 @@ bool json_list_has(const json_t *list, const char *text)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         const char *is = json_string_value(item);
         if (is && strcmp(is, text) == 0)
             return true;

@@ -16,7 +16,8 @@ enum tp_err json_parse_object(const void *data, size_t size, size_t limit, json_
 char *json_text(const json_t *value) TP_MUST;
 
 /* Required members. */
-enum tp_err json_need_text(const json_t *object, const char *key, const char **ret_text, struct tp_error *error) TP_MUST;
+enum tp_err json_need_text(const json_t *object, const char *key, const char **ret_text,
+                           struct tp_error *error) TP_MUST;
 enum tp_err json_need_int(const json_t *object, const char *key, int64_t *ret_value, struct tp_error *error) TP_MUST;
 enum tp_err json_need_object(const json_t *object, const char *key, json_t **ret_value, struct tp_error *error) TP_MUST;
 enum tp_err json_need_array(const json_t *object, const char *key, json_t **ret_value, struct tp_error *error) TP_MUST;

@@ -29,18 +29,27 @@ void log_init(const char *process, int fd, enum log_level level, bool json)
     sink.json = json;
 }
 
-void log_set_fd(int fd) { sink.fd = fd; }
-void log_set_level(enum log_level level) { sink.level = level; }
-enum log_level log_get_level(void) { return sink.level; }
+void log_set_fd(int fd)
+{
+    sink.fd = fd;
+}
+void log_set_level(enum log_level level)
+{
+    sink.level = level;
+}
+enum log_level log_get_level(void)
+{
+    return sink.level;
+}
 
 enum tp_err log_level_parse(const char *text, enum log_level *ret_level)
 {
     static const struct {
         const char *text;
         enum log_level level;
-    } words[] = {{"debug", LOG_LEVEL_DEBUG}, {"info", LOG_LEVEL_INFO},     {"warn", LOG_LEVEL_WARN},
+    } words[] = {{"debug", LOG_LEVEL_DEBUG},  {"info", LOG_LEVEL_INFO},   {"warn", LOG_LEVEL_WARN},
                  {"warning", LOG_LEVEL_WARN}, {"error", LOG_LEVEL_ERROR}, {"err", LOG_LEVEL_ERROR},
-                 {"DEBUG", LOG_LEVEL_DEBUG}, {"INFO", LOG_LEVEL_INFO},     {"WARN", LOG_LEVEL_WARN},
+                 {"DEBUG", LOG_LEVEL_DEBUG},  {"INFO", LOG_LEVEL_INFO},   {"WARN", LOG_LEVEL_WARN},
                  {"WARNING", LOG_LEVEL_WARN}, {"ERROR", LOG_LEVEL_ERROR}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(text, words[i].text) == 0) {
@@ -142,13 +151,13 @@ static TP_PRINTF(3, 0) void write_line(enum log_level level, const char *message
     buf_free(&raw);
 }
 
-#define LOG_FUNCTION(name, level) \
+#define LOG_FUNCTION(name, level)                           \
     void name(const char *message, const char *fields, ...) \
-    { \
-        va_list args; \
-        va_start(args, fields); \
-        write_line(level, message, fields, args); \
-        va_end(args); \
+    {                                                       \
+        va_list args;                                       \
+        va_start(args, fields);                             \
+        write_line(level, message, fields, args);           \
+        va_end(args);                                       \
     }
 
 LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)

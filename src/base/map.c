@@ -122,7 +122,10 @@ void *map_remove(struct map *map, const char *key)
     return value;
 }
 
-size_t map_count(const struct map *map) { return map->count; }
+size_t map_count(const struct map *map)
+{
+    return map->count;
+}
 
 void map_each(struct map *map, void (*fn)(void *ctx, const char *key, void *value), void *ctx)
 {

@@ -16,13 +16,25 @@ static void *checked(void *data)
     return data;
 }
 
-void *mem_alloc(size_t size) { return checked(calloc(1, size ? size : 1)); }
+void *mem_alloc(size_t size)
+{
+    return checked(calloc(1, size ? size : 1));
+}
 
-void *mem_array(size_t count, size_t size) { return checked(calloc(count ? count : 1, size ? size : 1)); }
+void *mem_array(size_t count, size_t size)
+{
+    return checked(calloc(count ? count : 1, size ? size : 1));
+}
 
-void *mem_resize(void *old, size_t size) { return checked(realloc(old, size ? size : 1)); }
+void *mem_resize(void *old, size_t size)
+{
+    return checked(realloc(old, size ? size : 1));
+}
 
-char *mem_strdup(const char *text) { return checked(strdup(text)); }
+char *mem_strdup(const char *text)
+{
+    return checked(strdup(text));
+}
 
 char *mem_strndup(const char *text, size_t length)
 {
@@ -50,7 +62,10 @@ char *mem_printf(const char *format, ...)
     return checked(text);
 }
 
-void mem_free(void *data) { free(data); }
+void mem_free(void *data)
+{
+    free(data);
+}
 
 void secret_wipe(void *data, size_t size)
 {

@@ -17,13 +17,13 @@ enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 
 struct node {
     enum node_kind kind;
-    int line;        /* from 1 */
-    int column;      /* from 1 */
-    bool quoted;     /* scalar: stood in quotes or a block, so it is a string whatever it looks like */
-    char *text;      /* scalar */
-    size_t count;    /* list, map: number of children */
-    char **keys;     /* map: the key of each child, in the order of the file */
-    int *key_lines;  /* map: the line of each key */
+    int line;       /* from 1 */
+    int column;     /* from 1 */
+    bool quoted;    /* scalar: stood in quotes or a block, so it is a string whatever it looks like */
+    char *text;     /* scalar */
+    size_t count;   /* list, map: number of children */
+    char **keys;    /* map: the key of each child, in the order of the file */
+    int *key_lines; /* map: the line of each key */
     struct node **items;
 };
 

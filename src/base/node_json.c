@@ -272,7 +272,7 @@ static void write_object(struct buf *out, const json_t *object, size_t indent, b
 {
     const char *key;
     json_t *child;
-    json_object_foreach((json_t *)(uintptr_t)object, key, child) {
+    json_object_foreach ((json_t *)(uintptr_t)object, key, child) {
         if (!first_in_place)
             write_indent(out, indent);
         first_in_place = false;
@@ -302,7 +302,7 @@ static void write_members(struct buf *out, const json_t *value, size_t indent, b
         write_object(out, value, indent, first_in_place);
         return;
     }
-    json_array_foreach(value, index, child) {
+    json_array_foreach (value, index, child) {
         if (!first_in_place)
             write_indent(out, indent);
         first_in_place = false;

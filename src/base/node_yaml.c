@@ -144,8 +144,10 @@ static enum tp_err open_level(struct reader *reader, const yaml_event_t *event, 
         return err_set(reader->error, TP_INVALID, "%s:%d: YAML %s are not allowed here, write the value out",
                        reader->file, line_of(event), anchor ? "anchors (&name)" : "tags (!name)");
     if (key_is_next(reader))
-        return err_set(reader->error, TP_INVALID, "%s:%d: a key must be a plain text, not a list or a map; text that "
-                       "begins with { or [ needs quotes", reader->file, line_of(event));
+        return err_set(reader->error, TP_INVALID,
+                       "%s:%d: a key must be a plain text, not a list or a map; text that "
+                       "begins with { or [ needs quotes",
+                       reader->file, line_of(event));
     if (reader->depth == NODE_MAX_DEPTH)
         return err_set(reader->error, TP_INVALID, "%s:%d: nested deeper than %d levels", reader->file, line_of(event),
                        NODE_MAX_DEPTH);
@@ -203,9 +205,10 @@ static enum tp_err take_scalar(struct reader *reader, const yaml_event_t *event)
     struct node *node = NULL;
     enum tp_err err;
     if (event->data.scalar.anchor || event->data.scalar.tag)
-        return err_set(reader->error, TP_INVALID, "%s:%d: YAML %s are not allowed here, write the value out; text that "
-                       "begins with & or ! needs quotes", reader->file, line_of(event),
-                       event->data.scalar.anchor ? "anchors (&name)" : "tags (!name)");
+        return err_set(reader->error, TP_INVALID,
+                       "%s:%d: YAML %s are not allowed here, write the value out; text that "
+                       "begins with & or ! needs quotes",
+                       reader->file, line_of(event), event->data.scalar.anchor ? "anchors (&name)" : "tags (!name)");
     if (memchr(text, 0, length))
         return err_set(reader->error, TP_INVALID, "%s:%d: a text may not hold a NUL character", reader->file,
                        line_of(event));

@@ -401,7 +401,8 @@ static int usage(const struct wish *wish, int code)
                     "  --public-addr HOST    name (and port) under which people reach the proxy\n"
                     "  --cert-file PATH      certificate of the public port (PEM)\n"
                     "  --key-file PATH       its key (PEM)\n"
-                    "  --roles LIST          of auth, proxy and node; default: all, or node with --proxy\n", out);
+                    "  --roles LIST          of auth, proxy and node; default: all, or node with --proxy\n",
+                    out);
     (void)fputs("  --proxy HOST:PORT     proxy of the cluster to join\n"
                 "  --token TOKEN         join token, or the absolute path of a file that holds it\n"
                 "  --ca-pin PIN          sha256:HEX, or the absolute path of a file that holds it\n"
@@ -409,7 +410,8 @@ static int usage(const struct wish *wish, int code)
                 "  --node-name NAME      default: the host name\n"
                 "  --data-dir PATH       default: /var/lib/tport\n"
                 "  -o, --output WHERE    stdout (default), file (" CONF_DEFAULT_FILE "), file:///PATH or a path\n"
-                "  --test PATH           check a configuration instead of writing one\n", out);
+                "  --test PATH           check a configuration instead of writing one\n",
+                out);
     return code;
 }
 
@@ -417,34 +419,70 @@ static int run(struct wish *wish, int argc, char **argv)
 {
     enum { CLUSTER = 256, PUBLIC, CERT, KEY, DATA, ROLES, TOKEN, PROXY, PIN, LABELS, NAME, TEST, METHOD, ACME };
     static const struct option options[] = {
-        {"cluster-name", required_argument, NULL, CLUSTER}, {"public-addr", required_argument, NULL, PUBLIC},
-        {"cert-file", required_argument, NULL, CERT},       {"key-file", required_argument, NULL, KEY},
-        {"data-dir", required_argument, NULL, DATA},        {"roles", required_argument, NULL, ROLES},
-        {"token", required_argument, NULL, TOKEN},          {"proxy", required_argument, NULL, PROXY},
-        {"auth-server", required_argument, NULL, PROXY},    {"ca-pin", required_argument, NULL, PIN},
-        {"labels", required_argument, NULL, LABELS},        {"node-name", required_argument, NULL, NAME},
-        {"nodename", required_argument, NULL, NAME},        {"output", required_argument, NULL, 'o'},
-        {"test", required_argument, NULL, TEST},            {"join-method", required_argument, NULL, METHOD},
-        {"acme", no_argument, NULL, ACME},                  {"acme-email", required_argument, NULL, ACME},
-        {"help", no_argument, NULL, 'h'},                   {NULL, 0, NULL, 0},
+        {"cluster-name", required_argument, NULL, CLUSTER},
+        {"public-addr", required_argument, NULL, PUBLIC},
+        {"cert-file", required_argument, NULL, CERT},
+        {"key-file", required_argument, NULL, KEY},
+        {"data-dir", required_argument, NULL, DATA},
+        {"roles", required_argument, NULL, ROLES},
+        {"token", required_argument, NULL, TOKEN},
+        {"proxy", required_argument, NULL, PROXY},
+        {"auth-server", required_argument, NULL, PROXY},
+        {"ca-pin", required_argument, NULL, PIN},
+        {"labels", required_argument, NULL, LABELS},
+        {"node-name", required_argument, NULL, NAME},
+        {"nodename", required_argument, NULL, NAME},
+        {"output", required_argument, NULL, 'o'},
+        {"test", required_argument, NULL, TEST},
+        {"join-method", required_argument, NULL, METHOD},
+        {"acme", no_argument, NULL, ACME},
+        {"acme-email", required_argument, NULL, ACME},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     optind = 0; /* the daemon may have read its own options before */
     while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
         switch (option) {
-        case CLUSTER: wish->cluster_name = optarg; break;
-        case PUBLIC: wish->public_addr = optarg; break;
-        case CERT: wish->cert_file = optarg; break;
-        case KEY: wish->key_file = optarg; break;
-        case DATA: wish->data_dir = optarg; break;
-        case ROLES: wish->roles = optarg; break;
-        case TOKEN: wish->token = optarg; break;
-        case PROXY: wish->proxy = optarg; break;
-        case PIN: wish->ca_pin = optarg; break;
-        case LABELS: wish->labels = optarg; break;
-        case NAME: wish->node_name = optarg; break;
-        case TEST: wish->test = optarg; break;
-        case 'o': wish->output = optarg; break;
+        case CLUSTER:
+            wish->cluster_name = optarg;
+            break;
+        case PUBLIC:
+            wish->public_addr = optarg;
+            break;
+        case CERT:
+            wish->cert_file = optarg;
+            break;
+        case KEY:
+            wish->key_file = optarg;
+            break;
+        case DATA:
+            wish->data_dir = optarg;
+            break;
+        case ROLES:
+            wish->roles = optarg;
+            break;
+        case TOKEN:
+            wish->token = optarg;
+            break;
+        case PROXY:
+            wish->proxy = optarg;
+            break;
+        case PIN:
+            wish->ca_pin = optarg;
+            break;
+        case LABELS:
+            wish->labels = optarg;
+            break;
+        case NAME:
+            wish->node_name = optarg;
+            break;
+        case TEST:
+            wish->test = optarg;
+            break;
+        case 'o':
+            wish->output = optarg;
+            break;
         case METHOD:
             if (strcmp(optarg, "token") != 0) {
                 (void)complain("the join method \"%s\" is not supported by this version; use token", optarg);
@@ -455,8 +493,10 @@ static int run(struct wish *wish, int argc, char **argv)
             (void)complain(
                 "--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
             return EXIT_USAGE;
-        case 'h': return usage(wish, EXIT_DONE);
-        default: return usage(wish, EXIT_USAGE);
+        case 'h':
+            return usage(wish, EXIT_DONE);
+        default:
+            return usage(wish, EXIT_USAGE);
         }
     }
     if (optind < argc) {

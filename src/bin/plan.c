@@ -119,10 +119,10 @@ static void agent_plan(const struct conf *conf, const json_t *public_addr, struc
 {
     char *session = session_path();
     json_t *json = conf_to_json(conf, CONF_AGENT);
-    plan->agent = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:o, s:s}", "conf", json, "data_dir", conf->data_dir,
-                            "session_path", session, "session_user", geteuid() == 0 ? conf->session_user : "",
-                            "cluster_name", conf->cluster_name, "local_auth", (int)conf->auth_enabled, "log",
-                            log_settings(conf), "version", TPORT_VERSION);
+    plan->agent =
+        json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:o, s:s}", "conf", json, "data_dir", conf->data_dir, "session_path",
+                  session, "session_user", geteuid() == 0 ? conf->session_user : "", "cluster_name", conf->cluster_name,
+                  "local_auth", (int)conf->auth_enabled, "log", log_settings(conf), "version", TPORT_VERSION);
     /* Beside the proxy the agent dials what people dial. */
     if (!*conf->proxy_server && conf->proxy_enabled)
         (void)json_object_set_new(plan->agent, "proxy_addr", json_incref(json_array_get(public_addr, 0)));
@@ -151,13 +151,12 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
         (void)json_array_append_new(plan->watched, json_string(conf->https_keypairs.items[i].key_file));
     }
     if (conf->auth_enabled) {
-        json_t *options = json_pack("{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o}", "default_session_ttl",
-                                    (json_int_t)conf->default_session_ttl, "client_idle_timeout",
-                                    (json_int_t)conf->client_idle_timeout, "disconnect_expired_cert",
-                                    (int)conf->disconnect_expired_cert, "message_of_the_day", conf->message_of_the_day,
-                                    "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
-                                    "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens",
-                                    texts(&conf->tokens));
+        json_t *options = json_pack(
+            "{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o}", "default_session_ttl",
+            (json_int_t)conf->default_session_ttl, "client_idle_timeout", (json_int_t)conf->client_idle_timeout,
+            "disconnect_expired_cert", (int)conf->disconnect_expired_cert, "message_of_the_day",
+            conf->message_of_the_day, "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
+            "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens", texts(&conf->tokens));
         plan->auth = json_pack("{s:s, s:s, s:O, s:s, s:i, s:o, s:o}", "cluster_name", conf->cluster_name, "data_dir",
                                conf->data_dir, "public_addr", public_addr, "version", TPORT_VERSION, "admin_uid",
                                (int)geteuid(), "log", log_settings(conf), "auth", options);
@@ -168,19 +167,20 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
         if (err == TP_OK) {
             (void)json_array_append_new(plan->listen, json_string(conf->web_listen_addr));
             plan->worker_count = (size_t)conf->workers;
-            plan->worker = json_pack("{s:s, s:O, s:O, s:o, s:s, s:o, s:s, s:o}", "cluster_name", conf->cluster_name,
-                                     "public_addr", public_addr, "listen", plan->listen, "keypairs", pairs,
-                                     "proxy_protocol", conf->proxy_protocol, "proxy_protocol_trusted",
-                                     texts(&conf->proxy_protocol_trusted), "version", TPORT_VERSION, "log",
-                                     log_settings(conf));
+            plan->worker =
+                json_pack("{s:s, s:O, s:O, s:o, s:s, s:o, s:s, s:o}", "cluster_name", conf->cluster_name, "public_addr",
+                          public_addr, "listen", plan->listen, "keypairs", pairs, "proxy_protocol",
+                          conf->proxy_protocol, "proxy_protocol_trusted", texts(&conf->proxy_protocol_trusted),
+                          "version", TPORT_VERSION, "log", log_settings(conf));
         }
     }
     if (err == TP_OK && conf->ssh_enabled)
         agent_plan(conf, public_addr, plan);
     json_decref(public_addr);
     if (err == TP_OK && conf->proxy_enabled && !conf->auth_enabled)
-        return err_set(error, TP_INVALID,
-                       "proxy_service without auth_service on the same machine is not supported by this version: enable both");
+        return err_set(
+            error, TP_INVALID,
+            "proxy_service without auth_service on the same machine is not supported by this version: enable both");
     return err;
 }
 

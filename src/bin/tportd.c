@@ -108,7 +108,8 @@ static int send_signal(const char *conf_path, const char *word)
     conf_free(conf);
     file = fopen(pid_file, "re");
     if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 || kill(pid, signal_number) != 0) {
-        (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", pid_file, file && pid > 1 ? strerror(errno) : "is it running?");
+        (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", pid_file,
+                      file && pid > 1 ? strerror(errno) : "is it running?");
         pid = 0;
     }
     if (file)

@@ -57,26 +57,26 @@ struct conf_keypairs {
 };
 
 struct conf {
-    char *file;        /* as given to conf_parse */
-    bool is_teleport;  /* the file says teleport: and not tport:, so Teleport's defaults hold */
-    char *version;     /* "v1" to "v3" */
+    char *file;       /* as given to conf_parse */
+    bool is_teleport; /* the file says teleport: and not tport:, so Teleport's defaults hold */
+    char *version;    /* "v1" to "v3" */
 
     /* tport. Texts are never NULL: "" when the file says nothing and there is no default. */
     char *nodename;
     char *data_dir;
     char *pid_file;
-    char *auth_token;        /* the token, or the absolute path of a file that holds it: conf_token reads it */
-    char *join_method;       /* "token" */
-    char *join_token;        /* join_params.token_name; the same meaning as auth_token */
+    char *auth_token;  /* the token, or the absolute path of a file that holds it: conf_token reads it */
+    char *join_method; /* "token" */
+    char *join_token;  /* join_params.token_name; the same meaning as auth_token */
     struct conf_list
-        ca_pin; /* "sha256:hex", or absolute paths of files that hold one a line: conf_ca_pins reads them */
-    char *proxy_server;      /* host:port */
+        ca_pin;         /* "sha256:hex", or absolute paths of files that hold one a line: conf_ca_pins reads them */
+    char *proxy_server; /* host:port */
     struct conf_list auth_servers;
-    char *log_output;        /* "stderr", "stdout" or a path */
-    char *log_severity;      /* for log_level_parse */
-    char *log_format;        /* "text" or "json" */
+    char *log_output;   /* "stderr", "stdout" or a path */
+    char *log_severity; /* for log_level_parse */
+    char *log_format;   /* "text" or "json" */
     char *diag_addr;
-    int64_t workers;         /* processes that serve connections; default: the number of processors */
+    int64_t workers; /* processes that serve connections; default: the number of processors */
     char *auth_user;
     char *worker_user;
     char *session_user;
@@ -84,26 +84,26 @@ struct conf {
     /* auth_service */
     bool auth_enabled;
     char *cluster_name;
-    struct conf_list tokens;       /* "node:VALUE": roles, colon, value or absolute path */
-    char *auth_type;               /* "local" */
+    struct conf_list tokens; /* "node:VALUE": roles, colon, value or absolute path */
+    char *auth_type;         /* "local" */
     bool local_auth;
-    char *second_factor;           /* "off", "otp", "on", "optional" */
-    int64_t default_session_ttl;   /* ms */
-    char *locking_mode;            /* "best_effort" or "strict" */
-    char *session_recording;       /* "node", "node-sync", "off" */
-    int64_t client_idle_timeout;   /* ms, 0: never */
-    int64_t web_idle_timeout;      /* ms */
+    char *second_factor;         /* "off", "otp", "on", "optional" */
+    int64_t default_session_ttl; /* ms */
+    char *locking_mode;          /* "best_effort" or "strict" */
+    char *session_recording;     /* "node", "node-sync", "off" */
+    int64_t client_idle_timeout; /* ms, 0: never */
+    int64_t web_idle_timeout;    /* ms */
     bool disconnect_expired_cert;
-    int64_t keep_alive_interval;   /* ms */
+    int64_t keep_alive_interval; /* ms */
     int64_t keep_alive_count_max;
     char *message_of_the_day;
 
     /* proxy_service */
     bool proxy_enabled;
     char *web_listen_addr;
-    struct conf_list public_addr;  /* host or host:port; the first one stands in links */
+    struct conf_list public_addr; /* host or host:port; the first one stands in links */
     struct conf_keypairs https_keypairs;
-    char *proxy_protocol;          /* "on", "off", or "" (on exactly when there are trusted ranges) */
+    char *proxy_protocol;                    /* "on", "off", or "" (on exactly when there are trusted ranges) */
     struct conf_list proxy_protocol_trusted; /* CIDR ranges, for conf_cidr_has */
 
     /* ssh_service */

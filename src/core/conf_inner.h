@@ -27,7 +27,7 @@ enum conf_kind {
 #define CONF_SECRET 0x200u
 
 struct conf_row {
-    const char *path;     /* "proxy_service.web_listen_addr" */
+    const char *path; /* "proxy_service.web_listen_addr" */
     enum conf_kind kind;
     size_t offset;        /* of the field in struct conf */
     const char *fallback; /* the default, as text; NULL: none */

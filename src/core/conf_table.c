@@ -4,12 +4,14 @@
 #include <stddef.h>
 #include <string.h>
 
+/* clang-format off */
 #define AT(field) offsetof(struct conf, field)
 #define EVERYONE (CONF_AUTH | CONF_WORKER | CONF_AGENT)
 #define SECTION(path, help) {path, CONF_SECTION, 0, NULL, NULL, 0, help}
 #define NO_EFFECT(path, help) {path, CONF_NO_EFFECT, 0, NULL, NULL, 0, help}
 #define ONLY(path, choices, help) {path, CONF_NO_EFFECT, 0, NULL, choices, 0, help}
 #define UNSUPPORTED(path) {path, CONF_UNSUPPORTED, 0, NULL, NULL, 0, "not supported by this version"}
+/* clang-format on */
 
 static const struct conf_row rows[] = {
     {"version", CONF_CHOICE, AT(version), "v3", "v1|v2|v3", 0, "version of the file's format"},

@@ -32,7 +32,8 @@ struct dial {
     int last_errno;
 };
 
-static void dial_destroy(struct dial *dial) {
+static void dial_destroy(struct dial *dial)
+{
     watch_free(dial->watch);
     timer_free(dial->deadline);
     if (dial->fd >= 0) {
@@ -45,7 +46,8 @@ static void dial_destroy(struct dial *dial) {
     mem_free(dial);
 }
 
-static void finish(struct dial *dial, int fd, const struct tp_error *error) {
+static void finish(struct dial *dial, int fd, const struct tp_error *error)
+{
     dial_cb *fn = dial->fn;
     void *ctx = dial->ctx;
     dial->fn = NULL;
@@ -55,7 +57,8 @@ static void finish(struct dial *dial, int fd, const struct tp_error *error) {
     fn(ctx, fd, error);
 }
 
-static void resolve(void *ctx) {
+static void resolve(void *ctx)
+{
     struct dial *dial = ctx;
     char service[8];
     (void)snprintf(service, sizeof(service), "%u", dial->port);
@@ -65,7 +68,8 @@ static void resolve(void *ctx) {
 
 static void try_next(struct dial *dial);
 
-static void on_connected(struct dial *dial) {
+static void on_connected(struct dial *dial)
+{
     int fd = dial->fd;
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -75,7 +79,8 @@ static void on_connected(struct dial *dial) {
     finish(dial, fd, NULL);
 }
 
-static void on_writable(void *ctx, int events) {
+static void on_writable(void *ctx, int events)
+{
     struct dial *dial = ctx;
     (void)events;
     int failed = 0;
@@ -92,7 +97,8 @@ static void on_writable(void *ctx, int events) {
     try_next(dial);
 }
 
-static void try_next(struct dial *dial) {
+static void try_next(struct dial *dial)
+{
     watch_free(dial->watch);
     dial->watch = NULL;
     if (dial->fd >= 0) {
@@ -122,7 +128,8 @@ static void try_next(struct dial *dial) {
     finish(dial, -1, &error);
 }
 
-static void on_resolved(void *ctx) {
+static void on_resolved(void *ctx)
+{
     struct dial *dial = ctx;
     dial->resolving = false;
     if (dial->fn == NULL) {
@@ -140,14 +147,16 @@ static void on_resolved(void *ctx) {
     try_next(dial);
 }
 
-static void on_deadline(void *ctx) {
+static void on_deadline(void *ctx)
+{
     struct dial *dial = ctx;
     struct tp_error error = {0};
     (void)err_set(&error, TP_TIMEOUT, "%s port %u does not answer", dial->host, dial->port);
     finish(dial, -1, &error);
 }
 
-struct dial *dial_start(struct loop *loop, const char *host, uint16_t port, int64_t timeout_ms, dial_cb *fn, void *ctx) {
+struct dial *dial_start(struct loop *loop, const char *host, uint16_t port, int64_t timeout_ms, dial_cb *fn, void *ctx)
+{
     struct dial *dial = mem_alloc(sizeof(*dial));
     dial->loop = loop;
     dial->host = mem_strdup(host);
@@ -162,7 +171,8 @@ struct dial *dial_start(struct loop *loop, const char *host, uint16_t port, int6
     return dial;
 }
 
-void dial_cancel(struct dial *dial) {
+void dial_cancel(struct dial *dial)
+{
     if (dial == NULL || dial->fn == NULL) {
         return;
     }

@@ -88,9 +88,15 @@ void loop_free(struct loop *loop)
     mem_free(loop);
 }
 
-int64_t loop_now_ms(const struct loop *loop) { return (int64_t)uv_now(&loop->uv); }
+int64_t loop_now_ms(const struct loop *loop)
+{
+    return (int64_t)uv_now(&loop->uv);
+}
 
-uint8_t *loop_scratch(struct loop *loop) { return loop->scratch; }
+uint8_t *loop_scratch(struct loop *loop)
+{
+    return loop->scratch;
+}
 
 void later_run(struct loop *loop, struct later *item)
 {
@@ -123,7 +129,10 @@ struct timer {
     void *ctx;
 };
 
-static void free_handle(uv_handle_t *handle) { mem_free(handle->data); }
+static void free_handle(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
 
 static void on_timer(uv_timer_t *handle)
 {
@@ -149,9 +158,15 @@ void timer_start(struct timer *timer, int64_t delay_ms, int64_t repeat_ms)
                          repeat_ms < 0 ? 0 : (uint64_t)repeat_ms);
 }
 
-void timer_stop(struct timer *timer) { (void)uv_timer_stop(&timer->uv); }
+void timer_stop(struct timer *timer)
+{
+    (void)uv_timer_stop(&timer->uv);
+}
 
-bool timer_is_active(const struct timer *timer) { return uv_is_active((const uv_handle_t *)&timer->uv) != 0; }
+bool timer_is_active(const struct timer *timer)
+{
+    return uv_is_active((const uv_handle_t *)&timer->uv) != 0;
+}
 
 void timer_free(struct timer *timer)
 {
@@ -344,8 +359,17 @@ enum tp_err child_spawn(struct loop *loop, const struct child_options *options, 
     return TP_OK;
 }
 
-pid_t child_pid(const struct child *child) { return child->uv.pid; }
+pid_t child_pid(const struct child *child)
+{
+    return child->uv.pid;
+}
 
-void child_kill(struct child *child, int signal_number) { (void)uv_process_kill(&child->uv, signal_number); }
+void child_kill(struct child *child, int signal_number)
+{
+    (void)uv_process_kill(&child->uv, signal_number);
+}
 
-void child_forget(struct child *child) { child->on_exit = NULL; }
+void child_forget(struct child *child)
+{
+    child->on_exit = NULL;
+}

@@ -70,14 +70,14 @@ void work_run(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ctx
 
 /* A child process. */
 struct child_options {
-    const char *file;          /* absolute path */
-    char *const *argv;         /* NULL-terminated */
-    char *const *env;          /* NULL-terminated, complete: nothing is inherited (R12) */
-    const char *cwd;           /* NULL: as the parent */
-    const int *fds;            /* fds[i] becomes descriptor i of the child; -1: /dev/null */
+    const char *file;  /* absolute path */
+    char *const *argv; /* NULL-terminated */
+    char *const *env;  /* NULL-terminated, complete: nothing is inherited (R12) */
+    const char *cwd;   /* NULL: as the parent */
+    const int *fds;    /* fds[i] becomes descriptor i of the child; -1: /dev/null */
     size_t fd_count;
-    bool new_session;          /* setsid */
-    bool set_ids;              /* uid and gid are set and supplementary groups dropped */
+    bool new_session; /* setsid */
+    bool set_ids;     /* uid and gid are set and supplementary groups dropped */
     uid_t uid;
     gid_t gid;
 };

@@ -100,11 +100,14 @@ static enum tp_err bind_one(const char *address, int *ret_fd, struct tp_error *e
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         int why = errno;
-        enum tp_err err = why == EADDRINUSE
-                              ? err_set(error, TP_EXISTS, "can't listen on %s: another program has the port; stop it, or change "
-                                                          "proxy_service.web_listen_addr", address)
-                          : why == EACCES ? err_set(error, TP_DENIED, "can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", address)
-                                          : err_errno(error, why, "can't listen on %s", address);
+        enum tp_err err =
+            why == EADDRINUSE ? err_set(error, TP_EXISTS,
+                                        "can't listen on %s: another program has the port; stop it, or change "
+                                        "proxy_service.web_listen_addr",
+                                        address)
+            : why == EACCES   ? err_set(error, TP_DENIED,
+                                        "can't listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", address)
+                              : err_errno(error, why, "can't listen on %s", address);
         if (fd >= 0)
             (void)close(fd);
         freeaddrinfo(found);
@@ -123,7 +126,7 @@ static enum tp_err bind_all(struct master *master, const struct master_plan *pla
     struct listening *fresh = NULL;
     enum tp_err err = TP_OK;
 
-    json_array_foreach(plan->listen, i, item) {
+    json_array_foreach (plan->listen, i, item) {
         const char *address = json_string_value(item);
         struct listening *socket = master->listening;
         while (socket && strcmp(socket->address, address) != 0)
@@ -196,7 +199,8 @@ static enum tp_err bind_admin(struct master *master, struct tp_error *error)
         return err_errno(error, errno, "can't make the admin socket");
     (void)unlink(address.sun_path);
     old = umask(0177);
-    failed = bind(master->admin_fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(master->admin_fd, 64) != 0;
+    failed =
+        bind(master->admin_fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(master->admin_fd, 64) != 0;
     (void)umask(old);
     return failed ? err_errno(error, errno, "can't listen on %s", address.sun_path) : TP_OK;
 }
@@ -309,13 +313,14 @@ static void reload(struct master *master)
     struct master_child *auth;
 
     if (master->load(master->conf_path, &plan, &error) != TP_OK || bind_all(master, &plan, &error) != TP_OK) {
-        log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path, error.text);
+        log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path,
+                  error.text);
         master_plan_free(&plan);
         return;
     }
     if (strcmp(plan.data_dir, master->plan.data_dir) != 0) {
-        log_error("reload refused, the old configuration stays in force", "file=%s why=\"data_dir can't change while running\"",
-                  master->conf_path);
+        log_error("reload refused, the old configuration stays in force",
+                  "file=%s why=\"data_dir can't change while running\"", master->conf_path);
         master_plan_free(&plan);
         return;
     }
@@ -341,7 +346,7 @@ static uint64_t files_look(const struct master_plan *plan)
     uint64_t sum = 0;
     size_t i;
     json_t *item;
-    json_array_foreach(plan->watched, i, item) {
+    json_array_foreach (plan->watched, i, item) {
         struct stat info = {0};
         if (stat(json_string_value(item), &info) == 0)
             sum = sum * 1000003u + ((uint64_t)info.st_mtim.tv_sec ^ (uint64_t)info.st_mtim.tv_nsec << 20 ^
@@ -388,7 +393,10 @@ static void on_signal(void *ctx, int signal_number)
     }
 }
 
-static void on_restart(void *ctx) { master_start_missing(ctx); }
+static void on_restart(void *ctx)
+{
+    master_start_missing(ctx);
+}
 
 /* data_dir, and in it the folder that only auth's user may enter. */
 static enum tp_err make_folders(const struct master_plan *plan, struct tp_error *error)
@@ -407,7 +415,8 @@ static enum tp_err make_folders(const struct master_plan *plan, struct tp_error 
         user = getpwnam(plan->auth_user);
         if (!user)
             err = err_set(error, TP_NOT_FOUND,
-                          "there is no user %s on this machine: make install makes it, or name another in tport.processes.auth_user",
+                          "there is no user %s on this machine: make install makes it, or name another in "
+                          "tport.processes.auth_user",
                           plan->auth_user);
         else if (lchown(folder, user->pw_uid, user->pw_gid) != 0)
             err = err_errno(error, errno, "can't give %s to user %s", folder, plan->auth_user);

@@ -9,18 +9,18 @@
 
 /* What a configuration file means for the processes. Owned by the loader's caller; master_plan_free frees it. */
 struct master_plan {
-    json_t *auth;          /* "config" for auth, or NULL: none runs here */
-    json_t *worker;        /* "config" for each worker (master adds "number"), or NULL */
-    json_t *agent;         /* "config" for the agent, or NULL */
+    json_t *auth;   /* "config" for auth, or NULL: none runs here */
+    json_t *worker; /* "config" for each worker (master adds "number"), or NULL */
+    json_t *agent;  /* "config" for the agent, or NULL */
     size_t worker_count;
-    json_t *listen;        /* ["IP:PORT", ...] of the workers */
-    json_t *watched;       /* [path, ...]: certificates and keys; a change of one is a reload */
+    json_t *listen;  /* ["IP:PORT", ...] of the workers */
+    json_t *watched; /* [path, ...]: certificates and keys; a change of one is a reload */
     char *data_dir;
     char *pid_file;
-    char *log_file;        /* NULL: standard error */
+    char *log_file; /* NULL: standard error */
     char *log_level;
     bool log_json;
-    char *auth_user;       /* "" keeps the user */
+    char *auth_user; /* "" keeps the user */
     char *worker_user;
 };
 void master_plan_free(struct master_plan *plan);

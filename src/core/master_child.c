@@ -20,7 +20,10 @@
 
 static const char *const role_names[] = {[CHILD_AUTH] = "auth", [CHILD_WORKER] = "worker", [CHILD_AGENT] = "agent"};
 
-const char *master_role_name(enum child_role role) { return role_names[role]; }
+const char *master_role_name(enum child_role role)
+{
+    return role_names[role];
+}
 
 struct master_child *master_auth(struct master *master)
 {
@@ -148,7 +151,8 @@ static void pass_handoff(struct master_child *child, const json_t *params, int f
             continue;
         if (rpc_queued(other->line) > HANDOFF_QUEUE_MAX)
             return;
-        rpc_event_fd(other->line, "handoff", json_pack("{s:I, s:s}", "worker", (json_int_t)number, "address", address), fd);
+        rpc_event_fd(other->line, "handoff", json_pack("{s:I, s:s}", "worker", (json_int_t)number, "address", address),
+                     fd);
     }
 }
 

@@ -45,8 +45,8 @@ static json_t *describe(const struct master *master)
         (void)json_array_append_new(sockets, json_pack("{s:s, s:i}", "address", socket->address, "fd", socket->fd));
     for (const struct master_child *child = master->children; child; child = child->next) {
         if (child->line)
-            (void)json_array_append_new(children, json_pack("{s:i, s:i, s:i, s:i, s:b}", "role", (int)child->role, "number",
-                                                            (int)child->number, "pid", (int)child->pid, "fd",
+            (void)json_array_append_new(children, json_pack("{s:i, s:i, s:i, s:i, s:b}", "role", (int)child->role,
+                                                            "number", (int)child->number, "pid", (int)child->pid, "fd",
                                                             rpc_fd(child->line), "leaving", (int)child->leaving));
     }
     return json_pack("{s:o, s:o, s:i, s:i}", "listening", sockets, "children", children, "admin", master->admin_fd,
@@ -111,7 +111,7 @@ bool master_upgrade_resume(struct master *master)
     (void)unsetenv(VARIABLE);
     master->admin_fd = (int)json_get_int(state, "admin", -1);
     master->last_number = (unsigned)json_get_int(state, "last_number", 0);
-    json_array_foreach(json_object_get(state, "listening"), i, item) {
+    json_array_foreach (json_object_get(state, "listening"), i, item) {
         struct listening *socket = mem_alloc(sizeof(*socket));
         socket->address = mem_strdup(json_get_text(item, "address", ""));
         socket->fd = (int)json_get_int(item, "fd", -1);
@@ -119,10 +119,10 @@ bool master_upgrade_resume(struct master *master)
         master->listening = socket;
     }
     master->generation = 0; /* of those taken over */
-    json_array_foreach(json_object_get(state, "children"), i, item) {
+    json_array_foreach (json_object_get(state, "children"), i, item) {
         enum child_role role = (enum child_role)json_get_int(item, "role", CHILD_WORKER);
-        master_child_adopt(master, role, (unsigned)json_get_int(item, "number", 0), (pid_t)json_get_int(item, "pid", -1),
-                           (int)json_get_int(item, "fd", -1));
+        master_child_adopt(master, role, (unsigned)json_get_int(item, "number", 0),
+                           (pid_t)json_get_int(item, "pid", -1), (int)json_get_int(item, "fd", -1));
         master->children->leaving = json_get_bool(item, "leaving", false);
         if (role == CHILD_AUTH) {
             /* Two must never write the same store: the new one starts when this one has gone. */

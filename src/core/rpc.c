@@ -351,7 +351,10 @@ static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body
     mem_free(call);
 }
 
-void rpc_reply(struct rpc_call *call, json_t *result) { answer(call, RPC_REPLY, result ? result : json_object()); }
+void rpc_reply(struct rpc_call *call, json_t *result)
+{
+    answer(call, RPC_REPLY, result ? result : json_object());
+}
 
 void rpc_fail(struct rpc_call *call, const struct tp_error *error)
 {
@@ -374,16 +377,25 @@ void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, 
     rpc_fail(call, &error);
 }
 
-struct rpc *rpc_call_origin(const struct rpc_call *call) { return call->rpc; }
+struct rpc *rpc_call_origin(const struct rpc_call *call)
+{
+    return call->rpc;
+}
 
 bool rpc_is_idle(const struct rpc *rpc)
 {
     return buf_size(&rpc->in) == 0 && buf_size(&rpc->out) == 0 && rpc->in_fd_count == 0;
 }
 
-int rpc_fd(const struct rpc *rpc) { return rpc->fd; }
+int rpc_fd(const struct rpc *rpc)
+{
+    return rpc->fd;
+}
 
-size_t rpc_queued(const struct rpc *rpc) { return buf_size(&rpc->out); }
+size_t rpc_queued(const struct rpc *rpc)
+{
+    return buf_size(&rpc->out);
+}
 
 /* ---- in ---- */
 
@@ -535,7 +547,8 @@ static void read_socket(struct rpc *rpc)
     for (int i = 0; i < 16 && !rpc->closing; i++) {
         struct iovec iov;
         char control[CMSG_SPACE(sizeof(int) * 8)];
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+        struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
         uint8_t *to = buf_reserve(&rpc->in, READ_SIZE);
         ssize_t got;
         if (!to) {

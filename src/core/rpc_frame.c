@@ -13,7 +13,8 @@ enum tp_err rpc_frame_decode(const uint8_t header[RPC_HEADER_SIZE], struct rpc_f
     ret_frame->size = rd_u32(&rd);
     type = rd_u8(&rd);
     flags = rd_u8(&rd);
-    if (rd_u16(&rd) != 0 || type < RPC_REQUEST || type > RPC_EVENT || flags > FLAG_FD || ret_frame->size > RPC_FRAME_MAX)
+    if (rd_u16(&rd) != 0 || type < RPC_REQUEST || type > RPC_EVENT || flags > FLAG_FD ||
+        ret_frame->size > RPC_FRAME_MAX)
         return TP_PROTOCOL;
     ret_frame->id = rd_u32(&rd);
     ret_frame->type = (enum rpc_frame_type)type;

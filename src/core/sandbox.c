@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 /* All a worker needs after its set-up. openat is not among them: it opens no file. */
+/* clang-format off */
 static const int worker_calls[] = {
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
     SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(epoll_ctl),
@@ -23,6 +24,7 @@ static const int worker_calls[] = {
     SCMP_SYS(sched_getaffinity), SCMP_SYS(getrusage), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
     SCMP_SYS(sysinfo), SCMP_SYS(epoll_create1), SCMP_SYS(eventfd2), SCMP_SYS(pipe2),
 };
+/* clang-format on */
 
 /* What a worker needs in one form only: no code that was not there from the start, no typing into a terminal the log may
  * be, no signals and limits for the other workers, which have the same user. */
@@ -31,8 +33,10 @@ static int add_narrow_calls(scmp_filter_ctx filter)
     static const scmp_datum_t requests[] = {FIONBIO, FIOCLEX, FIONREAD};
     int failed = 0;
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    failed |=
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    failed |=
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
         failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, requests[i]));
@@ -40,6 +44,7 @@ static int add_narrow_calls(scmp_filter_ctx filter)
 }
 
 /* What auth must not do although it works with files. */
+/* clang-format off */
 static const int auth_refused[] = {
     SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(socket), SCMP_SYS(connect),
     SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
@@ -49,6 +54,7 @@ static const int auth_refused[] = {
     SCMP_SYS(kexec_load), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup), SCMP_SYS(reboot),
     SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(personality),
 };
+/* clang-format on */
 
 enum tp_err sandbox_enter(enum sandbox_role role, struct tp_error *error)
 {
@@ -94,8 +100,9 @@ enum tp_err sandbox_become(const char *user, struct tp_error *error)
     errno = 0;
     entry = getpwnam(user);
     if (!entry)
-        return err_set(error, TP_NOT_FOUND, "there is no user %s on this machine: make install makes it, or useradd --system %s",
-                       user, user);
+        return err_set(error, TP_NOT_FOUND,
+                       "there is no user %s on this machine: make install makes it, or useradd --system %s", user,
+                       user);
     if (initgroups(user, entry->pw_gid) != 0 || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
         setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0)
         return err_errno(error, errno, "can't become user %s", user);

@@ -236,9 +236,15 @@ void stream_write(struct stream *stream, const void *data, size_t size)
         later_run(stream->loop, &stream->flush);
 }
 
-bool stream_is_full(const struct stream *stream) { return stream->was_full; }
+bool stream_is_full(const struct stream *stream)
+{
+    return stream->was_full;
+}
 
-size_t stream_queued(const struct stream *stream) { return buf_size(&stream->out); }
+size_t stream_queued(const struct stream *stream)
+{
+    return buf_size(&stream->out);
+}
 
 void stream_shutdown(struct stream *stream)
 {
@@ -417,7 +423,19 @@ bool stream_is_closing(const struct stream *stream)
     return stream->state == STREAM_CLOSING || stream->state == STREAM_FLUSHING;
 }
 
-uint64_t stream_rx(const struct stream *stream) { return stream->rx; }
-uint64_t stream_tx(const struct stream *stream) { return stream->tx; }
-int stream_fd(const struct stream *stream) { return stream->fd; }
-struct loop *stream_loop(const struct stream *stream) { return stream->loop; }
+uint64_t stream_rx(const struct stream *stream)
+{
+    return stream->rx;
+}
+uint64_t stream_tx(const struct stream *stream)
+{
+    return stream->tx;
+}
+int stream_fd(const struct stream *stream)
+{
+    return stream->fd;
+}
+struct loop *stream_loop(const struct stream *stream)
+{
+    return stream->loop;
+}

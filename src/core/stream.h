@@ -17,8 +17,8 @@
 #include "base/close.h"
 #include "core/loop.h"
 
-#define STREAM_HIGH ((size_t)256 * 1024)  /* stop producing */
-#define STREAM_LOW ((size_t)64 * 1024)    /* on_drain after having been full */
+#define STREAM_HIGH ((size_t)256 * 1024)        /* stop producing */
+#define STREAM_LOW ((size_t)64 * 1024)          /* on_drain after having been full */
 #define STREAM_LIMIT ((size_t)16 * 1024 * 1024) /* a producer that ignores STREAM_HIGH */
 
 struct stream;

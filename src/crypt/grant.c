@@ -64,8 +64,9 @@ static enum tp_err check_content(const json_t *grant, const char *host_id, const
     return code;
 }
 
-enum tp_err grant_open(const uint8_t *data, size_t size, const uint8_t (*keys)[32], size_t key_count, const char *host_id,
-                       const char *service, int64_t now, json_t **ret_grant, struct tp_error *error)
+enum tp_err grant_open(const uint8_t *data, size_t size, const uint8_t (*keys)[32], size_t key_count,
+                       const char *host_id, const char *service, int64_t now, json_t **ret_grant,
+                       struct tp_error *error)
 {
     struct rd rd;
     const uint8_t *magic, *text, *signature;

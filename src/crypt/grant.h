@@ -9,7 +9,8 @@
 enum tp_err grant_sign(const struct key *key, const json_t *grant, struct buf *out) TP_MUST;
 /* Checks the signature with one of key_count public keys, version, "expires" against now, and that host_id and service
  * are ours. The caller json_decref's ret_grant. TP_DENIED with a sentence otherwise. */
-enum tp_err grant_open(const uint8_t *data, size_t size, const uint8_t (*keys)[32], size_t key_count, const char *host_id,
-                       const char *service, int64_t now, json_t **ret_grant, struct tp_error *error) TP_MUST;
+enum tp_err grant_open(const uint8_t *data, size_t size, const uint8_t (*keys)[32], size_t key_count,
+                       const char *host_id, const char *service, int64_t now, json_t **ret_grant,
+                       struct tp_error *error) TP_MUST;
 
 #endif

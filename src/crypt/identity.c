@@ -125,7 +125,8 @@ static enum tp_err refuse_unknown(const json_t *json, bool host, struct tp_error
         for (size_t i = 0; (host ? of_host : of_user)[i]; i++)
             known = known || strcmp((host ? of_host : of_user)[i], key) == 0;
         if (!known)
-            return err_set(error, TP_INVALID, "the certificate's identity has a member that this version does not know");
+            return err_set(error, TP_INVALID,
+                           "the certificate's identity has a member that this version does not know");
     }
     return TP_OK;
 }
@@ -136,8 +137,8 @@ static enum tp_err read_all(const json_t *json, struct identity *identity, struc
     const char *kind;
     enum tp_err code = json_need_int(json, "v", &version, error);
     if (code == TP_OK && version != IDENTITY_VERSION)
-        code = err_set(error, TP_INVALID, "the certificate's identity has version %lld, known is %d", (long long)version,
-                       IDENTITY_VERSION);
+        code = err_set(error, TP_INVALID, "the certificate's identity has version %lld, known is %d",
+                       (long long)version, IDENTITY_VERSION);
     if (code == TP_OK)
         code = json_need_text(json, "kind", &kind, error);
     if (code != TP_OK)

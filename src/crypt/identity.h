@@ -12,14 +12,14 @@ enum identity_kind { IDENTITY_USER, IDENTITY_HOST };
 struct identity {
     enum identity_kind kind;
     char *cluster;
-    char *name;       /* user name, or host name of a host */
-    char *host_id;    /* hosts: UUID; NULL for users */
-    char *host_role;  /* hosts: "node" or "proxy"; NULL for users */
-    json_t *roles;    /* users: array of strings; else NULL */
-    json_t *traits;   /* users: object of string arrays; else NULL */
-    json_t *logins;   /* users: array of strings; else NULL */
-    char *login_ip;   /* users: address at login, may be NULL */
-    char *pinned_ip;  /* users: the only address that may use it, or NULL */
+    char *name;         /* user name, or host name of a host */
+    char *host_id;      /* hosts: UUID; NULL for users */
+    char *host_role;    /* hosts: "node" or "proxy"; NULL for users */
+    json_t *roles;      /* users: array of strings; else NULL */
+    json_t *traits;     /* users: object of string arrays; else NULL */
+    json_t *logins;     /* users: array of strings; else NULL */
+    char *login_ip;     /* users: address at login, may be NULL */
+    char *pinned_ip;    /* users: the only address that may use it, or NULL */
     int64_t not_before; /* Unix seconds; from the certificate, not from the JSON */
     int64_t not_after;
 };

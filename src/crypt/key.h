@@ -39,7 +39,8 @@ char *key_public_ssh(const struct key *key, const char *comment) TP_MUST;
 enum tp_err key_ed25519_public(const struct key *key, uint8_t out[32]) TP_MUST;
 /* Ed25519 only (TP_INVALID otherwise): a detached signature. */
 enum tp_err key_sign_ed25519(const struct key *key, const void *data, size_t size, uint8_t out[64]) TP_MUST;
-bool key_verify_ed25519(const uint8_t public_key[32], const void *data, size_t size, const uint8_t signature[64]) TP_MUST;
+bool key_verify_ed25519(const uint8_t public_key[32], const void *data, size_t size,
+                        const uint8_t signature[64]) TP_MUST;
 /* The EVP_PKEY inside, for crypt and tls only; owned by key. */
 struct evp_pkey_st;
 struct evp_pkey_st *key_evp(const struct key *key);

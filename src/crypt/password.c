@@ -101,8 +101,8 @@ enum tp_err password_hash(const char *password, char **ret_hash)
     if (strlen(password) > PASSWORD_MAX)
         return TP_INVALID;
     crypt_random(salt, sizeof(salt));
-    if (argon2id_hash_encoded(ARGON2_PASSES, ARGON2_MEMORY_KIB, ARGON2_LANES, password, strlen(password), salt, sizeof(salt),
-                              HASH_SIZE, encoded, sizeof(encoded)) != ARGON2_OK)
+    if (argon2id_hash_encoded(ARGON2_PASSES, ARGON2_MEMORY_KIB, ARGON2_LANES, password, strlen(password), salt,
+                              sizeof(salt), HASH_SIZE, encoded, sizeof(encoded)) != ARGON2_OK)
         return TP_CRYPTO;
     *ret_hash = mem_strdup(encoded);
     return TP_OK;

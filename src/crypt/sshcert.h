@@ -6,14 +6,14 @@
 #include "crypt/key.h"
 
 struct sshcert_options {
-    const char *public_line;         /* authorized_keys form of the subject's key */
-    bool host;                       /* type 2, else user (type 1) */
+    const char *public_line; /* authorized_keys form of the subject's key */
+    bool host;               /* type 2, else user (type 1) */
     const char *key_id;
-    const char *const *principals;   /* NULL-terminated, at least one */
-    int64_t valid_after;             /* Unix seconds */
-    int64_t valid_before;            /* INT64_MAX: for ever */
-    const char *source_address;      /* critical option, or NULL */
-    const char *const *extensions;   /* NULL-terminated list of name, value, name, value, ... or NULL; sorted by us */
+    const char *const *principals; /* NULL-terminated, at least one */
+    int64_t valid_after;           /* Unix seconds */
+    int64_t valid_before;          /* INT64_MAX: for ever */
+    const char *source_address;    /* critical option, or NULL */
+    const char *const *extensions; /* NULL-terminated list of name, value, name, value, ... or NULL; sorted by us */
 };
 /* "ssh-ed25519-cert-v01@openssh.com AAAA... key_id"; mem_free it. Key types: ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa of
  * at least 2048 bits; anything else is TP_INVALID. */

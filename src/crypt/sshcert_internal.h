@@ -17,7 +17,8 @@ const char *sshcert_cert_name(enum sshcert_key type);
 enum tp_err sshcert_key_from_name(struct rd name, bool certificate, enum sshcert_key *ret_type) TP_MUST;
 /* Reads the members of a public key (without type name and nonce) and checks them: a point on the curve, an RSA modulus of
  * 2048 to 16384 bits. ret_fields and ret_size are the bytes as they stand. */
-enum tp_err sshcert_key_fields(struct rd *rd, enum sshcert_key type, const uint8_t **ret_fields, size_t *ret_size) TP_MUST;
+enum tp_err sshcert_key_fields(struct rd *rd, enum sshcert_key type, const uint8_t **ret_fields,
+                               size_t *ret_size) TP_MUST;
 /* The 32 bytes of a plain ssh-ed25519 key blob, exactly; anything else is TP_INVALID. */
 enum tp_err sshcert_ed25519_blob(const uint8_t *blob, size_t size, uint8_t out[32]) TP_MUST;
 

@@ -70,7 +70,8 @@ static enum tp_err write_principals(const char *const *principals, struct buf *o
 }
 
 /* Type name, nonce and the subject's key. */
-static enum tp_err write_subject(const struct buf *blob, struct buf *out, enum sshcert_key *ret_type, struct tp_error *error)
+static enum tp_err write_subject(const struct buf *blob, struct buf *out, enum sshcert_key *ret_type,
+                                 struct tp_error *error)
 {
     struct rd rd;
     uint8_t nonce[32];
@@ -79,9 +80,10 @@ static enum tp_err write_subject(const struct buf *blob, struct buf *out, enum s
     rd_init(&rd, buf_head(blob), buf_size(blob));
     if (sshcert_key_from_name(rd_string(&rd), false, ret_type) != TP_OK ||
         sshcert_key_fields(&rd, *ret_type, &fields, &size) != TP_OK || !rd_done(&rd))
-        return err_set(error, TP_INVALID,
-                       "the SSH key is not of a kind that gets a certificate here: use Ed25519, ECDSA P-256, or RSA of 2048 "
-                       "bits and more");
+        return err_set(
+            error, TP_INVALID,
+            "the SSH key is not of a kind that gets a certificate here: use Ed25519, ECDSA P-256, or RSA of 2048 "
+            "bits and more");
     crypt_random(nonce, sizeof(nonce));
     wr_cstring(out, sshcert_cert_name(*ret_type));
     wr_string(out, nonce, sizeof(nonce));

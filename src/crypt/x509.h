@@ -10,12 +10,12 @@
 char *x509_make_ca(const struct key *key, const char *cluster, const char *ca_name, int64_t now) TP_MUST;
 
 struct x509_options {
-    const char *public_pem;            /* SubjectPublicKeyInfo PEM of the subject, P-256 */
-    const struct identity *identity;   /* goes into subject and extension; its not_before/not_after are the validity */
-    const char *const *dns_names;      /* NULL-terminated or NULL; "*.node.CLUSTER" is fine */
-    const char *const *ip_addresses;   /* NULL-terminated or NULL */
-    bool server;                       /* extKeyUsage serverAuth */
-    bool client;                       /* extKeyUsage clientAuth */
+    const char *public_pem;          /* SubjectPublicKeyInfo PEM of the subject, P-256 */
+    const struct identity *identity; /* goes into subject and extension; its not_before/not_after are the validity */
+    const char *const *dns_names;    /* NULL-terminated or NULL; "*.node.CLUSTER" is fine */
+    const char *const *ip_addresses; /* NULL-terminated or NULL */
+    bool server;                     /* extKeyUsage serverAuth */
+    bool client;                     /* extKeyUsage clientAuth */
 };
 /* Signed by the CA. PEM; mem_free it. TP_INVALID with a sentence when the public key is not P-256. */
 enum tp_err x509_make(const struct key *ca_key, const char *ca_pem, const struct x509_options *options, char **ret_pem,

@@ -8,8 +8,11 @@
 
 /* Our extension: 2.25.337442689316002862709229640004305275000, the UUID fddd1915-aa20-4157-b1b4-c4041b89c878. Content of the
  * OBJECT IDENTIFIER. The value is a DER UTF8String with the identity's JSON. */
-#define X509_IDENTITY_OID \
-    {0x69, 0x83, 0xfb, 0xdd, 0x8c, 0xc5, 0xb5, 0xa2, 0x82, 0x85, 0xaf, 0xb1, 0xda, 0xb1, 0x80, 0xc1, 0xdc, 0xa7, 0x90, 0x78}
+#define X509_IDENTITY_OID                                                                                           \
+    {                                                                                                               \
+        0x69, 0x83, 0xfb, 0xdd, 0x8c, 0xc5, 0xb5, 0xa2, 0x82, 0x85, 0xaf, 0xb1, 0xda, 0xb1, 0x80, 0xc1, 0xdc, 0xa7, \
+            0x90, 0x78                                                                                              \
+    }
 #define X509_IDENTITY_MAX ((size_t)48 * 1024) /* bytes of JSON; the certificate must fit into a TLS handshake */
 
 /* Parses PEM text and calls fn for each CERTIFICATE block, until fn returns false or the text ends. Other blocks are passed

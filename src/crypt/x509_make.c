@@ -58,7 +58,8 @@ static void add_built(X509 *cert, int nid, CBB *cbb)
 
 static void add_name(X509_NAME *name, int nid, const char *text)
 {
-    must(X509_NAME_add_entry_by_NID(name, nid, V_ASN1_UTF8STRING, (const uint8_t *)text, (ossl_ssize_t)strlen(text), -1, 0));
+    must(X509_NAME_add_entry_by_NID(name, nid, V_ASN1_UTF8STRING, (const uint8_t *)text, (ossl_ssize_t)strlen(text), -1,
+                                    0));
 }
 
 static void set_serial(X509 *cert)
@@ -283,7 +284,8 @@ static EVP_PKEY *read_public(const char *pem)
     return evp;
 }
 
-static enum tp_err build(X509 *cert, X509 *ca, EVP_PKEY *subject, const struct x509_options *options, struct tp_error *error)
+static enum tp_err build(X509 *cert, X509 *ca, EVP_PKEY *subject, const struct x509_options *options,
+                         struct tp_error *error)
 {
     const struct identity *identity = options->identity;
     int64_t ca_end = 0, end = identity->not_after;

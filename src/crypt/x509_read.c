@@ -25,8 +25,8 @@ static bool is_v3_p256_sha256(X509 *cert)
     const X509_ALGOR *outer = NULL;
     EVP_PKEY_free(evp);
     X509_get0_signature(NULL, &outer, cert);
-    return X509_get_version(cert) == X509_VERSION_3 && p256 && inner && outer &&
-           X509_ALGOR_cmp(inner, outer) == 0 && OBJ_obj2nid(inner->algorithm) == NID_ecdsa_with_SHA256;
+    return X509_get_version(cert) == X509_VERSION_3 && p256 && inner && outer && X509_ALGOR_cmp(inner, outer) == 0 &&
+           OBJ_obj2nid(inner->algorithm) == NID_ecdsa_with_SHA256;
 }
 
 bool x509_is_our_ca(X509 *cert)
@@ -184,7 +184,8 @@ static bool try_ca(void *ctx, X509 *ca)
     return false;
 }
 
-static enum tp_err check(X509 *leaf, const char *ca_pems, int64_t now, struct identity *identity, struct tp_error *error)
+static enum tp_err check(X509 *leaf, const char *ca_pems, int64_t now, struct identity *identity,
+                         struct tp_error *error)
 {
     struct trust trust = {.leaf = leaf, .now = now};
     enum tp_err code;

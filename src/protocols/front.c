@@ -167,8 +167,8 @@ static void start_tls(struct front *front)
     watch_free(front->watch);
     front->watch = NULL;
     front->state = FRONT_TLS;
-    front->stream =
-        tls_stream_new(front->worker->loop, front->fd, front->worker->contexts[front->peer.route], NULL, &tls_events, front);
+    front->stream = tls_stream_new(front->worker->loop, front->fd, front->worker->contexts[front->peer.route], NULL,
+                                   &tls_events, front);
 }
 
 /* ---- routing ---- */
@@ -189,8 +189,8 @@ static void route(struct front *front, const struct hello *hello, bool may_hand_
     static const struct {
         const char *alpn;
         enum route_kind route;
-    } table[] = {{"tport-tunnel", ROUTE_TUNNEL}, {"tport-ssh", ROUTE_SSH}, {"tport-api", ROUTE_API},
-                 {"http/1.1", ROUTE_WEB}};
+    } table[] = {
+        {"tport-tunnel", ROUTE_TUNNEL}, {"tport-ssh", ROUTE_SSH}, {"tport-api", ROUTE_API}, {"http/1.1", ROUTE_WEB}};
     bool found = hello->alpn_count == 0;
 
     front->peer.route = ROUTE_WEB;
@@ -250,11 +250,13 @@ static bool starts_with(const uint8_t *data, size_t size, const char *word)
 static void not_tls(struct front *front, const uint8_t *data, size_t size)
 {
     if (starts_with(data, size, "SSH-")) {
-        refuse(front, CLOSE_SSH_REFUSED, "tport: plain SSH is not offered on this port; use tport ssh, or ssh with tport config\r\n");
+        refuse(front, CLOSE_SSH_REFUSED,
+               "tport: plain SSH is not offered on this port; use tport ssh, or ssh with tport config\r\n");
     } else if (starts_with(data, size, "PRI ")) {
         refuse(front, CLOSE_HTTP2, NULL);
-    } else if (starts_with(data, size, "GET ") || starts_with(data, size, "POST ") || starts_with(data, size, "HEAD ") ||
-               starts_with(data, size, "PUT ") || starts_with(data, size, "OPTIONS ")) {
+    } else if (starts_with(data, size, "GET ") || starts_with(data, size, "POST ") ||
+               starts_with(data, size, "HEAD ") || starts_with(data, size, "PUT ") ||
+               starts_with(data, size, "OPTIONS ")) {
         refuse(front, CLOSE_HTTP_PLAIN,
                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 44\r\nConnection: close\r\n\r\n"
                "This port speaks HTTPS only: use https://...");
@@ -291,7 +293,8 @@ static void on_proxy_header(struct front *front, const uint8_t *data, size_t siz
         wait_for_more(front, size);
         return;
     }
-    if (err != TP_OK || recv(front->fd, loop_scratch(front->worker->loop), header.size, MSG_DONTWAIT) != (ssize_t)header.size) {
+    if (err != TP_OK ||
+        recv(front->fd, loop_scratch(front->worker->loop), header.size, MSG_DONTWAIT) != (ssize_t)header.size) {
         refuse(front, CLOSE_PROXY_HEADER, NULL);
         return;
     }
@@ -375,7 +378,8 @@ void front_accept(struct worker *worker, int fd, const struct sockaddr *address,
     if (worker->connections >= CONNECTIONS_MAX || !half_open_enter(worker, peer.source)) {
         worker->connections++;
         worker_connection_closed(worker, &peer,
-                                 worker->connections > CONNECTIONS_MAX ? CLOSE_CONNECTION_LIMIT : CLOSE_SOURCE_LIMIT, "", 0, 0);
+                                 worker->connections > CONNECTIONS_MAX ? CLOSE_CONNECTION_LIMIT : CLOSE_SOURCE_LIMIT,
+                                 "", 0, 0);
         (void)close(fd);
         return;
     }

@@ -130,8 +130,8 @@ static void join(void *ctx)
 
     if (stream_is_closing(front->stream))
         return;
-    if (tunnel && relay_open(front->stream, tunnel, "ssh", buf_head(&front->grant), buf_size(&front->grant), &relay_events,
-                             front, &front->relay) == TP_OK)
+    if (tunnel && relay_open(front->stream, tunnel, "ssh", buf_head(&front->grant), buf_size(&front->grant),
+                             &relay_events, front, &front->relay) == TP_OK)
         return;
     if (loop_now_ms(front->worker->loop) < front->join_deadline) {
         timer_start(front->retry, JOIN_RETRY_MS, 0);
@@ -174,7 +174,8 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
         refuse(front, reason_of(error->code), error->text);
         return;
     }
-    if (json_need_text(result, "sid", &sid, NULL) != TP_OK || json_need_text(result, "host_id", &host_id, NULL) != TP_OK ||
+    if (json_need_text(result, "sid", &sid, NULL) != TP_OK ||
+        json_need_text(result, "host_id", &host_id, NULL) != TP_OK ||
         json_need_text(result, "grant", &grant, NULL) != TP_OK) {
         refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log");
         return;

@@ -16,8 +16,8 @@
 #include <string.h>
 
 #define REFUSED_RPC "the auth service is not available now"
-#define LINES_MAX 4                                 /* an agent uses one; each may hold a frame of 16 MB */
-#define TUNNELS_PER_HOST_MAX 16                     /* an agent has one, and dead ones for as long as silence lasts */
+#define LINES_MAX 4                               /* an agent uses one; each may hold a frame of 16 MB */
+#define TUNNELS_PER_HOST_MAX 16                   /* an agent has one, and dead ones for as long as silence lasts */
 #define AUTH_QUEUE_MAX ((size_t)64 * 1024 * 1024) /* agents wait before our own line to auth overflows and ends */
 
 struct host_tunnel {
@@ -30,7 +30,7 @@ struct host_tunnel {
     char *cert; /* base64 DER, for auth */
     unsigned number;
     unsigned lines; /* rpc streams now open */
-    bool up;    /* auth agreed */
+    bool up;        /* auth agreed */
     bool listed;
 };
 
@@ -104,7 +104,7 @@ static void on_forward_answer(void *ctx, json_t *result, const struct tp_error *
 bool tunnels_is_agent_method(const char *method)
 {
     static const char *const methods[] = {
-        "cluster.info", "cluster.cas",   "host.renew",    "host.heartbeat",   "session.auth",
+        "cluster.info",  "cluster.cas",   "host.renew",  "host.heartbeat",   "session.auth",
         "session.start", "session.event", "session.end", "recording.append",
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
@@ -132,7 +132,8 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
     }
     forward = mem_alloc(sizeof(*forward));
     forward->call = call;
-    (void)rpc_request(host->worker->auth, method, json_incref(params), host_caller(host), 0, on_forward_answer, forward);
+    (void)rpc_request(host->worker->auth, method, json_incref(params), host_caller(host), 0, on_forward_answer,
+                      forward);
 }
 
 static const struct rpc_events agent_rpc_events = {.on_request = on_agent_request};
@@ -219,7 +220,8 @@ static void on_tunnel_ready(void *ctx)
         tunnel_drain(host->tunnel);
 }
 
-static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header,
+                           size_t size)
 {
     struct host_tunnel *host = ctx;
     (void)header;
@@ -323,7 +325,10 @@ static void report_one(void *ctx, const char *key, void *value)
         report(host);
 }
 
-void tunnels_report_all(struct worker *worker) { map_each(worker->host_tunnels, report_one, NULL); }
+void tunnels_report_all(struct worker *worker)
+{
+    map_each(worker->host_tunnels, report_one, NULL);
+}
 
 static void drain_one(void *ctx, const char *key, void *value)
 {
@@ -344,9 +349,15 @@ static void drop_one(void *ctx, const char *key, void *value)
     }
 }
 
-void tunnels_drop_idle(struct worker *worker) { map_each(worker->host_tunnels, drop_one, NULL); }
+void tunnels_drop_idle(struct worker *worker)
+{
+    map_each(worker->host_tunnels, drop_one, NULL);
+}
 
-void tunnels_drain(struct worker *worker) { map_each(worker->host_tunnels, drain_one, NULL); }
+void tunnels_drain(struct worker *worker)
+{
+    map_each(worker->host_tunnels, drain_one, NULL);
+}
 
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason)
 {

@@ -64,10 +64,11 @@ void worker_connection_closed(struct worker *worker, const struct peer *peer, en
     if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_TUNNEL)
         log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s",
                  (unsigned long long)peer->id, peer->address, routes[peer->route], close_name(reason),
-                 (unsigned long long)rx, (unsigned long long)tx, *detail ? " detail=\"" : "", detail, *detail ? "\"" : "");
+                 (unsigned long long)rx, (unsigned long long)tx, *detail ? " detail=\"" : "", detail,
+                 *detail ? "\"" : "");
     else
-        log_debug("connection closed", "id=%llu peer=%s route=%s reason=%s", (unsigned long long)peer->id, peer->address,
-                  routes[peer->route], close_name(reason));
+        log_debug("connection closed", "id=%llu peer=%s route=%s reason=%s", (unsigned long long)peer->id,
+                  peer->address, routes[peer->route], close_name(reason));
     worker_maybe_exit(worker);
 }
 
@@ -101,11 +102,30 @@ static void make_contexts(struct worker *worker, const char *cert, const char *k
           .alpn = alpn_web,
           .peer = TLS_PEER_ANY}},
         {ROUTE_API,
-         {.server = true, .cert_pem = cert, .key_pem = key, .alpn = alpn_api, .alpn_required = true, .peer = TLS_PEER_USER, .ca_pems = user_cas}},
+         {.server = true,
+          .cert_pem = cert,
+          .key_pem = key,
+          .alpn = alpn_api,
+          .alpn_required = true,
+          .peer = TLS_PEER_USER,
+          .ca_pems = user_cas}},
         {ROUTE_SSH,
-         {.server = true, .cert_pem = cert, .key_pem = key, .alpn = alpn_ssh, .alpn_required = true, .peer = TLS_PEER_USER, .ca_pems = user_cas}},
+         {.server = true,
+          .cert_pem = cert,
+          .key_pem = key,
+          .alpn = alpn_ssh,
+          .alpn_required = true,
+          .peer = TLS_PEER_USER,
+          .ca_pems = user_cas}},
         {ROUTE_TUNNEL,
-         {.server = true, .cert_pem = cert, .key_pem = key, .alpn = alpn_tunnel, .alpn_required = true, .tls13_only = true, .peer = TLS_PEER_NODE, .ca_pems = host_cas}},
+         {.server = true,
+          .cert_pem = cert,
+          .key_pem = key,
+          .alpn = alpn_tunnel,
+          .alpn_required = true,
+          .tls13_only = true,
+          .peer = TLS_PEER_NODE,
+          .ca_pems = host_cas}},
     };
     struct tls_context *made[ROUTE_COUNT] = {NULL};
 
@@ -199,20 +219,21 @@ static void ask_cert(struct refresh *refresh)
     struct worker *worker = refresh->worker;
     struct key *key = key_generate(KEY_P256);
     char *public_pem = key_public_pem(key);
-    json_t *names = json_pack("[s, o, s]", worker->cluster_name, json_sprintf("*.node.%s", worker->cluster_name), "localhost");
+    json_t *names =
+        json_pack("[s, o, s]", worker->cluster_name, json_sprintf("*.node.%s", worker->cluster_name), "localhost");
     json_t *ips = json_pack("[s, s]", "127.0.0.1", "::1");
     size_t i;
     json_t *item;
 
-    json_array_foreach(json_object_get(worker->config, "public_addr"), i, item)
+    json_array_foreach (json_object_get(worker->config, "public_addr"), i, item)
         add_name(names, ips, json_string_value(item));
-    json_array_foreach(json_object_get(worker->config, "listen"), i, item)
+    json_array_foreach (json_object_get(worker->config, "listen"), i, item)
         add_name(names, ips, json_string_value(item));
     refresh->key_pem = key_to_pem(key);
     key_free(key);
     (void)rpc_request(worker->auth, "proxy.cert",
-                      json_pack("{s:s, s:o, s:o}", "tls_pub_key", public_pem, "names", names, "ips", ips), NULL, 0, on_cert,
-                      refresh);
+                      json_pack("{s:s, s:o, s:o}", "tls_pub_key", public_pem, "names", names, "ips", ips), NULL, 0,
+                      on_cert, refresh);
     mem_free(public_pem);
 }
 
@@ -222,7 +243,7 @@ static char *join_texts(const json_t *list)
     size_t i;
     json_t *item;
     buf_init(&text, 0);
-    json_array_foreach(list, i, item)
+    json_array_foreach (list, i, item)
         (void)buf_printf(&text, "%s\n", json_string_value(item) ? json_string_value(item) : "");
     return buf_take(&text);
 }
@@ -242,8 +263,8 @@ static void on_cas(void *ctx, json_t *result, const struct tp_error *error)
     }
     refresh->user_cas = join_texts(json_object_get(result, "user_ca_tls"));
     buf_init(&pems, 0);
-    json_array_foreach(json_object_get(result, "host_signers"), i, signer) {
-        json_array_foreach(json_object_get(signer, "tls_certs"), j, cert) {
+    json_array_foreach (json_object_get(result, "host_signers"), i, signer) {
+        json_array_foreach (json_object_get(signer, "tls_certs"), j, cert) {
             const char *text = json_string_value(cert);
             if (text)
                 (void)!dec_base64(text, strlen(text), &pems);
@@ -321,7 +342,7 @@ static void read_proxy_ranges(struct worker *worker)
     worker->proxy_trusted = mem_array(json_array_size(list), sizeof(struct cidr));
     if (strcmp(json_get_text(worker->config, "proxy_protocol", ""), "off") == 0)
         return;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         if (json_string_value(item) &&
             cidr_parse(json_string_value(item), &worker->proxy_trusted[worker->proxy_trusted_count]) == TP_OK)
             worker->proxy_trusted_count++;
@@ -344,18 +365,18 @@ static void on_config(struct worker *worker, json_t *params)
     (void)!log_level_parse(json_get_text(log, "level", "info"), &level);
     (void)snprintf(process, sizeof(process), "worker/%u", worker->number);
     log_init(process, STDERR_FILENO, level, json_get_bool(log, "json", false));
-    worker->public_host = public_addr ? mem_strndup(public_addr, colon ? (size_t)(colon - public_addr) : strlen(public_addr))
-                                      : mem_strdup(worker->cluster_name);
+    worker->public_host = public_addr
+                              ? mem_strndup(public_addr, colon ? (size_t)(colon - public_addr) : strlen(public_addr))
+                              : mem_strdup(worker->cluster_name);
     worker->public_port = colon ? atoi(colon + 1) : 443;
     read_proxy_ranges(worker);
-    worker->web = web_new(worker->loop,
-                          &(struct web_options){.auth = current_auth,
-                                                .auth_ctx = worker,
-                                                .on_done = on_web_done,
-                                                .on_done_ctx = worker,
-                                                .cluster_name = worker->cluster_name,
-                                                .public_addr = public_addr ? public_addr : "",
-                                                .server_version = json_get_text(params, "version", "")});
+    worker->web = web_new(worker->loop, &(struct web_options){.auth = current_auth,
+                                                              .auth_ctx = worker,
+                                                              .on_done = on_web_done,
+                                                              .on_done_ctx = worker,
+                                                              .cluster_name = worker->cluster_name,
+                                                              .public_addr = public_addr ? public_addr : "",
+                                                              .server_version = json_get_text(params, "version", "")});
 }
 
 static void on_drain_tick(void *ctx)

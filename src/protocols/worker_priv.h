@@ -39,17 +39,17 @@ struct worker {
     struct map *host_tunnels; /* host id -> struct host_tunnel, a list per host */
     struct map *routes;       /* host id -> struct route, told by auth */
     struct map *routes_by_name;
-    struct map *sessions;     /* session id -> struct ssh_front */
-    struct map *half_open;    /* source -> count, cast to a pointer */
+    struct map *sessions;  /* session id -> struct ssh_front */
+    struct map *half_open; /* source -> count, cast to a pointer */
     size_t half_open_total;
-    size_t connections;       /* all, of every kind */
+    size_t connections; /* all, of every kind */
     uint64_t last_connection_id;
     unsigned last_tunnel_number;
     struct cidr *proxy_trusted;
     size_t proxy_trusted_count;
     bool draining;
     int64_t drain_limit; /* loop time at which the last ones are cut */
-    bool ready; /* contexts are made, listeners accept */
+    bool ready;          /* contexts are made, listeners accept */
 };
 
 /* Where a connection came from and what it asked for; copied from owner to owner. */

@@ -282,14 +282,12 @@ struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dyn
     const char *key;
     json_t *value;
     /* Dynamic labels first: matching takes the first of a name, so they win over static ones. */
-    json_object_foreach((json_t *)(uintptr_t)dynamic, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)dynamic, key, value) {
         const char *text = json_string_value(json_is_object(value) ? json_object_get(value, "result") : value);
         if (text)
             out[count++] = (struct rbac_label){key, text};
     }
-    json_object_foreach((json_t *)(uintptr_t)labels, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
         const char *text = json_string_value(value);
         if (text)
             out[count++] = (struct rbac_label){key, text};

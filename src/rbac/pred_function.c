@@ -28,8 +28,7 @@ static bool list_has(const json_t *list, const char *text)
 {
     size_t index;
     json_t *item;
-    json_array_foreach((json_t *)(uintptr_t)list, index, item)
-    {
+    json_array_foreach ((json_t *)(uintptr_t)list, index, item) {
         const char *one = json_string_value(item);
         if (one && strcmp(one, text) == 0)
             return true;
@@ -67,8 +66,7 @@ static bool count_common(struct pred_run *run, const json_t *list, const json_t 
         *ret_common = list_has(list, json_string_value(wanted));
         return true;
     }
-    json_array_foreach((json_t *)(uintptr_t)wanted, index, item)
-    {
+    json_array_foreach ((json_t *)(uintptr_t)wanted, index, item) {
         const char *text = json_string_value(item);
         if (!text || run->steps++ >= PRED_MAX_STEPS)
             return false;
@@ -141,8 +139,7 @@ static json_t *all_items(json_t *const arguments[], enum comparison comparison)
     json_t *item;
     if (!is_list(arguments[0]) || !wanted)
         return NULL;
-    json_array_foreach(arguments[0], index, item)
-    {
+    json_array_foreach (arguments[0], index, item) {
         const char *text = json_string_value(item);
         size_t size = text ? strlen(text) : 0;
         size_t tail = strlen(wanted);
@@ -205,8 +202,7 @@ static json_t *call_match(struct pred_run *run, json_t *const arguments[], size_
     (void)count;
     if (list && expression && pattern_new(expression, &pattern, NULL) == TP_OK) {
         enum pattern_result found = PATTERN_NO;
-        json_array_foreach(list, index, item)
-        {
+        json_array_foreach (list, index, item) {
             found = json_is_string(item) ? pattern_match(pattern, json_string_value(item)) : PATTERN_FAILED;
             if (found != PATTERN_NO)
                 break;
@@ -231,8 +227,7 @@ static json_t *call_replace(struct pred_run *run, json_t *const arguments[], siz
     (void)count;
     if (list && expression && replacement && pattern_new(expression, &pattern, NULL) == TP_OK) {
         result = json_array();
-        json_array_foreach(list, index, item)
-        {
+        json_array_foreach (list, index, item) {
             char *text = NULL;
             if (json_is_string(item) &&
                 pattern_replace(pattern, json_string_value(item), replacement, &text) == PATTERN_YES)
@@ -280,8 +275,7 @@ static json_t *map_texts(const json_t *from, char *(*change)(const char *))
         mem_free(changed);
         return value;
     }
-    json_array_foreach((json_t *)(uintptr_t)from, index, item)
-    {
+    json_array_foreach ((json_t *)(uintptr_t)from, index, item) {
         char *changed = json_is_string(item) ? change(json_string_value(item)) : NULL;
         if (!changed) {
             json_decref(list);

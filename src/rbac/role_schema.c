@@ -154,14 +154,14 @@ static const struct schema join_schema[] = {
 };
 static const struct schema mcp_schema[] = {{"tools", SCHEMA_TEXTS, NULL, NULL, false}, {0}};
 
-#define LABELS(name)                                                                                                   \
-    {name "_labels", SCHEMA_LABELS, NULL, NULL, false},                                                                \
-    {                                                                                                                  \
-        name "_labels_expression", SCHEMA_TEXT, NULL, NULL, false                                                      \
+#define LABELS(name)                                              \
+    {name "_labels", SCHEMA_LABELS, NULL, NULL, false},           \
+    {                                                             \
+        name "_labels_expression", SCHEMA_TEXT, NULL, NULL, false \
     }
-#define TEXTS(name)                                                                                                    \
-    {                                                                                                                  \
-        name, SCHEMA_TEXTS, NULL, NULL, false                                                                          \
+#define TEXTS(name)                           \
+    {                                         \
+        name, SCHEMA_TEXTS, NULL, NULL, false \
     }
 
 static const struct schema section_schema[] = {

@@ -77,8 +77,7 @@ static json_t *copy_traits(const json_t *traits)
     json_t *copy = json_object();
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)traits, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)traits, key, value) {
         json_t *list = json_array();
         size_t count = json_is_array(value) ? json_array_size(value) : 1;
         for (size_t i = 0; i < count; i++) {

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum tp_err account_lookup(const char *login, struct account *ret_account, struct tp_error *error) {
+enum tp_err account_lookup(const char *login, struct account *ret_account, struct tp_error *error)
+{
     const struct passwd *entry = getpwnam(login); /* one thread, and the answer is copied at once */
     if (entry == NULL) {
         return err_set(error, TP_NOT_FOUND, "there is no account %s on this host: create it, or use another login",
@@ -33,14 +34,16 @@ enum tp_err account_lookup(const char *login, struct account *ret_account, struc
     return TP_OK;
 }
 
-void account_free(struct account *account) {
+void account_free(struct account *account)
+{
     mem_free(account->name);
     mem_free(account->home);
     mem_free(account->shell);
     memset(account, 0, sizeof(*account));
 }
 
-bool account_become(const struct account *account) {
+bool account_become(const struct account *account)
+{
     if (geteuid() != 0) {
         return account->uid == geteuid() && account->uid == getuid();
     }

@@ -5,7 +5,8 @@
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-int asciicast_utf8(const uint8_t *data, size_t size) {
+int asciicast_utf8(const uint8_t *data, size_t size)
+{
     uint8_t first = data[0];
     if (first < 0x80) {
         return 1;
@@ -31,15 +32,18 @@ int asciicast_utf8(const uint8_t *data, size_t size) {
     return (int)length;
 }
 
-static void put(struct buf *out, const void *data, size_t size) {
+static void put(struct buf *out, const void *data, size_t size)
+{
     (void)buf_append(out, data, size); /* a recording's buffer has no limit; its owner bounds it */
 }
 
-static void put_text(struct buf *out, const char *text) {
+static void put_text(struct buf *out, const char *text)
+{
     put(out, text, strlen(text));
 }
 
-static void put_escaped(struct buf *out, uint8_t c) {
+static void put_escaped(struct buf *out, uint8_t c)
+{
     static const char HEX[] = "0123456789abcdef";
     char text[7] = {'\\', 'u', '0', '0', HEX[c >> 4], HEX[c & 15], '\0'};
     switch (c) {
@@ -64,7 +68,8 @@ static void put_escaped(struct buf *out, uint8_t c) {
 }
 
 /* Writes the inside of a JSON string; returns how many bytes at the end are an incomplete character. */
-static size_t put_string(struct buf *out, const uint8_t *data, size_t size) {
+static size_t put_string(struct buf *out, const uint8_t *data, size_t size)
+{
     size_t plain = 0; /* start of what has not been written yet */
     size_t i = 0;
     while (i < size) {
@@ -94,7 +99,8 @@ static size_t put_string(struct buf *out, const uint8_t *data, size_t size) {
     return 0;
 }
 
-static void put_json_text(struct buf *out, const char *text) {
+static void put_json_text(struct buf *out, const char *text)
+{
     put_text(out, "\"");
     if (put_string(out, (const uint8_t *)text, strlen(text)) != 0) {
         put_text(out, REPLACEMENT);
@@ -102,9 +108,10 @@ static void put_json_text(struct buf *out, const char *text) {
     put_text(out, "\"");
 }
 
-void asciicast_header(struct buf *out, const struct asciicast_header *header) {
-    (void)buf_printf(out, "{\"version\":2,\"width\":%u,\"height\":%u,\"timestamp\":%" PRId64, header->cols, header->rows,
-                     header->timestamp);
+void asciicast_header(struct buf *out, const struct asciicast_header *header)
+{
+    (void)buf_printf(out, "{\"version\":2,\"width\":%u,\"height\":%u,\"timestamp\":%" PRId64, header->cols,
+                     header->rows, header->timestamp);
     if (header->command != NULL) {
         put_text(out, ",\"command\":");
         put_json_text(out, header->command);
@@ -121,7 +128,8 @@ void asciicast_header(struct buf *out, const struct asciicast_header *header) {
     put_text(out, "}}\n");
 }
 
-static void event_start(struct asciicast *cast, struct buf *out, int64_t elapsed_us, char kind) {
+static void event_start(struct asciicast *cast, struct buf *out, int64_t elapsed_us, char kind)
+{
     if (elapsed_us < cast->last_us) {
         elapsed_us = cast->last_us;
     }
@@ -129,7 +137,8 @@ static void event_start(struct asciicast *cast, struct buf *out, int64_t elapsed
     (void)buf_printf(out, "[%" PRId64 ".%06" PRId64 ",\"%c\",\"", elapsed_us / 1000000, elapsed_us % 1000000, kind);
 }
 
-void asciicast_output(struct asciicast *cast, struct buf *out, int64_t elapsed_us, const void *data, size_t size) {
+void asciicast_output(struct asciicast *cast, struct buf *out, int64_t elapsed_us, const void *data, size_t size)
+{
     const uint8_t *at = data;
     uint8_t joined[8];
     size_t joined_size = 0;
@@ -179,12 +188,14 @@ void asciicast_output(struct asciicast *cast, struct buf *out, int64_t elapsed_u
     put_text(out, "\"]\n");
 }
 
-void asciicast_resize(struct asciicast *cast, struct buf *out, int64_t elapsed_us, uint32_t cols, uint32_t rows) {
+void asciicast_resize(struct asciicast *cast, struct buf *out, int64_t elapsed_us, uint32_t cols, uint32_t rows)
+{
     event_start(cast, out, elapsed_us, 'r');
     (void)buf_printf(out, "%ux%u\"]\n", cols, rows);
 }
 
-void asciicast_marker(struct asciicast *cast, struct buf *out, int64_t elapsed_us, const char *text) {
+void asciicast_marker(struct asciicast *cast, struct buf *out, int64_t elapsed_us, const char *text)
+{
     event_start(cast, out, elapsed_us, 'm');
     if (put_string(out, (const uint8_t *)text, strlen(text)) != 0) {
         put_text(out, REPLACEMENT);
@@ -192,7 +203,8 @@ void asciicast_marker(struct asciicast *cast, struct buf *out, int64_t elapsed_u
     put_text(out, "\"]\n");
 }
 
-void asciicast_finish(struct asciicast *cast, struct buf *out, int64_t elapsed_us) {
+void asciicast_finish(struct asciicast *cast, struct buf *out, int64_t elapsed_us)
+{
     if (cast->carry_size > 0) {
         cast->carry_size = 0;
         event_start(cast, out, elapsed_us, 'o');
@@ -200,7 +212,8 @@ void asciicast_finish(struct asciicast *cast, struct buf *out, int64_t elapsed_u
     }
 }
 
-char *asciicast_clean_text(const char *text, size_t limit) {
+char *asciicast_clean_text(const char *text, size_t limit)
+{
     struct buf out;
     buf_init(&out, 0);
     size_t size = strlen(text);

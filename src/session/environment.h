@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 
-#define ENVIRONMENT_MAX_FROM_CLIENT 64          /* env requests kept per channel */
+#define ENVIRONMENT_MAX_FROM_CLIENT 64            /* env requests kept per channel */
 #define ENVIRONMENT_MAX_VALUE ((size_t)32 * 1024) /* bytes of one value */
 
 /* May the client set this variable? LANG, LC_*, TERM, COLORTERM always; with permit_any every plain name too, except

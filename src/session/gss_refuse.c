@@ -9,7 +9,8 @@
 
 #define REFUSE(name)                \
     uint32_t name(uint32_t *minor); \
-    uint32_t name(uint32_t *minor) { \
+    uint32_t name(uint32_t *minor)  \
+    {                               \
         *minor = 0;                 \
         return GSS_FAILURE;         \
     }
@@ -45,7 +46,8 @@ int ssh_auth_reply_default(struct ssh_session_struct *session, int partial);
 int __wrap_ssh_gssapi_handle_userauth(struct ssh_session_struct *session, const char *user, uint32_t count,
                                       struct ssh_string_struct **oids);
 int __wrap_ssh_gssapi_handle_userauth(struct ssh_session_struct *session, const char *user, uint32_t count,
-                                      struct ssh_string_struct **oids) {
+                                      struct ssh_string_struct **oids)
+{
     (void)user;
     (void)count;
     (void)oids;

@@ -16,12 +16,14 @@ int __wrap_ssh_packet_channel_open(ssh_session session, uint8_t type, ssh_buffer
 int __real_ssh_packet_channel_open_conf(ssh_session session, uint8_t type, ssh_buffer packet, void *user);
 int __wrap_ssh_packet_channel_open_conf(ssh_session session, uint8_t type, ssh_buffer packet, void *user);
 
-static uint32_t get_u32(const uint8_t *data) {
+static uint32_t get_u32(const uint8_t *data)
+{
     return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
 }
 
 /* string type, u32 sender, u32 window, u32 packet size, ...: a name that nobody knows is refused like any other. */
-int __wrap_ssh_packet_channel_open(ssh_session session, uint8_t type, ssh_buffer packet, void *user) {
+int __wrap_ssh_packet_channel_open(ssh_session session, uint8_t type, ssh_buffer packet, void *user)
+{
     uint8_t *data = ssh_buffer_get(packet);
     size_t size = ssh_buffer_get_len(packet);
     size_t name_size = size >= 4 ? get_u32(data) : 0;
@@ -32,7 +34,8 @@ int __wrap_ssh_packet_channel_open(ssh_session session, uint8_t type, ssh_buffer
 }
 
 /* u32 recipient, u32 sender, u32 window, u32 packet size: the number is raised. */
-int __wrap_ssh_packet_channel_open_conf(ssh_session session, uint8_t type, ssh_buffer packet, void *user) {
+int __wrap_ssh_packet_channel_open_conf(ssh_session session, uint8_t type, ssh_buffer packet, void *user)
+{
     static const uint8_t RAISED[4] = {0, 0, PACKET_MIN >> 8, PACKET_MIN & 0xff};
     uint8_t *data = ssh_buffer_get(packet);
     if (ssh_buffer_get_len(packet) >= 16 && get_u32(data + 12) < PACKET_MIN) {

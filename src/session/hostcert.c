@@ -43,7 +43,8 @@ int ssh_dh_import_next_pubkey_blob(ssh_session session, ssh_string blob);
 int ssh_pki_export_pubkey_blob(const ssh_key key, ssh_string *blob);
 int ssh_pki_import_pubkey_blob(const ssh_string blob, ssh_key *key);
 
-enum tp_err hostcert_set(const char *line, struct tp_error *error) {
+enum tp_err hostcert_set(const char *line, struct tp_error *error)
+{
     size_t name_size = strcspn(line, " ");
     size_t suffix = strlen(CERT_SUFFIX);
     if (name_size >= ALGORITHM_MAX || name_size <= suffix ||
@@ -69,7 +70,8 @@ enum tp_err hostcert_set(const char *line, struct tp_error *error) {
 }
 
 /* Only libssh's server.c reaches this wrapper: it proposes the host key algorithms. */
-int __wrap_ssh_options_set_algo(ssh_session session, int kind, const char *list SET_ALGO_TAIL) {
+int __wrap_ssh_options_set_algo(ssh_session session, int kind, const char *list SET_ALGO_TAIL)
+{
     char longer[1024];
     if (kind == KEX_HOSTKEYS && host.algorithm[0] != '\0' && list != NULL) {
         int size = snprintf(longer, sizeof(longer), "%s,%s", host.algorithm, list);
@@ -80,7 +82,8 @@ int __wrap_ssh_options_set_algo(ssh_session session, int kind, const char *list 
     return __real_ssh_options_set_algo(session, kind, list SET_ALGO_PASS);
 }
 
-int __wrap_crypt_set_algorithms_server(ssh_session session) {
+int __wrap_crypt_set_algorithms_server(ssh_session session)
+{
     host.negotiating = true;
     host.chosen = false;
     int rc = __real_crypt_set_algorithms_server(session);
@@ -89,7 +92,8 @@ int __wrap_crypt_set_algorithms_server(ssh_session session) {
 }
 
 /* The plain algorithm of a certificate algorithm's name; other names as they are. */
-static const char *plain_name(const char *name, char buffer[ALGORITHM_MAX]) {
+static const char *plain_name(const char *name, char buffer[ALGORITHM_MAX])
+{
     const char *suffix = name == NULL ? NULL : strstr(name, CERT_SUFFIX);
     if (suffix == NULL) {
         return name;
@@ -98,7 +102,8 @@ static const char *plain_name(const char *name, char buffer[ALGORITHM_MAX]) {
     return buffer;
 }
 
-int __wrap_ssh_key_type_from_signature_name(const char *name) {
+int __wrap_ssh_key_type_from_signature_name(const char *name)
+{
     char buffer[ALGORITHM_MAX];
     if (host.negotiating && name != NULL && host.algorithm[0] != '\0' && strcmp(name, host.algorithm) == 0) {
         host.chosen = true;
@@ -106,12 +111,14 @@ int __wrap_ssh_key_type_from_signature_name(const char *name) {
     return __real_ssh_key_type_from_signature_name(plain_name(name, buffer));
 }
 
-int __wrap_ssh_key_hash_from_name(const char *name) {
+int __wrap_ssh_key_hash_from_name(const char *name)
+{
     char buffer[ALGORITHM_MAX];
     return __real_ssh_key_hash_from_name(plain_name(name, buffer));
 }
 
-int __wrap_ssh_get_key_params(ssh_session session, ssh_key *key, int *digest) {
+int __wrap_ssh_get_key_params(ssh_session session, ssh_key *key, int *digest)
+{
     int rc = __real_ssh_get_key_params(session, key, digest);
     if (rc == SSH_OK && host.chosen) {
         rc = ssh_dh_import_next_pubkey_blob(session, host.blob);
@@ -120,7 +127,8 @@ int __wrap_ssh_get_key_params(ssh_session session, ssh_key *key, int *digest) {
 }
 
 /* libssh cannot copy a key that carries a certificate; newer versions do so while they check a client's. */
-ssh_key __wrap_ssh_key_dup(const ssh_key key) {
+ssh_key __wrap_ssh_key_dup(const ssh_key key)
+{
     const char *type = key == NULL ? NULL : ssh_key_type_to_char(ssh_key_type(key));
     if (type == NULL || strstr(type, CERT_SUFFIX) == NULL) {
         return __real_ssh_key_dup(key);

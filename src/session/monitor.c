@@ -19,20 +19,23 @@
 #define SSH_FD 4
 #define KILL_MS 400 /* from SIGHUP to SIGKILL when the connection is cut */
 
-void monitor_send_fd(struct monitor *monitor, uint32_t number, const char *what, int fd) {
+void monitor_send_fd(struct monitor *monitor, uint32_t number, const char *what, int fd)
+{
     if (monitor->net != NULL) {
         rpc_event_fd(monitor->net, "fd", json_pack("{s:i, s:s}", "number", (int)number, "what", what), fd);
     }
     close(fd);
 }
 
-void monitor_check_done(struct monitor *monitor) {
+void monitor_check_done(struct monitor *monitor)
+{
     if (monitor->net_gone && monitor->net_child == NULL && monitor->sessions == NULL && monitor->agent_calls == 0) {
         loop_stop(monitor->loop);
     }
 }
 
-static void on_told(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_told(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct monitor *monitor = ctx;
     (void)result;
     monitor->agent_calls--;
@@ -42,7 +45,8 @@ static void on_told(void *ctx, json_t *result, const struct tp_error *error) {
     monitor_check_done(monitor);
 }
 
-void monitor_tell_agent(struct monitor *monitor, const char *method, json_t *params) {
+void monitor_tell_agent(struct monitor *monitor, const char *method, json_t *params)
+{
     if (monitor->agent == NULL) {
         json_decref(params);
         return;
@@ -51,12 +55,14 @@ void monitor_tell_agent(struct monitor *monitor, const char *method, json_t *par
     (void)rpc_request(monitor->agent, method, params, NULL, 0, on_told, monitor);
 }
 
-void monitor_audit(struct monitor *monitor, const char *event, json_t *fields) {
+void monitor_audit(struct monitor *monitor, const char *event, json_t *fields)
+{
     monitor_tell_agent(monitor, "session.event",
                        json_pack("{s:s, s:s, s:o}", "sid", monitor->sid, "event", event, "fields", fields));
 }
 
-static void on_killer(void *ctx) {
+static void on_killer(void *ctx)
+{
     struct monitor *monitor = ctx;
     monitor_kill_all(monitor);
     if (monitor->net_child != NULL) {
@@ -64,7 +70,8 @@ static void on_killer(void *ctx) {
     }
 }
 
-void monitor_cut(struct monitor *monitor, enum close_reason reason, const char *text) {
+void monitor_cut(struct monitor *monitor, enum close_reason reason, const char *text)
+{
     if (monitor->state == ORDER_ENDING) {
         return;
     }
@@ -72,9 +79,9 @@ void monitor_cut(struct monitor *monitor, enum close_reason reason, const char *
     monitor->state = ORDER_ENDING;
     monitor->reason = reason;
     if (monitor->net != NULL) {
-        rpc_event(monitor->net, "cut",
-                  json_pack("{s:s, s:s}", "reason", close_name(reason), "text",
-                            text != NULL ? text : close_text(reason)));
+        rpc_event(
+            monitor->net, "cut",
+            json_pack("{s:s, s:s}", "reason", close_name(reason), "text", text != NULL ? text : close_text(reason)));
     }
     monitor_hangup_all(monitor);
     timer_start(monitor->killer, KILL_MS, 0);
@@ -82,7 +89,8 @@ void monitor_cut(struct monitor *monitor, enum close_reason reason, const char *
 
 /* ---- the net half ---- */
 
-static void net_is_gone(struct monitor *monitor) {
+static void net_is_gone(struct monitor *monitor)
+{
     if (monitor->net_gone) {
         return;
     }
@@ -97,7 +105,8 @@ static void net_is_gone(struct monitor *monitor) {
     monitor_check_done(monitor);
 }
 
-static void on_net_exit(void *ctx, int status, int signal_number) {
+static void on_net_exit(void *ctx, int status, int signal_number)
+{
     struct monitor *monitor = ctx;
     monitor->net_child = NULL;
     if (signal_number != 0) {
@@ -108,7 +117,8 @@ static void on_net_exit(void *ctx, int status, int signal_number) {
     monitor_check_done(monitor);
 }
 
-static void on_net_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_net_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct monitor *monitor = ctx;
     (void)rpc;
     (void)reason;
@@ -117,7 +127,8 @@ static void on_net_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
 }
 
 /* net broke the order or sent nonsense: it is not ours any more. */
-static void net_misbehaved(struct monitor *monitor, const char *what) {
+static void net_misbehaved(struct monitor *monitor, const char *what)
+{
     log_error("session process broke the order", "error=\"%s\"", what);
     monitor_cut(monitor, CLOSE_PROTOCOL_ERROR, NULL);
     if (monitor->net_child != NULL) {
@@ -131,7 +142,8 @@ struct auth_try {
     char *login;
 };
 
-static void auth_answer(struct auth_try *attempt, const struct tp_error *error) {
+static void auth_answer(struct auth_try *attempt, const struct tp_error *error)
+{
     struct monitor *monitor = attempt->monitor;
     struct tp_error local = {0};
     enum tp_err err = error != NULL ? error->code : TP_OK;
@@ -149,7 +161,7 @@ static void auth_answer(struct auth_try *attempt, const struct tp_error *error) 
     }
     json_t *login = NULL;
     size_t index = 0;
-    json_array_foreach(json_object_get(monitor->grant, "logins"), index, login) {
+    json_array_foreach (json_object_get(monitor->grant, "logins"), index, login) {
         if (strcmp(json_get_text(login, "name", ""), attempt->login) == 0) {
             monitor->forward_agent = json_get_bool(login, "forward_agent", false);
         }
@@ -160,7 +172,8 @@ static void auth_answer(struct auth_try *attempt, const struct tp_error *error) 
     rpc_reply(attempt->call, json_pack("{s:b}", "forward_agent", (int)monitor->forward_agent));
 }
 
-static void on_auth(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_auth(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct auth_try *attempt = ctx;
     (void)result;
     attempt->monitor->agent_calls--;
@@ -170,10 +183,11 @@ static void on_auth(void *ctx, json_t *result, const struct tp_error *error) {
     mem_free(attempt);
 }
 
-static bool grant_has_login(const struct monitor *monitor, const char *name) {
+static bool grant_has_login(const struct monitor *monitor, const char *name)
+{
     json_t *login = NULL;
     size_t index = 0;
-    json_array_foreach(json_object_get(monitor->grant, "logins"), index, login) {
+    json_array_foreach (json_object_get(monitor->grant, "logins"), index, login) {
         if (strcmp(json_get_text(login, "name", ""), name) == 0) {
             return true;
         }
@@ -181,7 +195,8 @@ static bool grant_has_login(const struct monitor *monitor, const char *name) {
     return false;
 }
 
-static void handle_auth(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+static void handle_auth(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     const char *login = json_get_text(params, "login", "");
     const char *cert = json_get_text(params, "cert", "");
     if (monitor->agent == NULL || !grant_has_login(monitor, login)) {
@@ -201,7 +216,8 @@ static void handle_auth(struct monitor *monitor, struct rpc_call *call, json_t *
 }
 
 static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
-                           json_t *caller, int fd) {
+                           json_t *caller, int fd)
+{
     struct monitor *monitor = ctx;
     struct tp_error error = {0};
     enum order_method which = ORDER_METHOD_COUNT;
@@ -249,7 +265,8 @@ static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, co
 }
 
 /* What net may put into the audit log by itself. Everything else the monitor reports from its own knowledge. */
-static void handle_audit(struct monitor *monitor, json_t *params) {
+static void handle_audit(struct monitor *monitor, json_t *params)
+{
     static const char *const EVENTS[] = {"resize", "x11-forward", "client.disconnect", "session.rejected"};
     const char *event = json_get_text(params, "event", "");
     json_t *fields = json_object_get(params, "fields");
@@ -262,7 +279,8 @@ static void handle_audit(struct monitor *monitor, json_t *params) {
     }
 }
 
-static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct monitor *monitor = ctx;
     struct tp_error error = {0};
     enum order_method which = ORDER_METHOD_COUNT;
@@ -293,7 +311,8 @@ static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *
     }
 }
 
-static enum tp_err start_net(struct monitor *monitor, struct tp_error *error) {
+static enum tp_err start_net(struct monitor *monitor, struct tp_error *error)
+{
     static const struct rpc_events EVENTS = {
         .on_request = on_net_request, .on_event = on_net_event, .on_close = on_net_close};
     char *const argv[] = {(char *)(uintptr_t) "tport-session", (char *)(uintptr_t) "net", NULL};
@@ -332,7 +351,8 @@ static enum tp_err start_net(struct monitor *monitor, struct tp_error *error) {
     return TP_OK;
 }
 
-static int64_t read_time_ms(const json_t *object, const char *key) {
+static int64_t read_time_ms(const json_t *object, const char *key)
+{
     int64_t value = 0;
     const char *text = json_get_text(object, key, NULL);
     if (text != NULL) {
@@ -341,7 +361,8 @@ static int64_t read_time_ms(const json_t *object, const char *key) {
     return json_get_int(object, key, 0);
 }
 
-static void send_config(struct monitor *monitor) {
+static void send_config(struct monitor *monitor)
+{
     const json_t *options = json_object_get(monitor->grant, "options");
     const char *record = json_get_text(options, "record", "strict");
     bool expire = json_get_bool(options, "disconnect_expired_cert", false);
@@ -350,17 +371,16 @@ static void send_config(struct monitor *monitor) {
     monitor->record_strict = strcmp(record, "best_effort") != 0;
     bool file_copy = json_get_bool(options, "file_copy", true) && json_get_bool(monitor->config, "file_copy", true);
     (void)json_object_set_new(monitor->config, "file_copy_allowed", json_boolean(file_copy));
-    bool forwarding = json_get_bool(options, "port_forwarding", false) &&
-                      json_get_bool(monitor->config, "port_forwarding", true);
+    bool forwarding =
+        json_get_bool(options, "port_forwarding", false) && json_get_bool(monitor->config, "port_forwarding", true);
     (void)json_object_set_new(monitor->config, "port_forwarding_allowed", json_boolean(forwarding));
     json_t *config = json_pack(
         "{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "host_key",
         json_get_text(monitor->config, "host_key", ""), "host_cert", json_get_text(monitor->config, "host_cert", ""),
-        "file_copy", (int)file_copy, "port_forwarding", (int)forwarding,
-        "permit_user_env", (int)json_get_bool(monitor->config, "permit_user_env", false), "record",
-        (int)monitor->record, "record_strict", (int)monitor->record_strict, "disconnect_expired_cert", (int)expire,
-        "cert_not_after_ms", (json_int_t)not_after, "idle_timeout_ms",
-        (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
+        "file_copy", (int)file_copy, "port_forwarding", (int)forwarding, "permit_user_env",
+        (int)json_get_bool(monitor->config, "permit_user_env", false), "record", (int)monitor->record, "record_strict",
+        (int)monitor->record_strict, "disconnect_expired_cert", (int)expire, "cert_not_after_ms", (json_int_t)not_after,
+        "idle_timeout_ms", (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
         (json_int_t)json_get_int(options, "max_sessions", 0));
     rpc_event(monitor->net, "config", config);
     (void)json_object_del(monitor->config, "host_key"); /* not needed here any more */
@@ -370,11 +390,13 @@ static void send_config(struct monitor *monitor) {
     }
 }
 
-static void on_expiry(void *ctx) {
+static void on_expiry(void *ctx)
+{
     monitor_cut(ctx, CLOSE_CERT_EXPIRED, NULL);
 }
 
-static void on_config(struct monitor *monitor, json_t *params) {
+static void on_config(struct monitor *monitor, json_t *params)
+{
     struct tp_error error = {0};
     monitor->configured = true;
     monitor->config = json_deep_copy(params);
@@ -394,7 +416,8 @@ static void on_config(struct monitor *monitor, json_t *params) {
     send_config(monitor);
 }
 
-static void on_agent_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void on_agent_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct monitor *monitor = ctx;
     (void)rpc;
     if (fd >= 0) {
@@ -407,7 +430,8 @@ static void on_agent_event(void *ctx, struct rpc *rpc, const char *event, json_t
     }
 }
 
-static void on_agent_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_agent_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct monitor *monitor = ctx;
     (void)rpc;
     (void)reason;
@@ -419,7 +443,8 @@ static void on_agent_close(void *ctx, struct rpc *rpc, enum close_reason reason)
     monitor_cut(monitor, CLOSE_SHUTDOWN, "session closed: the agent on this host has stopped");
 }
 
-int monitor_main(void) {
+int monitor_main(void)
+{
     static const struct rpc_events EVENTS = {.on_event = on_agent_event, .on_close = on_agent_close};
     struct monitor monitor = {.state = ORDER_UNAUTHENTICATED, .loop = loop_new()};
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* it holds the host key for a moment */

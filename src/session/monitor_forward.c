@@ -27,7 +27,8 @@ struct ask {
     char *agent_dir;
 };
 
-static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     struct ask *ask = mem_alloc(sizeof(*ask));
     ask->monitor = monitor;
     ask->call = call;
@@ -37,17 +38,20 @@ static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_
     return ask;
 }
 
-static void ask_free(struct ask *ask) {
+static void ask_free(struct ask *ask)
+{
     mem_free(ask->host);
     mem_free(ask->agent_dir);
     mem_free(ask);
 }
 
-static bool forwarding_allowed(const struct monitor *monitor) {
+static bool forwarding_allowed(const struct monitor *monitor)
+{
     return json_get_bool(monitor->config, "port_forwarding_allowed", false);
 }
 
-static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper_done *done) {
+static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper_done *done)
+{
     struct tp_error error = {0};
     struct monitor *monitor = ask->monitor;
     if (helper_start(monitor->loop, &monitor->account, timeout_ms, work, ask, done, ask, &error) != TP_OK) {
@@ -55,7 +59,8 @@ static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper
     }
 }
 
-static void audit_port(struct ask *ask, const char *direction, const struct tp_error *error) {
+static void audit_port(struct ask *ask, const char *direction, const struct tp_error *error)
+{
     char *addr = mem_printf(strchr(ask->host, ':') != NULL ? "[%s]:%d" : "%s:%d", ask->host, ask->port);
     json_t *fields = json_pack("{s:s, s:s, s:s, s:b}", "addr", addr, "direction", direction, "login",
                                ask->monitor->account.name, "success", error == NULL);
@@ -68,7 +73,8 @@ static void audit_port(struct ask *ask, const char *direction, const struct tp_e
 
 /* ---- connect ---- */
 
-static int connect_work(void *ctx, int *ret_number, struct tp_error *error) {
+static int connect_work(void *ctx, int *ret_number, struct tp_error *error)
+{
     const struct ask *ask = ctx;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list = NULL;
@@ -97,7 +103,8 @@ static int connect_work(void *ctx, int *ret_number, struct tp_error *error) {
     return -1;
 }
 
-static void on_connected(void *ctx, int fd, int number, const struct tp_error *error) {
+static void on_connected(void *ctx, int fd, int number, const struct tp_error *error)
+{
     struct ask *ask = ctx;
     (void)number;
     audit_port(ask, "to", error);
@@ -110,7 +117,8 @@ static void on_connected(void *ctx, int fd, int number, const struct tp_error *e
     ask_free(ask);
 }
 
-void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
     if (!forwarding_allowed(monitor) || ask->port < 1 || ask->port > 65535 || *ask->host == '\0') {
@@ -124,7 +132,8 @@ void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *par
 /* ---- listen ---- */
 
 /* As sshd with GatewayPorts no: whatever address is asked for, only this host itself can connect. */
-static int listen_on(int family, int port, struct tp_error *error) {
+static int listen_on(int family, int port, struct tp_error *error)
+{
     const int on = 1;
     struct sockaddr_storage where = {0};
     socklen_t size = 0;
@@ -155,7 +164,8 @@ static int listen_on(int family, int port, struct tp_error *error) {
     return fd;
 }
 
-static int listen_work(void *ctx, int *ret_number, struct tp_error *error) {
+static int listen_work(void *ctx, int *ret_number, struct tp_error *error)
+{
     const struct ask *ask = ctx;
     struct sockaddr_storage where = {0};
     socklen_t size = sizeof(where);
@@ -167,7 +177,8 @@ static int listen_work(void *ctx, int *ret_number, struct tp_error *error) {
     return fd;
 }
 
-static void on_listening(void *ctx, int fd, int number, const struct tp_error *error) {
+static void on_listening(void *ctx, int fd, int number, const struct tp_error *error)
+{
     struct ask *ask = ctx;
     if (error == NULL) {
         ask->port = number;
@@ -182,7 +193,8 @@ static void on_listening(void *ctx, int fd, int number, const struct tp_error *e
     ask_free(ask);
 }
 
-void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
     if (!forwarding_allowed(monitor) || ask->port < 0 || ask->port > 65535) {
@@ -195,7 +207,8 @@ void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *para
 
 /* ---- agent forwarding ---- */
 
-static int agent_work(void *ctx, int *ret_number, struct tp_error *error) {
+static int agent_work(void *ctx, int *ret_number, struct tp_error *error)
+{
     const struct ask *ask = ctx;
     struct sockaddr_un where = {.sun_family = AF_UNIX};
     (void)ret_number;
@@ -216,7 +229,8 @@ static int agent_work(void *ctx, int *ret_number, struct tp_error *error) {
     return fd;
 }
 
-static void on_agent_listening(void *ctx, int fd, int number, const struct tp_error *error) {
+static void on_agent_listening(void *ctx, int fd, int number, const struct tp_error *error)
+{
     struct ask *ask = ctx;
     struct monitor *monitor = ask->monitor;
     (void)number;
@@ -234,7 +248,8 @@ static void on_agent_listening(void *ctx, int fd, int number, const struct tp_er
     monitor_open_waiting(monitor);
 }
 
-void monitor_agent_listen(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+void monitor_agent_listen(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
     uint8_t random[8];
@@ -250,7 +265,8 @@ void monitor_agent_listen(struct monitor *monitor, struct rpc_call *call, json_t
     start(ask, LISTEN_MS, agent_work, on_agent_listening);
 }
 
-static int agent_remove_work(void *ctx, int *ret_number, struct tp_error *error) {
+static int agent_remove_work(void *ctx, int *ret_number, struct tp_error *error)
+{
     const struct monitor *monitor = ctx;
     (void)ret_number;
     (void)unlink(monitor->agent_path);
@@ -259,14 +275,16 @@ static int agent_remove_work(void *ctx, int *ret_number, struct tp_error *error)
     return -1;
 }
 
-static void on_agent_removed(void *ctx, int fd, int number, const struct tp_error *error) {
+static void on_agent_removed(void *ctx, int fd, int number, const struct tp_error *error)
+{
     (void)ctx;
     (void)fd;
     (void)number;
     (void)error;
 }
 
-void monitor_agent_remove(struct monitor *monitor) {
+void monitor_agent_remove(struct monitor *monitor)
+{
     struct tp_error error = {0};
     if (monitor->agent_path == NULL) {
         return;

@@ -32,10 +32,10 @@ struct session {
     bool exited;
     int exit_code;
     char exit_signal[16];
-    bool ended;            /* net is done with it (or gone): session.end is sent once the process has ended, too */
+    bool ended; /* net is done with it (or gone): session.end is sent once the process has ended, too */
     bool recorded;
     bool end_sent;
-    bool finished;         /* by itself, with all output delivered; else the connection's reason counts */
+    bool finished; /* by itself, with all output delivered; else the connection's reason counts */
 };
 
 struct monitor {
@@ -54,8 +54,8 @@ struct monitor {
     struct account account;
     bool forward_agent;
     struct session *sessions;
-    size_t agent_calls;    /* questions to the agent without an answer */
-    char *agent_path;      /* SSH_AUTH_SOCK */
+    size_t agent_calls; /* questions to the agent without an answer */
+    char *agent_path;   /* SSH_AUTH_SOCK */
     char *agent_dir;
     bool agent_pending;
     struct timer *expiry;

@@ -21,7 +21,8 @@
 #define COMMAND_TEXT_LIMIT ((size_t)16 * 1024)
 #define PIPE_SIZE (256 * 1024)
 
-static struct session *session_find(struct monitor *monitor, uint32_t number) {
+static struct session *session_find(struct monitor *monitor, uint32_t number)
+{
     struct session *session = monitor->sessions;
     while (session != NULL && session->number != number) {
         session = session->next;
@@ -29,7 +30,8 @@ static struct session *session_find(struct monitor *monitor, uint32_t number) {
     return session;
 }
 
-static void session_free(struct session *session) {
+static void session_free(struct session *session)
+{
     struct monitor *monitor = session->monitor;
     struct session **place = &monitor->sessions;
     while (*place != session) {
@@ -48,14 +50,16 @@ static void session_free(struct session *session) {
     monitor_check_done(monitor);
 }
 
-static void fail(struct session *session, const struct tp_error *error) {
+static void fail(struct session *session, const struct tp_error *error)
+{
     struct rpc_call *call = session->call;
     session->call = NULL;
     rpc_fail(call, error);
 }
 
 /* Reports the end once both the process and net are through with it. */
-static void try_end(struct session *session) {
+static void try_end(struct session *session)
+{
     struct monitor *monitor = session->monitor;
     bool running = session->started && !session->exited && !monitor->net_gone;
     if (session->end_sent || !session->ended || session->call != NULL || running) {
@@ -64,8 +68,7 @@ static void try_end(struct session *session) {
     session->end_sent = true;
     enum close_reason reason = session->finished || monitor->reason == CLOSE_NONE ? CLOSE_DONE : monitor->reason;
     if (session->id != NULL) {
-        json_t *params = json_pack("{s:s, s:s, s:b}", "id", session->id, "reason",
-                                   close_name(reason), "recorded",
+        json_t *params = json_pack("{s:s, s:s, s:b}", "id", session->id, "reason", close_name(reason), "recorded",
                                    (int)session->recorded);
         if (session->exited) {
             (void)json_object_set_new(params, "exit_code", json_integer(session->exit_code));
@@ -75,7 +78,8 @@ static void try_end(struct session *session) {
     session_free(session);
 }
 
-static void audit_exec(struct session *session) {
+static void audit_exec(struct session *session)
+{
     json_t *fields = json_pack("{s:s, s:s, s:i}", "login", session->monitor->account.name, "command",
                                session->command_text, "exitCode", session->exit_code);
     if (session->exit_signal[0] != '\0') {
@@ -86,7 +90,8 @@ static void audit_exec(struct session *session) {
     monitor_audit(session->monitor, "exec", fields);
 }
 
-static void on_exit_of_child(void *ctx, int status, int signal_number) {
+static void on_exit_of_child(void *ctx, int status, int signal_number)
+{
     struct session *session = ctx;
     struct monitor *monitor = session->monitor;
     const char *name = signal_number == 0 ? NULL : user_child_signal_name(signal_number);
@@ -111,7 +116,8 @@ static void on_exit_of_child(void *ctx, int status, int signal_number) {
 
 /* ---- starting ---- */
 
-static void base_environment(struct session *session, const char *tty) {
+static void base_environment(struct session *session, const char *tty)
+{
     static const char *const KEPT[] = {"TZ", "LANG", NULL};
     struct monitor *monitor = session->monitor;
     const struct account *account = &monitor->account;
@@ -126,8 +132,9 @@ static void base_environment(struct session *session, const char *tty) {
     environment_set(env, "SHELL", account->shell);
     environment_set(env, "USER", account->name);
     environment_set(env, "LOGNAME", account->name);
-    environment_set(env, "PATH", account->uid == 0 ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-                                                   : "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games");
+    environment_set(env, "PATH",
+                    account->uid == 0 ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+                                      : "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games");
     char *mail = mem_printf("/var/mail/%s", account->name);
     environment_set(env, "MAIL", mail);
     mem_free(mail);
@@ -157,7 +164,8 @@ static void base_environment(struct session *session, const char *tty) {
 }
 
 /* The pair of a pipe; both ends are closed on exec. */
-static bool make_pipe(int ends[2]) {
+static bool make_pipe(int ends[2])
+{
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return false;
     }
@@ -171,7 +179,8 @@ struct plumbing {
     char tty[64];
 };
 
-static void plumbing_close(struct plumbing *plumbing) {
+static void plumbing_close(struct plumbing *plumbing)
+{
     for (int i = 0; i < 3; i++) {
         if (plumbing->child[i] >= 0 && (i == 0 || plumbing->child[i] != plumbing->child[0])) {
             close(plumbing->child[i]);
@@ -179,7 +188,8 @@ static void plumbing_close(struct plumbing *plumbing) {
     }
 }
 
-static enum tp_err make_terminal(const struct session *session, struct plumbing *plumbing, struct tp_error *error) {
+static enum tp_err make_terminal(const struct session *session, struct plumbing *plumbing, struct tp_error *error)
+{
     struct winsize size = {.ws_col = (unsigned short)session->cols, .ws_row = (unsigned short)session->rows};
     int master = -1;
     int slave = -1;
@@ -200,7 +210,8 @@ static enum tp_err make_terminal(const struct session *session, struct plumbing 
     return TP_OK;
 }
 
-static enum tp_err make_plumbing(const struct session *session, struct plumbing *plumbing, struct tp_error *error) {
+static enum tp_err make_plumbing(const struct session *session, struct plumbing *plumbing, struct tp_error *error)
+{
     memset(plumbing, 0, sizeof(*plumbing));
     for (int i = 0; i < 3; i++) {
         plumbing->child[i] = plumbing->ours[i] = -1;
@@ -227,7 +238,8 @@ static enum tp_err make_plumbing(const struct session *session, struct plumbing 
     return TP_OK;
 }
 
-static const char *sftp_server(void) {
+static const char *sftp_server(void)
+{
     static const char *const PLACES[] = {"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server",
                                          "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server", NULL};
     for (size_t i = 0; PLACES[i] != NULL; i++) {
@@ -238,7 +250,8 @@ static const char *sftp_server(void) {
     return NULL;
 }
 
-static enum tp_err open_pam(struct session *session, const char *tty, struct tp_error *error) {
+static enum tp_err open_pam(struct session *session, const char *tty, struct tp_error *error)
+{
     struct monitor *monitor = session->monitor;
     const json_t *pam = json_object_get(monitor->config, "pam");
     if (!json_get_bool(pam, "enabled", false)) {
@@ -248,7 +261,8 @@ static enum tp_err open_pam(struct session *session, const char *tty, struct tp_
                     json_get_text(monitor->grant, "client_addr", ""), tty, &session->env, &session->pam, error);
 }
 
-static enum tp_err start_process(struct session *session, struct tp_error *error) {
+static enum tp_err start_process(struct session *session, struct tp_error *error)
+{
     struct monitor *monitor = session->monitor;
     struct plumbing plumbing;
     const char *command = session->sftp ? sftp_server() : session->command;
@@ -266,8 +280,8 @@ static enum tp_err start_process(struct session *session, struct tp_error *error
             const char *text = pam_messages(session->pam);
             (void)!write(plumbing.child[0], text, strlen(text));
         }
-        struct user_child_options options = {.account = &monitor->account, .env = &session->env, .command = command,
-                                             .terminal = session->pty};
+        struct user_child_options options = {
+            .account = &monitor->account, .env = &session->env, .command = command, .terminal = session->pty};
         memcpy(options.fds, plumbing.child, sizeof(options.fds));
         err = user_child_start(monitor->loop, &options, on_exit_of_child, session, &session->child, error);
     }
@@ -290,7 +304,8 @@ static enum tp_err start_process(struct session *session, struct tp_error *error
 }
 
 /* The agent said yes and the agent socket, if asked for, is there. */
-static void go(struct session *session) {
+static void go(struct session *session)
+{
     struct monitor *monitor = session->monitor;
     struct tp_error error = {0};
     if (session->call == NULL || session->started || session->id == NULL || monitor->agent_pending) {
@@ -311,7 +326,8 @@ static void go(struct session *session) {
     try_end(session);
 }
 
-static void on_started(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_started(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct session *session = ctx;
     struct monitor *monitor = session->monitor;
     struct tp_error local = {0};
@@ -330,18 +346,20 @@ static void on_started(void *ctx, json_t *result, const struct tp_error *error) 
     try_end(session);
 }
 
-void monitor_open_waiting(struct monitor *monitor) {
+void monitor_open_waiting(struct monitor *monitor)
+{
     for (struct session *session = monitor->sessions, *next; session != NULL; session = next) {
         next = session->next;
         go(session);
     }
 }
 
-static void take_env(struct session *session, const json_t *asked) {
+static void take_env(struct session *session, const json_t *asked)
+{
     bool permit_any = json_get_bool(session->monitor->config, "permit_user_env", false);
     const char *name = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)asked, name, value) {
+    json_object_foreach ((json_t *)(uintptr_t)asked, name, value) {
         struct buf text;
         buf_init(&text, ENVIRONMENT_MAX_VALUE);
         /* net has asked the allow-list already; it is asked again here because net is not trusted. */
@@ -354,7 +372,8 @@ static void take_env(struct session *session, const json_t *asked) {
     }
 }
 
-static bool take_command(struct session *session, const char *encoded) {
+static bool take_command(struct session *session, const char *encoded)
+{
     struct buf text;
     buf_init(&text, 256 * 1024);
     if (dec_base64(encoded, strlen(encoded), &text) != TP_OK) {
@@ -367,20 +386,23 @@ static bool take_command(struct session *session, const char *encoded) {
 }
 
 /* File copy by its form is refused here too: net, which asked the table first, is not trusted. */
-static bool copy_allowed(const struct session *session) {
+static bool copy_allowed(const struct session *session)
+{
     bool is_copy = session->sftp || (session->command != NULL && requests_is_file_copy(session->command));
     return !is_copy || json_get_bool(session->monitor->config, "file_copy_allowed", false);
 }
 
 /* As when a line drops: the shell's group, and its jobs, which have groups of their own. */
-static void hangup(struct session *session) {
+static void hangup(struct session *session)
+{
     if (session->child != NULL) {
         user_child_signal(session->child, "HUP");
         user_child_kill_session(session->pid, SIGHUP);
     }
 }
 
-static size_t live_sessions(const struct monitor *monitor) {
+static size_t live_sessions(const struct monitor *monitor)
+{
     size_t count = 0;
     for (const struct session *at = monitor->sessions; at != NULL; at = at->next) {
         count += at->ended ? 0 : 1;
@@ -388,7 +410,8 @@ static size_t live_sessions(const struct monitor *monitor) {
     return count;
 }
 
-void monitor_open(struct monitor *monitor, struct rpc_call *call, enum order_method method, json_t *params) {
+void monitor_open(struct monitor *monitor, struct rpc_call *call, enum order_method method, json_t *params)
+{
     const json_t *options = json_object_get(monitor->grant, "options");
     int64_t max = json_get_int(options, "max_sessions", 0);
     size_t live = live_sessions(monitor);
@@ -425,11 +448,10 @@ void monitor_open(struct monitor *monitor, struct rpc_call *call, enum order_met
         session_free(session);
         return;
     }
-    json_t *question =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "sid", monitor->sid, "login", monitor->account.name, "kind",
-                  session->kind, "command", session->command_text == NULL ? "" : session->command_text, "interactive",
-                  (int)session->pty, "size", json_sprintf("%u:%u", session->pty ? session->cols : 0,
-                                                          session->pty ? session->rows : 0));
+    json_t *question = json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:o}", "sid", monitor->sid, "login", monitor->account.name, "kind", session->kind,
+        "command", session->command_text == NULL ? "" : session->command_text, "interactive", (int)session->pty, "size",
+        json_sprintf("%u:%u", session->pty ? session->cols : 0, session->pty ? session->rows : 0));
     monitor->agent_calls++;
     (void)rpc_request(monitor->agent, "session.start", question, NULL, 20000, on_started, session);
 }
@@ -441,7 +463,8 @@ struct append {
     struct rpc_call *call;
 };
 
-static void on_appended(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_appended(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct append *append = ctx;
     struct monitor *monitor = append->monitor;
     (void)result;
@@ -459,7 +482,8 @@ static void on_appended(void *ctx, json_t *result, const struct tp_error *error)
     monitor_check_done(monitor);
 }
 
-void monitor_record(struct monitor *monitor, struct rpc_call *call, json_t *params) {
+void monitor_record(struct monitor *monitor, struct rpc_call *call, json_t *params)
+{
     const struct session *session = session_find(monitor, (uint32_t)json_get_int(params, "channel", 0));
     if (session == NULL || session->id == NULL || monitor->agent == NULL) {
         rpc_fail_text(call, TP_NOT_FOUND, "no such session");
@@ -469,13 +493,14 @@ void monitor_record(struct monitor *monitor, struct rpc_call *call, json_t *para
     append->monitor = monitor;
     append->call = call;
     monitor->agent_calls++;
-    json_t *question = json_pack("{s:s, s:I, s:s}", "id", session->id, "offset",
-                                 (json_int_t)json_get_int(params, "offset", 0), "data",
-                                 json_get_text(params, "data", ""));
+    json_t *question =
+        json_pack("{s:s, s:I, s:s}", "id", session->id, "offset", (json_int_t)json_get_int(params, "offset", 0), "data",
+                  json_get_text(params, "data", ""));
     (void)rpc_request(monitor->agent, "recording.append", question, NULL, 0, on_appended, append);
 }
 
-void monitor_session_end(struct monitor *monitor, json_t *params) {
+void monitor_session_end(struct monitor *monitor, json_t *params)
+{
     struct session *session = session_find(monitor, (uint32_t)json_get_int(params, "channel", 0));
     if (session == NULL || session->ended) {
         return;
@@ -487,20 +512,23 @@ void monitor_session_end(struct monitor *monitor, json_t *params) {
     try_end(session);
 }
 
-void monitor_signal(struct monitor *monitor, json_t *params) {
+void monitor_signal(struct monitor *monitor, json_t *params)
+{
     struct session *session = session_find(monitor, (uint32_t)json_get_int(params, "channel", 0));
     if (session != NULL && session->child != NULL) {
         user_child_signal(session->child, json_get_text(params, "name", ""));
     }
 }
 
-void monitor_hangup_all(struct monitor *monitor) {
+void monitor_hangup_all(struct monitor *monitor)
+{
     for (struct session *session = monitor->sessions; session != NULL; session = session->next) {
         hangup(session);
     }
 }
 
-void monitor_kill_all(struct monitor *monitor) {
+void monitor_kill_all(struct monitor *monitor)
+{
     for (struct session *session = monitor->sessions; session != NULL; session = session->next) {
         if (session->pid > 0) {
             user_child_kill_session(session->pid, SIGKILL);
@@ -508,7 +536,8 @@ void monitor_kill_all(struct monitor *monitor) {
     }
 }
 
-void monitor_end_all(struct monitor *monitor) {
+void monitor_end_all(struct monitor *monitor)
+{
     for (struct session *session = monitor->sessions, *next; session != NULL; session = next) {
         next = session->next;
         hangup(session);

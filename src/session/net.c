@@ -14,20 +14,22 @@
 
 #define MONITOR_FD 3
 #define SSH_FD 4
-#define SIGN_IN_MS 10000    /* R9 */
-#define SAY_MS 150          /* for a last message to reach the person */
-#define LINGER_MS 3000      /* for recordings to be confirmed */
+#define SIGN_IN_MS 10000 /* R9 */
+#define SAY_MS 150       /* for a last message to reach the person */
+#define LINGER_MS 3000   /* for recordings to be confirmed */
 
 #define KEX "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521"
 #define CIPHERS "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes256-ctr,aes128-ctr"
 #define MACS "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
 
-void net_end_init(struct net_end *end) {
+void net_end_init(struct net_end *end)
+{
     end->fd = -1;
     end->watch = NULL;
 }
 
-void net_end_open(struct net *net, struct net_end *end, int fd, watch_cb *fn, void *ctx) {
+void net_end_open(struct net *net, struct net_end *end, int fd, watch_cb *fn, void *ctx)
+{
     end->fd = fd;
     end->watch = NULL;
     int flags = fcntl(fd, F_GETFL);
@@ -37,7 +39,8 @@ void net_end_open(struct net *net, struct net_end *end, int fd, watch_cb *fn, vo
     }
 }
 
-void net_end_close(struct net_end *end) {
+void net_end_close(struct net_end *end)
+{
     watch_free(end->watch);
     end->watch = NULL;
     if (end->fd >= 0) {
@@ -46,15 +49,18 @@ void net_end_close(struct net_end *end) {
     end->fd = -1;
 }
 
-void net_wake(struct net *net) {
+void net_wake(struct net *net)
+{
     later_run(net->loop, &net->step);
 }
 
-void net_activity(struct net *net) {
+void net_activity(struct net *net)
+{
     net->last_activity_ms = loop_now_ms(net->loop);
 }
 
-int net_take_fd(struct net *net, uint32_t number, const char *what) {
+int net_take_fd(struct net *net, uint32_t number, const char *what)
+{
     for (size_t i = 0; i < net->arrived_count; i++) {
         if (net->arrived[i].number == number && strcmp(net->arrived[i].what, what) == 0) {
             int fd = net->arrived[i].fd;
@@ -65,7 +71,8 @@ int net_take_fd(struct net *net, uint32_t number, const char *what) {
     return -1;
 }
 
-void net_drop_fds(struct net *net, uint32_t number) {
+void net_drop_fds(struct net *net, uint32_t number)
+{
     for (size_t i = 0; i < net->arrived_count;) {
         if (net->arrived[i].number == number) {
             close(net->arrived[i].fd);
@@ -76,11 +83,13 @@ void net_drop_fds(struct net *net, uint32_t number) {
     }
 }
 
-void net_audit(struct net *net, const char *event, json_t *fields) {
+void net_audit(struct net *net, const char *event, json_t *fields)
+{
     rpc_event(net->monitor, "audit", json_pack("{s:s, s:o}", "event", event, "fields", fields));
 }
 
-static void on_bye(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_bye(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct net *net = ctx;
     (void)result;
     (void)error;
@@ -88,7 +97,8 @@ static void on_bye(void *ctx, json_t *result, const struct tp_error *error) {
 }
 
 /* The monitor's answer to the last question says that everything before it has arrived, too. */
-static void finish(struct net *net) {
+static void finish(struct net *net)
+{
     if (net->phase == NET_DONE) {
         return;
     }
@@ -96,7 +106,8 @@ static void finish(struct net *net) {
     (void)rpc_request(net->monitor, "bye", json_object(), NULL, 2000, on_bye, net);
 }
 
-static void disconnect(struct net *net) {
+static void disconnect(struct net *net)
+{
     if (net->ssh == NULL) {
         return;
     }
@@ -126,7 +137,8 @@ static void disconnect(struct net *net) {
     net_wake(net);
 }
 
-void net_close(struct net *net, enum close_reason reason, const char *text) {
+void net_close(struct net *net, enum close_reason reason, const char *text)
+{
     if (net->phase >= NET_CLOSING) {
         return;
     }
@@ -146,7 +158,8 @@ void net_close(struct net *net, enum close_reason reason, const char *text) {
     net_wake(net);
 }
 
-static void on_deadline(void *ctx) {
+static void on_deadline(void *ctx)
+{
     struct net *net = ctx;
     if (net->phase < NET_OPEN) {
         log_info("client did not sign in in time", "");
@@ -159,7 +172,8 @@ static void on_deadline(void *ctx) {
     }
 }
 
-static void on_tick(void *ctx) {
+static void on_tick(void *ctx)
+{
     struct net *net = ctx;
     const struct net_settings *settings = &net->settings;
     if (net->phase != NET_OPEN) {
@@ -174,11 +188,13 @@ static void on_tick(void *ctx) {
     }
 }
 
-static bool ssh_is_dead(const struct net *net) {
+static bool ssh_is_dead(const struct net *net)
+{
     return (ssh_get_status(net->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0;
 }
 
-static void dispatch(struct net *net, ssh_message message) {
+static void dispatch(struct net *net, ssh_message message)
+{
     switch (ssh_message_type(message)) {
     case SSH_REQUEST_SERVICE:
         (void)ssh_message_service_reply_success(message);
@@ -202,7 +218,8 @@ static void dispatch(struct net *net, ssh_message message) {
     ssh_message_free(message);
 }
 
-static void step_channels(struct net *net) {
+static void step_channels(struct net *net)
+{
     for (struct channel *channel = net->channels, *next; channel != NULL; channel = next) {
         next = channel->next;
         net_channel_step(channel);
@@ -216,13 +233,15 @@ static void step_channels(struct net *net) {
     }
 }
 
-static void reap_channels(struct net *net) {
+static void reap_channels(struct net *net)
+{
     for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
         net_channel_reap(channel);
     }
 }
 
-static void rearm(struct net *net) {
+static void rearm(struct net *net)
+{
     int events = net->phase == NET_AUTH_ASKING ? 0 : WATCH_READ;
     if ((ssh_get_poll_flags(net->ssh) & SSH_WRITE_PENDING) != 0) {
         events |= WATCH_WRITE;
@@ -231,7 +250,8 @@ static void rearm(struct net *net) {
 }
 
 /* Handles every message that has come. */
-static void take_messages(struct net *net) {
+static void take_messages(struct net *net)
+{
     while (net->phase < NET_CLOSING && net->phase != NET_AUTH_ASKING && !ssh_is_dead(net)) {
         ssh_message message = ssh_message_get(net->ssh);
         if (message == NULL) {
@@ -242,7 +262,8 @@ static void take_messages(struct net *net) {
     }
 }
 
-static void step_connection(struct net *net) {
+static void step_connection(struct net *net)
+{
     if (net->phase != NET_AUTH_ASKING) {
         (void)ssh_event_dopoll(net->event, 0);
         take_messages(net);
@@ -268,7 +289,8 @@ static void step_connection(struct net *net) {
 }
 
 /* Everything that may be due: packets, messages, bytes both ways, ends. */
-static void on_step(void *ctx) {
+static void on_step(void *ctx)
+{
     struct net *net = ctx;
     if (net->phase == NET_DONE || net->phase == NET_STARTING) {
         return;
@@ -283,21 +305,25 @@ static void on_step(void *ctx) {
     }
 }
 
-static void on_socket(void *ctx, int events) {
+static void on_socket(void *ctx, int events)
+{
     (void)events;
     on_step(ctx);
 }
 
-static enum tp_err ssh_ok(struct tp_error *error, int rc, const char *what) {
+static enum tp_err ssh_ok(struct tp_error *error, int rc, const char *what)
+{
     return rc == SSH_OK ? TP_OK : err_set(error, TP_INTERNAL, "the SSH library refused %s", what);
 }
 
 static enum tp_err bind_set(ssh_bind bind, enum ssh_bind_options_e option, const void *value, const char *what,
-                            struct tp_error *error) {
+                            struct tp_error *error)
+{
     return ssh_ok(error, ssh_bind_options_set(bind, option, value), what);
 }
 
-static enum tp_err setup_bind(struct net *net, const char *host_key, struct tp_error *error) {
+static enum tp_err setup_bind(struct net *net, const char *host_key, struct tp_error *error)
+{
     const bool off = false;
     ssh_key key = NULL;
     net->bind = ssh_bind_new();
@@ -308,8 +334,11 @@ static enum tp_err setup_bind(struct net *net, const char *host_key, struct tp_e
     if (err == TP_OK) {
         err = bind_set(net->bind, SSH_BIND_OPTIONS_IMPORT_KEY, key, "the host key", error);
     }
-    static const struct { enum ssh_bind_options_e option; const char *value; } LISTS[] = {
-        {SSH_BIND_OPTIONS_KEY_EXCHANGE, KEX},   {SSH_BIND_OPTIONS_CIPHERS_C_S, CIPHERS},
+    static const struct {
+        enum ssh_bind_options_e option;
+        const char *value;
+    } LISTS[] = {
+        {SSH_BIND_OPTIONS_KEY_EXCHANGE, KEX},    {SSH_BIND_OPTIONS_CIPHERS_C_S, CIPHERS},
         {SSH_BIND_OPTIONS_CIPHERS_S_C, CIPHERS}, {SSH_BIND_OPTIONS_HMAC_C_S, MACS},
         {SSH_BIND_OPTIONS_HMAC_S_C, MACS},
     };
@@ -322,7 +351,8 @@ static enum tp_err setup_bind(struct net *net, const char *host_key, struct tp_e
     return err;
 }
 
-static enum tp_err setup_ssh(struct net *net, struct tp_error *error) {
+static enum tp_err setup_ssh(struct net *net, struct tp_error *error)
+{
     const int off = 0;
     net->ssh = ssh_new();
     net->event = ssh_event_new();
@@ -354,7 +384,8 @@ static enum tp_err setup_ssh(struct net *net, struct tp_error *error) {
     return ssh_ok(error, ssh_event_add_session(net->event, net->ssh), "the event set");
 }
 
-static void read_settings(struct net *net, const json_t *params) {
+static void read_settings(struct net *net, const json_t *params)
+{
     struct net_settings *settings = &net->settings;
     settings->rights.file_copy = json_get_bool(params, "file_copy", false);
     settings->rights.port_forwarding = json_get_bool(params, "port_forwarding", false);
@@ -367,7 +398,8 @@ static void read_settings(struct net *net, const json_t *params) {
     settings->max_sessions = json_get_int(params, "max_sessions", 0);
 }
 
-static void on_config(struct net *net, const json_t *params) {
+static void on_config(struct net *net, const json_t *params)
+{
     struct tp_error error = {0};
     const char *host_key = NULL;
     const char *host_cert = NULL;
@@ -400,7 +432,8 @@ static void on_config(struct net *net, const json_t *params) {
     net_wake(net);
 }
 
-static void on_fd(struct net *net, const json_t *params, int fd) {
+static void on_fd(struct net *net, const json_t *params, int fd)
+{
     const char *what = json_get_text(params, "what", "");
     if (net->arrived_count == sizeof(net->arrived) / sizeof(net->arrived[0]) || strlen(what) >= 8) {
         close(fd);
@@ -412,7 +445,8 @@ static void on_fd(struct net *net, const json_t *params, int fd) {
     net->arrived_count++;
 }
 
-static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct net *net = ctx;
     (void)rpc;
     if (strcmp(event, "fd") == 0 && fd >= 0) {
@@ -434,14 +468,16 @@ static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *para
     }
 }
 
-static void on_monitor_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_monitor_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     (void)ctx;
     (void)rpc;
     (void)reason;
     _exit(1); /* nothing here may go on without the monitor */
 }
 
-int net_main(void) {
+int net_main(void)
+{
     static const struct rpc_events EVENTS = {.on_event = on_event, .on_close = on_monitor_close};
     struct tp_error error = {0};
     if (sandbox_prepare(&error) != TP_OK || ssh_init() != SSH_OK) {

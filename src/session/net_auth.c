@@ -7,7 +7,8 @@
 
 #define OFFERS_MAX 24 /* keys of an agent that a client may show before it signs */
 
-static void refuse(struct net *net, ssh_message message) {
+static void refuse(struct net *net, ssh_message message)
+{
     (void)ssh_message_reply_default(message);
     ssh_message_free(message);
     if (++net->auth_tries >= ORDER_AUTH_TRIES) {
@@ -16,7 +17,8 @@ static void refuse(struct net *net, ssh_message message) {
     }
 }
 
-static void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct net *net = ctx;
     ssh_message message = net->auth_message;
     net->auth_message = NULL;
@@ -41,7 +43,8 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
     net_activity(net);
 }
 
-static bool login_is_sane(const char *login) {
+static bool login_is_sane(const char *login)
+{
     size_t size = login == NULL ? 0 : strlen(login);
     if (size == 0 || size > 128) {
         return false;
@@ -54,7 +57,8 @@ static bool login_is_sane(const char *login) {
     return true;
 }
 
-static bool key_is_certificate(ssh_key key) {
+static bool key_is_certificate(ssh_key key)
+{
     switch (ssh_key_type(key)) {
     case SSH_KEYTYPE_ED25519_CERT01:
     case SSH_KEYTYPE_ECDSA_P256_CERT01:
@@ -65,7 +69,8 @@ static bool key_is_certificate(ssh_key key) {
     }
 }
 
-static void ask(struct net *net, ssh_message message) {
+static void ask(struct net *net, ssh_message message)
+{
     char *cert = NULL;
     if (ssh_pki_export_pubkey_base64(ssh_message_auth_pubkey(message), &cert) != SSH_OK || cert == NULL) {
         refuse(net, message);
@@ -79,7 +84,8 @@ static void ask(struct net *net, ssh_message message) {
     (void)rpc_request(net->monitor, "auth", params, NULL, 8000, on_answer, net);
 }
 
-void net_auth_message(struct net *net, ssh_message message) {
+void net_auth_message(struct net *net, ssh_message message)
+{
     if (net->phase != NET_AUTH || ssh_message_subtype(message) != SSH_AUTH_METHOD_PUBLICKEY) {
         if (ssh_message_subtype(message) == SSH_AUTH_METHOD_NONE && net->auth_tries == 0 && net->phase == NET_AUTH) {
             (void)ssh_message_reply_default(message); /* how every client asks what is offered */

@@ -11,7 +11,8 @@
 
 #define TURN_LIMIT ((size_t)512 * 1024) /* bytes of one channel in one turn */
 
-struct channel *net_channel_new(struct net *net, enum channel_kind kind) {
+struct channel *net_channel_new(struct net *net, enum channel_kind kind)
+{
     struct channel *channel = mem_alloc(sizeof(*channel));
     channel->net = net;
     channel->number = net->next_number++;
@@ -29,7 +30,8 @@ struct channel *net_channel_new(struct net *net, enum channel_kind kind) {
     return channel;
 }
 
-void net_channel_free(struct channel *channel) {
+void net_channel_free(struct channel *channel)
+{
     struct net *net = channel->net;
     struct channel **place = &net->channels;
     while (*place != channel) {
@@ -56,7 +58,8 @@ void net_channel_free(struct channel *channel) {
     mem_free(channel);
 }
 
-struct channel *net_channel_find(struct net *net, uint32_t number) {
+struct channel *net_channel_find(struct net *net, uint32_t number)
+{
     struct channel *channel = net->channels;
     while (channel != NULL && channel->number != number) {
         channel = channel->next;
@@ -64,7 +67,8 @@ struct channel *net_channel_find(struct net *net, uint32_t number) {
     return channel;
 }
 
-struct channel *net_channel_find_ssh(struct net *net, ssh_channel ssh) {
+struct channel *net_channel_find_ssh(struct net *net, ssh_channel ssh)
+{
     struct channel *channel = net->channels;
     while (channel != NULL && channel->ssh != ssh) {
         channel = channel->next;
@@ -73,7 +77,8 @@ struct channel *net_channel_find_ssh(struct net *net, ssh_channel ssh) {
 }
 
 /* Writes as much as the descriptor takes. A broken descriptor swallows the rest: the other side will close. */
-static size_t write_in(struct channel *channel, const void *data, size_t size) {
+static size_t write_in(struct channel *channel, const void *data, size_t size)
+{
     if (channel->in.fd < 0) {
         return size;
     }
@@ -94,13 +99,15 @@ static size_t write_in(struct channel *channel, const void *data, size_t size) {
     return done;
 }
 
-static void want_in(struct channel *channel) {
+static void want_in(struct channel *channel)
+{
     if (channel->in.watch != NULL) {
         watch_set(channel->in.watch, WATCH_WRITE);
     }
 }
 
-static int on_ssh_data(ssh_session ssh, ssh_channel ssh_chan, void *data, uint32_t size, int is_stderr, void *ctx) {
+static int on_ssh_data(ssh_session ssh, ssh_channel ssh_chan, void *data, uint32_t size, int is_stderr, void *ctx)
+{
     struct channel *channel = ctx;
     (void)ssh;
     (void)ssh_chan;
@@ -121,7 +128,8 @@ static int on_ssh_data(ssh_session ssh, ssh_channel ssh_chan, void *data, uint32
     return (int)done;
 }
 
-static void on_ssh_eof(ssh_session ssh, ssh_channel ssh_chan, void *ctx) {
+static void on_ssh_eof(ssh_session ssh, ssh_channel ssh_chan, void *ctx)
+{
     struct channel *channel = ctx;
     (void)ssh;
     (void)ssh_chan;
@@ -129,7 +137,8 @@ static void on_ssh_eof(ssh_session ssh, ssh_channel ssh_chan, void *ctx) {
     net_wake(channel->net);
 }
 
-static void on_ssh_close(ssh_session ssh, ssh_channel ssh_chan, void *ctx) {
+static void on_ssh_close(ssh_session ssh, ssh_channel ssh_chan, void *ctx)
+{
     struct channel *channel = ctx;
     (void)ssh;
     (void)ssh_chan;
@@ -138,7 +147,8 @@ static void on_ssh_close(ssh_session ssh, ssh_channel ssh_chan, void *ctx) {
     net_wake(channel->net);
 }
 
-static void on_ssh_signal(ssh_session ssh, ssh_channel ssh_chan, const char *name, void *ctx) {
+static void on_ssh_signal(ssh_session ssh, ssh_channel ssh_chan, const char *name, void *ctx)
+{
     struct channel *channel = ctx;
     (void)ssh;
     (void)ssh_chan;
@@ -149,14 +159,16 @@ static void on_ssh_signal(ssh_session ssh, ssh_channel ssh_chan, const char *nam
     }
 }
 
-static void on_ssh_agent(ssh_session ssh, ssh_channel ssh_chan, void *ctx) {
+static void on_ssh_agent(ssh_session ssh, ssh_channel ssh_chan, void *ctx)
+{
     struct channel *channel = ctx;
     (void)ssh;
     (void)ssh_chan;
     net_agent_request(channel->net);
 }
 
-void net_channel_attach(struct channel *channel, ssh_channel ssh) {
+void net_channel_attach(struct channel *channel, ssh_channel ssh)
+{
     channel->ssh = ssh;
     channel->callbacks.userdata = channel;
     channel->callbacks.channel_data_function = on_ssh_data;
@@ -173,7 +185,8 @@ void net_channel_attach(struct channel *channel, ssh_channel ssh) {
 }
 
 /* SSH to descriptor: what was kept, then what libssh holds. */
-static void pump_in(struct channel *channel) {
+static void pump_in(struct channel *channel)
+{
     uint8_t *scratch = loop_scratch(channel->net->loop);
     if (channel->state != CHANNEL_RUNNING || channel->ssh == NULL) {
         return;
@@ -209,14 +222,16 @@ static void pump_in(struct channel *channel) {
     }
 }
 
-static bool must_wait(struct channel *channel) {
+static bool must_wait(struct channel *channel)
+{
     return buf_size(&channel->to_ssh) > 0 || (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) != 0 ||
            ssh_channel_window_size(channel->ssh) == 0 ||
            (channel->recorder != NULL && recorder_is_full(channel->recorder));
 }
 
 /* Gives bytes to SSH; what it does not take (a key exchange is running) waits in to_ssh. False: the channel is dead. */
-static bool give_ssh(struct channel *channel, const uint8_t *data, size_t size, bool is_err) {
+static bool give_ssh(struct channel *channel, const uint8_t *data, size_t size, bool is_err)
+{
     int n = is_err ? ssh_channel_write_stderr(channel->ssh, data, (uint32_t)size)
                    : ssh_channel_write(channel->ssh, data, (uint32_t)size);
     if (n < 0) {
@@ -229,7 +244,8 @@ static bool give_ssh(struct channel *channel, const uint8_t *data, size_t size, 
     return true;
 }
 
-static bool flush_to_ssh(struct channel *channel) {
+static bool flush_to_ssh(struct channel *channel)
+{
     size_t size = buf_size(&channel->to_ssh);
     uint32_t window = size == 0 ? 0 : ssh_channel_window_size(channel->ssh);
     if (size == 0 || window == 0 || (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) != 0) {
@@ -246,7 +262,8 @@ static bool flush_to_ssh(struct channel *channel) {
 }
 
 /* Descriptor to SSH. */
-static void pump_out(struct channel *channel, struct net_end *end, bool is_err) {
+static void pump_out(struct channel *channel, struct net_end *end, bool is_err)
+{
     struct net *net = channel->net;
     uint8_t *scratch = loop_scratch(net->loop);
     for (size_t turn = 0; end->fd >= 0 && channel->ssh != NULL && channel->state == CHANNEL_RUNNING;) {
@@ -291,28 +308,32 @@ static void pump_out(struct channel *channel, struct net_end *end, bool is_err) 
     }
 }
 
-static void on_in(void *ctx, int events) {
+static void on_in(void *ctx, int events)
+{
     struct channel *channel = ctx;
     (void)events;
     pump_in(channel);
     net_wake(channel->net);
 }
 
-static void on_out(void *ctx, int events) {
+static void on_out(void *ctx, int events)
+{
     struct channel *channel = ctx;
     (void)events;
     pump_out(channel, &channel->out, false);
     net_wake(channel->net);
 }
 
-static void on_err(void *ctx, int events) {
+static void on_err(void *ctx, int events)
+{
     struct channel *channel = ctx;
     (void)events;
     pump_out(channel, &channel->err, true);
     net_wake(channel->net);
 }
 
-void net_channel_start_io(struct channel *channel, int in_fd, int out_fd, int err_fd) {
+void net_channel_start_io(struct channel *channel, int in_fd, int out_fd, int err_fd)
+{
     struct net *net = channel->net;
     channel->state = CHANNEL_RUNNING;
     if (in_fd >= 0) {
@@ -329,14 +350,16 @@ void net_channel_start_io(struct channel *channel, int in_fd, int out_fd, int er
     net_wake(net);
 }
 
-void net_channel_exited(struct channel *channel, int status, const char *signal_name) {
+void net_channel_exited(struct channel *channel, int status, const char *signal_name)
+{
     channel->exited = true;
     channel->exit_status = status;
     (void)strncpy(channel->exit_signal, signal_name, sizeof(channel->exit_signal) - 1);
     net_wake(channel->net);
 }
 
-void net_channel_say(struct channel *channel, const char *text) {
+void net_channel_say(struct channel *channel, const char *text)
+{
     if (channel->kind != CHANNEL_SESSION || channel->ssh == NULL || channel->state != CHANNEL_RUNNING ||
         ssh_channel_window_size(channel->ssh) < 512) {
         return;
@@ -347,7 +370,8 @@ void net_channel_say(struct channel *channel, const char *text) {
     mem_free(line);
 }
 
-static void send_end(struct channel *channel) {
+static void send_end(struct channel *channel)
+{
     bool recorded = channel->recorder != NULL && !recorder_has_failed(channel->recorder);
     rpc_event(channel->net->monitor, "end",
               json_pack("{s:i, s:b, s:b}", "channel", (int)channel->number, "recorded", (int)recorded, "finished",
@@ -355,7 +379,8 @@ static void send_end(struct channel *channel) {
 }
 
 /* Closes the SSH side; the channel stays until its recording is confirmed. */
-void net_channel_end(struct channel *channel) {
+void net_channel_end(struct channel *channel)
+{
     if (channel->state == CHANNEL_ENDING) {
         return;
     }
@@ -391,7 +416,8 @@ void net_channel_end(struct channel *channel) {
     net_wake(channel->net);
 }
 
-static bool is_finished(const struct channel *channel) {
+static bool is_finished(const struct channel *channel)
+{
     if (channel->doomed || channel->client_closed) {
         return true;
     }
@@ -403,7 +429,8 @@ static bool is_finished(const struct channel *channel) {
 }
 
 /* A channel we opened towards the client: has the client answered? */
-static void step_opening(struct channel *channel) {
+static void step_opening(struct channel *channel)
+{
     int rc = channel->reopen(channel);
     if (rc == SSH_AGAIN) {
         return;
@@ -422,7 +449,8 @@ static void step_opening(struct channel *channel) {
     net_channel_start_io(channel, copy, fd, -1);
 }
 
-void net_channel_reap(struct channel *channel) {
+void net_channel_reap(struct channel *channel)
+{
     if (channel->state == CHANNEL_ENDING && channel->client_closed && channel->ssh != NULL) {
         (void)ssh_remove_channel_callbacks(channel->ssh, &channel->callbacks);
         ssh_channel_free(channel->ssh);
@@ -430,11 +458,13 @@ void net_channel_reap(struct channel *channel) {
     }
 }
 
-bool net_channel_is_free_again(struct channel *channel) {
+bool net_channel_is_free_again(struct channel *channel)
+{
     return channel->state == CHANNEL_RUNNING && channel->ssh != NULL && channel->blocked && !must_wait(channel);
 }
 
-void net_channel_step(struct channel *channel) {
+void net_channel_step(struct channel *channel)
+{
     if (channel->state == CHANNEL_ENDING) {
         if (channel->kind == CHANNEL_SESSION && !channel->end_sent &&
             (channel->recorder == NULL || recorder_is_done(channel->recorder))) {

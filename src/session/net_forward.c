@@ -13,12 +13,14 @@
 
 #define LISTENERS_MAX 64
 
-static void refuse(ssh_message message) {
+static void refuse(ssh_message message)
+{
     (void)ssh_message_reply_default(message);
     ssh_message_free(message);
 }
 
-static bool host_is_sane(const char *host) {
+static bool host_is_sane(const char *host)
+{
     size_t size = host == NULL ? 0 : strlen(host);
     if (size == 0 || size > 255) {
         return false;
@@ -38,14 +40,16 @@ struct asking {
     uint32_t number;
 };
 
-static struct asking *asking_new(struct net *net, uint32_t number) {
+static struct asking *asking_new(struct net *net, uint32_t number)
+{
     struct asking *asking = mem_alloc(sizeof(*asking));
     asking->net = net;
     asking->number = number;
     return asking;
 }
 
-static void on_connected(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_connected(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct asking *asking = ctx;
     struct net *net = asking->net;
     uint32_t number = asking->number;
@@ -83,7 +87,8 @@ static void on_connected(void *ctx, json_t *result, const struct tp_error *error
     net_channel_start_io(channel, copy, fd, -1);
 }
 
-void net_direct_tcpip(struct net *net, ssh_message message) {
+void net_direct_tcpip(struct net *net, ssh_message message)
+{
     const char *host = ssh_message_channel_request_open_destination(message);
     int port = ssh_message_channel_request_open_destination_port(message);
     if (!host_is_sane(host) || port < 1 || port > 65535) {
@@ -98,16 +103,19 @@ void net_direct_tcpip(struct net *net, ssh_message message) {
 
 /* ---- we accept and open a channel to the client (ssh -R, -A) ---- */
 
-static int reopen_forwarded(struct channel *channel) {
+static int reopen_forwarded(struct channel *channel)
+{
     return ssh_channel_open_reverse_forward(channel->ssh, channel->bind_host, channel->bind_port, channel->peer_host,
                                             channel->peer_port);
 }
 
-static int reopen_agent(struct channel *channel) {
+static int reopen_agent(struct channel *channel)
+{
     return ssh_channel_open_auth_agent(channel->ssh);
 }
 
-static void peer_name(struct channel *channel, const struct sockaddr_storage *peer) {
+static void peer_name(struct channel *channel, const struct sockaddr_storage *peer)
+{
     char text[INET6_ADDRSTRLEN] = "127.0.0.1";
     if (peer->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
@@ -121,7 +129,8 @@ static void peer_name(struct channel *channel, const struct sockaddr_storage *pe
     channel->peer_host = mem_strdup(text);
 }
 
-static void accepted(struct listener *listener, int fd, const struct sockaddr_storage *peer) {
+static void accepted(struct listener *listener, int fd, const struct sockaddr_storage *peer)
+{
     struct net *net = listener->net;
     const int on = 1;
     ssh_channel ssh = net->phase == NET_OPEN && net->channel_count < NET_CHANNEL_MAX ? ssh_channel_new(net->ssh) : NULL;
@@ -145,7 +154,8 @@ static void accepted(struct listener *listener, int fd, const struct sockaddr_st
     net_wake(net);
 }
 
-static void on_listener(void *ctx, int events) {
+static void on_listener(void *ctx, int events)
+{
     struct listener *listener = ctx;
     (void)events;
     for (int i = 0; i < 16; i++) {
@@ -159,7 +169,8 @@ static void on_listener(void *ctx, int events) {
     }
 }
 
-static void listener_free(struct listener *listener) {
+static void listener_free(struct listener *listener)
+{
     struct listener **place = &listener->net->listeners;
     while (*place != listener) {
         place = &(*place)->next;
@@ -170,13 +181,15 @@ static void listener_free(struct listener *listener) {
     mem_free(listener);
 }
 
-void net_listeners_free(struct net *net) {
+void net_listeners_free(struct net *net)
+{
     while (net->listeners != NULL) {
         listener_free(net->listeners);
     }
 }
 
-static struct listener *listener_new(struct net *net, const char *host, bool agent) {
+static struct listener *listener_new(struct net *net, const char *host, bool agent)
+{
     struct listener *listener = mem_alloc(sizeof(*listener));
     listener->net = net;
     listener->number = net->next_number++;
@@ -188,7 +201,8 @@ static struct listener *listener_new(struct net *net, const char *host, bool age
     return listener;
 }
 
-static struct listener *listener_find(struct net *net, uint32_t number) {
+static struct listener *listener_find(struct net *net, uint32_t number)
+{
     struct listener *listener = net->listeners;
     while (listener != NULL && listener->number != number) {
         listener = listener->next;
@@ -196,7 +210,8 @@ static struct listener *listener_find(struct net *net, uint32_t number) {
     return listener;
 }
 
-static void listener_ready(struct listener *listener, int fd) {
+static void listener_ready(struct listener *listener, int fd)
+{
     net_end_open(listener->net, &listener->end, fd, on_listener, listener);
     if (listener->end.watch != NULL) {
         watch_set(listener->end.watch, WATCH_READ);
@@ -207,7 +222,8 @@ static void listener_ready(struct listener *listener, int fd) {
 
 static void next_global(struct net *net);
 
-static void on_listening(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_listening(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct asking *asking = ctx;
     struct net *net = asking->net;
     uint32_t number = asking->number;
@@ -241,7 +257,8 @@ static void on_listening(void *ctx, json_t *result, const struct tp_error *error
 }
 
 /* True when the answer is under way. */
-static bool start_global(struct net *net, ssh_message message) {
+static bool start_global(struct net *net, ssh_message message)
+{
     const char *host = ssh_message_global_request_address(message);
     int port = ssh_message_global_request_port(message);
     bool listen = ssh_message_subtype(message) == SSH_GLOBAL_REQUEST_TCPIP_FORWARD;
@@ -271,7 +288,8 @@ static bool start_global(struct net *net, ssh_message message) {
     return true;
 }
 
-static void next_global(struct net *net) {
+static void next_global(struct net *net)
+{
     while (net->global_count > 0) {
         ssh_message message = net->global_queue[0];
         if (start_global(net, message)) {
@@ -283,7 +301,8 @@ static void next_global(struct net *net) {
     }
 }
 
-void net_global_message(struct net *net, ssh_message message) {
+void net_global_message(struct net *net, ssh_message message)
+{
     struct tp_error error = {0};
     enum request_id id = REQUEST_UNKNOWN;
     if (ssh_message_subtype(message) == SSH_GLOBAL_REQUEST_TCPIP_FORWARD) {
@@ -306,7 +325,8 @@ void net_global_message(struct net *net, ssh_message message) {
 
 /* ---- agent forwarding ---- */
 
-static void on_agent_listening(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_agent_listening(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct asking *asking = ctx;
     struct net *net = asking->net;
     struct listener *listener = listener_find(net, asking->number);
@@ -326,7 +346,8 @@ static void on_agent_listening(void *ctx, json_t *result, const struct tp_error 
     listener_ready(listener, fd);
 }
 
-void net_agent_request(struct net *net) {
+void net_agent_request(struct net *net)
+{
     if (net->agent_asked || net->phase != NET_OPEN) {
         return;
     }

@@ -30,10 +30,10 @@ struct net_end {
 enum channel_kind { CHANNEL_SESSION, CHANNEL_TCP };
 
 enum channel_state {
-    CHANNEL_NEW,     /* session: nothing started yet; tcp: connecting or waiting for the client's yes */
-    CHANNEL_ASKING,  /* the monitor is starting the process */
+    CHANNEL_NEW,    /* session: nothing started yet; tcp: connecting or waiting for the client's yes */
+    CHANNEL_ASKING, /* the monitor is starting the process */
     CHANNEL_RUNNING,
-    CHANNEL_ENDING,  /* SSH side closed; the recording is being confirmed */
+    CHANNEL_ENDING, /* SSH side closed; the recording is being confirmed */
 };
 
 struct channel {
@@ -42,30 +42,30 @@ struct channel {
     uint32_t number;
     enum channel_kind kind;
     enum channel_state state;
-    ssh_channel ssh;      /* NULL when none (any more) */
+    ssh_channel ssh; /* NULL when none (any more) */
     struct ssh_channel_callbacks_struct callbacks;
-    ssh_message pending;  /* request that waits for an answer */
-    struct net_end in;    /* we write the client's bytes here */
-    struct net_end out;   /* standard output, terminal or socket */
+    ssh_message pending; /* request that waits for an answer */
+    struct net_end in;   /* we write the client's bytes here */
+    struct net_end out;  /* standard output, terminal or socket */
     struct net_end err;
-    struct buf to_fd;     /* client's bytes that the descriptor has not taken */
-    struct buf to_ssh;    /* bytes that SSH has not taken */
+    struct buf to_fd;  /* client's bytes that the descriptor has not taken */
+    struct buf to_ssh; /* bytes that SSH has not taken */
     bool to_ssh_is_err;
-    bool blocked;         /* reading out/err waits for SSH, the window or the recorder */
+    bool blocked; /* reading out/err waits for SSH, the window or the recorder */
     bool client_eof;
     bool client_closed;
     bool eof_sent;
-    bool end_sent;        /* the monitor knows that it is over */
-    bool doomed;          /* must be ended at the next step */
+    bool end_sent; /* the monitor knows that it is over */
+    bool doomed;   /* must be ended at the next step */
     bool exited;
-    bool finished;        /* the process ended before anything else ended the channel */
+    bool finished; /* the process ended before anything else ended the channel */
     int exit_status;
     char exit_signal[16]; /* empty: exited */
     bool pty;
     bool sftp;
     char term[NET_TERM_MAX];
     uint32_t cols, rows;
-    json_t *env;          /* name: base64 of value */
+    json_t *env; /* name: base64 of value */
     struct recorder *recorder;
     /* a channel that we opened: asked again at each step until the client answers */
     int (*reopen)(struct channel *channel);
@@ -106,7 +106,7 @@ struct net {
     ssh_bind bind;
     ssh_event event;
     struct ssh_counter_struct socket_counter, raw_counter;
-    struct net_end socket;  /* a duplicate: libssh closes its own at any time */
+    struct net_end socket; /* a duplicate: libssh closes its own at any time */
     struct later step;
     struct timer *deadline; /* until signed in; then the end's */
     struct timer *tick;
@@ -121,7 +121,11 @@ struct net {
     size_t channel_count;
     int64_t last_activity_ms;
     /* descriptors whose reply has not come yet; see net_take_fd */
-    struct { uint32_t number; char what[8]; int fd; } arrived[16];
+    struct {
+        uint32_t number;
+        char what[8];
+        int fd;
+    } arrived[16];
     size_t arrived_count;
     ssh_message global_queue[16]; /* global requests answered in order */
     size_t global_count;

@@ -10,13 +10,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static void refuse(ssh_message message) {
+static void refuse(ssh_message message)
+{
     (void)ssh_message_reply_default(message);
     ssh_message_free(message);
 }
 
 /* Asks the table; a refusal is logged with its reason. */
-static bool allowed(struct net *net, enum request_id id) {
+static bool allowed(struct net *net, enum request_id id)
+{
     struct tp_error error = {0};
     const struct request_row *row = id == REQUEST_UNKNOWN ? NULL : requests_row(id);
     if (requests_decide(row, &net->settings.rights, &error) == TP_OK) {
@@ -29,7 +31,8 @@ static bool allowed(struct net *net, enum request_id id) {
     return false;
 }
 
-static size_t count_sessions(const struct net *net) {
+static size_t count_sessions(const struct net *net)
+{
     size_t count = 0;
     for (const struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
         count += channel->kind == CHANNEL_SESSION && channel->state != CHANNEL_ENDING ? 1 : 0;
@@ -37,12 +40,13 @@ static size_t count_sessions(const struct net *net) {
     return count;
 }
 
-static void open_session(struct net *net, ssh_message message) {
+static void open_session(struct net *net, ssh_message message)
+{
     if (net->settings.max_sessions > 0 && count_sessions(net) >= (size_t)net->settings.max_sessions) {
         log_info("request refused", "request=session reason=\"max_sessions is %lld\"",
                  (long long)net->settings.max_sessions);
-        net_audit(net, "session.rejected", json_pack("{s:s, s:I}", "reason", "max_sessions", "max",
-                                                     (json_int_t)net->settings.max_sessions));
+        net_audit(net, "session.rejected",
+                  json_pack("{s:s, s:I}", "reason", "max_sessions", "max", (json_int_t)net->settings.max_sessions));
         refuse(message);
         return;
     }
@@ -53,7 +57,8 @@ static void open_session(struct net *net, ssh_message message) {
     }
 }
 
-void net_open_message(struct net *net, ssh_message message) {
+void net_open_message(struct net *net, ssh_message message)
+{
     enum request_id id = REQUEST_UNKNOWN;
     switch (ssh_message_subtype(message)) {
     case SSH_CHANNEL_SESSION:
@@ -77,11 +82,13 @@ void net_open_message(struct net *net, ssh_message message) {
     }
 }
 
-static uint32_t clamp_size(int value, uint32_t otherwise) {
+static uint32_t clamp_size(int value, uint32_t otherwise)
+{
     return value < 1 ? otherwise : value > 4096 ? 4096 : (uint32_t)value;
 }
 
-static bool take_pty(struct channel *channel, ssh_message message) {
+static bool take_pty(struct channel *channel, ssh_message message)
+{
     const char *term = ssh_message_channel_request_pty_term(message);
     size_t size = term == NULL ? 0 : strlen(term);
     if (channel->state != CHANNEL_NEW || channel->pty || size >= NET_TERM_MAX ||
@@ -95,7 +102,8 @@ static bool take_pty(struct channel *channel, ssh_message message) {
     return true;
 }
 
-static bool take_env(struct channel *channel, ssh_message message) {
+static bool take_env(struct channel *channel, ssh_message message)
+{
     const char *name = ssh_message_channel_request_env_name(message);
     const char *value = ssh_message_channel_request_env_value(message);
     if (channel->state != CHANNEL_NEW || name == NULL || value == NULL || strlen(value) > ENVIRONMENT_MAX_VALUE ||
@@ -114,7 +122,8 @@ static bool take_env(struct channel *channel, ssh_message message) {
     return true;
 }
 
-static void take_window_change(struct channel *channel, ssh_message message) {
+static void take_window_change(struct channel *channel, ssh_message message)
+{
     struct winsize size = {0};
     if (!channel->pty || channel->state != CHANNEL_RUNNING || channel->out.fd < 0) {
         return;
@@ -132,7 +141,8 @@ static void take_window_change(struct channel *channel, ssh_message message) {
     net_audit(channel->net, "resize", json_pack("{s:s}", "size", text));
 }
 
-static void on_recorder(void *ctx) {
+static void on_recorder(void *ctx)
+{
     struct channel *channel = ctx;
     if (recorder_has_failed(channel->recorder)) {
         if (channel->net->settings.record_strict) {
@@ -144,7 +154,8 @@ static void on_recorder(void *ctx) {
     net_wake(channel->net);
 }
 
-static void start_recorder(struct channel *channel, json_t *result) {
+static void start_recorder(struct channel *channel, json_t *result)
+{
     if (!channel->net->settings.record || channel->sftp) {
         return;
     }
@@ -167,7 +178,8 @@ struct opening {
     uint32_t number;
 };
 
-static void on_opened(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_opened(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct opening *opening = ctx;
     struct net *net = opening->net;
     uint32_t number = opening->number;
@@ -204,7 +216,8 @@ static void on_opened(void *ctx, json_t *result, const struct tp_error *error) {
     }
 }
 
-static void start(struct channel *channel, ssh_message message, enum request_id id) {
+static void start(struct channel *channel, ssh_message message, enum request_id id)
+{
     struct net *net = channel->net;
     const char *method = id == REQUEST_SHELL ? "open_shell" : id == REQUEST_EXEC ? "open_exec" : "open_sftp";
     const char *command = id == REQUEST_EXEC ? ssh_message_channel_request_command(message) : "";
@@ -222,7 +235,8 @@ static void start(struct channel *channel, ssh_message message, enum request_id 
     (void)rpc_request(net->monitor, method, params, NULL, 60000, on_opened, opening);
 }
 
-static bool may_start(struct channel *channel, ssh_message message, enum request_id *id) {
+static bool may_start(struct channel *channel, ssh_message message, enum request_id *id)
+{
     struct net *net = channel->net;
     if (channel->state != CHANNEL_NEW || channel->doomed) {
         return false;
@@ -247,7 +261,8 @@ static bool may_start(struct channel *channel, ssh_message message, enum request
     return true;
 }
 
-static enum request_id id_of(ssh_message message) {
+static enum request_id id_of(ssh_message message)
+{
     switch (ssh_message_subtype(message)) {
     case SSH_CHANNEL_REQUEST_PTY:
         return REQUEST_PTY;
@@ -268,7 +283,8 @@ static enum request_id id_of(ssh_message message) {
     }
 }
 
-void net_channel_message(struct net *net, ssh_message message) {
+void net_channel_message(struct net *net, ssh_message message)
+{
     struct channel *channel = net_channel_find_ssh(net, ssh_message_channel_request_channel(message));
     enum request_id id = id_of(message);
     if (channel == NULL || channel->kind != CHANNEL_SESSION || net->phase != NET_OPEN || !allowed(net, id)) {

@@ -17,13 +17,15 @@ static const struct order_row ROWS[] = {
     {"bye", ORDER_BYE, ORDER_UNAUTHENTICATED | ORDER_AUTHENTICATED | ORDER_ENDING, 1},
 };
 
-const struct order_row *order_rows(size_t *ret_count) {
+const struct order_row *order_rows(size_t *ret_count)
+{
     *ret_count = sizeof(ROWS) / sizeof(ROWS[0]);
     return ROWS;
 }
 
 enum tp_err order_check(struct order *order, enum order_state state, const char *name, enum order_method *ret_method,
-                        struct tp_error *error) {
+                        struct tp_error *error)
+{
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         const struct order_row *row = &ROWS[i];
         if (strcmp(row->name, name) != 0) {

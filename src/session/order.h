@@ -40,8 +40,8 @@ struct order {
 struct order_row {
     const char *name;
     enum order_method method;
-    unsigned states;  /* set of enum order_state */
-    uint32_t max;     /* most calls on one connection; 0: no limit */
+    unsigned states; /* set of enum order_state */
+    uint32_t max;    /* most calls on one connection; 0: no limit */
 };
 const struct order_row *order_rows(size_t *ret_count);
 

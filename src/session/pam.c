@@ -17,7 +17,8 @@ struct pam {
 };
 
 /* Modules may speak but not ask: there is nobody to answer at this point. */
-static int converse(int count, const struct pam_message **messages, struct pam_response **ret_answers, void *ctx) {
+static int converse(int count, const struct pam_message **messages, struct pam_response **ret_answers, void *ctx)
+{
     struct pam *pam = ctx;
     if (count <= 0 || count > PAM_MAX_NUM_MSG) {
         return PAM_CONV_ERR;
@@ -32,15 +33,16 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
     return *ret_answers == NULL ? PAM_BUF_ERR : PAM_SUCCESS;
 }
 
-static enum tp_err fail(struct pam *pam, const char *what, struct tp_error *error) {
-    enum tp_err err =
-        err_set(error, TP_DENIED, "PAM refused (%s): %s", what, pam_strerror(pam->handle, pam->status));
+static enum tp_err fail(struct pam *pam, const char *what, struct tp_error *error)
+{
+    enum tp_err err = err_set(error, TP_DENIED, "PAM refused (%s): %s", what, pam_strerror(pam->handle, pam->status));
     pam_close(pam);
     return err;
 }
 
 enum tp_err pam_open(const char *service, const char *login, const char *remote_host, const char *tty,
-                     struct environment *env, struct pam **ret_pam, struct tp_error *error) {
+                     struct environment *env, struct pam **ret_pam, struct tp_error *error)
+{
     struct pam *pam = mem_alloc(sizeof(*pam));
     struct pam_conv talk = {converse, pam};
     buf_init(&pam->text, 16 * 1024);
@@ -80,11 +82,13 @@ enum tp_err pam_open(const char *service, const char *login, const char *remote_
     return TP_OK;
 }
 
-const char *pam_messages(struct pam *pam) {
+const char *pam_messages(struct pam *pam)
+{
     return buf_text(&pam->text);
 }
 
-void pam_close(struct pam *pam) {
+void pam_close(struct pam *pam)
+{
     if (pam == NULL) {
         return;
     }

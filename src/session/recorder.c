@@ -17,13 +17,13 @@ struct recorder {
     recorder_cb *on_change;
     void *ctx;
     struct asciicast cast;
-    struct buf text;      /* not yet sent */
+    struct buf text; /* not yet sent */
     int64_t started_us;
-    size_t unconfirmed;   /* sent, no answer yet */
-    uint64_t offset;      /* bytes sent */
+    size_t unconfirmed; /* sent, no answer yet */
+    uint64_t offset;    /* bytes sent */
     size_t plain_left;
     uint32_t channel;
-    uint32_t call;        /* the append under way, 0: none */
+    uint32_t call; /* the append under way, 0: none */
     size_t call_size;
     bool terminal;
     bool failed;
@@ -31,19 +31,22 @@ struct recorder {
     bool was_full;
 };
 
-static int64_t now_us(void) {
+static int64_t now_us(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static int64_t elapsed_us(const struct recorder *recorder) {
+static int64_t elapsed_us(const struct recorder *recorder)
+{
     return now_us() - recorder->started_us;
 }
 
 static void send_some(struct recorder *recorder);
 
-static void on_reply(void *ctx, json_t *result, const struct tp_error *error) {
+static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct recorder *recorder = ctx;
     (void)result;
     recorder->call = 0;
@@ -61,7 +64,8 @@ static void on_reply(void *ctx, json_t *result, const struct tp_error *error) {
 }
 
 /* One append at a time keeps the order; a piece is at most 256 KB so that a burst does not become one huge frame. */
-static void send_some(struct recorder *recorder) {
+static void send_some(struct recorder *recorder)
+{
     size_t size = buf_size(&recorder->text);
     if (recorder->call != 0 || size == 0 || recorder->failed) {
         return;
@@ -84,11 +88,13 @@ static void send_some(struct recorder *recorder) {
     timer_stop(recorder->flush);
 }
 
-static void on_flush(void *ctx) {
+static void on_flush(void *ctx)
+{
     send_some(ctx);
 }
 
-static void added(struct recorder *recorder) {
+static void added(struct recorder *recorder)
+{
     if (buf_size(&recorder->text) >= FLUSH_SIZE) {
         send_some(recorder);
     }
@@ -98,7 +104,8 @@ static void added(struct recorder *recorder) {
 }
 
 struct recorder *recorder_new(struct loop *loop, struct rpc *monitor, const struct recorder_options *options,
-                              recorder_cb *on_change, void *ctx) {
+                              recorder_cb *on_change, void *ctx)
+{
     struct recorder *recorder = mem_alloc(sizeof(*recorder));
     recorder->loop = loop;
     recorder->monitor = monitor;
@@ -115,7 +122,8 @@ struct recorder *recorder_new(struct loop *loop, struct rpc *monitor, const stru
     return recorder;
 }
 
-void recorder_output(struct recorder *recorder, const void *data, size_t size) {
+void recorder_output(struct recorder *recorder, const void *data, size_t size)
+{
     if (recorder->failed || recorder->finishing) {
         return;
     }
@@ -137,14 +145,16 @@ void recorder_output(struct recorder *recorder, const void *data, size_t size) {
     added(recorder);
 }
 
-void recorder_resize(struct recorder *recorder, uint32_t cols, uint32_t rows) {
+void recorder_resize(struct recorder *recorder, uint32_t cols, uint32_t rows)
+{
     if (!recorder->failed && !recorder->finishing) {
         asciicast_resize(&recorder->cast, &recorder->text, elapsed_us(recorder), cols, rows);
         added(recorder);
     }
 }
 
-bool recorder_is_full(struct recorder *recorder) {
+bool recorder_is_full(struct recorder *recorder)
+{
     bool full = !recorder->failed && buf_size(&recorder->text) + recorder->unconfirmed >= UNCONFIRMED_LIMIT;
     if (full) {
         recorder->was_full = true; /* on_change will wake the reader */
@@ -152,7 +162,8 @@ bool recorder_is_full(struct recorder *recorder) {
     return full;
 }
 
-void recorder_finish(struct recorder *recorder) {
+void recorder_finish(struct recorder *recorder)
+{
     if (recorder->finishing) {
         return;
     }
@@ -163,16 +174,18 @@ void recorder_finish(struct recorder *recorder) {
     }
 }
 
-bool recorder_is_done(const struct recorder *recorder) {
-    return recorder->finishing &&
-           (recorder->failed || (recorder->call == 0 && buf_size(&recorder->text) == 0));
+bool recorder_is_done(const struct recorder *recorder)
+{
+    return recorder->finishing && (recorder->failed || (recorder->call == 0 && buf_size(&recorder->text) == 0));
 }
 
-bool recorder_has_failed(const struct recorder *recorder) {
+bool recorder_has_failed(const struct recorder *recorder)
+{
     return recorder->failed;
 }
 
-void recorder_free(struct recorder *recorder) {
+void recorder_free(struct recorder *recorder)
+{
     if (recorder == NULL) {
         return;
     }

@@ -11,8 +11,8 @@
 struct recorder;
 
 struct recorder_options {
-    uint32_t channel;      /* number towards the monitor */
-    bool terminal;         /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept */
+    uint32_t channel; /* number towards the monitor */
+    bool terminal;    /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept */
     struct asciicast_header header;
 };
 #define RECORDER_PLAIN_LIMIT ((size_t)1024 * 1024)

@@ -21,12 +21,14 @@ static const struct request_row ROWS[] = {
     {REQUEST_SUBSYSTEM, "sftp", REQUEST_SFTP, VERB_FILE_COPY},
 };
 
-const struct request_row *requests_rows(size_t *ret_count) {
+const struct request_row *requests_rows(size_t *ret_count)
+{
     *ret_count = sizeof(ROWS) / sizeof(ROWS[0]);
     return ROWS;
 }
 
-const struct request_row *requests_find(enum request_place place, const char *name) {
+const struct request_row *requests_find(enum request_place place, const char *name)
+{
     for (size_t i = 0; name != NULL && i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         if (ROWS[i].place == place && strcmp(ROWS[i].name, name) == 0) {
             return &ROWS[i];
@@ -35,7 +37,8 @@ const struct request_row *requests_find(enum request_place place, const char *na
     return NULL;
 }
 
-const struct request_row *requests_row(enum request_id id) {
+const struct request_row *requests_row(enum request_id id)
+{
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         if (ROWS[i].id == id) {
             return &ROWS[i];
@@ -44,8 +47,8 @@ const struct request_row *requests_row(enum request_id id) {
     return NULL;
 }
 
-enum tp_err requests_decide(const struct request_row *row, const struct request_rights *rights,
-                            struct tp_error *error) {
+enum tp_err requests_decide(const struct request_row *row, const struct request_rights *rights, struct tp_error *error)
+{
     if (row == NULL) {
         return err_set(error, TP_DENIED, "this request is not offered");
     }
@@ -67,11 +70,13 @@ enum tp_err requests_decide(const struct request_row *row, const struct request_
     return err_set(error, TP_DENIED, "X11 forwarding is not offered");
 }
 
-static const char *skip_blanks(const char *text) {
+static const char *skip_blanks(const char *text)
+{
     return text + strspn(text, " \t\r\n");
 }
 
-static bool word_is(const char *word, size_t length, const char *name) {
+static bool word_is(const char *word, size_t length, const char *name)
+{
     for (size_t i = length; i > 0; i--) {
         if (word[i - 1] == '/') {
             word += i;
@@ -82,7 +87,8 @@ static bool word_is(const char *word, size_t length, const char *name) {
     return strlen(name) == length && memcmp(word, name, length) == 0;
 }
 
-bool requests_is_file_copy(const char *command) {
+bool requests_is_file_copy(const char *command)
+{
     const char *word = skip_blanks(command);
     size_t length = strcspn(word, " \t\r\n;|&<>()");
     if (word_is(word, length, "scp") || word_is(word, length, "sftp-server")) {

@@ -5,11 +5,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-enum tp_err sandbox_prepare(struct tp_error *error) {
+enum tp_err sandbox_prepare(struct tp_error *error)
+{
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
         prctl(PR_SET_NAME, "tport-session", 0, 0, 0) != 0) {
         return err_errno(error, errno, "the process could not give up new privileges");
     }
+    /* clang-format off */
     static const struct { int what; rlim_t value; } LIMITS[] = {
         {RLIMIT_CORE, 0}, {RLIMIT_NPROC, 0}, {RLIMIT_NOFILE, 1024},
     };
@@ -48,16 +50,20 @@ static const int ALLOWED[] = {
     SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
     SCMP_SYS(tgkill), SCMP_SYS(uname), SCMP_SYS(rseq), SCMP_SYS(set_robust_list),
 };
+/* clang-format on */
 
 /* These are never an accident: somebody has taken the process over. */
+/* clang-format off */
 static const int DEADLY[] = {
     SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace), SCMP_SYS(socket),
     SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
     SCMP_SYS(bpf), SCMP_SYS(mount), SCMP_SYS(setuid), SCMP_SYS(setresuid), SCMP_SYS(init_module), SCMP_SYS(kexec_load),
     SCMP_SYS(pidfd_getfd), SCMP_SYS(unshare), SCMP_SYS(setns),
 };
+/* clang-format on */
 
-enum tp_err sandbox_seal(struct tp_error *error) {
+enum tp_err sandbox_seal(struct tp_error *error)
+{
     /* Everything that is in neither list fails with EPERM: libraries cope with that, an attacker is no further. */
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (filter == NULL) {

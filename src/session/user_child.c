@@ -26,13 +26,17 @@ struct user_child {
     int pid_fd;
 };
 
-static const struct { const char *name; int number; } SIGNALS[] = {
+static const struct {
+    const char *name;
+    int number;
+} SIGNALS[] = {
     {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},   {"HUP", SIGHUP},   {"ILL", SIGILL},
     {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE}, {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV},
     {"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
 };
 
-const char *user_child_signal_name(int signal_number) {
+const char *user_child_signal_name(int signal_number)
+{
     for (size_t i = 0; i < sizeof(SIGNALS) / sizeof(SIGNALS[0]); i++) {
         if (SIGNALS[i].number == signal_number) {
             return SIGNALS[i].name;
@@ -42,7 +46,8 @@ const char *user_child_signal_name(int signal_number) {
 }
 
 /* In the child: nothing of the monitor's signal state and descriptors stays. */
-static void reset_process(unsigned first_fd) {
+static void reset_process(unsigned first_fd)
+{
     sigset_t none;
     sigemptyset(&none);
     for (int number = 1; number < NSIG; number++) {
@@ -52,13 +57,15 @@ static void reset_process(unsigned first_fd) {
     (void)close_range(first_fd, UINT_MAX, 0);
 }
 
-static void say_and_exit(const char *text) {
+static void say_and_exit(const char *text)
+{
     (void)!write(2, text, strlen(text));
     _exit(255);
 }
 
 /* In the child, after fork: becomes the user's shell. Does not return. */
-static void become_shell(const struct user_child_options *options) {
+static void become_shell(const struct user_child_options *options)
+{
     const struct account *account = options->account;
     int copies[3];
     for (int i = 0; i < 3; i++) { /* out of the way first: an original could be 0, 1 or 2 itself */
@@ -91,7 +98,8 @@ static void become_shell(const struct user_child_options *options) {
     say_and_exit("tport: the account's shell could not be started\n");
 }
 
-static void on_pid(void *ctx, int events) {
+static void on_pid(void *ctx, int events)
+{
     struct user_child *child = ctx;
     int status = 0;
     (void)events;
@@ -106,14 +114,16 @@ static void on_pid(void *ctx, int events) {
     }
 }
 
-void user_child_forget(struct user_child *child) {
+void user_child_forget(struct user_child *child)
+{
     watch_free(child->watch);
     close(child->pid_fd);
     mem_free(child);
 }
 
 static enum tp_err watch_child(struct loop *loop, pid_t pid, user_child_exit_cb *on_exit, void *ctx,
-                               struct user_child **ret_child, struct tp_error *error) {
+                               struct user_child **ret_child, struct tp_error *error)
+{
     struct user_child *child = mem_alloc(sizeof(*child));
     child->pid = pid;
     child->on_exit = on_exit;
@@ -135,7 +145,8 @@ static enum tp_err watch_child(struct loop *loop, pid_t pid, user_child_exit_cb 
 }
 
 enum tp_err user_child_start(struct loop *loop, const struct user_child_options *options, user_child_exit_cb *on_exit,
-                             void *ctx, struct user_child **ret_child, struct tp_error *error) {
+                             void *ctx, struct user_child **ret_child, struct tp_error *error)
+{
     pid_t pid = fork();
     if (pid < 0) {
         return err_errno(error, errno, "no process could be started");
@@ -146,11 +157,13 @@ enum tp_err user_child_start(struct loop *loop, const struct user_child_options 
     return watch_child(loop, pid, on_exit, ctx, ret_child, error);
 }
 
-pid_t user_child_pid(const struct user_child *child) {
+pid_t user_child_pid(const struct user_child *child)
+{
     return child->pid;
 }
 
-void user_child_signal(struct user_child *child, const char *name) {
+void user_child_signal(struct user_child *child, const char *name)
+{
     for (size_t i = 0; i < sizeof(SIGNALS) / sizeof(SIGNALS[0]); i++) {
         if (strcmp(SIGNALS[i].name, name) == 0 && child->pid > 0) {
             (void)kill(-child->pid, SIGNALS[i].number);
@@ -159,7 +172,8 @@ void user_child_signal(struct user_child *child, const char *name) {
 }
 
 /* The session number of a process: sixth field of /proc/PID/stat, counted behind the name in parentheses. */
-static pid_t session_of(const char *pid_text) {
+static pid_t session_of(const char *pid_text)
+{
     char path[64];
     char line[512];
     (void)snprintf(path, sizeof(path), "/proc/%.20s/stat", pid_text);
@@ -177,7 +191,8 @@ static pid_t session_of(const char *pid_text) {
     return behind != NULL && sscanf(behind + 1, " %*c %*d %*d %d", &session) == 1 ? session : -1;
 }
 
-void user_child_kill_session(pid_t session, int signal_number) {
+void user_child_kill_session(pid_t session, int signal_number)
+{
     DIR *proc = session > 1 ? opendir("/proc") : NULL;
     if (proc == NULL) {
         return;
@@ -212,7 +227,8 @@ struct helper_answer {
     char text[256];
 };
 
-static void helper_send(int line, const struct helper_answer *answer, int fd) {
+static void helper_send(int line, const struct helper_answer *answer, int fd)
+{
     struct iovec part = {(void *)(uintptr_t)answer, sizeof(*answer)};
     union {
         struct cmsghdr header;
@@ -231,7 +247,8 @@ static void helper_send(int line, const struct helper_answer *answer, int fd) {
     (void)!sendmsg(line, &message, MSG_NOSIGNAL);
 }
 
-static void helper_child(int line, const struct account *account, helper_work *work, void *work_ctx) {
+static void helper_child(int line, const struct account *account, helper_work *work, void *work_ctx)
+{
     struct helper_answer answer = {0};
     struct tp_error error = {0};
     int fd = -1;
@@ -249,7 +266,8 @@ static void helper_child(int line, const struct account *account, helper_work *w
     _exit(0);
 }
 
-static void helper_end(struct helper *helper, int fd, int number, const struct tp_error *error) {
+static void helper_end(struct helper *helper, int fd, int number, const struct tp_error *error)
+{
     helper_done *done = helper->done;
     void *ctx = helper->ctx;
     watch_free(helper->watch);
@@ -263,7 +281,8 @@ static void helper_end(struct helper *helper, int fd, int number, const struct t
     done(ctx, fd, number, error);
 }
 
-static void on_helper_line(void *ctx, int events) {
+static void on_helper_line(void *ctx, int events)
+{
     struct helper *helper = ctx;
     struct helper_answer answer = {0};
     struct tp_error error = {0};
@@ -272,8 +291,8 @@ static void on_helper_line(void *ctx, int events) {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
     (void)events;
     ssize_t size = recvmsg(helper->line, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -292,13 +311,15 @@ static void on_helper_line(void *ctx, int events) {
     helper_end(helper, fd, answer.number, fd < 0 ? &error : NULL);
 }
 
-static void on_helper_timeout(void *ctx) {
+static void on_helper_timeout(void *ctx)
+{
     struct tp_error error = {0};
     (void)err_set(&error, TP_TIMEOUT, "it took too long");
     helper_end(ctx, -1, 0, &error);
 }
 
-static void on_helper_exit(void *ctx, int status, int signal_number) {
+static void on_helper_exit(void *ctx, int status, int signal_number)
+{
     struct helper *helper = ctx;
     (void)status;
     (void)signal_number;
@@ -306,7 +327,8 @@ static void on_helper_exit(void *ctx, int status, int signal_number) {
 }
 
 enum tp_err helper_start(struct loop *loop, const struct account *account, int64_t timeout_ms, helper_work *work,
-                         void *work_ctx, helper_done *done, void *done_ctx, struct tp_error *error) {
+                         void *work_ctx, helper_done *done, void *done_ctx, struct tp_error *error)
+{
     int line[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) {
         return err_errno(error, errno, "no socket pair");

@@ -13,12 +13,12 @@
 
 #include <sys/types.h>
 
-#define STORE_KEY_MAX 479                           /* bytes of a key */
-#define STORE_VALUE_MAX ((size_t)16 * 1024 * 1024)  /* bytes of a value */
+#define STORE_KEY_MAX 479                          /* bytes of a key */
+#define STORE_VALUE_MAX ((size_t)16 * 1024 * 1024) /* bytes of a value */
 
 /* Expected revisions of a write. Any other number: the key must stand at exactly that revision (TP_CONFLICT). */
-#define STORE_ABSENT ((uint64_t)0)       /* the key must not exist (TP_EXISTS) */
-#define STORE_ANY UINT64_MAX             /* whatever is there */
+#define STORE_ABSENT ((uint64_t)0) /* the key must not exist (TP_EXISTS) */
+#define STORE_ANY UINT64_MAX       /* whatever is there */
 
 struct store;
 struct store_watch;

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK_SECONDS 30    /* for so many entries; a loop of pages must not hang the start */
+#define CHECK_SECONDS 30 /* for so many entries; a loop of pages must not hang the start */
 #define CHECK_ENTRIES 10000
 
 static enum tp_err damaged(const char *dir, const MDB_val *key, struct tp_error *error)
@@ -155,8 +155,10 @@ static enum tp_err wait_for_child(const char *dir, pid_t child, int in, struct t
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (have < sizeof(reply))
-        return err_set(error, TP_CORRUPT, "the store %s is damaged (a page of its file is unusable); restore it from a "
-                       "backup", dir);
+        return err_set(error, TP_CORRUPT,
+                       "the store %s is damaged (a page of its file is unusable); restore it from a "
+                       "backup",
+                       dir);
     reply.text[sizeof(reply.text) - 1] = '\0';
     return reply.code == TP_OK ? TP_OK : err_set(error, reply.code, "%s", reply.text);
 }

@@ -85,15 +85,16 @@ static enum tp_err connect_any(const struct tls_client_options *options, int64_t
         failure = getaddrinfo(options->host, port, &hints, &list);
     }
     if (failure != 0)
-        return err_set(error, TP_UNAVAILABLE, "the name %s cannot be resolved: %s", options->host, gai_strerror(failure));
+        return err_set(error, TP_UNAVAILABLE, "the name %s cannot be resolved: %s", options->host,
+                       gai_strerror(failure));
     for (const struct addrinfo *at = list; at && code != TP_OK && code != TP_TIMEOUT; at = at->ai_next)
         code = connect_one(at, deadline, ret_fd, &why);
     freeaddrinfo(list);
     if (code == TP_OK)
         return TP_OK;
     if (code == TP_TIMEOUT)
-        return err_set(error, TP_TIMEOUT, "no answer from %s:%s; check the address and the firewalls between", options->host,
-                       port);
+        return err_set(error, TP_TIMEOUT, "no answer from %s:%s; check the address and the firewalls between",
+                       options->host, port);
     return err_set(error, TP_UNAVAILABLE, "cannot connect to %s:%s: %s", options->host, port, strerror(why));
 }
 

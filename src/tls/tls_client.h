@@ -12,18 +12,19 @@
 struct tls_client;
 
 struct tls_client_options {
-    const char *host;        /* name or address to connect to */
+    const char *host; /* name or address to connect to */
     uint16_t port;
     const char *server_name; /* SNI; NULL: host, and none when that is an IP address */
     const char *verify_name; /* name or IP address the certificate must hold; NULL: host */
     const char *alpn;        /* one protocol name or NULL; one that begins with "tport-" must be agreed on */
     const char *ca_pem;      /* PEM of the CAs to trust; NULL: /etc/ssl/certs/ca-certificates.crt */
-    const char *const *ca_pins; /* "sha256:<64 hex>" of a CA's public key, NULL-terminated, or NULL: the server must send a
+    const char *const
+        *ca_pins;         /* "sha256:<64 hex>" of a CA's public key, NULL-terminated, or NULL: the server must send a
                                    CA certificate with such a key, and that CA must have signed its certificate */
-    const char *cert_pem;    /* client certificate (leaf first) or NULL */
-    const char *key_pem;     /* its private key, P-256 */
-    bool insecure;           /* accept any certificate: the caller has warned the person */
-    int64_t timeout_ms;      /* for connecting and the handshake together, and for each read and write; 0: none */
+    const char *cert_pem; /* client certificate (leaf first) or NULL */
+    const char *key_pem;  /* its private key, P-256 */
+    bool insecure;        /* accept any certificate: the caller has warned the person */
+    int64_t timeout_ms;   /* for connecting and the handshake together, and for each read and write; 0: none */
 };
 
 /* Resolves host, tries its addresses one after the other, does the handshake. TP_UNAVAILABLE: nobody answers; TP_TIMEOUT;

@@ -89,7 +89,7 @@ static bool has_pin(const struct tls_client *client, X509 *cert)
 }
 
 /* The CA certificates with a pinned key among those that the server sent: they become the only trusted ones. */
-static STACK_OF(X509) *pinned_cas(const struct tls_client *client, STACK_OF(X509) *sent)
+static STACK_OF(X509) * pinned_cas(const struct tls_client *client, STACK_OF(X509) * sent)
 {
     STACK_OF(X509) *found = sk_X509_new_null();
     if (!found)
@@ -111,12 +111,13 @@ static void explain(struct tls_client *client, int reason)
     switch (reason) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        (void)snprintf(out, size, "the certificate of %s is not for the name \"%s\"; use a name it was issued for", name,
-                       client->verify_name);
+        (void)snprintf(out, size, "the certificate of %s is not for the name \"%s\"; use a name it was issued for",
+                       name, client->verify_name);
         return;
     case X509_V_ERR_CERT_HAS_EXPIRED:
         (void)snprintf(out, size,
-                       "the certificate of %s has expired; check this machine's clock, then tell the administrator", name);
+                       "the certificate of %s has expired; check this machine's clock, then tell the administrator",
+                       name);
         return;
     case X509_V_ERR_CERT_NOT_YET_VALID:
         (void)snprintf(out, size, "the certificate of %s is not valid yet; check this machine's clock", name);
@@ -130,14 +131,18 @@ static void explain(struct tls_client *client, int reason)
         if (client->pin_count > 0)
             (void)snprintf(out, size,
                            "the certificate of %s was not signed by the CA that the pin names; compare --ca-pin with "
-                           "what \"tportctl status\" shows", name);
+                           "what \"tportctl status\" shows",
+                           name);
         else if (client->own_cas)
             (void)snprintf(out, size,
                            "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or "
-                           "join again if the cluster was set up anew", name);
+                           "join again if the cluster was set up anew",
+                           name);
         else
-            (void)snprintf(out, size, "the certificate of %s was signed by a CA that this machine does not know; give the "
-                           "cluster's pin with --ca-pin (\"tportctl status\" shows it)", name);
+            (void)snprintf(out, size,
+                           "the certificate of %s was signed by a CA that this machine does not know; give the "
+                           "cluster's pin with --ca-pin (\"tportctl status\" shows it)",
+                           name);
         return;
     default:
         (void)snprintf(out, size, "the certificate of %s is not acceptable: %s", name,
@@ -171,13 +176,15 @@ static enum tp_err read_pins(struct tls_client *client, const char *const *pins,
     for (size_t i = 0; i < count; i++) {
         if (strncmp(pins[i], "sha256:", 7) != 0 || strlen(pins[i]) != 7 + 64 ||
             strspn(pins[i] + 7, "0123456789abcdefABCDEF") != 64)
-            return err_set(error, TP_INVALID, "the CA pin \"%.100s\" is not sha256: and 64 hexadecimal digits", pins[i]);
+            return err_set(error, TP_INVALID, "the CA pin \"%.100s\" is not sha256: and 64 hexadecimal digits",
+                           pins[i]);
         client->pins[client->pin_count++] = mem_strdup(pins[i]);
     }
     return TP_OK;
 }
 
-static enum tp_err add_trust(struct tls_client *client, const struct tls_client_options *options, struct tp_error *error)
+static enum tp_err add_trust(struct tls_client *client, const struct tls_client_options *options,
+                             struct tp_error *error)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(client->ctx);
     BIO *bio;
@@ -187,8 +194,10 @@ static enum tp_err add_trust(struct tls_client *client, const struct tls_client_
     if (!options->ca_pem) {
         if (SSL_CTX_load_verify_locations(client->ctx, SYSTEM_STORE, NULL) != 1) {
             ERR_clear_error();
-            return err_set(error, TP_UNAVAILABLE, "the system's CA certificates (%s) cannot be read; install the package "
-                           "ca-certificates or give the cluster's pin with --ca-pin", SYSTEM_STORE);
+            return err_set(error, TP_UNAVAILABLE,
+                           "the system's CA certificates (%s) cannot be read; install the package "
+                           "ca-certificates or give the cluster's pin with --ca-pin",
+                           SYSTEM_STORE);
         }
         return TP_OK;
     }
@@ -239,7 +248,8 @@ static enum tp_err add_certificate(struct tls_client *client, const struct tls_c
     return code;
 }
 
-static enum tp_err set_names(struct tls_client *client, const struct tls_client_options *options, struct tp_error *error)
+static enum tp_err set_names(struct tls_client *client, const struct tls_client_options *options,
+                             struct tp_error *error)
 {
     const char *sni = options->server_name ? options->server_name : options->host;
     X509_VERIFY_PARAM *param = SSL_get0_param(client->ssl);
@@ -267,7 +277,8 @@ static enum tp_err set_names(struct tls_client *client, const struct tls_client_
     return TP_OK;
 }
 
-enum tp_err tls_client_prepare(struct tls_client *client, const struct tls_client_options *options, struct tp_error *error)
+enum tp_err tls_client_prepare(struct tls_client *client, const struct tls_client_options *options,
+                               struct tp_error *error)
 {
     enum tp_err code;
     client->verify_name = mem_strdup(options->verify_name ? options->verify_name : options->host);

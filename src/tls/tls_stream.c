@@ -227,9 +227,9 @@ static enum stream_io map_result(struct tls_state *state, int result, enum close
         return STREAM_IO_EOF;
     case SSL_ERROR_SYSCALL:
         /* errno 0: the socket ended without close_notify, as many clients do. */
-        *ret_reason = saved_errno == 0                                      ? CLOSE_CLIENT_CLOSED
+        *ret_reason = saved_errno == 0                                    ? CLOSE_CLIENT_CLOSED
                       : saved_errno == ECONNRESET || saved_errno == EPIPE ? CLOSE_PEER_RESET
-                                                                            : CLOSE_IO_ERROR;
+                                                                          : CLOSE_IO_ERROR;
         keep_failure(state);
         return STREAM_IO_FAILED;
     default:

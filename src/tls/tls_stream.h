@@ -13,21 +13,21 @@
 struct tls_context;
 
 enum tls_peer {
-    TLS_PEER_ANY,   /* no certificate is asked for (server) or checked (client: only for tests) */
-    TLS_PEER_USER,  /* a user's certificate is needed */
-    TLS_PEER_NODE,  /* a host certificate of any role but proxy */
-    TLS_PEER_PROXY  /* a host certificate of role proxy */
+    TLS_PEER_ANY,  /* no certificate is asked for (server) or checked (client: only for tests) */
+    TLS_PEER_USER, /* a user's certificate is needed */
+    TLS_PEER_NODE, /* a host certificate of any role but proxy */
+    TLS_PEER_PROXY /* a host certificate of role proxy */
 };
 
 struct tls_context_options {
     bool server;
-    const char *cert_pem;        /* leaf first, then its chain; NULL: no certificate (client only) */
-    const char *key_pem;         /* its private key */
-    const char *const *alpn;     /* NULL-terminated; server: what may be chosen, in this order; client: what is offered */
-    bool alpn_required;          /* server: a client without a common ALPN is refused */
+    const char *cert_pem;    /* leaf first, then its chain; NULL: no certificate (client only) */
+    const char *key_pem;     /* its private key */
+    const char *const *alpn; /* NULL-terminated; server: what may be chosen, in this order; client: what is offered */
+    bool alpn_required;      /* server: a client without a common ALPN is refused */
     bool tls13_only;
     enum tls_peer peer;
-    const char *ca_pems;         /* trusted CAs for peer; copied */
+    const char *ca_pems; /* trusted CAs for peer; copied */
 };
 
 /* TP_INVALID or TP_CRYPTO with a sentence that names what is wrong with certificate or key. */

@@ -26,7 +26,8 @@ static const struct frame_rule {
     [FRAME_DRAIN] = {FRAME_FLAG_ACK, ID_ZERO, 0, 0},
 };
 
-enum tp_err frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *ret_frame) {
+enum tp_err frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *ret_frame)
+{
     struct rd rd;
     rd_init(&rd, header, FRAME_HEADER_SIZE);
     uint8_t type = rd_u8(&rd);
@@ -47,12 +48,14 @@ enum tp_err frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *
     return TP_OK;
 }
 
-static void put_u16(uint8_t *out, uint16_t value) {
+static void put_u16(uint8_t *out, uint16_t value)
+{
     out[0] = (uint8_t)(value >> 8);
     out[1] = (uint8_t)value;
 }
 
-void frame_encode(const struct frame *frame, uint8_t header[FRAME_HEADER_SIZE]) {
+void frame_encode(const struct frame *frame, uint8_t header[FRAME_HEADER_SIZE])
+{
     header[0] = (uint8_t)frame->type;
     header[1] = frame->flags;
     put_u16(header + 2, frame->size);
@@ -60,13 +63,15 @@ void frame_encode(const struct frame *frame, uint8_t header[FRAME_HEADER_SIZE]) 
     put_u16(header + 6, (uint16_t)frame->id);
 }
 
-void frame_hello_encode(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_SIZE]) {
+void frame_hello_encode(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_SIZE])
+{
     memcpy(out, hello_magic, sizeof(hello_magic));
     put_u16(out + 4, hello->version_min);
     put_u16(out + 6, hello->version_max);
 }
 
-enum tp_err frame_hello_decode(const uint8_t *payload, size_t size, struct frame_hello *ret_hello) {
+enum tp_err frame_hello_decode(const uint8_t *payload, size_t size, struct frame_hello *ret_hello)
+{
     struct rd rd;
     rd_init(&rd, payload, size);
     const uint8_t *magic = rd_bytes(&rd, sizeof(hello_magic));
@@ -81,11 +86,13 @@ enum tp_err frame_hello_decode(const uint8_t *payload, size_t size, struct frame
     return TP_OK;
 }
 
-static bool is_kind_char(uint8_t c) {
+static bool is_kind_char(uint8_t c)
+{
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
 }
 
-enum tp_err frame_kind_decode(const uint8_t *payload, size_t size, char ret_kind[FRAME_KIND_MAX + 1], size_t *ret_used) {
+enum tp_err frame_kind_decode(const uint8_t *payload, size_t size, char ret_kind[FRAME_KIND_MAX + 1], size_t *ret_used)
+{
     struct rd rd;
     rd_init(&rd, payload, size);
     size_t length = rd_u8(&rd);
@@ -104,7 +111,8 @@ enum tp_err frame_kind_decode(const uint8_t *payload, size_t size, char ret_kind
     return TP_OK;
 }
 
-enum tp_err frame_kind_encode(const char *kind, struct buf *out) {
+enum tp_err frame_kind_encode(const char *kind, struct buf *out)
+{
     size_t length = strlen(kind);
     if (length == 0 || length > FRAME_KIND_MAX) {
         return TP_INVALID;
@@ -120,7 +128,8 @@ enum tp_err frame_kind_encode(const char *kind, struct buf *out) {
 }
 
 /* The length of the UTF-8 character at the start of text, or 0 when there is none (RFC 3629, table of section 4). */
-static size_t utf8_length(const uint8_t *text, size_t size) {
+static size_t utf8_length(const uint8_t *text, size_t size)
+{
     uint8_t first = text[0];
     if (first < 0x80) {
         return 1;
@@ -142,12 +151,14 @@ static size_t utf8_length(const uint8_t *text, size_t size) {
 }
 
 /* C0 and C1 control characters and DEL: they could drive the terminal of whoever reads the text. */
-static bool is_control(const uint8_t *text, size_t length) {
+static bool is_control(const uint8_t *text, size_t length)
+{
     return (length == 1 && (text[0] < 0x20 || text[0] == 0x7f)) || (length == 2 && text[0] == 0xc2 && text[1] < 0xa0);
 }
 
 enum tp_err frame_reset_decode(const uint8_t *payload, size_t size, enum close_reason *ret_reason,
-                               char ret_text[FRAME_TEXT_MAX + 1]) {
+                               char ret_text[FRAME_TEXT_MAX + 1])
+{
     struct rd rd;
     rd_init(&rd, payload, size);
     size_t length = rd_u8(&rd);
@@ -179,7 +190,8 @@ enum tp_err frame_reset_decode(const uint8_t *payload, size_t size, enum close_r
     return TP_OK;
 }
 
-size_t frame_reset_encode(enum close_reason reason, const char *text, uint8_t out[FRAME_RESET_MAX]) {
+size_t frame_reset_encode(enum close_reason reason, const char *text, uint8_t out[FRAME_RESET_MAX])
+{
     const char *name = close_name(reason);
     size_t length = strlen(name);
     size_t used = 0;
@@ -215,7 +227,8 @@ static const int8_t half_table[4][FRAME_TYPE_LAST + 1] = {
     [HALF_CLOSED] = {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
 };
 
-bool half_step(enum half_state *state, enum frame_type type) {
+bool half_step(enum half_state *state, enum frame_type type)
+{
     int next = half_table[*state][type];
     if (next == NO) {
         return false;

@@ -27,7 +27,10 @@ enum frame_type {
 };
 #define FRAME_TYPE_LAST FRAME_DRAIN
 
-enum { FRAME_FLAG_MORE = 1, /* open: the header goes on in the next frame */ FRAME_FLAG_ACK = 1 /* drain: answer to one */ };
+enum {
+    FRAME_FLAG_MORE = 1,
+    /* open: the header goes on in the next frame */ FRAME_FLAG_ACK = 1 /* drain: answer to one */
+};
 
 struct frame {
     enum frame_type type;

@@ -11,16 +11,16 @@
 
 struct relay {
     struct loop *loop;
-    struct stream *stream;        /* NULL when it is gone */
-    struct tunnel_stream *tunnel; /* NULL when it is gone */
+    struct stream *stream;             /* NULL when it is gone */
+    struct tunnel_stream *tunnel;      /* NULL when it is gone */
     const struct relay_events *events; /* NULL after relay_free */
     void *ctx;
-    struct buf pending;  /* read from the stream, no credit yet */
-    size_t owed;         /* bytes of the tunnel for which credit is held back */
-    bool stream_eof;     /* the stream sends no more */
-    bool eof_passed;     /* and the tunnel knows */
+    struct buf pending; /* read from the stream, no credit yet */
+    size_t owed;        /* bytes of the tunnel for which credit is held back */
+    bool stream_eof;    /* the stream sends no more */
+    bool eof_passed;    /* and the tunnel knows */
     bool tunnel_eof;
-    bool ended;          /* reason is set */
+    bool ended; /* reason is set */
     bool by_tunnel;
     struct timer *linger;
     enum close_reason reason;
@@ -28,7 +28,8 @@ struct relay {
     uint64_t rx, tx;
 };
 
-static void set_reason(struct relay *relay, enum close_reason reason, const char *text, bool by_tunnel) {
+static void set_reason(struct relay *relay, enum close_reason reason, const char *text, bool by_tunnel)
+{
     if (relay->ended) {
         return;
     }
@@ -39,7 +40,8 @@ static void set_reason(struct relay *relay, enum close_reason reason, const char
 }
 
 /* Both sides are gone. */
-static void check_done(struct relay *relay) {
+static void check_done(struct relay *relay)
+{
     if (relay->stream != NULL || relay->tunnel != NULL) {
         return;
     }
@@ -58,7 +60,8 @@ static void check_done(struct relay *relay) {
 }
 
 /* The right was taken away: what is still queued must not be delivered. */
-static bool is_cut(enum close_reason reason) {
+static bool is_cut(enum close_reason reason)
+{
     switch (reason) {
     case CLOSE_LOCKED:
     case CLOSE_CERT_EXPIRED:
@@ -74,7 +77,8 @@ static bool is_cut(enum close_reason reason) {
 }
 
 /* Sends what waits; afterwards the stream may be read again, or its end be passed on. */
-static void pump(struct relay *relay) {
+static void pump(struct relay *relay)
+{
     if (relay->tunnel == NULL) {
         return;
     }
@@ -103,7 +107,8 @@ static void pump(struct relay *relay) {
 
 /* ---- the stream's side ---- */
 
-static void on_stream_data(void *ctx, const uint8_t *data, size_t size) {
+static void on_stream_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct relay *relay = ctx;
     if (relay->tunnel == NULL || relay->ended) {
         return;
@@ -120,13 +125,15 @@ static void on_stream_data(void *ctx, const uint8_t *data, size_t size) {
     }
 }
 
-static void on_stream_eof(void *ctx) {
+static void on_stream_eof(void *ctx)
+{
     struct relay *relay = ctx;
     relay->stream_eof = true;
     pump(relay);
 }
 
-static void give_credit(struct relay *relay) {
+static void give_credit(struct relay *relay)
+{
     if (relay->tunnel != NULL && relay->owed > 0) {
         size_t owed = relay->owed;
         relay->owed = 0;
@@ -134,18 +141,21 @@ static void give_credit(struct relay *relay) {
     }
 }
 
-static void on_stream_drain(void *ctx) {
+static void on_stream_drain(void *ctx)
+{
     give_credit(ctx);
 }
 
-static void on_linger(void *ctx) {
+static void on_linger(void *ctx)
+{
     struct relay *relay = ctx;
     if (relay->tunnel != NULL) {
         tunnel_stream_close(relay->tunnel, relay->reason, relay->text);
     }
 }
 
-static void on_stream_close(void *ctx, enum close_reason reason) {
+static void on_stream_close(void *ctx, enum close_reason reason)
+{
     struct relay *relay = ctx;
     /* A peer that has said its end and then vanishes with our last bytes unread has ended in order. */
     bool orderly = relay->stream_eof && (reason == CLOSE_PEER_RESET || reason == CLOSE_IO_ERROR);
@@ -173,14 +183,16 @@ static const struct stream_events stream_events = {
 
 /* ---- the tunnel's side ---- */
 
-static void on_tunnel_accept(void *ctx) {
+static void on_tunnel_accept(void *ctx)
+{
     struct relay *relay = ctx;
     if (relay->events != NULL && relay->events->on_accept != NULL && !relay->ended) {
         relay->events->on_accept(relay->ctx);
     }
 }
 
-static void on_tunnel_data(void *ctx, const uint8_t *data, size_t size) {
+static void on_tunnel_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct relay *relay = ctx;
     relay->owed += size;
     if (relay->stream == NULL) {
@@ -194,7 +206,8 @@ static void on_tunnel_data(void *ctx, const uint8_t *data, size_t size) {
     }
 }
 
-static void on_tunnel_eof(void *ctx) {
+static void on_tunnel_eof(void *ctx)
+{
     struct relay *relay = ctx;
     relay->tunnel_eof = true;
     if (relay->stream != NULL) {
@@ -202,11 +215,13 @@ static void on_tunnel_eof(void *ctx) {
     }
 }
 
-static void on_tunnel_writable(void *ctx) {
+static void on_tunnel_writable(void *ctx)
+{
     pump(ctx);
 }
 
-static void on_tunnel_close(void *ctx, enum close_reason reason, const char *text) {
+static void on_tunnel_close(void *ctx, enum close_reason reason, const char *text)
+{
     struct relay *relay = ctx;
     set_reason(relay, reason, text, true);
     relay->tunnel = NULL;
@@ -229,7 +244,8 @@ static const struct tunnel_stream_events tunnel_events = {
 
 /* ---- what owners call ---- */
 
-static struct relay *relay_new(struct stream *stream, const struct relay_events *events, void *ctx) {
+static struct relay *relay_new(struct stream *stream, const struct relay_events *events, void *ctx)
+{
     struct relay *relay = mem_alloc(sizeof(*relay));
     relay->loop = stream_loop(stream);
     relay->stream = stream;
@@ -240,7 +256,8 @@ static struct relay *relay_new(struct stream *stream, const struct relay_events 
 }
 
 enum tp_err relay_open(struct stream *stream, struct tunnel *tunnel, const char *kind, const void *header, size_t size,
-                       const struct relay_events *events, void *ctx, struct relay **ret_relay) {
+                       const struct relay_events *events, void *ctx, struct relay **ret_relay)
+{
     struct relay *relay = relay_new(stream, events, ctx);
     enum tp_err err = tunnel_stream_open(tunnel, kind, header, size, &tunnel_events, relay, &relay->tunnel);
     if (err != TP_OK) {
@@ -253,8 +270,9 @@ enum tp_err relay_open(struct stream *stream, struct tunnel *tunnel, const char 
     return TP_OK;
 }
 
-struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_stream, const struct relay_events *events,
-                           void *ctx) {
+struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_stream,
+                           const struct relay_events *events, void *ctx)
+{
     struct relay *relay = relay_new(stream, events, ctx);
     relay->tunnel = tunnel_stream;
     tunnel_stream_accept(tunnel_stream, &tunnel_events, relay);
@@ -263,7 +281,8 @@ struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_s
     return relay;
 }
 
-void relay_cut(struct relay *relay, enum close_reason reason, const char *text) {
+void relay_cut(struct relay *relay, enum close_reason reason, const char *text)
+{
     set_reason(relay, reason, text, false);
     if (relay->tunnel != NULL) {
         tunnel_stream_close(relay->tunnel, reason, text);
@@ -273,15 +292,18 @@ void relay_cut(struct relay *relay, enum close_reason reason, const char *text) 
     }
 }
 
-void relay_free(struct relay *relay, enum close_reason reason) {
+void relay_free(struct relay *relay, enum close_reason reason)
+{
     relay->events = NULL;
     relay_cut(relay, reason, NULL);
 }
 
-uint64_t relay_rx(const struct relay *relay) {
+uint64_t relay_rx(const struct relay *relay)
+{
     return relay->rx;
 }
 
-uint64_t relay_tx(const struct relay *relay) {
+uint64_t relay_tx(const struct relay *relay)
+{
     return relay->tx;
 }

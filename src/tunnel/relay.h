@@ -31,8 +31,8 @@ struct relay_events {
 enum tp_err relay_open(struct stream *stream, struct tunnel *tunnel, const char *kind, const void *header, size_t size,
                        const struct relay_events *events, void *ctx, struct relay **ret_relay) TP_MUST;
 /* Accepts an incoming tunnel stream and joins it with stream. */
-struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_stream, const struct relay_events *events,
-                           void *ctx) TP_MUST;
+struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_stream,
+                           const struct relay_events *events, void *ctx) TP_MUST;
 /* Ends both sides at once: the tunnel's other end is told reason and text (NULL: none). on_done follows. */
 void relay_cut(struct relay *relay, enum close_reason reason, const char *text);
 /* The same, but on_done is not called. */

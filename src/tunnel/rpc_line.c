@@ -73,7 +73,10 @@ static void on_eof(void *ctx)
         tunnel_stream_close(line->stream, CLOSE_DONE, NULL);
 }
 
-static void on_writable(void *ctx) { pump(ctx); }
+static void on_writable(void *ctx)
+{
+    pump(ctx);
+}
 
 static void on_stream_close(void *ctx, enum close_reason reason, const char *text)
 {
@@ -132,7 +135,10 @@ struct rpc_line *rpc_line_accept(struct loop *loop, struct tunnel_stream *stream
     return line;
 }
 
-struct rpc *rpc_line_rpc(struct rpc_line *line) { return line->rpc; }
+struct rpc *rpc_line_rpc(struct rpc_line *line)
+{
+    return line->rpc;
+}
 
 void rpc_line_close(struct rpc_line *line, enum close_reason reason)
 {

@@ -5,13 +5,15 @@
 
 #include <string.h>
 
-static void on_timer(void *ctx) {
+static void on_timer(void *ctx)
+{
     struct tunnel *tunnel = ctx;
     tunnel_tick(tunnel, loop_now_ms(tunnel->loop));
 }
 
 struct tunnel *tunnel_new_over(struct loop *loop, const struct tunnel_transport *transport, void *transport_ctx,
-                               bool dialler, const struct tunnel_events *events, void *ctx) {
+                               bool dialler, const struct tunnel_events *events, void *ctx)
+{
     struct tunnel *tunnel = mem_alloc(sizeof(*tunnel));
     tunnel->loop = loop;
     tunnel->transport = transport;
@@ -31,7 +33,9 @@ struct tunnel *tunnel_new_over(struct loop *loop, const struct tunnel_transport 
     return tunnel;
 }
 
-void tunnel_send(struct tunnel *tunnel, enum frame_type type, uint8_t flags, uint32_t id, const void *payload, size_t size) {
+void tunnel_send(struct tunnel *tunnel, enum frame_type type, uint8_t flags, uint32_t id, const void *payload,
+                 size_t size)
+{
     if (tunnel->closing) {
         return;
     }
@@ -44,7 +48,8 @@ void tunnel_send(struct tunnel *tunnel, enum frame_type type, uint8_t flags, uin
 }
 
 /* Nothing more goes out or comes in; the streams end at the end of this turn, the tunnel when the transport has gone. */
-static void shut(struct tunnel *tunnel, enum close_reason reason) {
+static void shut(struct tunnel *tunnel, enum close_reason reason)
+{
     tunnel->closing = true;
     tunnel->reason = reason;
     for (struct tunnel_stream *s = tunnel->all; s != NULL; s = s->next) {
@@ -53,7 +58,8 @@ static void shut(struct tunnel *tunnel, enum close_reason reason) {
     tunnel->transport->close(tunnel->transport_ctx, reason);
 }
 
-void tunnel_close(struct tunnel *tunnel, enum close_reason reason) {
+void tunnel_close(struct tunnel *tunnel, enum close_reason reason)
+{
     if (tunnel->closing) {
         return;
     }
@@ -63,14 +69,16 @@ void tunnel_close(struct tunnel *tunnel, enum close_reason reason) {
     shut(tunnel, reason);
 }
 
-void tunnel_violation(struct tunnel *tunnel, const char *what) {
+void tunnel_violation(struct tunnel *tunnel, const char *what)
+{
     if (!tunnel->closing) {
         log_debug("tunnel protocol broken by the peer", "what=\"%s\"", what);
         tunnel_close(tunnel, CLOSE_PROTOCOL_ERROR);
     }
 }
 
-void tunnel_drain(struct tunnel *tunnel) {
+void tunnel_drain(struct tunnel *tunnel)
+{
     if (tunnel->closing || tunnel->drain_sent) {
         return;
     }
@@ -78,25 +86,30 @@ void tunnel_drain(struct tunnel *tunnel) {
     tunnel_send(tunnel, FRAME_DRAIN, 0, 0, NULL, 0);
 }
 
-bool tunnel_is_draining(const struct tunnel *tunnel) {
+bool tunnel_is_draining(const struct tunnel *tunnel)
+{
     return tunnel->drain_sent || tunnel->drain_seen;
 }
 
-size_t tunnel_stream_count(const struct tunnel *tunnel) {
+size_t tunnel_stream_count(const struct tunnel *tunnel)
+{
     return tunnel->table_count;
 }
 
-void tunnel_check_drained(struct tunnel *tunnel) {
+void tunnel_check_drained(struct tunnel *tunnel)
+{
     if (tunnel->drain_sent && tunnel->drain_acked && tunnel->table_count == 0 && !tunnel->closing) {
         tunnel_close(tunnel, CLOSE_DRAIN);
     }
 }
 
-void tunnel_tick(struct tunnel *tunnel, int64_t now_ms) {
+void tunnel_tick(struct tunnel *tunnel, int64_t now_ms)
+{
     if (tunnel->closing) {
         return;
     }
-    if (now_ms - tunnel->heard_ms >= TUNNEL_SILENCE_MS || (!tunnel->ready && now_ms - tunnel->started_ms >= TUNNEL_PING_MS)) {
+    if (now_ms - tunnel->heard_ms >= TUNNEL_SILENCE_MS ||
+        (!tunnel->ready && now_ms - tunnel->started_ms >= TUNNEL_PING_MS)) {
         tunnel_close(tunnel, CLOSE_KEEPALIVE_TIMEOUT);
         return;
     }
@@ -118,7 +131,8 @@ void tunnel_tick(struct tunnel *tunnel, int64_t now_ms) {
 }
 
 /* While the transport is full only the newest ping is remembered: a peer cannot fill our queue with answers. */
-static void send_pong(struct tunnel *tunnel) {
+static void send_pong(struct tunnel *tunnel)
+{
     if (tunnel->transport->is_full(tunnel->transport_ctx)) {
         tunnel->pong_due = true;
         return;
@@ -127,7 +141,8 @@ static void send_pong(struct tunnel *tunnel) {
     tunnel_send(tunnel, FRAME_PONG, 0, 0, tunnel->pong, sizeof(tunnel->pong));
 }
 
-void tunnel_transport_drained(struct tunnel *tunnel) {
+void tunnel_transport_drained(struct tunnel *tunnel)
+{
     if (tunnel->closing) {
         return;
     }
@@ -137,7 +152,8 @@ void tunnel_transport_drained(struct tunnel *tunnel) {
     tunnel_stream_wake_writers(tunnel);
 }
 
-void tunnel_transport_closed(struct tunnel *tunnel, enum close_reason reason) {
+void tunnel_transport_closed(struct tunnel *tunnel, enum close_reason reason)
+{
     if (!tunnel->closing) {
         tunnel->closing = true;
         tunnel->reason = reason;
@@ -154,7 +170,8 @@ void tunnel_transport_closed(struct tunnel *tunnel, enum close_reason reason) {
 
 /* ---- frames about the tunnel ---- */
 
-static void got_hello(struct tunnel *tunnel, const uint8_t *payload, size_t size) {
+static void got_hello(struct tunnel *tunnel, const uint8_t *payload, size_t size)
+{
     struct frame_hello hello;
     if (tunnel->ready || frame_hello_decode(payload, size, &hello) != TP_OK) {
         tunnel_violation(tunnel, "hello");
@@ -170,7 +187,8 @@ static void got_hello(struct tunnel *tunnel, const uint8_t *payload, size_t size
     }
 }
 
-static void got_drain(struct tunnel *tunnel, bool ack) {
+static void got_drain(struct tunnel *tunnel, bool ack)
+{
     if (ack) {
         if (!tunnel->drain_sent || tunnel->drain_acked) {
             tunnel_violation(tunnel, "drain answered without need");
@@ -191,7 +209,8 @@ static void got_drain(struct tunnel *tunnel, bool ack) {
     }
 }
 
-static void got_pong(struct tunnel *tunnel) {
+static void got_pong(struct tunnel *tunnel)
+{
     if (tunnel->pings_out == 0) {
         tunnel_violation(tunnel, "pong without ping");
         return;
@@ -201,7 +220,8 @@ static void got_pong(struct tunnel *tunnel) {
 
 /* ---- open ---- */
 
-static void got_whole_open(struct tunnel *tunnel, uint32_t id, const uint8_t *payload, size_t size) {
+static void got_whole_open(struct tunnel *tunnel, uint32_t id, const uint8_t *payload, size_t size)
+{
     char kind[FRAME_KIND_MAX + 1];
     size_t used;
     if (frame_kind_decode(payload, size, kind, &used) != TP_OK || size - used > TUNNEL_HEADER_MAX) {
@@ -219,7 +239,8 @@ static void got_whole_open(struct tunnel *tunnel, uint32_t id, const uint8_t *pa
     tunnel->events->on_open(tunnel->ctx, stream, kind, payload + used, size - used);
 }
 
-static void got_open(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload) {
+static void got_open(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload)
+{
     bool more = (frame->flags & FRAME_FLAG_MORE) != 0;
     if (!tunnel->open_more) {
         bool right_side = (frame->id % 2 == 1) != tunnel->dialler;
@@ -253,7 +274,8 @@ static void got_open(struct tunnel *tunnel, const struct frame *frame, const uin
 /* ---- reading ---- */
 
 /* The stream a frame is about, after checking that the peer may send it now; NULL after a violation. */
-static struct tunnel_stream *stream_for(struct tunnel *tunnel, const struct frame *frame) {
+static struct tunnel_stream *stream_for(struct tunnel *tunnel, const struct frame *frame)
+{
     struct tunnel_stream *stream = tunnel_stream_find(tunnel, frame->id);
     if (stream == NULL || !half_step(&stream->in, frame->type)) {
         tunnel_violation(tunnel, stream == NULL ? "frame for no stream" : "frame not allowed in this state");
@@ -262,7 +284,8 @@ static struct tunnel_stream *stream_for(struct tunnel *tunnel, const struct fram
     return stream;
 }
 
-static void got_reset(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload) {
+static void got_reset(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload)
+{
     enum close_reason reason;
     char text[FRAME_TEXT_MAX + 1];
     if (frame_reset_decode(payload, frame->size, &reason, text) != TP_OK) {
@@ -279,7 +302,8 @@ static void got_reset(struct tunnel *tunnel, const struct frame *frame, const ui
     }
 }
 
-static void got_credit(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload) {
+static void got_credit(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload)
+{
     struct tunnel_stream *stream = stream_for(tunnel, frame);
     if (stream == NULL) {
         return;
@@ -296,7 +320,8 @@ static void got_credit(struct tunnel *tunnel, const struct frame *frame, const u
 }
 
 /* A whole frame other than data. */
-static void got_frame(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload) {
+static void got_frame(struct tunnel *tunnel, const struct frame *frame, const uint8_t *payload)
+{
     struct tunnel_stream *stream;
     switch (frame->type) {
     case FRAME_HELLO:
@@ -339,7 +364,8 @@ static void got_frame(struct tunnel *tunnel, const struct frame *frame, const ui
 }
 
 /* A header is complete: false after a violation. */
-static bool begin_frame(struct tunnel *tunnel) {
+static bool begin_frame(struct tunnel *tunnel)
+{
     struct frame *frame = &tunnel->frame;
     if (frame_decode(tunnel->header, frame) != TP_OK) {
         tunnel_violation(tunnel, "frame header");
@@ -370,7 +396,8 @@ static bool begin_frame(struct tunnel *tunnel) {
 }
 
 /* Takes bytes of the payload; returns how many. */
-static size_t take_payload(struct tunnel *tunnel, const uint8_t *data, size_t size) {
+static size_t take_payload(struct tunnel *tunnel, const uint8_t *data, size_t size)
+{
     size_t take = size < tunnel->payload_left ? size : tunnel->payload_left;
     struct frame frame = tunnel->frame;
     if (frame.type == FRAME_DATA) {
@@ -400,7 +427,8 @@ static size_t take_payload(struct tunnel *tunnel, const uint8_t *data, size_t si
     return take;
 }
 
-void tunnel_feed(struct tunnel *tunnel, const uint8_t *data, size_t size) {
+void tunnel_feed(struct tunnel *tunnel, const uint8_t *data, size_t size)
+{
     tunnel->heard_ms = loop_now_ms(tunnel->loop);
     while (!tunnel->closing) {
         if (tunnel->header_have < FRAME_HEADER_SIZE) {

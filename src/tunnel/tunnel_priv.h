@@ -24,10 +24,10 @@ struct tunnel_stream {
     char *text; /* or NULL */
     const struct tunnel_stream_events *events;
     void *ctx;
-    uint32_t credit;  /* bytes we may send */
-    uint32_t window;  /* bytes the peer may send */
-    uint32_t unread;  /* bytes given to the owner that it has not consumed */
-    uint32_t refund;  /* bytes consumed for which no credit has been sent */
+    uint32_t credit; /* bytes we may send */
+    uint32_t window; /* bytes the peer may send */
+    uint32_t unread; /* bytes given to the owner that it has not consumed */
+    uint32_t refund; /* bytes consumed for which no credit has been sent */
     int64_t opened_ms;
     struct buf early; /* bytes from before accept */
     struct later later;
@@ -44,8 +44,8 @@ struct tunnel {
     void *ctx;
     struct timer *timer;
     bool dialler;
-    bool ready;      /* the peer's hello has come */
-    bool closing;    /* nothing is sent or taken any more */
+    bool ready;   /* the peer's hello has come */
+    bool closing; /* nothing is sent or taken any more */
     bool drain_sent;
     bool drain_acked; /* the peer opens no more streams */
     bool drain_seen;  /* we open no more streams */
@@ -77,7 +77,8 @@ struct tunnel {
 };
 
 /* Sends one frame, unless the tunnel is closing. */
-void tunnel_send(struct tunnel *tunnel, enum frame_type type, uint8_t flags, uint32_t id, const void *payload, size_t size);
+void tunnel_send(struct tunnel *tunnel, enum frame_type type, uint8_t flags, uint32_t id, const void *payload,
+                 size_t size);
 /* Ends the tunnel because the peer broke a rule; what goes to the debug log. */
 void tunnel_violation(struct tunnel *tunnel, const char *what);
 /* Closes the tunnel (DRAIN) when it is draining and the last stream is gone. */

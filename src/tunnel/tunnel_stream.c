@@ -8,11 +8,13 @@
 
 /* ---- the table of ids ---- */
 
-static size_t bucket_of(const struct tunnel *tunnel, uint32_t id) {
+static size_t bucket_of(const struct tunnel *tunnel, uint32_t id)
+{
     return (size_t)((id * UINT32_C(2654435769)) >> 8) & (tunnel->bucket_count - 1);
 }
 
-struct tunnel_stream *tunnel_stream_find(const struct tunnel *tunnel, uint32_t id) {
+struct tunnel_stream *tunnel_stream_find(const struct tunnel *tunnel, uint32_t id)
+{
     if (tunnel->bucket_count == 0) {
         return NULL;
     }
@@ -23,7 +25,8 @@ struct tunnel_stream *tunnel_stream_find(const struct tunnel *tunnel, uint32_t i
     return stream;
 }
 
-static void table_resize(struct tunnel *tunnel, size_t count) {
+static void table_resize(struct tunnel *tunnel, size_t count)
+{
     mem_free(tunnel->buckets);
     tunnel->buckets = mem_array(count, sizeof(struct tunnel_stream *));
     tunnel->bucket_count = count;
@@ -36,7 +39,8 @@ static void table_resize(struct tunnel *tunnel, size_t count) {
     }
 }
 
-static void table_add(struct tunnel *tunnel, struct tunnel_stream *stream) {
+static void table_add(struct tunnel *tunnel, struct tunnel_stream *stream)
+{
     if (tunnel->table_count == tunnel->bucket_count) {
         table_resize(tunnel, tunnel->bucket_count == 0 ? BUCKETS_MIN : tunnel->bucket_count * 2);
     }
@@ -48,7 +52,8 @@ static void table_add(struct tunnel *tunnel, struct tunnel_stream *stream) {
     *(stream->incoming ? &tunnel->peer_count : &tunnel->own_count) += 1;
 }
 
-static void table_remove(struct tunnel *tunnel, struct tunnel_stream *stream) {
+static void table_remove(struct tunnel *tunnel, struct tunnel_stream *stream)
+{
     struct tunnel_stream **at = &tunnel->buckets[bucket_of(tunnel, stream->id)];
     while (*at != stream) {
         at = &(*at)->hash_next;
@@ -66,7 +71,8 @@ static void table_remove(struct tunnel *tunnel, struct tunnel_stream *stream) {
 
 /* ---- writers that wait for the transport ---- */
 
-static void wait_add(struct tunnel_stream *stream) {
+static void wait_add(struct tunnel_stream *stream)
+{
     struct tunnel *tunnel = stream->tunnel;
     if (stream->is_waiting) {
         return;
@@ -78,7 +84,8 @@ static void wait_add(struct tunnel_stream *stream) {
     tunnel->wait_last = stream;
 }
 
-static void wait_remove(struct tunnel_stream *stream) {
+static void wait_remove(struct tunnel_stream *stream)
+{
     struct tunnel *tunnel = stream->tunnel;
     if (!stream->is_waiting) {
         return;
@@ -88,11 +95,13 @@ static void wait_remove(struct tunnel_stream *stream) {
     *(stream->wait_next != NULL ? &stream->wait_next->wait_prev : &tunnel->wait_last) = stream->wait_prev;
 }
 
-static bool transport_full(const struct tunnel *tunnel) {
+static bool transport_full(const struct tunnel *tunnel)
+{
     return tunnel->transport->is_full(tunnel->transport_ctx);
 }
 
-void tunnel_stream_wake_writers(struct tunnel *tunnel) {
+void tunnel_stream_wake_writers(struct tunnel *tunnel)
+{
     while (tunnel->wait_first != NULL && !tunnel->closing && !transport_full(tunnel)) {
         struct tunnel_stream *stream = tunnel->wait_first;
         wait_remove(stream);
@@ -104,7 +113,8 @@ void tunnel_stream_wake_writers(struct tunnel *tunnel) {
 
 /* ---- life ---- */
 
-static void stream_free(struct tunnel_stream *stream) {
+static void stream_free(struct tunnel_stream *stream)
+{
     later_cancel(&stream->later);
     if (stream->tunnel != NULL) {
         wait_remove(stream);
@@ -118,7 +128,8 @@ static void stream_free(struct tunnel_stream *stream) {
     mem_free(stream);
 }
 
-void tunnel_stream_settle(struct tunnel_stream *stream) {
+void tunnel_stream_settle(struct tunnel_stream *stream)
+{
     struct tunnel *tunnel = stream->tunnel;
     if (stream->in_table && stream->in == HALF_CLOSED && stream->out == HALF_CLOSED) {
         table_remove(tunnel, stream);
@@ -129,7 +140,8 @@ void tunnel_stream_settle(struct tunnel_stream *stream) {
     }
 }
 
-static void tell_close(struct tunnel_stream *stream) {
+static void tell_close(struct tunnel_stream *stream)
+{
     const struct tunnel_stream_events *events = stream->events;
     void *ctx = stream->ctx;
     stream->events = NULL;
@@ -142,13 +154,15 @@ static void tell_close(struct tunnel_stream *stream) {
     mem_free(text);
 }
 
-static void deliver(struct tunnel_stream *stream, const uint8_t *data, size_t size) {
+static void deliver(struct tunnel_stream *stream, const uint8_t *data, size_t size)
+{
     stream->unread += (uint32_t)size;
     stream->events->on_data(stream->ctx, data, size);
 }
 
 /* The end of a turn: bytes from before accept, then the end. */
-static void run_later(void *ctx) {
+static void run_later(void *ctx)
+{
     struct tunnel_stream *stream = ctx;
     if (!stream->accepted || stream->events == NULL) {
         return;
@@ -170,7 +184,8 @@ static void run_later(void *ctx) {
     }
 }
 
-struct tunnel_stream *tunnel_stream_new(struct tunnel *tunnel, uint32_t id, bool incoming) {
+struct tunnel_stream *tunnel_stream_new(struct tunnel *tunnel, uint32_t id, bool incoming)
+{
     struct tunnel_stream *stream = mem_alloc(sizeof(*stream));
     stream->tunnel = tunnel;
     stream->loop = tunnel->loop;
@@ -192,7 +207,8 @@ struct tunnel_stream *tunnel_stream_new(struct tunnel *tunnel, uint32_t id, bool
     return stream;
 }
 
-void tunnel_stream_end(struct tunnel_stream *stream, enum close_reason reason, const char *text) {
+void tunnel_stream_end(struct tunnel_stream *stream, enum close_reason reason, const char *text)
+{
     if (stream->ending) {
         return;
     }
@@ -212,7 +228,8 @@ void tunnel_stream_end(struct tunnel_stream *stream, enum close_reason reason, c
     }
 }
 
-void tunnel_stream_send_reset(struct tunnel_stream *stream, enum close_reason reason, const char *text) {
+void tunnel_stream_send_reset(struct tunnel_stream *stream, enum close_reason reason, const char *text)
+{
     if (stream->tunnel == NULL || !half_step(&stream->out, FRAME_RESET)) {
         return;
     }
@@ -222,7 +239,8 @@ void tunnel_stream_send_reset(struct tunnel_stream *stream, enum close_reason re
 }
 
 /* Both directions have ended by themselves. */
-static void check_done(struct tunnel_stream *stream) {
+static void check_done(struct tunnel_stream *stream)
+{
     if (stream->out == HALF_ENDED && stream->in == HALF_ENDED) {
         tunnel_stream_send_reset(stream, CLOSE_DONE, NULL);
         tunnel_stream_end(stream, CLOSE_DONE, NULL);
@@ -231,7 +249,8 @@ static void check_done(struct tunnel_stream *stream) {
 
 /* ---- frames of the peer ---- */
 
-void tunnel_stream_got_accept(struct tunnel_stream *stream) {
+void tunnel_stream_got_accept(struct tunnel_stream *stream)
+{
     stream->credit += TUNNEL_WINDOW - TUNNEL_EARLY;
     if (stream->ending || stream->events == NULL) {
         return;
@@ -246,7 +265,8 @@ void tunnel_stream_got_accept(struct tunnel_stream *stream) {
     }
 }
 
-void tunnel_stream_got_data(struct tunnel_stream *stream, const uint8_t *data, size_t size) {
+void tunnel_stream_got_data(struct tunnel_stream *stream, const uint8_t *data, size_t size)
+{
     if (stream->ending || stream->discard) {
         return;
     }
@@ -258,7 +278,8 @@ void tunnel_stream_got_data(struct tunnel_stream *stream, const uint8_t *data, s
     deliver(stream, data, size);
 }
 
-void tunnel_stream_got_credit(struct tunnel_stream *stream, uint32_t credit) {
+void tunnel_stream_got_credit(struct tunnel_stream *stream, uint32_t credit)
+{
     stream->credit += credit;
     if (stream->wants_credit && !stream->ending) {
         stream->wants_credit = false;
@@ -267,7 +288,8 @@ void tunnel_stream_got_credit(struct tunnel_stream *stream, uint32_t credit) {
     }
 }
 
-void tunnel_stream_got_end(struct tunnel_stream *stream) {
+void tunnel_stream_got_end(struct tunnel_stream *stream)
+{
     if (!stream->ending && !stream->discard) {
         if (!stream->accepted || stream->deferred) {
             stream->early_eof = true;
@@ -278,13 +300,15 @@ void tunnel_stream_got_end(struct tunnel_stream *stream) {
     check_done(stream);
 }
 
-void tunnel_stream_got_reset(struct tunnel_stream *stream, enum close_reason reason, const char *text) {
+void tunnel_stream_got_reset(struct tunnel_stream *stream, enum close_reason reason, const char *text)
+{
     tunnel_stream_send_reset(stream, reason, NULL);
     tunnel_stream_end(stream, reason, text);
     tunnel_stream_settle(stream);
 }
 
-void tunnel_stream_end_all(struct tunnel *tunnel) {
+void tunnel_stream_end_all(struct tunnel *tunnel)
+{
     for (struct tunnel_stream *s = tunnel->all; s != NULL; s = s->next) {
         s->in = HALF_CLOSED;
         s->out = HALF_CLOSED;
@@ -318,7 +342,8 @@ void tunnel_stream_end_all(struct tunnel *tunnel) {
 
 /* ---- what owners call ---- */
 
-void tunnel_stream_accept(struct tunnel_stream *stream, const struct tunnel_stream_events *events, void *ctx) {
+void tunnel_stream_accept(struct tunnel_stream *stream, const struct tunnel_stream_events *events, void *ctx)
+{
     if (stream->accepted) {
         return;
     }
@@ -337,7 +362,8 @@ void tunnel_stream_accept(struct tunnel_stream *stream, const struct tunnel_stre
     later_run(stream->loop, &stream->later);
 }
 
-static size_t transport_room(const struct tunnel *tunnel) {
+static size_t transport_room(const struct tunnel *tunnel)
+{
     if (tunnel->closing || transport_full(tunnel)) {
         return 0;
     }
@@ -347,7 +373,8 @@ static size_t transport_room(const struct tunnel *tunnel) {
     return (left / (FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX) + 1) * FRAME_PAYLOAD_MAX;
 }
 
-size_t tunnel_stream_room(const struct tunnel_stream *stream) {
+size_t tunnel_stream_room(const struct tunnel_stream *stream)
+{
     if (stream->tunnel == NULL || stream->ending || stream->out != HALF_OPEN) {
         return 0;
     }
@@ -360,7 +387,8 @@ size_t tunnel_stream_room(const struct tunnel_stream *stream) {
     return room < stream->credit ? room : stream->credit;
 }
 
-size_t tunnel_stream_write(struct tunnel_stream *stream, const void *data, size_t size) {
+size_t tunnel_stream_write(struct tunnel_stream *stream, const void *data, size_t size)
+{
     if (stream->tunnel == NULL || stream->ending || stream->out != HALF_OPEN || size == 0) {
         return 0;
     }
@@ -384,7 +412,8 @@ size_t tunnel_stream_write(struct tunnel_stream *stream, const void *data, size_
     return take;
 }
 
-void tunnel_stream_consume(struct tunnel_stream *stream, size_t size) {
+void tunnel_stream_consume(struct tunnel_stream *stream, size_t size)
+{
     uint32_t used = size < stream->unread ? (uint32_t)size : stream->unread;
     stream->unread -= used;
     stream->refund += used;
@@ -393,14 +422,16 @@ void tunnel_stream_consume(struct tunnel_stream *stream, size_t size) {
     }
     if (half_step(&stream->out, FRAME_CREDIT)) {
         uint32_t refund = stream->refund;
-        uint8_t payload[4] = {(uint8_t)(refund >> 24), (uint8_t)(refund >> 16), (uint8_t)(refund >> 8), (uint8_t)refund};
+        uint8_t payload[4] = {(uint8_t)(refund >> 24), (uint8_t)(refund >> 16), (uint8_t)(refund >> 8),
+                              (uint8_t)refund};
         stream->window += refund;
         stream->refund = 0;
         tunnel_send(stream->tunnel, FRAME_CREDIT, 0, stream->id, payload, sizeof(payload));
     }
 }
 
-void tunnel_stream_shutdown(struct tunnel_stream *stream) {
+void tunnel_stream_shutdown(struct tunnel_stream *stream)
+{
     if (stream->tunnel == NULL || stream->ending || !half_step(&stream->out, FRAME_END)) {
         return;
     }
@@ -409,7 +440,8 @@ void tunnel_stream_shutdown(struct tunnel_stream *stream) {
     check_done(stream);
 }
 
-void tunnel_stream_close(struct tunnel_stream *stream, enum close_reason reason, const char *text) {
+void tunnel_stream_close(struct tunnel_stream *stream, enum close_reason reason, const char *text)
+{
     stream->discard = true;
     tunnel_stream_send_reset(stream, reason, text);
     tunnel_stream_end(stream, reason, text);
@@ -423,12 +455,14 @@ void tunnel_stream_close(struct tunnel_stream *stream, enum close_reason reason,
     }
 }
 
-struct tunnel *tunnel_stream_tunnel(const struct tunnel_stream *stream) {
+struct tunnel *tunnel_stream_tunnel(const struct tunnel_stream *stream)
+{
     return stream->tunnel;
 }
 
 enum tp_err tunnel_stream_open(struct tunnel *tunnel, const char *kind, const void *header, size_t size,
-                               const struct tunnel_stream_events *events, void *ctx, struct tunnel_stream **ret_stream) {
+                               const struct tunnel_stream_events *events, void *ctx, struct tunnel_stream **ret_stream)
+{
     if (!tunnel->ready || tunnel->closing || tunnel->drain_sent || tunnel->drain_seen ||
         tunnel->last_own_id >= UINT32_MAX - 2) {
         return TP_UNAVAILABLE;

@@ -7,22 +7,26 @@ struct link {
     struct tunnel *tunnel;
 };
 
-static void link_write(void *ctx, const void *data, size_t size) {
+static void link_write(void *ctx, const void *data, size_t size)
+{
     struct link *link = ctx;
     stream_write(link->stream, data, size);
 }
 
-static size_t link_queued(const void *ctx) {
+static size_t link_queued(const void *ctx)
+{
     const struct link *link = ctx;
     return stream_queued(link->stream);
 }
 
-static bool link_is_full(const void *ctx) {
+static bool link_is_full(const void *ctx)
+{
     const struct link *link = ctx;
     return stream_is_full(link->stream);
 }
 
-static void link_close(void *ctx, enum close_reason reason) {
+static void link_close(void *ctx, enum close_reason reason)
+{
     struct link *link = ctx;
     stream_close_flush(link->stream, reason);
 }
@@ -34,17 +38,20 @@ static const struct tunnel_transport link_transport = {
     .close = link_close,
 };
 
-static void on_data(void *ctx, const uint8_t *data, size_t size) {
+static void on_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct link *link = ctx;
     tunnel_feed(link->tunnel, data, size);
 }
 
-static void on_drain(void *ctx) {
+static void on_drain(void *ctx)
+{
     struct link *link = ctx;
     tunnel_transport_drained(link->tunnel);
 }
 
-static void on_close(void *ctx, enum close_reason reason) {
+static void on_close(void *ctx, enum close_reason reason)
+{
     struct link *link = ctx;
     tunnel_transport_closed(link->tunnel, reason);
     mem_free(link);
@@ -58,7 +65,8 @@ static const struct stream_events link_events = {
 };
 
 struct tunnel *tunnel_new(struct loop *loop, struct stream *transport, bool dialler, const struct tunnel_events *events,
-                          void *ctx) {
+                          void *ctx)
+{
     struct link *link = mem_alloc(sizeof(*link));
     link->stream = transport;
     stream_set_events(transport, &link_events, link);

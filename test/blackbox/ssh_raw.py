@@ -1,5 +1,6 @@
 """A small SSH client that can send any message at any time: curve25519-sha256, aes128-ctr, hmac-sha2-256."""
 import base64
+import functools
 import hashlib
 import hmac
 import os
@@ -27,6 +28,19 @@ def mpint(data):
 
 class Closed(Exception):
     pass
+
+
+def orderly(step):
+    """A step that an honest client does: the server may take its time for it, whatever the test's own patience is."""
+    @functools.wraps(step)
+    def patient(self, *args, **kw):
+        patience = self.sock.gettimeout()
+        self.sock.settimeout(60)
+        try:
+            return step(self, *args, **kw)
+        finally:
+            self.sock.settimeout(patience)
+    return patient
 
 
 class Raw:
@@ -92,6 +106,7 @@ class Raw:
 
     # ---- the orderly way in ----
 
+    @orderly
     def hello(self):
         self.raw(self.version + b"\r\n")
         line = b""
@@ -104,6 +119,7 @@ class Raw:
                  "hmac-sha2-256", "none", "none", "", ""]
         return b"\x14" + os.urandom(16) + b"".join(text(item) for item in lists) + b"\0" + number(0)
 
+    @orderly
     def exchange(self):
         mine = self.kexinit()
         self.send(mine)
@@ -132,6 +148,7 @@ class Raw:
         self.dec = Cipher(algorithms.AES(derive(b"D", 16)), modes.CTR(derive(b"B", 16))).decryptor()
         self.mac_out = derive(b"E", 32)
 
+    @orderly
     def service(self):
         self.send(b"\x05" + text("ssh-userauth"))
         self.expect(6)
@@ -146,6 +163,7 @@ class Raw:
         private = serialization.load_ssh_private_key(open(keys.path("user"), "rb").read(), None)
         return request + text(text("ssh-ed25519") + text(private.sign(text(self.session_id) + request)))
 
+    @orderly
     def sign_in(self, keys):
         self.hello()
         self.exchange()

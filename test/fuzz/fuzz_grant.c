@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < sizeof(keys))
         return 0;
     memcpy(keys, data, sizeof(keys));
-    if (grant_open(data + sizeof(keys), size - sizeof(keys), (const uint8_t(*)[32])keys, 1, "h1", "ssh", 1790000000, &grant,
-                   NULL) == TP_OK) {
+    if (grant_open(data + sizeof(keys), size - sizeof(keys), (const uint8_t(*)[32])keys, 1, "h1", "ssh", 1790000000,
+                   &grant, NULL) == TP_OK) {
         if (json_get_int(grant, "v", 0) != 1)
             __builtin_trap();
         json_decref(grant);

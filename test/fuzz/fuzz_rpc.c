@@ -5,7 +5,8 @@ struct side {
     bool closed;
 };
 
-static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params, json_t *caller, int fd)
+static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                       json_t *caller, int fd)
 {
     (void)ctx;
     (void)rpc;
@@ -36,7 +37,10 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
     (void)error;
 }
 
-static void stop(void *ctx) { loop_stop(ctx); }
+static void stop(void *ctx)
+{
+    loop_stop(ctx);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

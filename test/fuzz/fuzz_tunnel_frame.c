@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void check(bool ok) {
+static void check(bool ok)
+{
     if (!ok) {
         abort();
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     struct frame frame;
     uint8_t header[FRAME_HEADER_SIZE];
     if (size < FRAME_HEADER_SIZE) {

@@ -29,39 +29,47 @@ struct machine {
     size_t out;
 };
 
-static void check(bool ok) {
+static void check(bool ok)
+{
     if (!ok) {
         abort();
     }
 }
 
-static void transport_write(void *ctx, const void *data, size_t size) {
+static void transport_write(void *ctx, const void *data, size_t size)
+{
     (void)data;
     ((struct machine *)ctx)->out += size;
 }
 
-static size_t transport_queued(const void *ctx) {
+static size_t transport_queued(const void *ctx)
+{
     return ((const struct machine *)ctx)->full ? STREAM_HIGH : 0;
 }
 
-static bool transport_is_full(const void *ctx) {
+static bool transport_is_full(const void *ctx)
+{
     return ((const struct machine *)ctx)->full;
 }
 
-static void transport_close(void *ctx, enum close_reason reason) {
+static void transport_close(void *ctx, enum close_reason reason)
+{
     struct machine *machine = ctx;
     (void)reason;
     check(!machine->closing);
     machine->closing = true;
 }
 
-static const struct tunnel_transport transport = {transport_write, transport_queued, transport_is_full, transport_close};
+static const struct tunnel_transport transport = {transport_write, transport_queued, transport_is_full,
+                                                  transport_close};
 
-static void on_accept(void *ctx) {
+static void on_accept(void *ctx)
+{
     check(!((struct owned *)ctx)->closed);
 }
 
-static void on_data(void *ctx, const uint8_t *data, size_t size) {
+static void on_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct owned *owned = ctx;
     check(!owned->closed && size > 0 && data != NULL);
     owned->unread += size;
@@ -78,7 +86,8 @@ static void on_data(void *ctx, const uint8_t *data, size_t size) {
     }
 }
 
-static void on_eof(void *ctx) {
+static void on_eof(void *ctx)
+{
     struct owned *owned = ctx;
     check(!owned->closed);
     if ((owned->machine->mood & 4) != 0) {
@@ -86,7 +95,8 @@ static void on_eof(void *ctx) {
     }
 }
 
-static void on_writable(void *ctx) {
+static void on_writable(void *ctx)
+{
     struct owned *owned = ctx;
     static const uint8_t zeros[50000];
     check(!owned->closed);
@@ -96,7 +106,8 @@ static void on_writable(void *ctx) {
     owned->machine->full = (owned->machine->mood & 8) != 0;
 }
 
-static void on_stream_close(void *ctx, enum close_reason reason, const char *text) {
+static void on_stream_close(void *ctx, enum close_reason reason, const char *text)
+{
     struct owned *owned = ctx;
     check(!owned->closed && text != NULL && reason != CLOSE_NONE);
     owned->closed = true;
@@ -104,7 +115,8 @@ static void on_stream_close(void *ctx, enum close_reason reason, const char *tex
 
 static const struct tunnel_stream_events stream_events = {on_accept, on_data, on_eof, on_writable, on_stream_close};
 
-static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+{
     struct machine *machine = ctx;
     check(kind[0] != '\0' && (header != NULL || size == 0) && size <= TUNNEL_HEADER_MAX);
     if (machine->count == OWNED_MAX || (machine->mood & 16) != 0) {
@@ -120,7 +132,8 @@ static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, c
     }
 }
 
-static void on_close(void *ctx, enum close_reason reason) {
+static void on_close(void *ctx, enum close_reason reason)
+{
     struct machine *machine = ctx;
     check(!machine->told && reason != CLOSE_NONE);
     machine->told = true;
@@ -131,12 +144,14 @@ static void on_close(void *ctx, enum close_reason reason) {
 
 static const struct tunnel_events tunnel_events = {.on_open = on_open, .on_close = on_close};
 
-static void stop(void *ctx) {
+static void stop(void *ctx)
+{
     loop_stop(((struct machine *)ctx)->loop);
 }
 
 /* The end of a turn: what was put off is done. */
-static void turn(struct machine *machine) {
+static void turn(struct machine *machine)
+{
     struct later last = {.fn = stop, .ctx = machine};
     struct timer *timer = timer_new(machine->loop, stop, machine);
     later_run(machine->loop, &last);
@@ -146,13 +161,15 @@ static void turn(struct machine *machine) {
     timer_free(timer);
 }
 
-static void owner_step(struct machine *machine, struct rd *rd) {
+static void owner_step(struct machine *machine, struct rd *rd)
+{
     uint8_t what = rd_u8(rd);
     uint8_t which = rd_u8(rd);
     if (what % 9 == 0 && machine->count < OWNED_MAX) {
         struct owned *owned = &machine->owned[machine->count];
         owned->machine = machine;
-        if (tunnel_stream_open(machine->tunnel, "ssh", "grant", which % 6, &stream_events, owned, &owned->stream) == TP_OK) {
+        if (tunnel_stream_open(machine->tunnel, "ssh", "grant", which % 6, &stream_events, owned, &owned->stream) ==
+            TP_OK) {
             owned->accepted = true;
             machine->count++;
         }
@@ -208,7 +225,8 @@ static void owner_step(struct machine *machine, struct rd *rd) {
     }
 }
 
-static void peer_step(struct machine *machine, struct rd *rd) {
+static void peer_step(struct machine *machine, struct rd *rd)
+{
     static const uint8_t payloads[FRAME_PAYLOAD_MAX] = {4, 'd', 'o', 'n', 'e'};
     struct frame frame = {.type = (enum frame_type)(rd_u8(rd) % 12), .id = rd_u8(rd)};
     uint8_t size = rd_u8(rd);
@@ -253,7 +271,8 @@ static void peer_step(struct machine *machine, struct rd *rd) {
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     struct machine machine = {0};
     struct rd rd;
     rd_init(&rd, data, size);

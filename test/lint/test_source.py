@@ -101,6 +101,13 @@ def test_files_fit_in_the_head():
     assert not big, "\n".join(big)
 
 
+def test_layout_is_clang_formats():
+    """.clang-format is the style; `make format` brings a file to it."""
+    ours = [p for folder in ("src", "test") for p in sorted((ROOT / folder).rglob("*.[ch]"))]
+    result = subprocess.run(["clang-format-14", "--dry-run", "-Werror", *map(str, ours)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[:4000]
+
+
 def test_headers_have_guards():
     wrong = [str(p) for p in FILES if p.suffix == ".h" and not re.search(r"#ifndef (\w+)\s+#define \1", p.read_text())]
     assert not wrong

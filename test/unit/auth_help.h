@@ -33,7 +33,8 @@ struct answer {
     struct tp_error error;
 };
 
-static inline void on_answer(void *ctx, json_t *result, const struct tp_error *error) {
+static inline void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
     struct answer *answer = ctx;
     assert_false(answer->done);
     answer->done = true;
@@ -46,19 +47,23 @@ static inline void on_answer(void *ctx, json_t *result, const struct tp_error *e
     }
 }
 
-static inline int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+static inline int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
     (void)st;
     (void)type;
     (void)ftw;
     return remove(path);
 }
 
-static inline json_t *fixture_config(const struct fixture *fixture) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:{s:[s]}}", "cluster_name", "demo.test", "data_dir", fixture->dir, "public_addr",
-                     "tport.demo.test:443", "version", "0.1.0", "auth", "tokens", "node:static-secret-of-the-file");
+static inline json_t *fixture_config(const struct fixture *fixture)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:{s:[s]}}", "cluster_name", "demo.test", "data_dir", fixture->dir,
+                     "public_addr", "tport.demo.test:443", "version", "0.1.0", "auth", "tokens",
+                     "node:static-secret-of-the-file");
 }
 
-static inline void fixture_open(struct fixture *fixture) {
+static inline void fixture_open(struct fixture *fixture)
+{
     struct tp_error error = {0};
     json_t *config = fixture_config(fixture);
     fixture->loop = loop_new();
@@ -70,11 +75,13 @@ static inline void fixture_open(struct fixture *fixture) {
 }
 
 /* Lets everything that is under way end. */
-static inline void stop_loop(void *ctx) {
+static inline void stop_loop(void *ctx)
+{
     loop_stop(ctx);
 }
 
-static inline void fixture_settle(struct fixture *fixture, int64_t ms) {
+static inline void fixture_settle(struct fixture *fixture, int64_t ms)
+{
     struct timer *timer = timer_new(fixture->loop, stop_loop, fixture->loop);
     timer_start(timer, ms, 0);
     while (timer_is_active(timer)) { /* an answer that came at once has stopped a loop that did not run */
@@ -83,7 +90,8 @@ static inline void fixture_settle(struct fixture *fixture, int64_t ms) {
     timer_free(timer);
 }
 
-static inline void fixture_shut(struct fixture *fixture) {
+static inline void fixture_shut(struct fixture *fixture)
+{
     fixture_settle(fixture, 50);
     auth_close(fixture->auth);
     fixture_settle(fixture, 20);
@@ -91,7 +99,8 @@ static inline void fixture_shut(struct fixture *fixture) {
     fixture->auth = NULL;
 }
 
-static inline int setup(void **state) {
+static inline int setup(void **state)
+{
     struct fixture *fixture = mem_alloc(sizeof *fixture);
     snprintf(fixture->dir, sizeof fixture->dir, "/tmp/tport-auth-XXXXXX");
     if (mkdtemp(fixture->dir) == NULL) {
@@ -103,7 +112,8 @@ static inline int setup(void **state) {
     return 0;
 }
 
-static inline int teardown(void **state) {
+static inline int teardown(void **state)
+{
     struct fixture *fixture = *state;
     fixture_shut(fixture);
     (void)nftw(fixture->dir, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -112,7 +122,8 @@ static inline int teardown(void **state) {
 }
 
 /* Callers. */
-static inline struct caller as_local(void) {
+static inline struct caller as_local(void)
+{
     struct caller caller;
     caller_init(&caller);
     caller.who = WHO_LOCAL;
@@ -121,7 +132,8 @@ static inline struct caller as_local(void) {
     return caller;
 }
 
-static inline struct caller as_nobody(const char *ip) {
+static inline struct caller as_nobody(const char *ip)
+{
     struct caller caller;
     caller_init(&caller);
     caller.who = WHO_ANONYMOUS;
@@ -131,7 +143,8 @@ static inline struct caller as_nobody(const char *ip) {
     return caller;
 }
 
-static inline struct caller as_user(struct fixture *fixture, const char *name) {
+static inline struct caller as_user(struct fixture *fixture, const char *name)
+{
     struct caller caller;
     struct tp_error error = {0};
     caller_init(&caller);
@@ -145,7 +158,8 @@ static inline struct caller as_user(struct fixture *fixture, const char *name) {
     return caller;
 }
 
-static inline struct caller as_host(const char *id, const char *name) {
+static inline struct caller as_host(const char *id, const char *name)
+{
     struct caller caller;
     caller_init(&caller);
     caller.who = WHO_HOST;
@@ -156,7 +170,8 @@ static inline struct caller as_host(const char *id, const char *name) {
     return caller;
 }
 
-static inline struct caller as_proxy(void) {
+static inline struct caller as_proxy(void)
+{
     struct caller caller;
     caller_init(&caller);
     caller.who = WHO_PROXY;
@@ -167,14 +182,16 @@ static inline struct caller as_proxy(void) {
 
 /* Starts a call; params is stolen, caller taken over. */
 static inline void ask_later(struct fixture *fixture, struct caller caller, const char *method, json_t *params,
-                             struct answer *answer) {
+                             struct answer *answer)
+{
     *answer = (struct answer){.fixture = fixture};
     fixture->waiting++;
     dispatch_call(fixture->auth, &caller, method, params, on_answer, answer);
     json_decref(params);
 }
 
-static inline void wait_all(struct fixture *fixture) {
+static inline void wait_all(struct fixture *fixture)
+{
     while (fixture->waiting > 0) {
         loop_run(fixture->loop);
     }
@@ -182,7 +199,8 @@ static inline void wait_all(struct fixture *fixture) {
 
 /* One call; the result (json_decref it), or NULL with *error filled. */
 static inline json_t *ask(struct fixture *fixture, struct caller caller, const char *method, json_t *params,
-                          struct tp_error *error) {
+                          struct tp_error *error)
+{
     struct answer answer;
     ask_later(fixture, caller, method, params, &answer);
     while (!answer.done) {
@@ -194,7 +212,8 @@ static inline json_t *ask(struct fixture *fixture, struct caller caller, const c
     return answer.result;
 }
 
-static inline json_t *must(struct fixture *fixture, struct caller caller, const char *method, json_t *params) {
+static inline json_t *must(struct fixture *fixture, struct caller caller, const char *method, json_t *params)
+{
     struct tp_error error = {0};
     json_t *result = ask(fixture, caller, method, params, &error);
     if (result == NULL) {
@@ -204,7 +223,8 @@ static inline json_t *must(struct fixture *fixture, struct caller caller, const 
 }
 
 static inline void must_fail(struct fixture *fixture, struct caller caller, const char *method, json_t *params,
-                             enum tp_err code) {
+                             enum tp_err code)
+{
     struct tp_error error = {0};
     json_t *result = ask(fixture, caller, method, params, &error);
     if (result != NULL) {
@@ -215,7 +235,8 @@ static inline void must_fail(struct fixture *fixture, struct caller caller, cons
     }
 }
 
-static inline void code_at(const char *base32, int64_t when, char out[7]) {
+static inline void code_at(const char *base32, int64_t when, char out[7])
+{
     char *secret = NULL;
     size_t size = 0;
     char *copy = mem_strdup(base32);
@@ -226,16 +247,17 @@ static inline void code_at(const char *base32, int64_t when, char out[7]) {
 }
 
 /* A user with roles who has enrolled; returns his seed (mem_free it). The code of the previous step was used. */
-static inline char *make_user(struct fixture *fixture, const char *name, const char *role, const char *login) {
-    json_t *made = must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s], s:{s:[s]}}", "name", name, "roles", role,
-                                                                    "traits", "logins", login));
+static inline char *make_user(struct fixture *fixture, const char *name, const char *role, const char *login)
+{
+    json_t *made = must(fixture, as_local(), "users.add",
+                        json_pack("{s:s, s:[s], s:{s:[s]}}", "name", name, "roles", role, "traits", "logins", login));
     const char *token = json_get_text(made, "token", "");
     json_t *invite = must(fixture, as_nobody("10.9.9.9"), "invite.get", json_pack("{s:s}", "token", token));
     char *secret = mem_strdup(json_get_text(invite, "secret", ""));
     char code[7];
     code_at(secret, clock_wall() - 30, code);
-    json_t *done = must(fixture, as_nobody("10.9.9.9"), "invite.finish", json_pack("{s:s, s:s, s:s}", "token", token,
-                                                                                   "password", GOOD_PASSWORD, "code", code));
+    json_t *done = must(fixture, as_nobody("10.9.9.9"), "invite.finish",
+                        json_pack("{s:s, s:s, s:s}", "token", token, "password", GOOD_PASSWORD, "code", code));
     json_decref(made);
     json_decref(invite);
     json_decref(done);
@@ -247,7 +269,8 @@ struct keys {
     char *ssh;
 };
 
-static inline struct keys keys_make(void) {
+static inline struct keys keys_make(void)
+{
     struct key *tls = key_generate(KEY_P256);
     struct key *ssh = key_generate(KEY_ED25519);
     struct keys keys = {.tls = key_public_pem(tls), .ssh = key_public_ssh(ssh, NULL)};
@@ -256,12 +279,14 @@ static inline struct keys keys_make(void) {
     return keys;
 }
 
-static inline void keys_free(struct keys *keys) {
+static inline void keys_free(struct keys *keys)
+{
     mem_free(keys->tls);
     mem_free(keys->ssh);
 }
 
-static inline json_t *login_params(const char *user, const char *password, const char *code, const struct keys *keys) {
+static inline json_t *login_params(const char *user, const char *password, const char *code, const struct keys *keys)
+{
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "user", user, "password", password, "otp_token", code, "ssh_pub_key",
                      keys->ssh, "tls_pub_key", keys->tls);
 }
@@ -269,7 +294,8 @@ static inline json_t *login_params(const char *user, const char *password, const
 #define HOST_A "11111111-1111-4111-8111-111111111111"
 #define HOST_B "22222222-2222-4222-8222-222222222222"
 
-static inline json_t *join_params(const char *token, const char *id, const char *name, const struct keys *keys) {
+static inline json_t *join_params(const char *token, const char *id, const char *name, const struct keys *keys)
+{
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "token", token, "host_id", id, "node_name", name, "role", "node",
                      "tls_pub_key", keys->tls, "ssh_pub_key", keys->ssh);
 }

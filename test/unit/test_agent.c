@@ -33,7 +33,8 @@
 
 /* ---- the session ---- */
 
-static int play_session(void) {
+static int play_session(void)
+{
     char block[1024];
     (void)fcntl(3, F_SETFL, 0);
     (void)fcntl(4, F_SETFL, 0);
@@ -48,8 +49,9 @@ static int play_session(void) {
         if (block[0] == 'A') {
             json_t *result = NULL;
             struct tp_error error = {0};
-            enum tp_err err = rpc_blocking(3, "session.start", json_pack("{s:s, s:s}", "sid", "someone-else", "login", "root"),
-                                           5000, &result, &error);
+            enum tp_err err =
+                rpc_blocking(3, "session.start", json_pack("{s:s, s:s}", "sid", "someone-else", "login", "root"), 5000,
+                             &result, &error);
             got = snprintf(block, sizeof(block), "%s", err == TP_OK ? json_get_text(result, "id", "?") : error.text);
             json_decref(result);
             err = rpc_blocking(3, "users.add", json_object(), 5000, &result, &error);
@@ -103,7 +105,8 @@ struct world {
     char text[256];
 };
 
-static char *make_cert(struct world *world, const char *public_pem, const char *host_id, const char *role) {
+static char *make_cert(struct world *world, const char *public_pem, const char *host_id, const char *role)
+{
     struct identity identity;
     identity_init(&identity);
     identity.kind = IDENTITY_HOST;
@@ -125,22 +128,24 @@ static char *make_cert(struct world *world, const char *public_pem, const char *
     return pem;
 }
 
-static json_t *cas_json(struct world *world) {
+static json_t *cas_json(struct world *world)
+{
     uint8_t raw[32];
     assert_int_equal(key_ed25519_public(world->grant_key, raw), TP_OK);
     char *grant_key = enc_base64(raw, sizeof(raw));
     char *pem64 = enc_base64(world->host_ca_pem, strlen(world->host_ca_pem));
     char *user_ca = key_public_ssh(world->user_ca, NULL);
     json_t *cas = json_pack("{s:[{s:s, s:[s], s:[s]}], s:[s], s:[s], s:[s]}", "host_signers", "domain_name", CLUSTER,
-                            "checking_keys", user_ca, "tls_certs", pem64, "user_ca_tls", world->host_ca_pem, "user_ca_ssh",
-                            user_ca, "grant_keys", grant_key);
+                            "checking_keys", user_ca, "tls_certs", pem64, "user_ca_tls", world->host_ca_pem,
+                            "user_ca_ssh", user_ca, "grant_keys", grant_key);
     mem_free(grant_key);
     mem_free(pem64);
     mem_free(user_ca);
     return cas;
 }
 
-static json_t *join_answer(struct world *world, json_t *params) {
+static json_t *join_answer(struct world *world, json_t *params)
+{
     const char *tls_public = NULL;
     const char *ssh_public = NULL;
     const char *host_id = NULL;
@@ -169,8 +174,9 @@ static json_t *join_answer(struct world *world, json_t *params) {
     return answer;
 }
 
-static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params, json_t *caller,
-                       int fd) {
+static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                       json_t *caller, int fd)
+{
     struct world *world = ctx;
     (void)rpc;
     (void)fd;
@@ -196,7 +202,8 @@ static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const 
     }
 }
 
-static void on_rpc_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
+static void on_rpc_close(void *ctx, struct rpc *rpc, enum close_reason reason)
+{
     struct world *world = ctx;
     (void)reason;
     if (rpc == world->master) {
@@ -209,21 +216,25 @@ static void on_rpc_close(void *ctx, struct rpc *rpc, enum close_reason reason) {
 
 static const struct rpc_events rpc_events = {.on_request = on_request, .on_close = on_rpc_close};
 
-static void link_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params, json_t *caller,
-                         int fd) {
+static void link_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                         json_t *caller, int fd)
+{
     on_request(((struct link *)ctx)->world, rpc, call, method, params, caller, fd);
 }
 
 static const struct rpc_events link_rpc_events = {.on_request = link_request};
 
-static void on_line_close(void *ctx, enum close_reason reason) {
+static void on_line_close(void *ctx, enum close_reason reason)
+{
     (void)reason;
     ((struct link *)ctx)->line = NULL;
 }
 
 static const struct rpc_line_events line_events = {.rpc = &link_rpc_events, .on_close = on_line_close};
 
-static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header,
+                           size_t size)
+{
     struct link *link = ctx;
     (void)header;
     assert_string_equal(kind, "rpc");
@@ -231,11 +242,13 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
     link->line = rpc_line_accept(link->world->loop, stream, &line_events, link);
 }
 
-static void on_tunnel_ready(void *ctx) {
+static void on_tunnel_ready(void *ctx)
+{
     ((struct link *)ctx)->ready = true;
 }
 
-static void on_tunnel_close(void *ctx, enum close_reason reason) {
+static void on_tunnel_close(void *ctx, enum close_reason reason)
+{
     struct link *link = ctx;
     link->gone = true;
     link->ready = false;
@@ -246,14 +259,16 @@ static void on_tunnel_close(void *ctx, enum close_reason reason) {
 static const struct tunnel_events tunnel_events = {
     .on_ready = on_tunnel_ready, .on_open = on_tunnel_open, .on_close = on_tunnel_close};
 
-static void on_tls_ready(void *ctx) {
+static void on_tls_ready(void *ctx)
+{
     struct link *link = ctx;
     assert_string_equal(tls_stream_alpn(link->transport), "tport-tunnel");
     assert_string_equal(tls_stream_identity(link->transport)->host_id, link->world->host_id);
     link->tunnel = tunnel_new(link->world->loop, link->transport, false, &tunnel_events, link);
 }
 
-static void on_tls_close(void *ctx, enum close_reason reason) {
+static void on_tls_close(void *ctx, enum close_reason reason)
+{
     struct link *link = ctx;
     (void)reason;
     (void)fprintf(stderr, "TLS: %s\n", tls_stream_failure(link->transport));
@@ -262,7 +277,8 @@ static void on_tls_close(void *ctx, enum close_reason reason) {
 
 static const struct stream_events tls_events = {.on_ready = on_tls_ready, .on_close = on_tls_close};
 
-static void on_connection(void *ctx, int events) {
+static void on_connection(void *ctx, int events)
+{
     struct world *world = ctx;
     (void)events;
     int fd = accept4(world->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -276,7 +292,8 @@ static void on_connection(void *ctx, int events) {
     link->transport = tls_stream_new(world->loop, fd, world->tls, NULL, &tls_events, link);
 }
 
-static size_t links_ready(const struct world *world) {
+static size_t links_ready(const struct world *world)
+{
     size_t count = 0;
     for (struct link *link = world->links; link != NULL; link = link->next) {
         count += link->ready && !tunnel_is_draining(link->tunnel) ? 1 : 0;
@@ -284,7 +301,8 @@ static size_t links_ready(const struct world *world) {
     return count;
 }
 
-static void on_tick(void *ctx) {
+static void on_tick(void *ctx)
+{
     struct world *world = ctx;
     assert_true(++world->ticks < 15000);
     if (world->until(world)) {
@@ -292,7 +310,8 @@ static void on_tick(void *ctx) {
     }
 }
 
-static void wait_for(struct world *world, bool (*until)(struct world *world)) {
+static void wait_for(struct world *world, bool (*until)(struct world *world))
+{
     world->until = until;
     world->ticks = 0;
     timer_start(world->tick, 1, 1);
@@ -302,11 +321,13 @@ static void wait_for(struct world *world, bool (*until)(struct world *world)) {
 
 /* ---- the SSH stream ---- */
 
-static void ssh_accept(void *ctx) {
+static void ssh_accept(void *ctx)
+{
     ((struct world *)ctx)->accepted = true;
 }
 
-static void ssh_data(void *ctx, const uint8_t *data, size_t size) {
+static void ssh_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct world *world = ctx;
     size_t have = strlen(world->got);
     assert_true(have + size < sizeof(world->got));
@@ -315,11 +336,13 @@ static void ssh_data(void *ctx, const uint8_t *data, size_t size) {
     tunnel_stream_consume(world->ssh, size);
 }
 
-static void ssh_eof(void *ctx) {
+static void ssh_eof(void *ctx)
+{
     (void)ctx;
 }
 
-static void ssh_close(void *ctx, enum close_reason reason, const char *text) {
+static void ssh_close(void *ctx, enum close_reason reason, const char *text)
+{
     struct world *world = ctx;
     world->closed = true;
     world->reason = reason;
@@ -329,7 +352,8 @@ static void ssh_close(void *ctx, enum close_reason reason, const char *text) {
 static const struct tunnel_stream_events ssh_events = {
     .on_accept = ssh_accept, .on_data = ssh_data, .on_eof = ssh_eof, .on_close = ssh_close};
 
-static struct link *any_link(struct world *world) {
+static struct link *any_link(struct world *world)
+{
     for (struct link *link = world->links; link != NULL; link = link->next) {
         if (link->ready && !tunnel_is_draining(link->tunnel)) {
             return link;
@@ -339,58 +363,67 @@ static struct link *any_link(struct world *world) {
     return NULL;
 }
 
-static void open_ssh(struct world *world, const char *sid, const char *host_id, const struct key *key) {
+static void open_ssh(struct world *world, const char *sid, const char *host_id, const struct key *key)
+{
     struct buf grant;
     buf_init(&grant, 0);
     char issued[CLOCK_TEXT_SIZE], expires[CLOCK_TEXT_SIZE], not_after[CLOCK_TEXT_SIZE];
     clock_format(clock_wall(), issued);
     clock_format(clock_wall() + 60, expires);
     clock_format(clock_wall() + 3600, not_after);
-    json_t *json = json_pack(
-        "{s:i, s:s, s:s, s:[s], s:{}, s:s, s:s, s:s, s:[{s:s, s:b}], s:{s:b, s:b, s:b, s:s, s:i, s:b, s:i}, s:s, s:s, s:s, s:s}",
-        "v", 1, "sid", sid, "user", "alice", "roles", "access", "traits", "cluster", CLUSTER, "host_id", host_id, "service",
-        "ssh", "logins", "name", "root", "forward_agent", 0, "options", "port_forwarding", 0, "x11", 0, "file_copy", 1,
-        "record", "strict", "idle_timeout", 0, "disconnect_expired_cert", 0, "max_sessions", 0, "client_addr", "127.0.0.1:5",
-        "issued", issued, "expires", expires, "cert_not_after", not_after);
+    json_t *json = json_pack("{s:i, s:s, s:s, s:[s], s:{}, s:s, s:s, s:s, s:[{s:s, s:b}], s:{s:b, s:b, s:b, s:s, s:i, "
+                             "s:b, s:i}, s:s, s:s, s:s, s:s}",
+                             "v", 1, "sid", sid, "user", "alice", "roles", "access", "traits", "cluster", CLUSTER,
+                             "host_id", host_id, "service", "ssh", "logins", "name", "root", "forward_agent", 0,
+                             "options", "port_forwarding", 0, "x11", 0, "file_copy", 1, "record", "strict",
+                             "idle_timeout", 0, "disconnect_expired_cert", 0, "max_sessions", 0, "client_addr",
+                             "127.0.0.1:5", "issued", issued, "expires", expires, "cert_not_after", not_after);
     assert_non_null(json);
     assert_int_equal(grant_sign(key, json, &grant), TP_OK);
     json_decref(json);
     world->accepted = false;
     world->closed = false;
     world->got[0] = '\0';
-    assert_int_equal(tunnel_stream_open(any_link(world)->tunnel, "ssh", buf_head(&grant), buf_size(&grant), &ssh_events, world,
-                                        &world->ssh),
+    assert_int_equal(tunnel_stream_open(any_link(world)->tunnel, "ssh", buf_head(&grant), buf_size(&grant), &ssh_events,
+                                        world, &world->ssh),
                      TP_OK);
     buf_free(&grant);
 }
 
-static bool two_tunnels(struct world *world) {
+static bool two_tunnels(struct world *world)
+{
     return links_ready(world) == 2 && world->beats > 0;
 }
 
-static bool ssh_closed(struct world *world) {
+static bool ssh_closed(struct world *world)
+{
     return world->closed;
 }
 
-static bool ssh_answered(struct world *world) {
+static bool ssh_answered(struct world *world)
+{
     return world->got[0] != '\0' || world->closed;
 }
 
-static bool agent_gone(struct world *world) {
+static bool agent_gone(struct world *world)
+{
     return world->master_gone;
 }
 
-static bool session_ended(struct world *world) {
+static bool session_ended(struct world *world)
+{
     return world->closed && world->ends > 0;
 }
 
-static void say(struct world *world, const char *text) {
+static void say(struct world *world, const char *text)
+{
     world->got[0] = '\0';
     assert_int_equal(tunnel_stream_write(world->ssh, text, strlen(text)), strlen(text));
     wait_for(world, ssh_answered);
 }
 
-static void start_agent(struct world *world) {
+static void start_agent(struct world *world)
+{
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     world->pid = fork();
@@ -411,15 +444,16 @@ static void start_agent(struct world *world) {
     char proxy[64];
     (void)snprintf(proxy, sizeof(proxy), "127.0.0.1:%u", world->port);
     rpc_event(world->master, "config",
-              json_pack("{s:{}, s:s, s:s, s:s, s:s, s:b, s:{s:s, s:b}, s:s}", "conf", "data_dir", world->dir, "session_path",
-                        path, "session_user", "", "proxy_addr", proxy, "local_auth", 1, "log", "level", "info", "json", 0,
-                        "version", "1"));
+              json_pack("{s:{}, s:s, s:s, s:s, s:s, s:b, s:{s:s, s:b}, s:s}", "conf", "data_dir", world->dir,
+                        "session_path", path, "session_user", "", "proxy_addr", proxy, "local_auth", 1, "log", "level",
+                        "info", "json", 0, "version", "1"));
     assert_int_equal(watch_new(world->loop, world->listen_fd, on_connection, world, &world->listener), TP_OK);
     watch_set(world->listener, WATCH_READ);
 }
 
 /* Tells it to go, and checks that it has gone in order and left no tunnel. */
-static void end_agent(struct world *world, const char *event) {
+static void end_agent(struct world *world, const char *event)
+{
     rpc_event(world->master, event, NULL);
     wait_for(world, agent_gone);
     int status = 0;
@@ -436,10 +470,10 @@ static void end_agent(struct world *world, const char *event) {
     }
 }
 
-static void remove_state(const struct world *world) {
-    static const char *const names[] = {"host_id",      "tls.key",          "tls.crt",
-                                        "ssh_host_key", "ssh_host_key.pub", "ssh_host_key-cert.pub",
-                                        "cas.json"};
+static void remove_state(const struct world *world)
+{
+    static const char *const names[] = {
+        "host_id", "tls.key", "tls.crt", "ssh_host_key", "ssh_host_key.pub", "ssh_host_key-cert.pub", "cas.json"};
     char path[200];
     struct stat info;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -453,7 +487,8 @@ static void remove_state(const struct world *world) {
     assert_int_equal(rmdir(world->dir), 0);
 }
 
-static void start_worker(struct world *world) {
+static void start_worker(struct world *world)
+{
     struct tp_error error = {0};
     (void)snprintf(world->dir, sizeof(world->dir), "/tmp/tport-agent-XXXXXX");
     assert_non_null(mkdtemp(world->dir));
@@ -466,8 +501,13 @@ static void start_worker(struct world *world) {
     char *key_pem = key_to_pem(key);
     char *cert = make_cert(world, public_pem, "11111111-1111-4111-8111-111111111111", "proxy");
     const char *alpn[] = {"tport-tunnel", NULL};
-    struct tls_context_options options = {.server = true, .cert_pem = cert, .key_pem = key_pem, .alpn = alpn,
-                                          .alpn_required = true, .tls13_only = true, .peer = TLS_PEER_NODE,
+    struct tls_context_options options = {.server = true,
+                                          .cert_pem = cert,
+                                          .key_pem = key_pem,
+                                          .alpn = alpn,
+                                          .alpn_required = true,
+                                          .tls13_only = true,
+                                          .peer = TLS_PEER_NODE,
                                           .ca_pems = world->host_ca_pem};
     assert_int_equal(tls_context_new(&options, &world->tls, &error), TP_OK);
     mem_free(public_pem);
@@ -483,7 +523,8 @@ static void start_worker(struct world *world) {
     world->port = ntohs(address.sin_port);
 }
 
-static void give_auth_line(struct world *world) {
+static void give_auth_line(struct world *world)
+{
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     world->auth = rpc_new_fd(world->loop, pair[0], &rpc_events, world);
@@ -491,7 +532,8 @@ static void give_auth_line(struct world *world) {
     (void)close(pair[1]);
 }
 
-static void test_life_of_an_agent(void **state) {
+static void test_life_of_an_agent(void **state)
+{
     (void)state;
     static struct world world;
     start_worker(&world);
@@ -561,7 +603,8 @@ static void test_life_of_an_agent(void **state) {
     mem_free(world.host_ca_pem);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc > 1 && strcmp(argv[1], "monitor") == 0) {
         return play_session();
     }

@@ -15,7 +15,8 @@ struct run {
     struct timer *limit;
 };
 
-static void on_change(void *ctx) {
+static void on_change(void *ctx)
+{
     struct run *run = ctx;
     run->changes++;
     if (labels_ready(run->labels)) {
@@ -23,11 +24,13 @@ static void on_change(void *ctx) {
     }
 }
 
-static void on_limit(void *ctx) {
+static void on_limit(void *ctx)
+{
     loop_stop(((struct run *)ctx)->loop);
 }
 
-static void start(struct run *run, const struct labels_command *commands, size_t count, int64_t limit_ms) {
+static void start(struct run *run, const struct labels_command *commands, size_t count, int64_t limit_ms)
+{
     memset(run, 0, sizeof(*run));
     run->loop = loop_new();
     run->limit = timer_new(run->loop, on_limit, run);
@@ -36,7 +39,8 @@ static void start(struct run *run, const struct labels_command *commands, size_t
     loop_run(run->loop);
 }
 
-static void end(struct run *run) {
+static void end(struct run *run)
+{
     labels_free(run->labels);
     /* Killed children are reaped. */
     timer_start(run->limit, 100, 0);
@@ -45,11 +49,13 @@ static void end(struct run *run) {
     loop_free(run->loop);
 }
 
-static const char *result_of(const json_t *all, const char *name) {
+static const char *result_of(const json_t *all, const char *name)
+{
     return json_get_text(json_object_get(all, name), "result", "(none)");
 }
 
-static void test_values(void **state) {
+static void test_values(void **state)
+{
     (void)state;
     char *echo[] = {"/bin/echo", "  a $HOME; value  ", NULL};
     char *fails[] = {"/bin/sh", "-c", "echo broken; exit 3", NULL};
@@ -71,7 +77,8 @@ static void test_values(void **state) {
     end(&run);
 }
 
-static void test_same_value_is_no_change(void **state) {
+static void test_same_value_is_no_change(void **state)
+{
     (void)state;
     char *echo[] = {"/bin/echo", "same", NULL};
     char *late[] = {"/bin/sleep", "2.5", NULL};
@@ -82,7 +89,8 @@ static void test_same_value_is_no_change(void **state) {
     end(&run);
 }
 
-static void test_running_commands_die_with_the_labels(void **state) {
+static void test_running_commands_die_with_the_labels(void **state)
+{
     (void)state;
     char *sleep[] = {"/bin/sleep", "100", NULL};
     const struct labels_command commands[] = {{"sleep", sleep, 1000}};
@@ -92,7 +100,8 @@ static void test_running_commands_die_with_the_labels(void **state) {
     end(&run);
 }
 
-static void test_cleaning(void **state) {
+static void test_cleaning(void **state)
+{
     (void)state;
     static const char text[] = " \t가\x1b[31m\xff\xc2\x9b\n";
     char *clean = labels_clean(text, sizeof(text) - 1);
@@ -100,7 +109,8 @@ static void test_cleaning(void **state) {
     mem_free(clean);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_same_value_is_no_change),

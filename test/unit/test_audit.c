@@ -237,7 +237,8 @@ static void test_kill_loses_no_acknowledged_event(void **state)
             for (;; number++) {
                 struct audit_batch *batch;
                 char text[128];
-                int size = snprintf(text, sizeof(text), "{\"event\":\"exec\",\"round\":%d,\"number\":%d}", round, number);
+                int size =
+                    snprintf(text, sizeof(text), "{\"event\":\"exec\",\"round\":%d,\"number\":%d}", round, number);
                 if (audit_log_append(log, text, (size_t)size) != TP_OK)
                     _exit(2);
                 if (number % 50 == 49) { /* publications happen in between */
@@ -305,7 +306,8 @@ static char *read_file(const char *path, size_t *ret_size)
 
 static void test_torn_tail_is_cut_off(void **state)
 {
-    static const char *const tails[] = {"{\"event\":\"ex", "{\"event\":\"exec\"}", "\0\0\0\0\0", "{\"event\":\"exec\"\n{\"a\":1}\n"};
+    static const char *const tails[] = {"{\"event\":\"ex", "{\"event\":\"exec\"}", "\0\0\0\0\0",
+                                        "{\"event\":\"exec\"\n{\"a\":1}\n"};
     static const size_t sizes[] = {12, 16, 5, 25};
     char *path = today_path();
     struct audit_log *log;
@@ -589,7 +591,9 @@ static void test_query(void **state)
     /* An older day beside it. */
     path = today_path();
     old_path = mem_printf("%s/log/2001-02-03.log", dir);
-    write_file(old_path, "{\"event\":\"exec\",\"time\":\"2001-02-03T04:05:06.000Z\",\"user\":\"bob\",\"number\":5000}\n", 79, O_TRUNC);
+    write_file(old_path,
+               "{\"event\":\"exec\",\"time\":\"2001-02-03T04:05:06.000Z\",\"user\":\"bob\",\"number\":5000}\n", 79,
+               O_TRUNC);
 
     wanted.limit = 7;
     for (size_t expected = 999; expected + 1 > 0;) { /* newest first, page by page */
@@ -621,7 +625,8 @@ static void test_query(void **state)
     assert_int_equal(seen.numbers[1], 0);
     assert_int_equal(seen.numbers[67], 990);
 
-    wanted = (struct audit_query){.ascending = true, .from_ms = now - 3600000, .to_ms = now + 3600000, .text = "NUMBER\":99"};
+    wanted = (struct audit_query){
+        .ascending = true, .from_ms = now - 3600000, .to_ms = now + 3600000, .text = "NUMBER\":99"};
     seen.count = 0;
     query(&wanted, &seen, &next);
     mem_free(next);

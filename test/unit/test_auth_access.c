@@ -4,9 +4,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-static void put_role(struct fixture *fixture, const char *name, const char *login, const char *label, const char *deny_label) {
-    json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[s], s:{s:s}}, s:{}}}", "kind", "role", "version", "v7", "metadata",
-                             "name", name, "spec", "allow", "logins", login, "node_labels", "environment", label, "deny");
+static void put_role(struct fixture *fixture, const char *name, const char *login, const char *label,
+                     const char *deny_label)
+{
+    json_t *role =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[s], s:{s:s}}, s:{}}}", "kind", "role", "version", "v7", "metadata",
+                  "name", name, "spec", "allow", "logins", login, "node_labels", "environment", label, "deny");
     if (deny_label != NULL) {
         json_object_set_new(json_object_get(json_object_get(role, "spec"), "deny"), "node_labels",
                             json_pack("{s:s}", "environment", deny_label));
@@ -14,22 +17,26 @@ static void put_role(struct fixture *fixture, const char *name, const char *logi
     json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o, s:b}", "resource", role, "force", 1)));
 }
 
-static void put_host(struct fixture *fixture, const char *id, const char *name, const char *environment, bool up) {
+static void put_host(struct fixture *fixture, const char *id, const char *name, const char *environment, bool up)
+{
     struct keys keys = keys_make();
-    json_decref(must(fixture, as_nobody("10.8.8.8"), "host.join", join_params("static-secret-of-the-file", id, name, &keys)));
+    json_decref(
+        must(fixture, as_nobody("10.8.8.8"), "host.join", join_params("static-secret-of-the-file", id, name, &keys)));
     keys_free(&keys);
-    json_decref(must(fixture, as_host(id, name), "host.heartbeat", json_pack("{s:s, s:{s:s}}", "hostname", name, "labels",
-                                                                            "environment", environment)));
+    json_decref(must(fixture, as_host(id, name), "host.heartbeat",
+                     json_pack("{s:s, s:{s:s}}", "hostname", name, "labels", "environment", environment)));
     if (up) {
         json_decref(must(fixture, as_host(id, name), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
     }
 }
 
-static json_t *target(const char *name) {
+static json_t *target(const char *name)
+{
     return json_pack("{s:s, s:i}", "target", name, "worker", 1);
 }
 
-static void grant_says_what_roles_say(void **state) {
+static void grant_says_what_roles_say(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "root"));
@@ -43,16 +50,18 @@ static void grant_says_what_roles_say(void **state) {
     uint8_t key[1][32];
     json_t *grant = NULL;
     assert_int_equal(key_ed25519_public(fixture->auth->grant_key, key[0]), TP_OK);
-    assert_int_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t (*)[32])key, 1, HOST_A, "ssh", clock_wall(),
-                                &grant, &error), TP_OK);
+    assert_int_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t(*)[32])key, 1, HOST_A, "ssh",
+                                clock_wall(), &grant, &error),
+                     TP_OK);
     assert_string_equal(json_get_text(grant, "user", ""), "alice");
     json_t *logins = json_object_get(grant, "logins");
     assert_int_equal(json_array_size(logins), 1);
     assert_string_equal(json_get_text(json_array_get(logins, 0), "name", ""), "ubuntu");
     json_decref(grant);
     json_t *other = NULL;
-    assert_int_not_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t (*)[32])key, 1, HOST_B, "ssh",
-                                    clock_wall(), &other, &error), TP_OK);
+    assert_int_not_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t(*)[32])key, 1, HOST_B, "ssh",
+                                    clock_wall(), &other, &error),
+                         TP_OK);
     buf_free(&bytes);
     json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.connect"));
     assert_int_equal(json_array_size(json_object_get(events, "items")), 1);
@@ -61,7 +70,8 @@ static void grant_says_what_roles_say(void **state) {
 }
 
 /* R5: deny beats allow; what the caller may not list does not exist for him. */
-static void r5_deny_over_allow(void **state) {
+static void r5_deny_over_allow(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "mixed", "ubuntu", "*", "prod");
     mem_free(make_user(fixture, "alice", "mixed", "root"));
@@ -82,7 +92,8 @@ static void r5_deny_over_allow(void **state) {
     json_decref(events);
 }
 
-static void ambiguous_and_offline(void **state) {
+static void ambiguous_and_offline(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "root"));
@@ -97,13 +108,15 @@ static void ambiguous_and_offline(void **state) {
     must_fail(fixture, as_user(fixture, "alice"), "ssh.connect", target(HOST_A), TP_UNAVAILABLE);
 }
 
-static bool is_cut(struct fixture *fixture, const char *sid) {
+static bool is_cut(struct fixture *fixture, const char *sid)
+{
     const struct live *live = map_get(fixture->auth->live, sid);
     assert_non_null(live);
     return live->cut;
 }
 
-static char *connect_as(struct fixture *fixture, const char *user, const char *name) {
+static char *connect_as(struct fixture *fixture, const char *user, const char *name)
+{
     json_t *result = must(fixture, as_user(fixture, user), "ssh.connect", target(name));
     char *sid = mem_strdup(json_get_text(result, "sid", ""));
     json_decref(result);
@@ -111,7 +124,8 @@ static char *connect_as(struct fixture *fixture, const char *user, const char *n
 }
 
 /* Locks, changed roles, deleted users, ended by an administrator: the sessions concerned are cut, others are not. */
-static void lost_rights_cut_sessions(void **state) {
+static void lost_rights_cut_sessions(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     put_role(fixture, "ops", "root", "dev", NULL);
@@ -122,13 +136,15 @@ static void lost_rights_cut_sessions(void **state) {
     char *alice = connect_as(fixture, "alice", "web-1");
     char *bob = connect_as(fixture, "bob", "web-1");
     char *carol = connect_as(fixture, "carol", "web-1");
-    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}, s:s}", "target", "user", "bob", "message", "lost laptop")));
+    json_decref(must(fixture, as_local(), "locks.add",
+                     json_pack("{s:{s:s}, s:s}", "target", "user", "bob", "message", "lost laptop")));
     assert_true(is_cut(fixture, bob));
     assert_false(is_cut(fixture, alice));
     put_role(fixture, "dev", "ubuntu", "staging", NULL);
     assert_true(is_cut(fixture, alice));
     assert_false(is_cut(fixture, carol));
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", bob, "login", "root"), TP_DENIED);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", bob, "login", "root"),
+              TP_DENIED);
     json_decref(must(fixture, as_local(), "sessions.end", json_pack("{s:s}", "sid", carol)));
     assert_true(is_cut(fixture, carol));
     mem_free(alice);
@@ -137,7 +153,8 @@ static void lost_rights_cut_sessions(void **state) {
 }
 
 /* A session is recorded, sealed and readable by those whose rules say so. */
-static void recording_is_kept_and_guarded(void **state) {
+static void recording_is_kept_and_guarded(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "x"));
@@ -146,35 +163,37 @@ static void recording_is_kept_and_guarded(void **state) {
     put_host(fixture, HOST_A, "web-1", "dev", true);
     put_host(fixture, HOST_B, "web-2", "dev", true);
     char *sid = connect_as(fixture, "alice", "web-1");
-    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_NOT_FOUND);
-    json_t *begun = must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s, s:b}", "sid", sid,
-        "login", "ubuntu", "kind", "shell", "interactive", 1));
+    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start",
+              json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_NOT_FOUND);
+    json_t *begun =
+        must(fixture, as_host(HOST_A, "web-1"), "session.start",
+             json_pack("{s:s, s:s, s:s, s:b}", "sid", sid, "login", "ubuntu", "kind", "shell", "interactive", 1));
     assert_string_equal(json_get_text(begun, "id", ""), sid);
     json_decref(begun);
     const char *text = "{\"version\": 2, \"width\": 80, \"height\": 25}\n[0.1, \"o\", \"hello\"]\n";
     char *data = enc_base64(text, strlen(text));
-    json_t *ack = must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset",
-                                                                                       0, "data", data));
+    json_t *ack = must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                       json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data", data));
     assert_int_equal(json_get_int(ack, "size", 0), strlen(text));
     json_decref(ack);
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0,
-                                                                                     "data", data)));
-    must_fail(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 9999,
-                                                                              "data", data), TP_CONFLICT);
-    must_fail(fixture, as_host(HOST_B, "web-2"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data",
-                                                                              data), TP_NOT_FOUND);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data", data)));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "recording.append",
+              json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 9999, "data", data), TP_CONFLICT);
+    must_fail(fixture, as_host(HOST_B, "web-2"), "recording.append",
+              json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data", data), TP_NOT_FOUND);
     mem_free(data);
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.event", json_pack("{s:s, s:s, s:{}}", "sid", sid, "event",
-                                                                           "user.create", "fields"), TP_DENIED);
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s, s:b}", "id", sid, "reason", "exit",
-                                                                                "recorded", 1)));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.event",
+              json_pack("{s:s, s:s, s:{}}", "sid", sid, "event", "user.create", "fields"), TP_DENIED);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end",
+                     json_pack("{s:s, s:s, s:b}", "id", sid, "reason", "exit", "recorded", 1)));
     fixture_settle(fixture, 600);
     json_t *list = must(fixture, as_user(fixture, "ann"), "recordings.list", json_object());
     assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
     assert_string_equal(json_get_text(json_array_get(json_object_get(list, "items"), 0), "state", ""), "done");
     json_decref(list);
-    json_t *part = must(fixture, as_user(fixture, "ann"), "recordings.read", json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0,
-                                                                                      "limit", 100000));
+    json_t *part = must(fixture, as_user(fixture, "ann"), "recordings.read",
+                        json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0, "limit", 100000));
     struct buf bytes;
     buf_init(&bytes, 0);
     const char *got = json_get_text(part, "data", "");
@@ -192,18 +211,21 @@ static void recording_is_kept_and_guarded(void **state) {
     const char *const readers[] = {"eve", "eve", "ann"};
     mem_free(make_user(fixture, "eve", "auditor", "x"));
     for (size_t i = 0; i < 3; i++) {
-        json_decref(must(fixture, as_user(fixture, readers[i]), "recordings.read", json_pack("{s:s, s:i}", "id", sid, "offset", 1)));
+        json_decref(must(fixture, as_user(fixture, readers[i]), "recordings.read",
+                         json_pack("{s:s, s:i}", "id", sid, "offset", 1)));
     }
     must_fail(fixture, as_user(fixture, "alice"), "recordings.read", json_pack("{s:s}", "id", sid), TP_DENIED);
-    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s, s, s, s]}", "types", "session.start", "session.end",
-                                                                      "session.upload", "session.recording.access"));
+    json_t *events = must(fixture, as_local(), "audit.list",
+                          json_pack("{s:[s, s, s, s]}", "types", "session.start", "session.end", "session.upload",
+                                    "session.recording.access"));
     assert_int_equal(json_array_size(json_object_get(events, "items")), 5);
     json_decref(events);
     mem_free(sid);
 }
 
 /* No audit, no service: while events cannot be written every access and change is refused; afterwards it works again. */
-static void no_audit_no_access(void **state) {
+static void no_audit_no_access(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "x"));
@@ -230,7 +252,8 @@ static void no_audit_no_access(void **state) {
 }
 
 /* R15: a host cannot fill auth's memory with channels, nor spoil the commit of everybody's sessions with a huge text. */
-static void r15_bounds_for_hosts(void **state) {
+static void r15_bounds_for_hosts(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "x"));
@@ -239,18 +262,23 @@ static void r15_bounds_for_hosts(void **state) {
     size_t size = STORE_VALUE_MAX + 1;
     char *huge = mem_alloc(size + 1);
     memset(huge, 'a', size);
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.auth", json_pack("{s:s, s:s, s:b}", "sid", sid, "login", huge, "ok", 1),
-              TP_INVALID);
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", huge), TP_TOO_LARGE);
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu",
-                                                                           "command", huge), TP_TOO_LARGE);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.auth",
+              json_pack("{s:s, s:s, s:b}", "sid", sid, "login", huge, "ok", 1), TP_INVALID);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", huge),
+              TP_TOO_LARGE);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start",
+              json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "command", huge), TP_TOO_LARGE);
     assert_int_equal(map_count(fixture->auth->recordings), 0);
     for (int i = 0; i < 256; i++) {
-        json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                         json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
     }
-    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_LIMIT);
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "exit")));
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
+    must_fail(fixture, as_host(HOST_A, "web-1"), "session.start",
+              json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu"), TP_LIMIT);
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "exit")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
     struct tp_error error = {0};
     json_t *doc = json_pack("{s:s}", "text", huge);
     json_t *small = json_pack("{s:s}", "text", "x");
@@ -270,7 +298,8 @@ struct cut_seen {
     char *sid;
 };
 
-static void on_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd) {
+static void on_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
     struct cut_seen *seen = ctx;
     (void)rpc;
     (void)fd;
@@ -281,7 +310,8 @@ static void on_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params
 }
 
 /* A cut that was decided while the worker's line was away is told as soon as the line is there. */
-static void cuts_reach_a_worker_that_was_away(void **state) {
+static void cuts_reach_a_worker_that_was_away(void **state)
+{
     static const struct rpc_events events = {.on_event = on_cut};
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
@@ -312,18 +342,21 @@ static void cuts_reach_a_worker_that_was_away(void **state) {
     mem_free(sid);
 }
 
-static json_t *data_event(const char *reason) {
+static json_t *data_event(const char *reason)
+{
     json_t *event = event_new("session.data", true, "demo.test");
     json_object_set_new(event, "reason", json_string(reason));
     return event;
 }
 
-static void note_end(void *ctx, const struct tp_error *error) {
+static void note_end(void *ctx, const struct tp_error *error)
+{
     *(int *)ctx = error == NULL ? 1 : -1;
 }
 
 /* An event that a full disk refused is written as soon as any later one was, not at the end of the process. */
-static void refused_events_are_written_later(void **state) {
+static void refused_events_are_written_later(void **state)
+{
     struct fixture *fixture = *state;
     struct rlimit old;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -353,24 +386,26 @@ static void refused_events_are_written_later(void **state) {
 }
 
 /* A restart of auth loses no live session and no open recording: locks still cut, the recorder goes on. */
-static void sessions_outlive_a_restart(void **state) {
+static void sessions_outlive_a_restart(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
     mem_free(make_user(fixture, "alice", "dev", "x"));
     put_host(fixture, HOST_A, "web-1", "dev", true);
     char *sid = connect_as(fixture, "alice", "web-1");
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start", json_pack("{s:s, s:s, s:s}", "sid", sid, "login",
-                                                                                  "ubuntu", "kind", "shell")));
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0,
-                                                                                     "data", "YWJj")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "kind", "shell")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data", "YWJj")));
     fixture_shut(fixture);
     fixture_open(fixture);
     assert_false(is_cut(fixture, sid));
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append", json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 3,
-                                                                                     "data", "ZGVm")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 3, "data", "ZGVm")));
     json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
     assert_true(is_cut(fixture, sid));
-    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "locked")));
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "locked")));
     fixture_settle(fixture, 600);
     json_t *part = must(fixture, as_local(), "recordings.read", json_pack("{s:s}", "id", sid));
     assert_string_equal(json_get_text(part, "data", ""), "YWJjZGVm");
@@ -380,16 +415,19 @@ static void sessions_outlive_a_restart(void **state) {
 
 /* Forwarded certificate of the worker: a certificate that has expired, is bound to another address, or whose user is
  * locked or gone is refused at every call. */
-static void user_certificates_are_checked_again(void **state) {
+static void user_certificates_are_checked_again(void **state)
+{
     struct fixture *fixture = *state;
     put_role(fixture, "dev", "ubuntu", "dev", NULL);
-    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:b}, s:{}}}}", "resource",
-        "kind", "role", "version", "v7", "metadata", "name", "pin", "spec", "options", "pin_source_ip", 1, "allow")));
+    json_decref(must(fixture, as_local(), "resources.put",
+                     json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:b}, s:{}}}}", "resource", "kind", "role", "version",
+                               "v7", "metadata", "name", "pin", "spec", "options", "pin_source_ip", 1, "allow")));
     char *seed = make_user(fixture, "alice", "pin", "x");
     struct keys keys = keys_make();
     char code[7];
     code_at(seed, clock_wall(), code);
-    json_t *login = must(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys));
+    json_t *login =
+        must(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys));
     struct buf der;
     struct tp_error error = {0};
     buf_init(&der, 65536);
@@ -403,17 +441,20 @@ static void user_certificates_are_checked_again(void **state) {
     struct caller caller;
     assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_OK);
     caller_free(&caller);
-    assert_int_equal(caller_verify(fixture->auth, &link, there, &caller, &error), TP_DENIED); /* R4 */
+    assert_int_equal(caller_verify(fixture->auth, &link, there, &caller, &error), TP_DENIED);         /* R4 */
     assert_int_equal(caller_verify(fixture->auth, &link, host, &caller, &error), TP_UNAUTHENTICATED); /* R6 */
-    json_decref(must(fixture, as_local(), "users.update", json_pack("{s:s, s:[s, s]}", "name", "alice", "set_roles", "dev", "editor")));
+    json_decref(must(fixture, as_local(), "users.update",
+                     json_pack("{s:s, s:[s, s]}", "name", "alice", "set_roles", "dev", "editor")));
     assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_OK);
-    assert_int_equal(json_array_size(caller.roles), 0); /* the old role is gone at once, the new ones need a new login */
+    assert_int_equal(json_array_size(caller.roles),
+                     0); /* the old role is gone at once, the new ones need a new login */
     caller_free(&caller);
     json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "user", "name", "alice")));
     assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_UNAUTHENTICATED);
     fixture_settle(fixture, 1100); /* certificates count seconds */
     json_decref(must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "pin")));
-    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error), TP_UNAUTHENTICATED); /* another alice */
+    assert_int_equal(caller_verify(fixture->auth, &link, here, &caller, &error),
+                     TP_UNAUTHENTICATED); /* another alice */
     json_decref(here);
     json_decref(there);
     json_decref(host);
@@ -424,7 +465,8 @@ static void user_certificates_are_checked_again(void **state) {
     keys_free(&keys);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(grant_says_what_roles_say, setup, teardown),
         cmocka_unit_test_setup_teardown(r5_deny_over_allow, setup, teardown),

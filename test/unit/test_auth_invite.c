@@ -1,13 +1,16 @@
 #include "auth_help.h"
 
-static json_t *finish(const char *token, const char *password, const char *code) {
+static json_t *finish(const char *token, const char *password, const char *code)
+{
     return json_pack("{s:s, s:s, s:s}", "token", token, "password", password, "code", code);
 }
 
 /* R14: an invitation works once, keeps its secret, and its text is nowhere on the disk as it is. */
-static void r14_works_once(void **state) {
+static void r14_works_once(void **state)
+{
     struct fixture *fixture = *state;
-    json_t *made = must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"));
+    json_t *made =
+        must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"));
     const char *token = json_get_text(made, "token", "");
     assert_int_equal(strlen(token), 32);
     char *url = mem_printf("https://tport.demo.test:443/web/invite/%s", token);
@@ -41,18 +44,22 @@ static void r14_works_once(void **state) {
 }
 
 /* A newer link makes the older one useless; a reset wipes the password at once. */
-static void newer_link_replaces_older(void **state) {
+static void newer_link_replaces_older(void **state)
+{
     struct fixture *fixture = *state;
     char *seed = make_user(fixture, "alice", "access", "root");
     json_t *one = must(fixture, as_local(), "users.reset", json_pack("{s:s}", "name", "alice"));
     json_t *two = must(fixture, as_local(), "users.reset", json_pack("{s:s}", "name", "alice"));
-    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(one, "token")), TP_NOT_FOUND);
-    json_t *got = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(two, "token")));
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(one, "token")),
+              TP_NOT_FOUND);
+    json_t *got =
+        must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(two, "token")));
     assert_string_equal(json_get_text(got, "kind", ""), "reset");
     struct keys keys = keys_make();
     char code[7];
     code_at(seed, clock_wall(), code);
-    must_fail(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys), TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys),
+              TP_DENIED);
     keys_free(&keys);
     json_decref(one);
     json_decref(two);
@@ -60,20 +67,26 @@ static void newer_link_replaces_older(void **state) {
     mem_free(seed);
 }
 
-static void expires(void **state) {
+static void expires(void **state)
+{
     struct fixture *fixture = *state;
-    json_t *made = must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s], s:i}", "name", "alice", "roles", "access",
-                                                                    "ttl", 100));
+    json_t *made = must(fixture, as_local(), "users.add",
+                        json_pack("{s:s, s:[s], s:i}", "name", "alice", "roles", "access", "ttl", 100));
     fixture_settle(fixture, 150);
-    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(made, "token")), TP_NOT_FOUND);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:O}", "token", json_object_get(made, "token")),
+              TP_NOT_FOUND);
     json_decref(made);
-    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s], s:I}", "name", "bob", "roles", "access", "ttl",
-                                                          (json_int_t)49 * 3600 * 1000), TP_INVALID);
-    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"), TP_EXISTS);
-    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "bob", "roles", "no-such-role"), TP_NOT_FOUND);
+    must_fail(fixture, as_local(), "users.add",
+              json_pack("{s:s, s:[s], s:I}", "name", "bob", "roles", "access", "ttl", (json_int_t)49 * 3600 * 1000),
+              TP_INVALID);
+    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"),
+              TP_EXISTS);
+    must_fail(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "bob", "roles", "no-such-role"),
+              TP_NOT_FOUND);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r14_works_once, setup, teardown),
         cmocka_unit_test_setup_teardown(newer_link_replaces_older, setup, teardown),

@@ -1,21 +1,24 @@
 #include "auth_help.h"
 
-static char *make_token(struct fixture *fixture, const char *role, int ttl) {
+static char *make_token(struct fixture *fixture, const char *role, int ttl)
+{
     json_t *made = must(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:i}", "roles", role, "ttl", ttl));
     char *token = mem_strdup(json_get_text(made, "token", ""));
     json_decref(made);
     return token;
 }
 
-static void check_host(struct fixture *fixture, const json_t *result, const char *id, const char *name) {
+static void check_host(struct fixture *fixture, const json_t *result, const char *id, const char *name)
+{
     struct tp_error error = {0};
     struct buf der;
     buf_init(&der, 65536);
     struct identity identity;
     const char *pem = json_get_text(result, "tls_cert", "");
     assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
-    assert_int_equal(x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(), &identity,
-                                &error), TP_OK);
+    assert_int_equal(
+        x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(), &identity, &error),
+        TP_OK);
     assert_int_equal(identity.kind, IDENTITY_HOST);
     assert_string_equal(identity.host_id, id);
     assert_string_equal(identity.host_role, "node");
@@ -25,13 +28,15 @@ static void check_host(struct fixture *fixture, const json_t *result, const char
     struct sshcert cert;
     char *full = mem_printf("%s.demo.test", name);
     assert_int_equal(sshcert_blob(json_get_text(result, "ssh_cert", ""), &der, &error), TP_OK);
-    assert_int_equal(sshcert_check(buf_head(&der), buf_size(&der), true, lines, clock_wall(), full, NULL, &cert, &error), TP_OK);
+    assert_int_equal(
+        sshcert_check(buf_head(&der), buf_size(&der), true, lines, clock_wall(), full, NULL, &cert, &error), TP_OK);
     mem_free(full);
     sshcert_free(&cert);
     buf_free(&der);
 }
 
-static void token_lets_a_host_join(void **state) {
+static void token_lets_a_host_join(void **state)
+{
     struct fixture *fixture = *state;
     struct keys keys = keys_make();
     char *token = make_token(fixture, "node", 60000);
@@ -39,13 +44,15 @@ static void token_lets_a_host_join(void **state) {
     check_host(fixture, result, HOST_A, "web-1");
     assert_non_null(json_object_get(result, "grant_keys"));
     json_decref(result);
-    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params("static-secret-of-the-file", HOST_B, "web-2", &keys)));
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_B, "web-2", &keys)));
     mem_free(token);
     keys_free(&keys);
 }
 
 /* R14: unknown, expired and foreign tokens get one sentence; the store holds no token as it is. */
-static void r14_bad_tokens(void **state) {
+static void r14_bad_tokens(void **state)
+{
     struct fixture *fixture = *state;
     struct keys keys = keys_make();
     char *late = make_token(fixture, "node", 50);
@@ -54,7 +61,8 @@ static void r14_bad_tokens(void **state) {
     struct tp_error errors[3] = {0};
     assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params(late, HOST_A, "a", &keys), &errors[0]));
     assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params(other, HOST_A, "a", &keys), &errors[1]));
-    assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join", join_params("00000000000000000000", HOST_A, "a", &keys), &errors[2]));
+    assert_null(ask(fixture, as_nobody("10.0.0.2"), "host.join",
+                    join_params("00000000000000000000", HOST_A, "a", &keys), &errors[2]));
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(errors[i].code, TP_DENIED);
         assert_string_equal(errors[i].text, errors[0].text);
@@ -65,14 +73,16 @@ static void r14_bad_tokens(void **state) {
     mem_free(text);
     json_decref(tokens);
     json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "token", "name", other)));
-    must_fail(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:s}", "roles", "node", "value", "abc"), TP_INVALID);
+    must_fail(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:s}", "roles", "node", "value", "abc"),
+              TP_INVALID);
     mem_free(late);
     mem_free(other);
     keys_free(&keys);
 }
 
 /* R15: a token does not give another host's id or name; a host reports for itself only. */
-static void r15_a_host_is_itself(void **state) {
+static void r15_a_host_is_itself(void **state)
+{
     struct fixture *fixture = *state;
     struct keys mine = keys_make();
     struct keys theirs = keys_make();
@@ -84,19 +94,22 @@ static void r15_a_host_is_itself(void **state) {
     json_object_set_new(params, "additional_principals", json_pack("[s]", "web-1"));
     must_fail(fixture, as_nobody("10.0.0.3"), "host.join", params, TP_DENIED);
     must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, HOST_A, &theirs), TP_DENIED);
-    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "tport.demo.test", &theirs), TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "tport.demo.test", &theirs),
+              TP_DENIED);
     json_decref(must(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "web-2", &theirs)));
     must_fail(fixture, as_host(HOST_B, "web-2"), "host.heartbeat", json_pack("{s:s}", "hostname", "web-1"), TP_DENIED);
-    json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat", json_pack("{s:s, s:{s:s}}", "hostname", "web-2",
-                                                                                   "labels", "environment", "dev")));
-    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start", json_pack("{s:s, s:s}", "sid", HOST_A, "login", "root"), TP_NOT_FOUND);
+    json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat",
+                     json_pack("{s:s, s:{s:s}}", "hostname", "web-2", "labels", "environment", "dev")));
+    must_fail(fixture, as_host(HOST_B, "web-2"), "session.start",
+              json_pack("{s:s, s:s}", "sid", HOST_A, "login", "root"), TP_NOT_FOUND);
     mem_free(token);
     keys_free(&mine);
     keys_free(&theirs);
 }
 
 /* R4: a renewal keeps id and role whatever is asked for. */
-static void r4_renewal_is_never_wider(void **state) {
+static void r4_renewal_is_never_wider(void **state)
+{
     struct fixture *fixture = *state;
     struct keys keys = keys_make();
     char *token = make_token(fixture, "node", 60000);
@@ -126,31 +139,38 @@ static void r4_renewal_is_never_wider(void **state) {
     keys_free(&keys);
 }
 
-static json_t *token_doc(const char *name, bool force) {
-    return json_pack("{s:{s:s, s:s, s:{s:s, s:s}, s:{s:[s], s:s}}, s:b}", "resource", "kind", "token", "version", "v2", "metadata",
-                     "name", name, "expires", "2099-01-01T00:00:00Z", "spec", "roles", "Node", "join_method", "token", "force",
-                     force);
+static json_t *token_doc(const char *name, bool force)
+{
+    return json_pack("{s:{s:s, s:s, s:{s:s, s:s}, s:{s:[s], s:s}}, s:b}", "resource", "kind", "token", "version", "v2",
+                     "metadata", "name", name, "expires", "2099-01-01T00:00:00Z", "spec", "roles", "Node",
+                     "join_method", "token", "force", force);
 }
 
 /* R1: replacing a token by force is no way around the right to create one, nor creating around the right to update. */
-static void r1_force_needs_both_rights(void **state) {
+static void r1_force_needs_both_rights(void **state)
+{
     struct fixture *fixture = *state;
     static const char *const verbs[] = {"create", "update"};
     for (size_t i = 0; i < 2; i++) {
-        json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[{s:[s], s:[s]}]}, s:{}}}", "kind", "role", "version", "v7",
-                                 "metadata", "name", verbs[i], "spec", "allow", "rules", "resources", "token", "verbs", verbs[i],
-                                 "deny");
+        json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[{s:[s], s:[s]}]}, s:{}}}", "kind", "role", "version",
+                                 "v7", "metadata", "name", verbs[i], "spec", "allow", "rules", "resources", "token",
+                                 "verbs", verbs[i], "deny");
         json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
         mem_free(make_user(fixture, i == 0 ? "carl" : "uma", verbs[i], "x"));
     }
-    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", true), TP_DENIED);
-    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", false), TP_DENIED);
-    json_decref(must(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", false)));
-    must_fail(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", true), TP_DENIED);
+    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", true),
+              TP_DENIED);
+    must_fail(fixture, as_user(fixture, "uma"), "resources.put", token_doc("a-secret-of-twenty-letters", false),
+              TP_DENIED);
+    json_decref(
+        must(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", false)));
+    must_fail(fixture, as_user(fixture, "carl"), "resources.put", token_doc("a-secret-of-twenty-letters", true),
+              TP_DENIED);
 }
 
 /* A removed host's certificate is worth nothing any more. */
-static void removed_host_is_out(void **state) {
+static void removed_host_is_out(void **state)
+{
     struct fixture *fixture = *state;
     struct auth *auth = fixture->auth;
     struct keys keys = keys_make();
@@ -189,7 +209,8 @@ static void removed_host_is_out(void **state) {
     keys_free(&keys);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(token_lets_a_host_join, setup, teardown),
         cmocka_unit_test_setup_teardown(r14_bad_tokens, setup, teardown),

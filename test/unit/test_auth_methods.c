@@ -1,6 +1,7 @@
 #include "auth_help.h"
 
-static bool listed(const char *const *list, const char *text) {
+static bool listed(const char *const *list, const char *text)
+{
     for (size_t i = 0; list[i] != NULL; i++) {
         if (strcmp(list[i], text) == 0) {
             return true;
@@ -10,7 +11,8 @@ static bool listed(const char *const *list, const char *text) {
 }
 
 /* R1: no handler without a row that names who, verb and kind. */
-static void r1_every_row_names_its_verb(void **state) {
+static void r1_every_row_names_its_verb(void **state)
+{
     (void)state;
     size_t count = 0;
     for (const struct method *method = methods; method->name != NULL; method++, count++) {
@@ -36,10 +38,12 @@ static void r1_every_row_names_its_verb(void **state) {
 }
 
 /* R1: each kind of caller gets through to its rows only, and a user without roles passes no rule. */
-static void r1_callers_reach_their_rows_only(void **state) {
+static void r1_callers_reach_their_rows_only(void **state)
+{
     struct fixture *fixture = *state;
-    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{}}}}", "resource", "kind",
-        "role", "version", "v7", "metadata", "name", "empty", "spec", "allow")));
+    json_decref(must(fixture, as_local(), "resources.put",
+                     json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{}}}}", "resource", "kind", "role", "version", "v7",
+                               "metadata", "name", "empty", "spec", "allow")));
     mem_free(make_user(fixture, "eve", "empty", "root"));
     for (const struct method *method = methods; method->name != NULL; method++) {
         struct tp_error error = {0};
@@ -73,19 +77,22 @@ static void r1_callers_reach_their_rows_only(void **state) {
 }
 
 /* R1: resources decide by the kind asked for. */
-static void r1_resources_by_kind(void **state) {
+static void r1_resources_by_kind(void **state)
+{
     struct fixture *fixture = *state;
-    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{}}}}", "resource", "kind",
-        "role", "version", "v7", "metadata", "name", "empty", "spec", "allow")));
+    json_decref(must(fixture, as_local(), "resources.put",
+                     json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{}}}}", "resource", "kind", "role", "version", "v7",
+                               "metadata", "name", "empty", "spec", "allow")));
     mem_free(make_user(fixture, "eve", "empty", "root"));
     static const char *const kinds[] = {"role", "user", "token", "lock", "session_recording_config"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         must_fail(fixture, as_user(fixture, "eve"), "resources.get", json_pack("{s:s}", "kind", kinds[i]), TP_DENIED);
-        must_fail(fixture, as_user(fixture, "eve"), "resources.rm", json_pack("{s:s, s:s}", "kind", kinds[i], "name", "x"),
-                  TP_DENIED);
+        must_fail(fixture, as_user(fixture, "eve"), "resources.rm",
+                  json_pack("{s:s, s:s}", "kind", kinds[i], "name", "x"), TP_DENIED);
         must_fail(fixture, as_user(fixture, "eve"), "resources.put",
-                  json_pack("{s:{s:s, s:s, s:{s:s}, s:{}}}", "resource", "kind", kinds[i], "version", "v2", "metadata", "name",
-                            "x", "spec"), TP_DENIED);
+                  json_pack("{s:{s:s, s:s, s:{s:s}, s:{}}}", "resource", "kind", kinds[i], "version", "v2", "metadata",
+                            "name", "x", "spec"),
+                  TP_DENIED);
     }
     mem_free(make_user(fixture, "ed", "editor", "root"));
     json_t *roles = must(fixture, as_user(fixture, "ed"), "resources.get", json_pack("{s:s}", "kind", "role"));
@@ -94,19 +101,25 @@ static void r1_resources_by_kind(void **state) {
 }
 
 /* A stored revision guards against lost updates; roles in use stay. */
-static void resources_revision_and_use(void **state) {
+static void resources_revision_and_use(void **state)
+{
     struct fixture *fixture = *state;
     const char *put = "{s:{s:s, s:s, s:{s:s}, s:{s:{s:[s]}}}, s:b}";
-    json_decref(must(fixture, as_local(), "resources.put", json_pack(put, "resource", "kind", "role", "version", "v7", "metadata",
-        "name", "ops", "spec", "allow", "logins", "root", "force", 0)));
-    must_fail(fixture, as_local(), "resources.put", json_pack(put, "resource", "kind", "role", "version", "v7", "metadata",
-        "name", "ops", "spec", "allow", "logins", "root", "force", 0), TP_EXISTS);
-    json_t *params = json_pack(put, "resource", "kind", "role", "version", "v7", "metadata", "name", "ops", "spec", "allow",
-                               "logins", "ubuntu", "force", 1);
+    json_decref(must(fixture, as_local(), "resources.put",
+                     json_pack(put, "resource", "kind", "role", "version", "v7", "metadata", "name", "ops", "spec",
+                               "allow", "logins", "root", "force", 0)));
+    must_fail(fixture, as_local(), "resources.put",
+              json_pack(put, "resource", "kind", "role", "version", "v7", "metadata", "name", "ops", "spec", "allow",
+                        "logins", "root", "force", 0),
+              TP_EXISTS);
+    json_t *params = json_pack(put, "resource", "kind", "role", "version", "v7", "metadata", "name", "ops", "spec",
+                               "allow", "logins", "ubuntu", "force", 1);
     json_object_set_new(params, "revision", json_string("1"));
     must_fail(fixture, as_local(), "resources.put", params, TP_CONFLICT);
-    must_fail(fixture, as_local(), "resources.put", json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:[s]}}}}", "resource", "kind", "role",
-        "version", "v7", "metadata", "name", "bad", "spec", "allow", "logins", "{{nothing"), TP_INVALID);
+    must_fail(fixture, as_local(), "resources.put",
+              json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:[s]}}}}", "resource", "kind", "role", "version", "v7",
+                        "metadata", "name", "bad", "spec", "allow", "logins", "{{nothing"),
+              TP_INVALID);
     mem_free(make_user(fixture, "bob", "ops", "root"));
     must_fail(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "role", "name", "ops"), TP_INVALID);
     json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "user", "name", "bob")));
@@ -114,7 +127,8 @@ static void resources_revision_and_use(void **state) {
 }
 
 /* A second start finds the same cluster; another name is refused with a way out. */
-static void restart_keeps_the_cluster(void **state) {
+static void restart_keeps_the_cluster(void **state)
+{
     struct fixture *fixture = *state;
     char *pin = mem_strdup(fixture->auth->host_pin);
     mem_free(make_user(fixture, "alice", "access", "root"));
@@ -138,10 +152,12 @@ static void restart_keeps_the_cluster(void **state) {
 }
 
 /* Whatever was done is in the audit log. */
-static void changes_are_recorded(void **state) {
+static void changes_are_recorded(void **state)
+{
     struct fixture *fixture = *state;
     mem_free(make_user(fixture, "alice", "access", "root"));
-    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s, s]}", "types", "user.create", "mfa.add"));
+    json_t *events =
+        must(fixture, as_local(), "audit.list", json_pack("{s:[s, s]}", "types", "user.create", "mfa.add"));
     assert_int_equal(json_array_size(json_object_get(events, "items")), 2);
     json_decref(events);
     json_decref(must(fixture, as_local(), "audit.checkpoint", json_object()));
@@ -151,7 +167,8 @@ static void changes_are_recorded(void **state) {
     json_decref(info);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(r1_every_row_names_its_verb),
         cmocka_unit_test_setup_teardown(r1_callers_reach_their_rows_only, setup, teardown),

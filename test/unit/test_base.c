@@ -37,7 +37,10 @@ static void reader_error_is_sticky(void **state)
     struct rd rd;
     struct rd sub;
     (void)state;
-    rd_init(&rd, "\x01\x02\x03\x00\x00\x00\x09" "ab", 9);
+    rd_init(&rd,
+            "\x01\x02\x03\x00\x00\x00\x09"
+            "ab",
+            9);
     assert_int_equal(rd_u24(&rd), 0x010203);
     sub = rd_string(&rd);
     assert_false(rd_ok(&sub));
@@ -55,9 +58,12 @@ static void text_forms(void **state)
         const char *bytes;
         const char *text;
     } rows[] = {
-        {dec_hex, enc_hex, "fo", "666f"},         {dec_base64, enc_base64, "fo", "Zm8="},
-        {dec_base64, enc_base64, "foobar", "Zm9vYmFy"}, {dec_base64url, enc_base64url, "f\xff", "Zv8"},
-        {dec_base32, enc_base32, "foobar", "MZXW6YTBOI"}, {dec_hex, enc_hex, "", ""},
+        {dec_hex, enc_hex, "fo", "666f"},
+        {dec_base64, enc_base64, "fo", "Zm8="},
+        {dec_base64, enc_base64, "foobar", "Zm9vYmFy"},
+        {dec_base64url, enc_base64url, "f\xff", "Zv8"},
+        {dec_base32, enc_base32, "foobar", "MZXW6YTBOI"},
+        {dec_hex, enc_hex, "", ""},
     };
     static const char *const bad64[] = {"Zm8", "Zm9=", "Z===", "Zm 8=", "Zm8=\n", "====", "Zm8-"};
     (void)state;
@@ -87,10 +93,11 @@ static void durations_and_times(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } good[] = {{"8h0m0s", 28800000}, {"30m", 1800000}, {"250ms", 250}, {"7d", 604800000}, {"0", 0}, {"10000h", 36000000000}};
+    } good[] = {{"8h0m0s", 28800000}, {"30m", 1800000}, {"250ms", 250},
+                {"7d", 604800000},    {"0", 0},         {"10000h", 36000000000}};
     static const char *const bad[] = {"", "8", "h", "-1h", "1h ", "1x", "99999999999999999999h", "1.5h"};
-    static const char *const wrong[] = {"2026-11-24", "2026-11-24T01:02:03", "2026-11-24T01:02:03.Z", "2026-11-24T01:02:03+1:00",
-                                        "2026-11-24T01:02:03Zx"};
+    static const char *const wrong[] = {"2026-11-24", "2026-11-24T01:02:03", "2026-11-24T01:02:03.Z",
+                                        "2026-11-24T01:02:03+1:00", "2026-11-24T01:02:03Zx"};
     char text[CLOCK_TEXT_SIZE];
     int64_t ms = 0;
     (void)state;
@@ -159,8 +166,12 @@ static void secrets_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(queue_keeps_its_limit), cmocka_unit_test(reader_error_is_sticky), cmocka_unit_test(text_forms),
-        cmocka_unit_test(durations_and_times),   cmocka_unit_test(maps),                   cmocka_unit_test(reasons_have_names),
+        cmocka_unit_test(queue_keeps_its_limit),
+        cmocka_unit_test(reader_error_is_sticky),
+        cmocka_unit_test(text_forms),
+        cmocka_unit_test(durations_and_times),
+        cmocka_unit_test(maps),
+        cmocka_unit_test(reasons_have_names),
         cmocka_unit_test(secrets_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,18 +19,24 @@ static enum tp_err nothing(struct command_line *line, struct tp_error *error)
     return TP_OK;
 }
 
-#define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
+#define NONE                              \
+    {                                     \
+        NULL, 0, COMMAND_FLAG, NULL, NULL \
+    }
 static const struct command_option globals[] = {{"proxy", 0, COMMAND_TEXT, "HOST", "p"},
                                                 {"login", 'l', COMMAND_TEXT, "LOGIN", "l"},
-                                                {"debug", 'd', COMMAND_FLAG, NULL, "d"}, NONE};
+                                                {"debug", 'd', COMMAND_FLAG, NULL, "d"},
+                                                NONE};
 static const struct command_option options[] = {{"format", 'f', COMMAND_TEXT, "text|json", "f"},
                                                 {"verbose", 'v', COMMAND_FLAG, NULL, "v"},
                                                 {"ttl", 0, COMMAND_TEXT, "1h", "t"},
-                                                {"limit", 0, COMMAND_TEXT, "N", "n"}, NONE};
-static const struct command commands[] = {{"ls", "[LABELS]", "List", nothing, options, 0, 1, 0, false},
-                                          {"users add", "NAME", "Add", nothing, options, 1, 1, 0, false},
-                                          {"users ls", "", "List users", nothing, options, 0, 0, 0, false},
-                                          {"ssh", "HOST [COMMAND...]", "Shell", nothing, options, 1, COMMAND_ANY_ARGS, 1, false}};
+                                                {"limit", 0, COMMAND_TEXT, "N", "n"},
+                                                NONE};
+static const struct command commands[] = {
+    {"ls", "[LABELS]", "List", nothing, options, 0, 1, 0, false},
+    {"users add", "NAME", "Add", nothing, options, 1, 1, 0, false},
+    {"users ls", "", "List users", nothing, options, 0, 0, 0, false},
+    {"ssh", "HOST [COMMAND...]", "Shell", nothing, options, 1, COMMAND_ANY_ARGS, 1, false}};
 static const struct command_program program = {"tport", "About.", globals, commands, 4};
 
 static enum tp_err parse(struct command_line *line, struct tp_error *error, char **argv)
@@ -47,7 +53,8 @@ static void options_stand_anywhere(void **state)
     (void)state;
     struct command_line line;
     struct tp_error error = {0};
-    assert_int_equal(PARSE(&line, &error, "--proxy", "h:443", "users", "add", "-vf", "json", "bob", "--ttl=2h", "-lroot"), TP_OK);
+    assert_int_equal(
+        PARSE(&line, &error, "--proxy", "h:443", "users", "add", "-vf", "json", "bob", "--ttl=2h", "-lroot"), TP_OK);
     assert_string_equal(line.command->words, "users add");
     assert_int_equal(line.arg_count, 1);
     assert_string_equal(line.args[0], "bob");

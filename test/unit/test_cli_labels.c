@@ -48,9 +48,9 @@ static void expect_hint(const json_t *nodes, const char *asked, const char *want
 static void a_mistyped_label_gets_a_hint(void **state)
 {
     (void)state;
-    json_t *nodes = json_pack("[{s:{s:{s:s}}}, {s:{s:{s:s}}, s:{s:{s:{s:s}}}}, {s:{s:{s:s}}}]", "metadata", "labels", "env",
-                              "dev", "metadata", "labels", "env", "prod\x1b[2J", "spec", "cmd_labels", "arch", "result", "x86",
-                              "metadata", "labels", "env", "dev");
+    json_t *nodes = json_pack("[{s:{s:{s:s}}}, {s:{s:{s:s}}, s:{s:{s:{s:s}}}}, {s:{s:{s:s}}}]", "metadata", "labels",
+                              "env", "dev", "metadata", "labels", "env", "prod\x1b[2J", "spec", "cmd_labels", "arch",
+                              "result", "x86", "metadata", "labels", "env", "dev");
     json_t *none = json_array(), *bare = json_pack("[{}]");
     assert_non_null(nodes);
     expect_hint(nodes, "env=dve", "nothing matches env=dve; labels seen: env=dev, env=prod\\x1b[2J");
@@ -65,6 +65,7 @@ static void a_mistyped_label_gets_a_hint(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(labels_are_read), cmocka_unit_test(a_mistyped_label_gets_a_hint)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(labels_are_read),
+                                       cmocka_unit_test(a_mistyped_label_gets_a_hint)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,9 +38,17 @@ static void expect(const char *input, const char *wanted)
 static void ordinary_output_passes(void **state)
 {
     (void)state;
-    static const char *const same[] = {"hello\r\n\tworld\b", "\x1b[1;31mred\x1b[0m", "\x1b[38;5;200m\x1b[38:2::1:2:3m",
-                                       "\x1b[2J\x1b[H\x1b[10;20Hx\x1b[K", "\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l",
-                                       "\x1b[1;24r\x1b[3S\x1b[2L\x1b[5P", "\x1b(0lqk\x1b(B", "\x1b" "7\x1b" "8\x1bM", "서버 ü 🎉",
+    static const char *const same[] = {"hello\r\n\tworld\b",
+                                       "\x1b[1;31mred\x1b[0m",
+                                       "\x1b[38;5;200m\x1b[38:2::1:2:3m",
+                                       "\x1b[2J\x1b[H\x1b[10;20Hx\x1b[K",
+                                       "\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l",
+                                       "\x1b[1;24r\x1b[3S\x1b[2L\x1b[5P",
+                                       "\x1b(0lqk\x1b(B",
+                                       "\x1b"
+                                       "7\x1b"
+                                       "8\x1bM",
+                                       "서버 ü 🎉",
                                        "\x1b[4h\x1b[4l\x1b[s\x1b[u"};
     for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
         expect(same[i], same[i]);
@@ -50,22 +58,76 @@ static void B15_hostile_sequences_are_inert(void **state)
 {
     (void)state;
     static const char *const dropped[] = {
-        "\x1b]0;title\x07", "\x1b]2;title\x1b\\", "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;http://x\x1b\\", "\x1b]1337;File=:x\x07",
-        "\xc2\x9d" "0;title\x07", "\x1bPq#0;2;0\x1b\\", "\xc2\x90" "q\x1b\\", "\x1b_Gf=100;x\x1b\\", "\x1b^pm\x1b\\",
-        "\x1bX sos\x1b\\", "\x1bktitle\x1b\\", "\x1b[6n", "\x1b[c", "\x1b[>c", "\x1b[=c", "\x1b[0x", "\x1b[21t", "\x1b[8;1;1t",
-        "\x1b[5i", "\x1b[?5i", "\x1b[?1000h", "\x1b[?1006h", "\x1b[?2004h", "\x1b[?1h", "\x1b[20h", "\x1b[2h", "\x1b[!p",
-        "\x1b[1 q", "\x1b[>4;2m", "\x1b[?4m", "\x1b[<u", "\x1b[>1u", "\x1b[99999999b", "\x1b[1;2;3;4;5T", "\x1b" "c",
-        "\x1b#8", "\x1b%G", "\x1bZ", "\x1b=", "\x1b>", "\x1b(A", "\x1bn", "\x07", "\x05", "\x7f", "\x1b[?69h", "\xc2\x85",
-        "\xc2\x9b" "6n", "\x1b[\x1b[6n", "\x1b[;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;m", "\xff",
-        "\xc0\x9b", "\xe0\x80\x9b"};
+        "\x1b]0;title\x07",
+        "\x1b]2;title\x1b\\",
+        "\x1b]52;c;ZXZpbA==\x07",
+        "\x1b]8;;http://x\x1b\\",
+        "\x1b]1337;File=:x\x07",
+        "\xc2\x9d"
+        "0;title\x07",
+        "\x1bPq#0;2;0\x1b\\",
+        "\xc2\x90"
+        "q\x1b\\",
+        "\x1b_Gf=100;x\x1b\\",
+        "\x1b^pm\x1b\\",
+        "\x1bX sos\x1b\\",
+        "\x1bktitle\x1b\\",
+        "\x1b[6n",
+        "\x1b[c",
+        "\x1b[>c",
+        "\x1b[=c",
+        "\x1b[0x",
+        "\x1b[21t",
+        "\x1b[8;1;1t",
+        "\x1b[5i",
+        "\x1b[?5i",
+        "\x1b[?1000h",
+        "\x1b[?1006h",
+        "\x1b[?2004h",
+        "\x1b[?1h",
+        "\x1b[20h",
+        "\x1b[2h",
+        "\x1b[!p",
+        "\x1b[1 q",
+        "\x1b[>4;2m",
+        "\x1b[?4m",
+        "\x1b[<u",
+        "\x1b[>1u",
+        "\x1b[99999999b",
+        "\x1b[1;2;3;4;5T",
+        "\x1b"
+        "c",
+        "\x1b#8",
+        "\x1b%G",
+        "\x1bZ",
+        "\x1b=",
+        "\x1b>",
+        "\x1b(A",
+        "\x1bn",
+        "\x07",
+        "\x05",
+        "\x7f",
+        "\x1b[?69h",
+        "\xc2\x85",
+        "\xc2\x9b"
+        "6n",
+        "\x1b[\x1b[6n",
+        "\x1b[;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;m",
+        "\xff",
+        "\xc0\x9b",
+        "\xe0\x80\x9b"};
     for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
         char *framed = mem_printf("a%sb", dropped[i]);
         expect(framed, "ab");
         mem_free(framed);
     }
-    expect("a\xc2\x9b" "31mb", "a\x1b[31mb"); /* C1 form of a harmless one */
+    expect("a\xc2\x9b"
+           "31mb",
+           "a\x1b[31mb"); /* C1 form of a harmless one */
     expect("\x1b]0;never ended", "");
-    expect("\x1b]0;x\x18" "shown", "shown");
+    expect("\x1b]0;x\x18"
+           "shown",
+           "shown");
     expect("\x1b[3\n1mx", "\n\x1b[31mx");
 }
 
@@ -129,8 +191,10 @@ static void recordings_are_read_line_by_line(void **state)
     struct play_event event;
     json_t *header;
     bool end;
-    assert_int_equal(open_text("{\"version\":2,\"width\":80,\"height\":25}\n[0.5,\"o\",\"a\\u0000b\"]\n\n[0.25,\"r\",\"80x24\"]\n[1", &source),
-                     TP_OK);
+    assert_int_equal(
+        open_text("{\"version\":2,\"width\":80,\"height\":25}\n[0.5,\"o\",\"a\\u0000b\"]\n\n[0.25,\"r\",\"80x24\"]\n[1",
+                  &source),
+        TP_OK);
     assert_int_equal(play_source_header(source, &header, NULL), TP_OK);
     json_decref(header);
     assert_int_equal(play_source_next(source, &event, &end, NULL), TP_OK);

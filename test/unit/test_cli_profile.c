@@ -60,8 +60,13 @@ static void save(const char *home, const char *host, const char *user, int64_t n
     char *address = mem_printf("%s:443", host);
     char *cert = user_cert(user, not_after);
     const char *const keys[] = {host_key, NULL};
-    struct profile_content content = {.ssh_key = "KEY\n", .ssh_public = "ssh-ed25519 AAAA", .ssh_cert = "cert", .tls_key = "K",
-                                      .tls_cert = cert, .cas = "CAS", .host_keys = keys};
+    struct profile_content content = {.ssh_key = "KEY\n",
+                                      .ssh_public = "ssh-ed25519 AAAA",
+                                      .ssh_cert = "cert",
+                                      .tls_key = "K",
+                                      .tls_cert = cert,
+                                      .cas = "CAS",
+                                      .host_keys = keys};
     assert_int_equal(profile_init(&profile, home, host, address, user, "example.com", &error), TP_OK);
     profile.kube = true;
     if (profile_save(&profile, &content, &error) != TP_OK)
@@ -168,9 +173,14 @@ static void proxy_addresses_are_read(void **state)
     static const struct {
         const char *text, *host;
         uint16_t port;
-    } cases[] = {{"proxy.example.com", "proxy.example.com", 443}, {"p:3080", "p", 3080}, {"https://p:8443/", "p", 8443},
-                 {"10.0.0.1:443", "10.0.0.1", 443},               {"[::1]:8443", "::1", 8443}, {"[::1]", "::1", 443}};
-    static const char *const bad[] = {"", "p:", "p:0", "p:70000", "p:1x", "a b", "../x", "p/x", "[::1", "-p", "p:443:1x"};
+    } cases[] = {{"proxy.example.com", "proxy.example.com", 443},
+                 {"p:3080", "p", 3080},
+                 {"https://p:8443/", "p", 8443},
+                 {"10.0.0.1:443", "10.0.0.1", 443},
+                 {"[::1]:8443", "::1", 8443},
+                 {"[::1]", "::1", 443}};
+    static const char *const bad[] = {"",     "p:",  "p:0",  "p:70000", "p:1x",    "a b",
+                                      "../x", "p/x", "[::1", "-p",      "p:443:1x"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char *host;
         uint16_t port;
@@ -189,9 +199,8 @@ static void proxy_addresses_are_read(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_profile_comes_back),
-                                       cmocka_unit_test(an_expired_profile_says_what_to_do),
-                                       cmocka_unit_test(names_of_others_never_leave_the_folder),
-                                       cmocka_unit_test(proxy_addresses_are_read)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_profile_comes_back), cmocka_unit_test(an_expired_profile_says_what_to_do),
+        cmocka_unit_test(names_of_others_never_leave_the_folder), cmocka_unit_test(proxy_addresses_are_read)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

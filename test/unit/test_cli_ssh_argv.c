@@ -41,8 +41,9 @@ static void targets_are_taken_apart(void **state)
 static void R12_names_for_a_shell_or_an_option_parser_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"$(id)", "a;b", "a b", "-oProxyCommand", "root@-v", "-l@host", "a`b`@host", "a/b",
-                                      "a\nb", "'x'", "", "root@", "a|b@host", "%h", "a%hb@c", "host\x1b[2J"};
+    static const char *const bad[] = {
+        "$(id)", "a;b", "a b", "-oProxyCommand", "root@-v",  "-l@host", "a`b`@host", "a/b",
+        "a\nb",  "'x'", "",    "root@",          "a|b@host", "%h",      "a%hb@c",    "host\x1b[2J"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct ssh_target target;
         if (ssh_target_parse(bad[i], "c", &target, NULL) != TP_INVALID)
@@ -67,8 +68,10 @@ static void R12_words_are_quoted(void **state)
 static void proxy_hosts_lose_user_port_and_cluster(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"root@node1:22", "node1"}, {"node1.example.com:3022", "node1"},
-                                           {"a@b@node1.Example.com:22", "node1"}, {"node1", "node1"}};
+    static const char *const cases[][2] = {{"root@node1:22", "node1"},
+                                           {"node1.example.com:3022", "node1"},
+                                           {"a@b@node1.Example.com:22", "node1"},
+                                           {"node1", "node1"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char *host;
         assert_int_equal(ssh_argv_proxy_host(cases[i][0], "example.com", &host, NULL), TP_OK);
@@ -94,7 +97,8 @@ static void options_name_the_profile(void **state)
     struct profile profile;
     struct argv argv = {0};
     assert_int_equal(profile_init(&profile, "/home/u/.tport", "proxy.example.com", "proxy.example.com:443", "alice",
-                                  "example.com", NULL), TP_OK);
+                                  "example.com", NULL),
+                     TP_OK);
     assert_int_equal(ssh_argv_options(&argv, &profile, "/usr/bin/tport", "node1", NULL), TP_OK);
     assert_true(has(&argv, "ProxyCommand='/usr/bin/tport' proxy ssh --cluster='example.com' "
                            "--proxy='proxy.example.com:443' %r@%h:%p"));
@@ -112,10 +116,9 @@ static void options_name_the_profile(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(targets_are_taken_apart),
-                                       cmocka_unit_test(R12_names_for_a_shell_or_an_option_parser_are_refused),
-                                       cmocka_unit_test(R12_words_are_quoted),
-                                       cmocka_unit_test(proxy_hosts_lose_user_port_and_cluster),
-                                       cmocka_unit_test(options_name_the_profile)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets_are_taken_apart),
+        cmocka_unit_test(R12_names_for_a_shell_or_an_option_parser_are_refused), cmocka_unit_test(R12_words_are_quoted),
+        cmocka_unit_test(proxy_hosts_lose_user_port_and_cluster), cmocka_unit_test(options_name_the_profile)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,12 +25,19 @@ static void hostile_names_are_escaped(void **state)
     expect_safe("서버 ü", "서버 ü");
     expect_safe("a\x1b]0;title\x07", "a\\x1b]0;title\\x07");
     expect_safe("a\r\nb\x7f", "a\\x0d\\x0ab\\x7f");
-    expect_safe("\xc2\x9b" "2J", "\\xc2\\x9b" "2J"); /* C1 CSI */
+    expect_safe("\xc2\x9b"
+                "2J",
+                "\\xc2\\x9b"
+                "2J"); /* C1 CSI */
     expect_safe("\xff\xc3", "\\xff\\xc3");
-    expect_safe("\xc0\xaf", "\\xc0\\xaf");             /* overlong */
-    expect_safe("\xed\xa0\x80", "\\xed\\xa0\\x80");   /* surrogate */
-    expect_safe("a\xe2\x80\xae" "b", "a\\u{202e}b");    /* right-to-left override */
-    expect_safe("a\xe2\x80\x8b" "b", "a\\u{200b}b");    /* zero width */
+    expect_safe("\xc0\xaf", "\\xc0\\xaf");          /* overlong */
+    expect_safe("\xed\xa0\x80", "\\xed\\xa0\\x80"); /* surrogate */
+    expect_safe("a\xe2\x80\xae"
+                "b",
+                "a\\u{202e}b"); /* right-to-left override */
+    expect_safe("a\xe2\x80\x8b"
+                "b",
+                "a\\u{200b}b"); /* zero width */
 }
 
 static void widths_count_columns(void **state)

@@ -115,8 +115,10 @@ static void test_teleport_file(void **state)
         "version: v2\nteleport:\n  nodename: host\n  data_dir: /var/lib/teleport\n  auth_token: abc\n"
         "  auth_servers:\n  - tele.example.com:443\n  log:\n    output: stderr\n    severity: INFO\n    format:\n"
         "      output: text\n  ca_pin: \"sha256:00\"\n  diag_addr: \"\"\nauth_service:\n  enabled: \"no\"\n"
-        "ssh_service:\n  enabled: \"yes\"\n  labels:\n    env: dev\n  commands:\n  - name: hostname\n    command: [hostname]\n"
-        "    period: 1m0s\nproxy_service:\n  enabled: \"no\"\n  https_keypairs: []\n  acme: {}\nkubernetes_service:\n  enabled: no\n"
+        "ssh_service:\n  enabled: \"yes\"\n  labels:\n    env: dev\n  commands:\n  - name: hostname\n    command: "
+        "[hostname]\n"
+        "    period: 1m0s\nproxy_service:\n  enabled: \"no\"\n  https_keypairs: []\n  acme: {}\nkubernetes_service:\n  "
+        "enabled: no\n"
         "app_service:\n  enabled: no\n  apps: [{name: x}]\n";
     static const char central[] =
         "teleport:\n  storage: {type: dir}\nauth_service:\n  enabled: \"yes\"\n  listen_addr: 0.0.0.0:3025\n"

@@ -60,7 +60,7 @@ static int teardown(void **state)
 /* Runs with standard output and error in files, so that the words can be looked at. */
 static int run(struct place *place, bool node, const char *const *words)
 {
-    char *argv[WORDS_MAX] = {(char *)(uintptr_t)"configure"};
+    char *argv[WORDS_MAX] = {(char *)(uintptr_t) "configure"};
     int argc = 1;
     int result;
     int out = dup(STDOUT_FILENO);
@@ -105,8 +105,18 @@ static void test_whole_cluster(void **state)
     struct place *place = *state;
     char *cert = mem_printf("%s/c.pem", place->dir);
     char *key = mem_printf("%s/k.pem", place->dir);
-    const char *words[] = {"--cluster-name=example.com", "--public-addr", "gate.example.com", "--cert-file", cert,
-                           "--key-file", key, "--labels", "env=dev,up=[1m:\"uptime -p\"],a=b", "-o", place->uri, NULL};
+    const char *words[] = {"--cluster-name=example.com",
+                           "--public-addr",
+                           "gate.example.com",
+                           "--cert-file",
+                           cert,
+                           "--key-file",
+                           key,
+                           "--labels",
+                           "env=dev,up=[1m:\"uptime -p\"],a=b",
+                           "-o",
+                           place->uri,
+                           NULL};
     struct conf *conf;
     struct stat info;
     assert_int_equal(run(place, false, words), 1);
@@ -135,8 +145,15 @@ static void test_whole_cluster(void **state)
 static void test_node(void **state)
 {
     struct place *place = *state;
-    const char *words[] = {"--proxy=gate.example.com:3080", "--token=/etc/tport/token", "--ca-pin=sha256:00,sha256:01",
-                           "--labels=env=dev", "--node-name=n1", "--data-dir=/data", "-o", place->out, NULL};
+    const char *words[] = {"--proxy=gate.example.com:3080",
+                           "--token=/etc/tport/token",
+                           "--ca-pin=sha256:00,sha256:01",
+                           "--labels=env=dev",
+                           "--node-name=n1",
+                           "--data-dir=/data",
+                           "-o",
+                           place->out,
+                           NULL};
     const char *test[] = {"--test", place->out, NULL};
     struct conf *conf;
     assert_int_equal(run(place, true, words), 0);
@@ -156,8 +173,13 @@ static void test_stdout_and_manual_tab(void **state)
 {
     struct place *place = *state;
     const char *plain[] = {"--public-addr=gate.example.com:8443", NULL};
-    const char *manual[] = {"--output", place->out, "--roles=node", "--token=T", "--auth-server=gate.example.com",
-                            "--data-dir=/home/me/.config", NULL};
+    const char *manual[] = {"--output",
+                            place->out,
+                            "--roles=node",
+                            "--token=T",
+                            "--auth-server=gate.example.com",
+                            "--data-dir=/home/me/.config",
+                            NULL};
     struct conf *conf;
     assert_int_equal(run(place, false, plain), 0);
     conf = load(place->said);

@@ -37,7 +37,10 @@ static void on_eof(void *ctx)
     stream_shutdown(end->stream);
 }
 
-static void on_drain(void *ctx) { ((struct end *)ctx)->drained = true; }
+static void on_drain(void *ctx)
+{
+    ((struct end *)ctx)->drained = true;
+}
 
 static void on_close(void *ctx, enum close_reason reason)
 {
@@ -51,7 +54,10 @@ static void on_close(void *ctx, enum close_reason reason)
 static const struct stream_events stream_events = {
     .on_data = on_data, .on_eof = on_eof, .on_drain = on_drain, .on_close = on_close};
 
-static void on_limit(void *ctx) { loop_stop(ctx); }
+static void on_limit(void *ctx)
+{
+    loop_stop(ctx);
+}
 
 /* Runs until both have closed, at most two seconds. */
 static void run(struct loop *loop, const struct end *a, const struct end *b)
@@ -123,8 +129,8 @@ struct caller {
     bool closed;
 };
 
-static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params, json_t *caller,
-                       int fd)
+static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                       json_t *caller, int fd)
 {
     (void)ctx;
     (void)rpc;
@@ -210,8 +216,9 @@ static void rpc_requests_events_and_descriptors(void **state)
 
 static void rpc_broken_frame_ends_the_line(void **state)
 {
-    static const char *const broken[] = {"GET / HTTP/1.1\r\n\r\n", "\0\0\0\2\1\0\0\1\0\0\0\1{}", "\0\0\0\2\4\0\0\0\0\0\0\1{}",
-                                         "\xff\0\0\2\1\0\0\0\0\0\0\1{}", "\0\0\0\2\1\0\0\0\0\0\0\1[]", "\0\0\0\2\4\1\0\0\0\0\0\0{}"};
+    static const char *const broken[] = {"GET / HTTP/1.1\r\n\r\n",     "\0\0\0\2\1\0\0\1\0\0\0\1{}",
+                                         "\0\0\0\2\4\0\0\0\0\0\0\1{}", "\xff\0\0\2\1\0\0\0\0\0\0\1{}",
+                                         "\0\0\0\2\1\0\0\0\0\0\0\1[]", "\0\0\0\2\4\1\0\0\0\0\0\0{}"};
     static const size_t sizes[] = {18, 14, 14, 14, 14, 14};
     (void)state;
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {

@@ -147,8 +147,10 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     size_t before = open_descriptors();
     for (int round = 0; round < 60; round++) {
         for (int i = 0; i < 100; i++)
-            rpc_event_fd(line, "handoff", json_pack("{s:i, s:s, s:s}", "worker", 2, "address", "192.0.2.1:1000", "more",
-                                                    "what master must not pass on"), STDIN_FILENO);
+            rpc_event_fd(line, "handoff",
+                         json_pack("{s:i, s:s, s:s}", "worker", 2, "address", "192.0.2.1:1000", "more",
+                                   "what master must not pass on"),
+                         STDIN_FILENO);
         run_for(master.loop, 5);
     }
     assert_true(open_descriptors() < before + 1000);

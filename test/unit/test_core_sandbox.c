@@ -42,7 +42,8 @@ static int try_all(pid_t neighbour)
     if (open("/etc/passwd", O_RDONLY) >= 0 || socket(AF_INET, SOCK_STREAM, 0) >= 0)
         return 7;
     /* What it does need. */
-    if (ioctl(pair[0], FIONBIO, &zero) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || mprotect(memory, 4096, PROT_READ) != 0)
+    if (ioctl(pair[0], FIONBIO, &zero) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        mprotect(memory, 4096, PROT_READ) != 0)
         return 8;
     if (signal(SIGUSR1, SIG_IGN) == SIG_ERR || raise(SIGUSR1) != 0)
         return 9;

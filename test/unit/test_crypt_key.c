@@ -34,13 +34,12 @@ static void test_pem_round_trip(void **state)
 
 static void test_bad_pem_is_refused(void **state)
 {
-    static const char *const texts[] = {
-        "", "x", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        /* P-384: not in the list of exact key types */
-        "-----BEGIN PRIVATE KEY-----\n"
-        "MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDCkUbrnO7mOOgMzU8BY\n"
-        "-----END PRIVATE KEY-----\n"};
+    static const char *const texts[] = {"", "x", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+                                        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+                                        /* P-384: not in the list of exact key types */
+                                        "-----BEGIN PRIVATE KEY-----\n"
+                                        "MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDCkUbrnO7mOOgMzU8BY\n"
+                                        "-----END PRIVATE KEY-----\n"};
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct key *key = NULL;
@@ -108,7 +107,8 @@ static enum tp_err read_identity(const char *text, struct identity *identity)
 static void test_R6_identity_is_read_strictly(void **state)
 {
     static const char *const good[] = {
-        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"alice\",\"roles\":[\"a\"],\"traits\":{\"logins\":[\"root\"]},"
+        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"alice\",\"roles\":[\"a\"],\"traits\":{\"logins\":["
+        "\"root\"]},"
         "\"logins\":[\"root\"],\"login_ip\":\"10.0.0.1\"}",
         "{\"v\":1,\"kind\":\"host\",\"cluster\":\"c\",\"name\":\"n1\",\"host_id\":\"id\",\"host_role\":\"node\"}"};
     static const char *const bad[] = {
@@ -120,11 +120,15 @@ static void test_R6_identity_is_read_strictly(void **state)
         "{\"v\":1,\"kind\":\"host\",\"cluster\":\"c\",\"name\":\"n1\",\"host_id\":7,\"host_role\":\"node\"}",
         "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":\"a\",\"traits\":{},\"logins\":[]}",
         "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[1],\"traits\":{},\"logins\":[]}",
-        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{\"x\":\"y\"},\"logins\":[]}",
+        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{\"x\":\"y\"},\"logins\":["
+        "]}",
         "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{}}",
-        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"pinned_ip\":\"\"}",
-        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"only_on\":\"x\"}",
-        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"host_id\":\"x\"}"};
+        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"pinned_"
+        "ip\":\"\"}",
+        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"only_"
+        "on\":\"x\"}",
+        "{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],\"traits\":{},\"logins\":[],\"host_"
+        "id\":\"x\"}"};
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct identity identity;
@@ -155,8 +159,9 @@ static void make_grant(const struct key *key, const char *text, struct buf *out)
 }
 
 #define NOW ((int64_t)1790000000) /* 2026-09-21T14:13:20Z */
-#define GRANT(v, host, service, expires) \
-    "{\"v\":" v ",\"host_id\":\"" host "\",\"service\":\"" service "\",\"expires\":\"" expires "\",\"user\":\"alice\"}"
+#define GRANT(v, host, service, expires)                                                                      \
+    "{\"v\":" v ",\"host_id\":\"" host "\",\"service\":\"" service "\",\"expires\":\"" expires "\",\"user\":" \
+    "\"alice\"}"
 
 static void test_R4_grant_is_bound_to_host_service_and_time(void **state)
 {
@@ -183,8 +188,9 @@ static void test_R4_grant_is_bound_to_host_service_and_time(void **state)
         struct tp_error error = {0};
         buf_init(&out, 0);
         make_grant(key, cases[i].text, &out);
-        assert_int_equal(grant_open(buf_head(&out), buf_size(&out), (const uint8_t(*)[32])keys, 2, "h1", "ssh", NOW, &grant,
-                                    &error), cases[i].code);
+        assert_int_equal(
+            grant_open(buf_head(&out), buf_size(&out), (const uint8_t(*)[32])keys, 2, "h1", "ssh", NOW, &grant, &error),
+            cases[i].code);
         if (grant)
             assert_string_equal(json_get_text(grant, "user", ""), "alice");
         json_decref(grant);
@@ -206,12 +212,16 @@ static void test_R6_grant_of_another_signer_or_changed(void **state)
     for (size_t i = 0; i < buf_size(&out); i++) {
         uint8_t *copy = mem_dup(buf_head(&out), buf_size(&out));
         copy[i] ^= 0x20;
-        assert_int_equal(grant_open(copy, buf_size(&out), (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL), TP_DENIED);
-        assert_int_equal(grant_open(buf_head(&out), i, (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL), TP_DENIED);
+        assert_int_equal(
+            grant_open(copy, buf_size(&out), (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL), TP_DENIED);
+        assert_int_equal(grant_open(buf_head(&out), i, (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL),
+                         TP_DENIED);
         mem_free(copy);
     }
     assert_int_equal(key_ed25519_public(other, keys[0]), TP_OK);
-    assert_int_equal(grant_open(buf_head(&out), buf_size(&out), (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL), TP_DENIED);
+    assert_int_equal(
+        grant_open(buf_head(&out), buf_size(&out), (const uint8_t(*)[32])keys, 1, "h1", "ssh", NOW, &grant, NULL),
+        TP_DENIED);
     assert_int_equal(grant_open(buf_head(&out), buf_size(&out), NULL, 0, "h1", "ssh", NOW, &grant, NULL), TP_DENIED);
     {
         json_t *empty = json_object();

@@ -21,8 +21,10 @@ static void test_password_rules(void **state)
         {"elevenchars", "alice", TP_INVALID},
         {"twelvechars!", "alice", TP_OK},
         {"\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc", "alice", TP_INVALID}, /* 12 bytes, 6 characters */
-        {"\xec\x95\x88\xeb\x85\x95 \xed\x95\x98\xec\x84\xb8\xec\x9a\x94 \xeb\xaf\xbc\xec\x88\x98 \xec\x94\xa8", "alice", TP_INVALID},
-        {"\xec\x95\x88\xeb\x85\x95 \xed\x95\x98\xec\x84\xb8\xec\x9a\x94 \xeb\xaf\xbc\xec\x88\x98\xec\x94\xa8!?", "alice", TP_OK},
+        {"\xec\x95\x88\xeb\x85\x95 \xed\x95\x98\xec\x84\xb8\xec\x9a\x94 \xeb\xaf\xbc\xec\x88\x98 \xec\x94\xa8", "alice",
+         TP_INVALID},
+        {"\xec\x95\x88\xeb\x85\x95 \xed\x95\x98\xec\x84\xb8\xec\x9a\x94 \xeb\xaf\xbc\xec\x88\x98\xec\x94\xa8!?",
+         "alice", TP_OK},
         {"bad utf8 \xff\xfe here", "alice", TP_INVALID},
         {"overlong \xc0\xaf slash", "alice", TP_INVALID},
         {"surrogate \xed\xa0\x80 here", "alice", TP_INVALID},
@@ -80,8 +82,8 @@ static void test_rfc6238_vectors(void **state)
     static const struct {
         int64_t now;
         const char *code;
-    } rows[] = {{59, "287082"}, {1111111109, "081804"}, {1111111111, "050471"}, {1234567890, "005924"},
-                {2000000000, "279037"}, {20000000000, "353130"}};
+    } rows[] = {{59, "287082"},         {1111111109, "081804"}, {1111111111, "050471"},
+                {1234567890, "005924"}, {2000000000, "279037"}, {20000000000, "353130"}};
     char *secret = enc_base32("12345678901234567890", 20);
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -108,8 +110,9 @@ static void test_totp_bad_input(void **state)
     assert_int_equal(totp_check("", "287082", 59, &step), TP_INVALID);
     assert_int_equal(strlen(fresh), 32);
     uri = totp_uri("ABC", "my cluster", "al:ice@x");
-    assert_string_equal(uri, "otpauth://totp/my%20cluster:al%3Aice%40x?secret=ABC&issuer=my%20cluster&algorithm=SHA1&digits=6&"
-                             "period=30");
+    assert_string_equal(
+        uri, "otpauth://totp/my%20cluster:al%3Aice%40x?secret=ABC&issuer=my%20cluster&algorithm=SHA1&digits=6&"
+             "period=30");
     secret_free(uri);
     secret_free(fresh);
     secret_free(secret);

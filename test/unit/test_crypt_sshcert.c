@@ -24,7 +24,8 @@ extern char **environ;
 static struct key *ca, *other_ca, *user_key;
 static char *ca_line, *other_ca_line;
 static const char *const principals[] = {"root", "ubuntu", NULL};
-static const char *const extensions[] = {"permit-pty", "", "tport-identity@tport", "{\"v\":1}", "permit-agent-forwarding", "", NULL};
+static const char *const extensions[] = {
+    "permit-pty", "", "tport-identity@tport", "{\"v\":1}", "permit-agent-forwarding", "", NULL};
 
 static int begin(void **state)
 {
@@ -50,8 +51,12 @@ static int end(void **state)
 
 static struct sshcert_options options_for(const char *line)
 {
-    return (struct sshcert_options){.public_line = line, .key_id = "alice", .principals = principals,
-        .valid_after = NOW - 60, .valid_before = NOW + 3600, .extensions = extensions};
+    return (struct sshcert_options){.public_line = line,
+                                    .key_id = "alice",
+                                    .principals = principals,
+                                    .valid_after = NOW - 60,
+                                    .valid_before = NOW + 3600,
+                                    .extensions = extensions};
 }
 
 static void make_blob(const struct sshcert_options *options, struct buf *out)
@@ -248,7 +253,7 @@ struct raw {
     bool certified_signer; /* the signature key is itself a certificate */
     bool p256_signer;
     const char *curve;
-    bool bare_value;       /* an option's value without its own length */
+    bool bare_value; /* an option's value without its own length */
     bool tail_in_signature;
 };
 
@@ -306,7 +311,10 @@ static void build(const struct raw *raw, struct buf *out)
     assert_int_equal(key_ed25519_public(user_key, public_key), TP_OK);
     if (raw->curve) {
         wr_cstring(out, raw->curve);
-        wr_string(out, "\x04""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", 65);
+        wr_string(out,
+                  "\x04"
+                  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                  65);
     } else {
         wr_string(out, public_key, 32);
     }
@@ -341,7 +349,9 @@ static void test_R6_correctly_signed_but_wrong(void **state)
         struct raw raw;
     } cases[] = {
         {"as it should be", true, {.kind = 1, .principals = {"root"}}},
-        {"with options", true, {.kind = 1, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}, .extra = {"a", "", "b", "x"}}},
+        {"with options",
+         true,
+         {.kind = 1, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}, .extra = {"a", "", "b", "x"}}},
         {"no principals", false, {.kind = 1}},
         {"an empty principal", false, {.kind = 1, .principals = {"root", ""}}},
         {"neither user nor host", false, {.kind = 3, .principals = {"root"}}},
@@ -349,9 +359,17 @@ static void test_R6_correctly_signed_but_wrong(void **state)
         {"force-command", false, {.kind = 1, .principals = {"root"}, .critical = {"force-command", "id"}}},
         {"verify-required", false, {.kind = 1, .principals = {"root"}, .critical = {"verify-required", ""}}},
         {"empty source-address", false, {.kind = 1, .principals = {"root"}, .critical = {"source-address", ""}}},
-        {"source-address twice", false, {.kind = 1, .principals = {"root"}, .critical = {"source-address", "10.0.0.1", "source-address", "0.0.0.0/0"}}},
-        {"source-address not in a string", false, {.kind = 1, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}, .bare_value = true}},
-        {"critical option on a host", false, {.kind = 2, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}}},
+        {"source-address twice",
+         false,
+         {.kind = 1,
+          .principals = {"root"},
+          .critical = {"source-address", "10.0.0.1", "source-address", "0.0.0.0/0"}}},
+        {"source-address not in a string",
+         false,
+         {.kind = 1, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}, .bare_value = true}},
+        {"critical option on a host",
+         false,
+         {.kind = 2, .principals = {"root"}, .critical = {"source-address", "10.0.0.1"}}},
         {"extensions not sorted", false, {.kind = 1, .principals = {"root"}, .extra = {"b", "", "a", ""}}},
         {"an extension twice", false, {.kind = 1, .principals = {"root"}, .extra = {"a", "", "a", ""}}},
         {"something reserved", false, {.kind = 1, .principals = {"root"}, .reserved = "x"}},
@@ -363,8 +381,12 @@ static void test_R6_correctly_signed_but_wrong(void **state)
         {"DSA", false, {.type = "ssh-dss-cert-v01@openssh.com", .kind = 1, .principals = {"root"}}},
         {"old format", false, {.type = "ssh-ed25519-cert-v00@openssh.com", .kind = 1, .principals = {"root"}}},
         {"type with a tail", false, {.type = "ssh-ed25519-cert-v01@openssh.comx", .kind = 1, .principals = {"root"}}},
-        {"point off the curve", false, {.type = "ecdsa-sha2-nistp256-cert-v01@openssh.com", .curve = "nistp256", .kind = 1, .principals = {"root"}}},
-        {"curve confusion", false, {.type = "ecdsa-sha2-nistp256-cert-v01@openssh.com", .curve = "nistp384", .kind = 1, .principals = {"root"}}},
+        {"point off the curve",
+         false,
+         {.type = "ecdsa-sha2-nistp256-cert-v01@openssh.com", .curve = "nistp256", .kind = 1, .principals = {"root"}}},
+        {"curve confusion",
+         false,
+         {.type = "ecdsa-sha2-nistp256-cert-v01@openssh.com", .curve = "nistp384", .kind = 1, .principals = {"root"}}},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -441,9 +463,12 @@ static void test_R6_what_is_not_signed(void **state)
     static const char *const blank[] = {"root", "", NULL};
     static const char *const twice[] = {"a", "", "a", "", NULL};
     static const char *const lines[] = {
-        "", "ssh-ed25519", "ssh-ed25519 !!!!", "ssh-ed25519 AAAA",
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 !!!!",
+        "ssh-ed25519 AAAA",
         "ssh-dss AAAAB3NzaC1kc3MAAAAA",
-        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7", /* cut */
+        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7",                                      /* cut */
         "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}; /* says another type */
     char *line = key_public_ssh(user_key, NULL), *cert = NULL;
     struct key *p256 = key_generate(KEY_P256);

@@ -79,7 +79,8 @@ static struct identity host_identity(void)
     return identity;
 }
 
-static enum tp_err check_pem(const char *pem, const char *cas, int64_t now, struct identity *identity, struct tp_error *error)
+static enum tp_err check_pem(const char *pem, const char *cas, int64_t now, struct identity *identity,
+                             struct tp_error *error)
 {
     struct buf der;
     enum tp_err code;
@@ -131,8 +132,12 @@ static void test_host_round_trip_with_names(void **state)
     static const char *const bad_names[] = {"a b", NULL};
     static const char *const bad_addresses[] = {"10.0.0", NULL};
     struct identity identity = host_identity(), read;
-    struct x509_options options = {.public_pem = subject_pem, .identity = &identity, .dns_names = names,
-                                   .ip_addresses = addresses, .server = true, .client = true};
+    struct x509_options options = {.public_pem = subject_pem,
+                                   .identity = &identity,
+                                   .dns_names = names,
+                                   .ip_addresses = addresses,
+                                   .server = true,
+                                   .client = true};
     struct tp_error error = {0};
     char *pem = NULL;
     BIO *bio;
@@ -166,7 +171,8 @@ static void test_R6_times(void **state)
     static const struct {
         int64_t now;
         enum tp_err code;
-    } cases[] = {{NOW - 61, TP_EXPIRED}, {NOW - 60, TP_OK}, {NOW + 3600, TP_OK}, {NOW + 3601, TP_EXPIRED},
+    } cases[] = {{NOW - 61, TP_EXPIRED},  {NOW - 60, TP_OK},
+                 {NOW + 3600, TP_OK},     {NOW + 3601, TP_EXPIRED},
                  {NOW - 7200, TP_DENIED}, {NOW + (int64_t)20 * 365 * 86400, TP_DENIED}}; /* the CA is not valid then */
     char *pem = make_user();
     (void)state;
@@ -193,7 +199,8 @@ static void test_R6_user_and_host_CA_are_never_mixed(void **state)
     assert_int_equal(x509_make(user_ca, user_ca_pem, &options, &pem, &error), TP_INVALID);
     options.identity = &user;
     assert_int_equal(x509_make(host_ca, host_ca_pem, &options, &pem, &error), TP_INVALID);
-    assert_int_equal(x509_make(host_ca, user_ca_pem, &options, &pem, &error), TP_INVALID); /* key and certificate differ */
+    assert_int_equal(x509_make(host_ca, user_ca_pem, &options, &pem, &error),
+                     TP_INVALID); /* key and certificate differ */
     mem_free(user.cluster);
     user.cluster = mem_strdup("elsewhere");
     assert_int_equal(x509_make(user_ca, user_ca_pem, &options, &pem, &error), TP_INVALID);
@@ -233,8 +240,22 @@ static void test_R6_subject_keys(void **state)
 
 /* Takes a good certificate apart, changes one thing and signs it again with the right CA. */
 enum change {
-    AS_IT_IS, NO_IDENTITY, TWO_IDENTITIES, CRITICAL_IDENTITY, UNKNOWN_CRITICAL, UNKNOWN_PLAIN, IS_CA, MAY_SIGN, NO_CONSTRAINTS,
-    WRONG_CURVE, ED25519_KEY, WITH_SHA384, VERSION_1, OTHER_ISSUER, BROKEN_JSON, CHANGE_COUNT
+    AS_IT_IS,
+    NO_IDENTITY,
+    TWO_IDENTITIES,
+    CRITICAL_IDENTITY,
+    UNKNOWN_CRITICAL,
+    UNKNOWN_PLAIN,
+    IS_CA,
+    MAY_SIGN,
+    NO_CONSTRAINTS,
+    WRONG_CURVE,
+    ED25519_KEY,
+    WITH_SHA384,
+    VERSION_1,
+    OTHER_ISSUER,
+    BROKEN_JSON,
+    CHANGE_COUNT
 };
 
 static X509 *read_pem(const char *pem)

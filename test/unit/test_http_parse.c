@@ -37,7 +37,10 @@ struct row {
     size_t size;
     int status; /* 0: waits for more, 200: a request */
 };
-#define ROW(name, text, status) {name, text, sizeof(text) - 1, status}
+#define ROW(name, text, status)              \
+    {                                        \
+        name, text, sizeof(text) - 1, status \
+    }
 
 static const struct row rows[] = {
     ROW("plain GET", "GET / HTTP/1.1\r\n" H "\r\n", 200),
@@ -49,12 +52,15 @@ static const struct row rows[] = {
     ROW("body on GET", "GET / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx", 200),
     ROW("HEAD with length", "HEAD / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx", 200),
     ROW("Upgrade is ignored", "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
-    ROW("h2c offer is ignored", "GET / HTTP/1.1\r\n" H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", 200),
+    ROW("h2c offer is ignored", "GET / HTTP/1.1\r\n" H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
+        200),
     /* lengths */
     ROW("CL.TE", "POST / HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ROW("TE.CL", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
-    ROW("TE.TE", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    ROW("TE.TE other", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", 400),
+    ROW("TE.TE", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400),
+    ROW("TE.TE other", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+        400),
     ROW("TE x", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
     ROW("TE empty", "POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 400),
     ROW("TE identity", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", 400),
@@ -64,7 +70,10 @@ static const struct row rows[] = {
     ROW("TE trailing", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, eee\r\n\r\n0\r\n\r\n", 400),
     ROW("TE quoted", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400),
     ROW("TE vertical tab", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n", 400),
-    ROW("TE 0xA0", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: \xa0" "chunked\r\n\r\n0\r\n\r\n", 400),
+    ROW("TE 0xA0",
+        "POST / HTTP/1.1\r\n" H "Transfer-Encoding: \xa0"
+        "chunked\r\n\r\n0\r\n\r\n",
+        400),
     ROW("TE 0x85", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\x85\r\n\r\n0\r\n\r\n", 400),
     ROW("TE on 1.0", "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ROW("TE space before colon", "POST / HTTP/1.1\r\n" H "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
@@ -86,9 +95,11 @@ static const struct row rows[] = {
     ROW("chunk +", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n", 400),
     ROW("chunk _", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0_3\r\nabc\r\n0\r\n\r\n", 400),
     ROW("chunk leading space", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n", 400),
-    ROW("chunk trailing space", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n", 400),
+    ROW("chunk trailing space", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n",
+        400),
     ROW("chunk junk", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3g\r\nabc\r\n0\r\n\r\n", 400),
-    ROW("chunk overflow", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n", 400),
+    ROW("chunk overflow",
+        "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n", 400),
     ROW("chunk bare LF", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400),
     ROW("chunk bare CR", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\rabc\r\n0\r\n\r\n", 400),
     ROW("chunk \\rX end", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\rX0\r\n\r\n", 400),
@@ -96,11 +107,13 @@ static const struct row rows[] = {
     ROW("chunk LF after data", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\n0\r\n\r\n", 400),
     ROW("chunk extra CRLF", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n\r\n0\r\n\r\n", 400),
     ROW("chunk extension", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n", 400),
-    ROW("chunk extension empty", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3;\r\nabc\r\n0\r\n\r\n", 400),
+    ROW("chunk extension empty", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3;\r\nabc\r\n0\r\n\r\n",
+        400),
     ROW("chunk extension LF", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3;a\nabc\r\n0\r\n\r\n", 400),
     ROW("last chunk LF", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\n", 400),
     ROW("trailer", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", 400),
-    ROW("trailer with framing", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n\r\n", 400),
+    ROW("trailer with framing",
+        "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n\r\n", 400),
     ROW("chunks past the limit", "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nffffff\r\n", 0),
     /* headers */
     ROW("bare CR in value", "GET / HTTP/1.1\r\n" H "X: a\rb\r\n\r\n", 400),
@@ -234,8 +247,9 @@ static void test_pipelined_bytes_wait(void **state)
 
 static void test_request_parts(void **state)
 {
-    const char *text = "POST /web/a%20b?x=1&y=a%2Fb+c&z HTTP/1.1\r\nHost: Proxy.example:443\r\nX-One:  v \r\nEmpty:\r\nX_Y: no\r\n"
-                       "Expect: 100-Continue\r\nConnection: foo , Close\r\nContent-Length: 4\r\n\r\nbody";
+    const char *text =
+        "POST /web/a%20b?x=1&y=a%2Fb+c&z HTTP/1.1\r\nHost: Proxy.example:443\r\nX-One:  v \r\nEmpty:\r\nX_Y: no\r\n"
+        "Expect: 100-Continue\r\nConnection: foo , Close\r\nContent-Length: 4\r\n\r\nbody";
     struct http_parser *parser = http_parser_new(0);
     struct http_request *request = http_parser_request(parser);
     size_t used = 0;
@@ -263,8 +277,11 @@ static void test_limits(void **state)
     struct http_parser *parser = http_parser_new(10);
     (void)state;
     buf_init(&text, 0);
-    assert_int_equal(parse(parser, "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n", 83, 1000,
-                           &used), 413);
+    assert_int_equal(parse(parser,
+                           "POST / HTTP/1.1\r\n" H
+                           "Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n",
+                           83, 1000, &used),
+                     413);
     http_parser_free(parser);
 
     (void)buf_append_text(&text, "GET / HTTP/1.1\r\n" H);
@@ -311,7 +328,10 @@ static void test_forms(void **state)
 
 static void test_writer_refuses_splitting(void **state)
 {
-    struct http_header bad[] = {{"Location", "/a\r\nSet-Cookie: x"}, {"X y", "a"}, {"X\n", "a"}, {"Content-Length", "5"},
+    struct http_header bad[] = {{"Location", "/a\r\nSet-Cookie: x"},
+                                {"X y", "a"},
+                                {"X\n", "a"},
+                                {"Content-Length", "5"},
                                 {"transfer-encoding", "chunked"}};
     struct http_header good = {"Location", "/web"};
     struct buf out;
@@ -360,7 +380,8 @@ static void test_responses(void **state)
             if (result == HTTP_MORE)
                 result = http_response_parser_end(parser);
             if ((answers[i].status < 0) != (result == HTTP_FAILED))
-                fail_msg("answer %zu in pieces of %zu: step %d, %s", i, step, (int)result, http_response_parser_why(parser));
+                fail_msg("answer %zu in pieces of %zu: step %d, %s", i, step, (int)result,
+                         http_response_parser_why(parser));
             if (result == HTTP_DONE) {
                 const struct http_response *response = http_response_parser_response(parser);
                 assert_int_equal(response->status, answers[i].status);
@@ -406,7 +427,8 @@ static void test_client(void **state)
     assert_int_equal(json_get_int(result, "a", 0), 1);
     json_decref(result);
     assert_non_null(strstr(buf_text(&script.sent), "POST /v1/webapi/rpc/user.status HTTP/1.1\r\nHost: h:1\r\n"));
-    script.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 56\r\n\r\n{\"error\":{\"message\":\"no\\u001b[1m way\",\"code\":\"expired\"}}";
+    script.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 56\r\n\r\n{\"error\":{\"message\":\"no\\u001b[1m "
+                    "way\",\"code\":\"expired\"}}";
     assert_int_equal(http_client_rpc_io(&io, "h:1", "x", NULL, &result, &error), TP_EXPIRED);
     assert_string_equal(error.text, "no [1m way");
     script.answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";

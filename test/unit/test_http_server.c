@@ -17,8 +17,8 @@ struct bench {
     struct timer *timer;
     struct http_exchange *held;
     struct buf answer;
-    size_t big;      /* answer with that many bytes */
-    bool hold;       /* answer after a while */
+    size_t big; /* answer with that many bytes */
+    bool hold;  /* answer after a while */
     int requests;
     bool client_gone;
     bool server_gone;
@@ -99,7 +99,8 @@ static void begin(struct bench *bench, const char *text)
     bench->loop = loop_new();
     bench->timer = timer_new(bench->loop, on_later, bench);
     buf_init(&bench->answer, 0);
-    bench->server = http_server_new(bench->loop, stream_new(bench->loop, fds[0], &none, bench), &options, &server_side, bench);
+    bench->server =
+        http_server_new(bench->loop, stream_new(bench->loop, fds[0], &none, bench), &options, &server_side, bench);
     bench->client = stream_new(bench->loop, fds[1], &client_side, bench);
     stream_write(bench->client, text, strlen(text));
 }
@@ -202,7 +203,8 @@ static void test_continue(void **state)
 {
     struct bench bench = {0};
     (void)state;
-    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n");
+    begin(&bench,
+          "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n");
     timer_start(bench.timer, 1000, 0);
     struct timer *timer = timer_new(bench.loop, stop, bench.loop);
     timer_start(timer, 20, 0);
@@ -233,7 +235,8 @@ static void test_slow_reader_ends(void **state)
 {
     struct bench bench = {.big = 2 * 1024 * 1024};
     (void)state;
-    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    begin(&bench,
+          "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     stream_pause(bench.client);
     struct timer *timer = timer_new(bench.loop, stop, bench.loop);
     timer_start(timer, 700, 0);
@@ -286,11 +289,16 @@ static void test_close_while_answering(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_silence_ends),        cmocka_unit_test(test_R9_slow_head_ends),
-        cmocka_unit_test(test_R9_slow_body_ends),   cmocka_unit_test(test_late_answers_keep_order),
-        cmocka_unit_test(test_keep_alive_then_idle), cmocka_unit_test(test_continue),
-        cmocka_unit_test(test_big_answers),         cmocka_unit_test(test_slow_reader_ends),
-        cmocka_unit_test(test_drain),               cmocka_unit_test(test_close_while_answering),
+        cmocka_unit_test(test_silence_ends),
+        cmocka_unit_test(test_R9_slow_head_ends),
+        cmocka_unit_test(test_R9_slow_body_ends),
+        cmocka_unit_test(test_late_answers_keep_order),
+        cmocka_unit_test(test_keep_alive_then_idle),
+        cmocka_unit_test(test_continue),
+        cmocka_unit_test(test_big_answers),
+        cmocka_unit_test(test_slow_reader_ends),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close_while_answering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

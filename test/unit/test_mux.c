@@ -49,7 +49,8 @@ static void make_hello(struct buf *out, const void *extensions, size_t size, siz
     buf_free(&message);
 }
 
-static const uint8_t both[] = "\x00\x00\x00\x0d\x00\x0b\x00\x00\x08" "Host.Exa"
+static const uint8_t both[] = "\x00\x00\x00\x0d\x00\x0b\x00\x00\x08"
+                              "Host.Exa"
                               "\x00\x10\x00\x0e\x00\x0c\x02h2\x08http/1.1";
 
 static void hello_names_and_alpn(void **state)
@@ -65,7 +66,8 @@ static void hello_names_and_alpn(void **state)
             assert_int_equal(hello_parse(buf_head(&wire), size, &hello), TP_AGAIN);
         assert_int_equal(hello_parse(buf_head(&wire), buf_size(&wire), &hello), TP_OK);
         assert_string_equal(hello.server_name, "host.exa");
-        assert_true(hello_offers(&hello, "h2") && hello_offers(&hello, "http/1.1") && !hello_offers(&hello, "tport-ssh"));
+        assert_true(hello_offers(&hello, "h2") && hello_offers(&hello, "http/1.1") &&
+                    !hello_offers(&hello, "tport-ssh"));
         buf_free(&wire);
     }
 }
@@ -76,15 +78,23 @@ static void hello_broken(void **state)
         const char *bytes;
         size_t size;
     } extensions[] = {
-        {"\x00\x00\x00\x05\x00\x03\x00\x00\x00", 9},             /* empty name */
-        {"\x00\x00\x00\x06\x00\x04\x00\x00\x01\x00", 10},        /* NUL in the name */
-        {"\x00\x00\x00\x0a\x00\x08\x00\x00\x01" "a\x00\x00\x01" "b", 14}, /* two names */
-        {"\x00\x00\x00\x09\x00\x04\x00\x00\x01" "axxx", 13},     /* bytes behind the list */
-        {"\x00\x10\x00\x02\x00\x00", 6},                         /* empty ALPN list */
-        {"\x00\x10\x00\x03\x00\x01\x00", 7},                     /* empty ALPN name */
-        {"\x00\x10\x00\x04\x00\x02\x05h", 8},                    /* name past the end */
-        {"\x00\x00\x00\x06\x00\x04\x00\x00\x01" "a\x00\x00\x00\x06\x00\x04\x00\x00\x01" "a", 20}, /* twice */
-        {"\x00\x00\xff\xff", 4},                                 /* extension past the end */
+        {"\x00\x00\x00\x05\x00\x03\x00\x00\x00", 9},      /* empty name */
+        {"\x00\x00\x00\x06\x00\x04\x00\x00\x01\x00", 10}, /* NUL in the name */
+        {"\x00\x00\x00\x0a\x00\x08\x00\x00\x01"
+         "a\x00\x00\x01"
+         "b",
+         14}, /* two names */
+        {"\x00\x00\x00\x09\x00\x04\x00\x00\x01"
+         "axxx",
+         13},                                 /* bytes behind the list */
+        {"\x00\x10\x00\x02\x00\x00", 6},      /* empty ALPN list */
+        {"\x00\x10\x00\x03\x00\x01\x00", 7},  /* empty ALPN name */
+        {"\x00\x10\x00\x04\x00\x02\x05h", 8}, /* name past the end */
+        {"\x00\x00\x00\x06\x00\x04\x00\x00\x01"
+         "a\x00\x00\x00\x06\x00\x04\x00\x00\x01"
+         "a",
+         20},                    /* twice */
+        {"\x00\x00\xff\xff", 4}, /* extension past the end */
     };
     struct hello hello;
     (void)state;
@@ -119,7 +129,8 @@ static void proxy_headers(void **state)
         {"PROXY UDP4 192.0.2.1 10.0.0.1 5000 443\r\n", 40, TP_PROTOCOL, NULL},
         {"PROXY TCP4 192.0.2.1 10.0.0.1 5000 443\n", 39, TP_PROTOCOL, NULL},
         {"PROXX ", 6, TP_PROTOCOL, NULL},
-        {"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\x0a\x00\x00\x01\x13\x88\x01\xbb", 28, TP_OK, "192.0.2.1:5000"},
+        {"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\x0a\x00\x00\x01\x13\x88\x01\xbb", 28, TP_OK,
+         "192.0.2.1:5000"},
         {"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00", 16, TP_OK, NULL},
         {"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x0c\xc0\x00\x02\x01\x0a\x00\x00\x01\x13\x88\x01\xbb", 28, TP_PROTOCOL, NULL},
         {"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x02\xc0\x00", 18, TP_PROTOCOL, NULL},

@@ -154,19 +154,24 @@ static void test_to_yaml(void **state)
 {
     (void)state;
     assert_yaml(
-        "{\"kind\":\"role\",\"metadata\":{\"name\":\"dev\",\"id\":5},\"spec\":{\"allow\":{\"logins\":[\"root\",\"{{internal.logins}}\"],"
-        "\"node_labels\":{\"*\":\"*\",\"env\":[\"yes\",\"12\",\"a b\"]},\"rules\":[{\"resources\":[\"user\"],\"verbs\":[]}]},"
+        "{\"kind\":\"role\",\"metadata\":{\"name\":\"dev\",\"id\":5},\"spec\":{\"allow\":{\"logins\":[\"root\",\"{{"
+        "internal.logins}}\"],"
+        "\"node_labels\":{\"*\":\"*\",\"env\":[\"yes\",\"12\",\"a "
+        "b\"]},\"rules\":[{\"resources\":[\"user\"],\"verbs\":[]}]},"
         "\"options\":{\"max_session_ttl\":\"8h0m0s\",\"x\":true,\"y\":null,\"z\":{}}},\"version\":\"v5\"}",
-        "kind: role\nmetadata:\n  name: dev\n  id: 5\nspec:\n  allow:\n    logins:\n    - root\n    - '{{internal.logins}}'\n"
+        "kind: role\nmetadata:\n  name: dev\n  id: 5\nspec:\n  allow:\n    logins:\n    - root\n    - "
+        "'{{internal.logins}}'\n"
         "    node_labels:\n      '*': '*'\n      env:\n      - \"yes\"\n      - \"12\"\n      - a b\n    rules:\n"
-        "    - resources:\n      - user\n      verbs: []\n  options:\n    max_session_ttl: 8h0m0s\n    x: true\n    \"y\": null\n"
+        "    - resources:\n      - user\n      verbs: []\n  options:\n    max_session_ttl: 8h0m0s\n    x: true\n    "
+        "\"y\": null\n"
         "    z: {}\nversion: v5\n");
     assert_yaml(
         "{\"a\":\"one\\ntwo\\n\",\"b\":\"one\\n\\n  two\",\"c\":\" x\\ny\",\"d\":\"it's: so\",\"e\":\"10.0.0.1:443\"}",
         "a: |\n  one\n  two\nb: |-\n  one\n\n    two\nc: \" x\\ny\"\nd: 'it''s: so'\ne: 10.0.0.1:443\n");
     assert_yaml(
         "[[1,[2]],[],\"2026-11-24T01:02:03Z\",\"\",\"- a\",\"-a\",\"#\",\"a #b\",\"a:\",\"\\u0007\",\"\\u00e9\",1.5]",
-        "- - 1\n  - - 2\n- []\n- \"2026-11-24T01:02:03Z\"\n- \"\"\n- '- a'\n- -a\n- '#'\n- 'a #b'\n- 'a:'\n- \"\\u0007\"\n- \xc3\xa9\n- 1.5\n");
+        "- - 1\n  - - 2\n- []\n- \"2026-11-24T01:02:03Z\"\n- \"\"\n- '- a'\n- -a\n- '#'\n- 'a #b'\n- 'a:'\n- "
+        "\"\\u0007\"\n- \xc3\xa9\n- 1.5\n");
     assert_yaml("\"plain\"", "plain\n");
 }
 

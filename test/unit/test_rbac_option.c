@@ -14,11 +14,11 @@ static struct rbac_options merged(const struct rbac_cluster *cluster, const char
     return options;
 }
 
-#define BOOL_CASE(option, first, second, expected)                                                                     \
-    do {                                                                                                               \
-        struct rbac_options options = merged(NULL, "{" #option ": " first "}", second);                                \
-        if (options.option != (expected))                                                                              \
-            fail_msg("%s with %s: got %d", #option ": " first, second ? second : "-", options.option);                 \
+#define BOOL_CASE(option, first, second, expected)                                                     \
+    do {                                                                                               \
+        struct rbac_options options = merged(NULL, "{" #option ": " first "}", second);                \
+        if (options.option != (expected))                                                              \
+            fail_msg("%s with %s: got %d", #option ": " first, second ? second : "-", options.option); \
     } while (0)
 
 static void test_or_and_options(void **state)

@@ -41,11 +41,13 @@ struct pair {
     bool refuse;
 };
 
-static void on_accept(void *ctx) {
+static void on_accept(void *ctx)
+{
     ((struct side *)ctx)->accepted = true;
 }
 
-static void on_done(void *ctx, const struct relay_result *result) {
+static void on_done(void *ctx, const struct relay_result *result)
+{
     struct side *side = ctx;
     assert_false(side->done);
     side->done = true;
@@ -59,18 +61,21 @@ static void on_done(void *ctx, const struct relay_result *result) {
 
 static const struct relay_events relay_events = {.on_accept = on_accept, .on_done = on_done};
 
-static void nothing(void *ctx, enum close_reason reason) {
+static void nothing(void *ctx, enum close_reason reason)
+{
     (void)ctx;
     (void)reason;
 }
 
 static const struct stream_events idle_events = {.on_close = nothing};
 
-static void on_ready(void *ctx) {
+static void on_ready(void *ctx)
+{
     ((struct side *)ctx)->ready = true;
 }
 
-static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+{
     struct side *side = ctx;
     assert_string_equal(kind, "ssh");
     assert_int_equal(size, 5);
@@ -82,7 +87,8 @@ static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, c
     side->relay = relay_accept(side->inner, stream, &relay_events, side);
 }
 
-static void on_close(void *ctx, enum close_reason reason) {
+static void on_close(void *ctx, enum close_reason reason)
+{
     struct side *side = ctx;
     (void)reason;
     side->closed = true;
@@ -90,18 +96,21 @@ static void on_close(void *ctx, enum close_reason reason) {
 
 static const struct tunnel_events tunnel_events = {.on_ready = on_ready, .on_open = on_open, .on_close = on_close};
 
-static void transport_ready(void *ctx) {
+static void transport_ready(void *ctx)
+{
     struct side *side = ctx;
     side->tunnel = tunnel_new(side->pair->loop, side->transport, side->dialler, &tunnel_events, side);
 }
 
 static const struct stream_events transport_events = {.on_ready = transport_ready, .on_close = nothing};
 
-static uint8_t pattern(size_t at) {
+static uint8_t pattern(size_t at)
+{
     return (uint8_t)(at * 31 + (at >> 8) * 7);
 }
 
-static void outer_move(struct outer *outer) {
+static void outer_move(struct outer *outer)
+{
     uint8_t block[16384];
     if (outer->fd < 0) {
         return;
@@ -137,7 +146,8 @@ static void outer_move(struct outer *outer) {
     }
 }
 
-static void on_tick(void *ctx) {
+static void on_tick(void *ctx)
+{
     struct pair *pair = ctx;
     assert_true(++pair->ticks < 20000);
     outer_move(&pair->client);
@@ -147,7 +157,8 @@ static void on_tick(void *ctx) {
     }
 }
 
-static void wait_for(struct pair *pair, bool (*until)(struct pair *pair)) {
+static void wait_for(struct pair *pair, bool (*until)(struct pair *pair))
+{
     pair->until = until;
     pair->ticks = 0;
     timer_start(pair->tick, 1, 1);
@@ -155,24 +166,29 @@ static void wait_for(struct pair *pair, bool (*until)(struct pair *pair)) {
     timer_stop(pair->tick);
 }
 
-static bool both_ready(struct pair *pair) {
+static bool both_ready(struct pair *pair)
+{
     return pair->worker.ready && pair->agent.ready;
 }
 
-static bool both_done(struct pair *pair) {
+static bool both_done(struct pair *pair)
+{
     return pair->worker.done && pair->agent.done && (pair->client.eof || pair->client.stop_reading) &&
            (pair->target.eof || pair->target.stop_reading);
 }
 
-static bool both_closed(struct pair *pair) {
+static bool both_closed(struct pair *pair)
+{
     return pair->worker.closed && pair->agent.closed;
 }
 
-static void make_pair(int fds[2]) {
+static void make_pair(int fds[2])
+{
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 }
 
-static void start(struct pair *pair) {
+static void start(struct pair *pair)
+{
     int line[2], client[2], target[2];
     memset(pair, 0, sizeof(*pair));
     make_pair(line);
@@ -192,12 +208,13 @@ static void start(struct pair *pair) {
     pair->worker.transport = stream_new(pair->loop, line[0], &transport_events, &pair->worker);
     pair->agent.transport = stream_new(pair->loop, line[1], &transport_events, &pair->agent);
     wait_for(pair, both_ready);
-    assert_int_equal(relay_open(pair->worker.inner, pair->worker.tunnel, "ssh", "grant", 5, &relay_events, &pair->worker,
-                                &pair->worker.relay),
+    assert_int_equal(relay_open(pair->worker.inner, pair->worker.tunnel, "ssh", "grant", 5, &relay_events,
+                                &pair->worker, &pair->worker.relay),
                      TP_OK);
 }
 
-static void end(struct pair *pair) {
+static void end(struct pair *pair)
+{
     if (!pair->worker.closed) {
         tunnel_close(pair->worker.tunnel, CLOSE_SHUTDOWN);
     }
@@ -212,7 +229,8 @@ static void end(struct pair *pair) {
     loop_free(pair->loop);
 }
 
-static void test_megabytes_both_ways_with_half_close(void **state) {
+static void test_megabytes_both_ways_with_half_close(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -233,11 +251,13 @@ static void test_megabytes_both_ways_with_half_close(void **state) {
     end(&pair);
 }
 
-static bool a_while(struct pair *pair) {
+static bool a_while(struct pair *pair)
+{
     return pair->ticks > 300;
 }
 
-static void test_reader_that_stops_stops_the_writer(void **state) {
+static void test_reader_that_stops_stops_the_writer(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -254,15 +274,18 @@ static void test_reader_that_stops_stops_the_writer(void **state) {
     end(&pair);
 }
 
-static bool worker_done(struct pair *pair) {
+static bool worker_done(struct pair *pair)
+{
     return pair->worker.done && pair->client.eof;
 }
 
-static bool some_bytes(struct pair *pair) {
+static bool some_bytes(struct pair *pair)
+{
     return pair->target.got > 0;
 }
 
-static void test_cut_ends_both_sides(void **state) {
+static void test_cut_ends_both_sides(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -279,7 +302,8 @@ static void test_cut_ends_both_sides(void **state) {
     end(&pair);
 }
 
-static void test_refused_stream_says_why(void **state) {
+static void test_refused_stream_says_why(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -293,7 +317,8 @@ static void test_refused_stream_says_why(void **state) {
     end(&pair);
 }
 
-static void test_client_that_vanishes_ends_the_target(void **state) {
+static void test_client_that_vanishes_ends_the_target(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -308,7 +333,8 @@ static void test_client_that_vanishes_ends_the_target(void **state) {
     end(&pair);
 }
 
-static void test_last_bytes_arrive_before_the_end(void **state) {
+static void test_last_bytes_arrive_before_the_end(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -329,7 +355,8 @@ static void test_last_bytes_arrive_before_the_end(void **state) {
     end(&pair);
 }
 
-static void test_tunnel_death_ends_the_relay(void **state) {
+static void test_tunnel_death_ends_the_relay(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -342,7 +369,8 @@ static void test_tunnel_death_ends_the_relay(void **state) {
     end(&pair);
 }
 
-static void test_free_is_silent(void **state) {
+static void test_free_is_silent(void **state)
+{
     (void)state;
     struct pair pair;
     start(&pair);
@@ -355,7 +383,8 @@ static void test_free_is_silent(void **state) {
     end(&pair);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_megabytes_both_ways_with_half_close),
         cmocka_unit_test(test_reader_that_stops_stops_the_writer),

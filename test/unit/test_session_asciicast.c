@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 /* All "o" text joined; every line must parse. */
-static char *played(struct buf *out) {
+static char *played(struct buf *out)
+{
     struct buf text;
     double last = 0;
     buf_init(&text, 0);
@@ -34,7 +35,8 @@ static char *played(struct buf *out) {
     return buf_take(&text);
 }
 
-static void check(const char *data, size_t size, size_t piece, const char *wanted) {
+static void check(const char *data, size_t size, size_t piece, const char *wanted)
+{
     struct asciicast cast = {0};
     struct buf out;
     buf_init(&out, 0);
@@ -47,39 +49,52 @@ static void check(const char *data, size_t size, size_t piece, const char *wante
     mem_free(text);
 }
 
-static void check_all(const char *data, const char *wanted) {
+static void check_all(const char *data, const char *wanted)
+{
     for (size_t piece = 1; piece <= strlen(data); piece++) {
         check(data, strlen(data), piece, wanted);
     }
 }
 
-static void test_utf8_is_kept_over_any_split(void **state) {
+static void test_utf8_is_kept_over_any_split(void **state)
+{
     (void)state;
     check_all("plain \"quoted\" \\back\\ \r\n\t\x1b[0m\x7f", "plain \"quoted\" \\back\\ \r\n\t\x1b[0m\x7f");
-    check_all("h\xc3\xa9 \xea\xb0\x80\xeb\x82\x98 \xf0\x9f\x98\x80 end", "h\xc3\xa9 \xea\xb0\x80\xeb\x82\x98 \xf0\x9f\x98\x80 end");
+    check_all("h\xc3\xa9 \xea\xb0\x80\xeb\x82\x98 \xf0\x9f\x98\x80 end",
+              "h\xc3\xa9 \xea\xb0\x80\xeb\x82\x98 \xf0\x9f\x98\x80 end");
 }
 
 #define BAD "\xef\xbf\xbd"
 
-static void test_broken_bytes_become_replacement_characters(void **state) {
+static void test_broken_bytes_become_replacement_characters(void **state)
+{
     (void)state;
-    check("\xff" "a", 2, 2, BAD "a");
-    check("\xff" "a", 2, 1, BAD "a");
-    check("\xc3(", 2, 1, BAD "(");            /* lead byte without its second */
+    check("\xff"
+          "a",
+          2, 2, BAD "a");
+    check("\xff"
+          "a",
+          2, 1, BAD "a");
+    check("\xc3(", 2, 1, BAD "(");               /* lead byte without its second */
     check("\xc3\xc3\xa9", 3, 1, BAD "\xc3\xa9"); /* a good one follows at once */
-    check("\xed\xa0\x80", 3, 3, BAD BAD BAD); /* surrogate */
-    check("\xc0\xaf", 2, 2, BAD BAD);         /* overlong */
-    check("\xf5\x80", 2, 2, BAD BAD);         /* past U+10FFFF */
-    check("ab\xf0\x9f\x98", 5, 5, "ab" BAD);  /* cut off at the end of the session */
+    check("\xed\xa0\x80", 3, 3, BAD BAD BAD);    /* surrogate */
+    check("\xc0\xaf", 2, 2, BAD BAD);            /* overlong */
+    check("\xf5\x80", 2, 2, BAD BAD);            /* past U+10FFFF */
+    check("ab\xf0\x9f\x98", 5, 5, "ab" BAD);     /* cut off at the end of the session */
     check("\xf0\x9f\x98", 3, 1, BAD);
 }
 
-static void test_header_holds_what_players_need(void **state) {
+static void test_header_holds_what_players_need(void **state)
+{
     (void)state;
     struct buf out;
     buf_init(&out, 0);
-    struct asciicast_header header = {.cols = 100, .rows = 30, .timestamp = 1700000000, .term = "xterm",
-                                      .shell = "/bin/sh", .command = "echo \"x\" \xff"};
+    struct asciicast_header header = {.cols = 100,
+                                      .rows = 30,
+                                      .timestamp = 1700000000,
+                                      .term = "xterm",
+                                      .shell = "/bin/sh",
+                                      .command = "echo \"x\" \xff"};
     asciicast_header(&out, &header);
     json_t *object = NULL;
     assert_int_equal(json_parse_object(buf_head(&out), buf_size(&out), 4096, &object, NULL), TP_OK);
@@ -93,7 +108,8 @@ static void test_header_holds_what_players_need(void **state) {
     buf_free(&out);
 }
 
-static void test_time_never_goes_back_and_resize_is_an_event(void **state) {
+static void test_time_never_goes_back_and_resize_is_an_event(void **state)
+{
     (void)state;
     struct asciicast cast = {0};
     struct buf out;
@@ -101,11 +117,13 @@ static void test_time_never_goes_back_and_resize_is_an_event(void **state) {
     asciicast_output(&cast, &out, 2500000, "a", 1);
     asciicast_resize(&cast, &out, 1000000, 120, 40);
     asciicast_marker(&cast, &out, 3000001, "mark");
-    assert_string_equal(buf_text(&out), "[2.500000,\"o\",\"a\"]\n[2.500000,\"r\",\"120x40\"]\n[3.000001,\"m\",\"mark\"]\n");
+    assert_string_equal(buf_text(&out),
+                        "[2.500000,\"o\",\"a\"]\n[2.500000,\"r\",\"120x40\"]\n[3.000001,\"m\",\"mark\"]\n");
     buf_free(&out);
 }
 
-static void test_clean_text(void **state) {
+static void test_clean_text(void **state)
+{
     (void)state;
     char *text = asciicast_clean_text("a\xff\xc3\xa9", 100);
     assert_string_equal(text, "a" BAD "\xc3\xa9");
@@ -115,7 +133,8 @@ static void test_clean_text(void **state) {
     mem_free(text);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8_is_kept_over_any_split),
         cmocka_unit_test(test_broken_bytes_become_replacement_characters),

@@ -11,11 +11,19 @@
 
 #include <cmocka.h>
 
-static void test_r2_unknown_names_have_no_row(void **state) {
+static void test_r2_unknown_names_have_no_row(void **state)
+{
     (void)state;
-    static const char *const NAMES[] = {"", "shell ", "SHELL", "streamlocal-forward@openssh.com", "tun@openssh.com",
-                                        "direct-streamlocal@openssh.com", "hostkeys-00@openssh.com", "xon-xoff",
-                                        "break", "eow@openssh.com"};
+    static const char *const NAMES[] = {"",
+                                        "shell ",
+                                        "SHELL",
+                                        "streamlocal-forward@openssh.com",
+                                        "tun@openssh.com",
+                                        "direct-streamlocal@openssh.com",
+                                        "hostkeys-00@openssh.com",
+                                        "xon-xoff",
+                                        "break",
+                                        "eow@openssh.com"};
     struct request_rights all = {true, true, true};
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         for (int place = REQUEST_GLOBAL; place <= REQUEST_SUBSYSTEM; place++) {
@@ -27,7 +35,8 @@ static void test_r2_unknown_names_have_no_row(void **state) {
     assert_int_equal(requests_decide(NULL, &all, NULL), TP_DENIED);
 }
 
-static void test_r2_each_row_needs_its_verb(void **state) {
+static void test_r2_each_row_needs_its_verb(void **state)
+{
     (void)state;
     size_t count = 0;
     const struct request_row *rows = requests_rows(&count);
@@ -45,13 +54,20 @@ static void test_r2_each_row_needs_its_verb(void **state) {
     }
 }
 
-static void test_r2_file_copy_by_form(void **state) {
+static void test_r2_file_copy_by_form(void **state)
+{
     (void)state;
-    static const char *const YES[] = {"scp -t .", " scp -f x", "/usr/bin/scp -t .", "scp", "sftp-server",
-                                      "/usr/lib/openssh/sftp-server -e", "rsync --server -vlogDtpr . x", "scp;true",
+    static const char *const YES[] = {"scp -t .",
+                                      " scp -f x",
+                                      "/usr/bin/scp -t .",
+                                      "scp",
+                                      "sftp-server",
+                                      "/usr/lib/openssh/sftp-server -e",
+                                      "rsync --server -vlogDtpr . x",
+                                      "scp;true",
                                       "/usr/bin/rsync  --server --sender . ."};
-    static const char *const NO[] = {"", "ls", "scpx -t", "rsync -a x y", "echo scp", "rsyncd --server", "cat scp",
-                                     "rsync --serverless", "/scp/ls"};
+    static const char *const NO[] = {
+        "", "ls", "scpx -t", "rsync -a x y", "echo scp", "rsyncd --server", "cat scp", "rsync --serverless", "/scp/ls"};
     for (size_t i = 0; i < sizeof(YES) / sizeof(YES[0]); i++) {
         assert_true(requests_is_file_copy(YES[i]));
     }
@@ -60,7 +76,8 @@ static void test_r2_file_copy_by_form(void **state) {
     }
 }
 
-static void test_r7_calls_outside_their_state_end_the_connection(void **state) {
+static void test_r7_calls_outside_their_state_end_the_connection(void **state)
+{
     (void)state;
     static const enum order_state STATES[] = {ORDER_UNAUTHENTICATED, ORDER_AUTHENTICATED, ORDER_ENDING};
     size_t count = 0;
@@ -87,15 +104,16 @@ static void test_r7_calls_outside_their_state_end_the_connection(void **state) {
     assert_int_equal(order_check(&order, ORDER_AUTHENTICATED, "setuid", &method, NULL), TP_PROTOCOL);
 }
 
-static void test_r7_calls_past_their_number_end_the_connection(void **state) {
+static void test_r7_calls_past_their_number_end_the_connection(void **state)
+{
     (void)state;
     size_t count = 0;
     const struct order_row *rows = order_rows(&count);
     for (size_t i = 0; i < count; i++) {
         struct order order = {{0}};
         enum order_method method = ORDER_METHOD_COUNT;
-        enum order_state where = (rows[i].states & ORDER_UNAUTHENTICATED) != 0 ? ORDER_UNAUTHENTICATED
-                                                                                : ORDER_AUTHENTICATED;
+        enum order_state where =
+            (rows[i].states & ORDER_UNAUTHENTICATED) != 0 ? ORDER_UNAUTHENTICATED : ORDER_AUTHENTICATED;
         uint32_t tries = rows[i].max == 0 ? 1000 : rows[i].max;
         for (uint32_t k = 0; k < tries; k++) {
             assert_int_equal(order_check(&order, where, rows[i].name, &method, NULL), TP_OK);
@@ -105,12 +123,30 @@ static void test_r7_calls_past_their_number_end_the_connection(void **state) {
     }
 }
 
-static void test_r12_environment_allow_list(void **state) {
+static void test_r12_environment_allow_list(void **state)
+{
     (void)state;
     static const char *const ALWAYS[] = {"LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLORTERM"};
-    static const char *const NEVER[] = {"LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "IFS", "PATH", "SHELL",
-                                        "HOME", "SSH_AUTH_SOCK", "TELEPORT_SESSION", "SSH_TELEPORT_USER", "", "A=B",
-                                        "A B", "1A", "LC_\n", "PYTHONPATH", "PERL5LIB", "PROMPT_COMMAND", "GCONV_PATH",
+    static const char *const NEVER[] = {"LD_PRELOAD",
+                                        "LD_LIBRARY_PATH",
+                                        "BASH_ENV",
+                                        "ENV",
+                                        "IFS",
+                                        "PATH",
+                                        "SHELL",
+                                        "HOME",
+                                        "SSH_AUTH_SOCK",
+                                        "TELEPORT_SESSION",
+                                        "SSH_TELEPORT_USER",
+                                        "",
+                                        "A=B",
+                                        "A B",
+                                        "1A",
+                                        "LC_\n",
+                                        "PYTHONPATH",
+                                        "PERL5LIB",
+                                        "PROMPT_COMMAND",
+                                        "GCONV_PATH",
                                         "BASH_FUNC_x%%"};
     for (size_t i = 0; i < sizeof(ALWAYS) / sizeof(ALWAYS[0]); i++) {
         assert_true(environment_allows(ALWAYS[i], false));
@@ -123,7 +159,8 @@ static void test_r12_environment_allow_list(void **state) {
     assert_true(environment_allows("MY_SETTING", true));
 }
 
-static void test_environment_sets_and_replaces(void **state) {
+static void test_environment_sets_and_replaces(void **state)
+{
     (void)state;
     struct environment env = {0};
     assert_null(environment_list(&env)[0]);
@@ -138,7 +175,8 @@ static void test_environment_sets_and_replaces(void **state) {
     environment_free(&env);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_r2_unknown_names_have_no_row),
         cmocka_unit_test(test_r2_each_row_needs_its_verb),

@@ -27,18 +27,18 @@ static struct key *ca, *other_ca, *leaf_key;
 static char *ca_pem, *other_ca_pem, *ca_pin, *other_pin, *leaf_key_pem;
 
 enum mode {
-    ECHO,        /* until the client's close_notify, then its own */
-    SINK,        /* reads all, answers with the count, closes */
-    SOURCE,      /* BULK bytes, then close_notify */
-    ABRUPT,      /* a few bytes, then the socket goes */
-    SILENT,      /* takes the connection and says nothing */
-    PLAIN        /* speaks no TLS */
+    ECHO,   /* until the client's close_notify, then its own */
+    SINK,   /* reads all, answers with the count, closes */
+    SOURCE, /* BULK bytes, then close_notify */
+    ABRUPT, /* a few bytes, then the socket goes */
+    SILENT, /* takes the connection and says nothing */
+    PLAIN   /* speaks no TLS */
 };
 
 struct server {
     enum mode mode;
-    const char *chain;  /* PEM */
-    const char *alpn;   /* chosen when offered */
+    const char *chain; /* PEM */
+    const char *alpn;  /* chosen when offered */
     bool wants_client;
     int listener;
     uint16_t port;
@@ -166,8 +166,12 @@ static char *make_leaf(const struct key *issuer, const char *issuer_pem, int64_t
     static const char *const addresses[] = {"127.0.0.1", NULL};
     struct identity identity;
     char *public_pem = key_public_pem(leaf_key), *pem = NULL;
-    struct x509_options options = {.public_pem = public_pem, .identity = &identity, .dns_names = names,
-                                   .ip_addresses = addresses, .server = true, .client = true};
+    struct x509_options options = {.public_pem = public_pem,
+                                   .identity = &identity,
+                                   .dns_names = names,
+                                   .ip_addresses = addresses,
+                                   .server = true,
+                                   .client = true};
     struct tp_error error = {0};
     identity_init(&identity);
     identity.kind = IDENTITY_HOST;
@@ -216,8 +220,12 @@ static int end(void **state)
 
 static struct tls_client_options options_for(const struct server *server)
 {
-    return (struct tls_client_options){.host = "127.0.0.1", .port = server->port, .server_name = "proxy.example.com",
-                                       .verify_name = "proxy.example.com", .ca_pem = ca_pem, .timeout_ms = 10000};
+    return (struct tls_client_options){.host = "127.0.0.1",
+                                       .port = server->port,
+                                       .server_name = "proxy.example.com",
+                                       .verify_name = "proxy.example.com",
+                                       .ca_pem = ca_pem,
+                                       .timeout_ms = 10000};
 }
 
 static void test_R6_who_is_trusted(void **state)
@@ -359,7 +367,10 @@ static void test_alpn(void **state)
         const char *offered;
         const char *chosen;
         enum tp_err code;
-    } cases[] = {{"tport-ssh", "tport-ssh", TP_OK}, {"tport-ssh", NULL, TP_PROTOCOL}, {"http/1.1", NULL, TP_OK}, {NULL, "x", TP_OK}};
+    } cases[] = {{"tport-ssh", "tport-ssh", TP_OK},
+                 {"tport-ssh", NULL, TP_PROTOCOL},
+                 {"http/1.1", NULL, TP_OK},
+                 {NULL, "x", TP_OK}};
     int64_t now = clock_wall();
     char *chain = make_leaf(ca, ca_pem, now - 60, now + 3600);
     (void)state;

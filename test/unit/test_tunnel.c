@@ -46,12 +46,14 @@ struct side {
     int *left; /* tunnels that have not ended */
 };
 
-static uint8_t next_byte(uint32_t *seed) {
+static uint8_t next_byte(uint32_t *seed)
+{
     *seed = *seed * 1103515245 + 12345;
     return (uint8_t)(*seed >> 16);
 }
 
-static void peer_push(struct peer *peer) {
+static void peer_push(struct peer *peer)
+{
     uint8_t block[40000];
     while (peer->sent < peer->to_send) {
         size_t size = peer->to_send - peer->sent < sizeof(block) ? peer->to_send - peer->sent : sizeof(block);
@@ -71,11 +73,13 @@ static void peer_push(struct peer *peer) {
     tunnel_stream_shutdown(peer->stream);
 }
 
-static void peer_on_accept(void *ctx) {
+static void peer_on_accept(void *ctx)
+{
     ((struct peer *)ctx)->accepted = true;
 }
 
-static void peer_on_data(void *ctx, const uint8_t *data, size_t size) {
+static void peer_on_data(void *ctx, const uint8_t *data, size_t size)
+{
     struct peer *peer = ctx;
     for (size_t i = 0; i < size; i++) {
         peer->broken |= data[i] != next_byte(&peer->seed_in);
@@ -86,7 +90,8 @@ static void peer_on_data(void *ctx, const uint8_t *data, size_t size) {
     }
 }
 
-static void peer_on_eof(void *ctx) {
+static void peer_on_eof(void *ctx)
+{
     struct peer *peer = ctx;
     peer->eof = true;
     if (peer->echo_end) {
@@ -94,11 +99,13 @@ static void peer_on_eof(void *ctx) {
     }
 }
 
-static void peer_on_writable(void *ctx) {
+static void peer_on_writable(void *ctx)
+{
     peer_push(ctx);
 }
 
-static void peer_on_close(void *ctx, enum close_reason reason, const char *text) {
+static void peer_on_close(void *ctx, enum close_reason reason, const char *text)
+{
     struct peer *peer = ctx;
     assert_false(peer->closed);
     peer->closed = true;
@@ -114,11 +121,13 @@ static const struct tunnel_stream_events peer_events = {
     .on_close = peer_on_close,
 };
 
-static void side_on_ready(void *ctx) {
+static void side_on_ready(void *ctx)
+{
     ((struct side *)ctx)->ready = true;
 }
 
-static void side_on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void side_on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+{
     struct side *side = ctx;
     assert_true(side->incoming_count < 16);
     struct peer *peer = &side->incoming[side->incoming_count++];
@@ -135,11 +144,13 @@ static void side_on_open(void *ctx, struct tunnel_stream *stream, const char *ki
     }
 }
 
-static void side_on_drain(void *ctx) {
+static void side_on_drain(void *ctx)
+{
     ((struct side *)ctx)->drain_seen = true;
 }
 
-static void side_on_close(void *ctx, enum close_reason reason) {
+static void side_on_close(void *ctx, enum close_reason reason)
+{
     struct side *side = ctx;
     side->closed = true;
     side->reason = reason;
@@ -156,12 +167,14 @@ static const struct tunnel_events side_events = {
     .on_close = side_on_close,
 };
 
-static void transport_ready(void *ctx) {
+static void transport_ready(void *ctx)
+{
     struct side *side = ctx;
     side->tunnel = tunnel_new(side->loop, side->transport, side->dialler, &side_events, side);
 }
 
-static void transport_close(void *ctx, enum close_reason reason) {
+static void transport_close(void *ctx, enum close_reason reason)
+{
     (void)ctx;
     (void)reason;
     fail_msg("the transport went away before the tunnel was there");
@@ -181,7 +194,8 @@ struct pair {
     int ticks;
 };
 
-static void on_tick(void *ctx) {
+static void on_tick(void *ctx)
+{
     struct pair *pair = ctx;
     pair->ticks++;
     assert_true(pair->ticks < 20000);
@@ -190,11 +204,13 @@ static void on_tick(void *ctx) {
     }
 }
 
-static bool both_ready(struct pair *pair) {
+static bool both_ready(struct pair *pair)
+{
     return pair->a.ready && pair->b.ready;
 }
 
-static void pair_wait(struct pair *pair, bool (*done)(struct pair *pair)) {
+static void pair_wait(struct pair *pair, bool (*done)(struct pair *pair))
+{
     pair->done = done;
     pair->ticks = 0;
     timer_start(pair->tick, 1, 1);
@@ -202,7 +218,8 @@ static void pair_wait(struct pair *pair, bool (*done)(struct pair *pair)) {
     timer_stop(pair->tick);
 }
 
-static void pair_start(struct pair *pair) {
+static void pair_start(struct pair *pair)
+{
     int fds[2];
     memset(pair, 0, sizeof(*pair));
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
@@ -216,11 +233,13 @@ static void pair_start(struct pair *pair) {
     pair_wait(pair, both_ready);
 }
 
-static bool both_closed(struct pair *pair) {
+static bool both_closed(struct pair *pair)
+{
     return pair->a.closed && pair->b.closed;
 }
 
-static void pair_end(struct pair *pair) {
+static void pair_end(struct pair *pair)
+{
     if (pair->a.tunnel != NULL) {
         tunnel_close(pair->a.tunnel, CLOSE_SHUTDOWN);
     }
@@ -229,29 +248,34 @@ static void pair_end(struct pair *pair) {
     loop_free(pair->loop);
 }
 
-static void open_stream(struct side *side, struct peer *peer, size_t header_size, size_t to_send) {
+static void open_stream(struct side *side, struct peer *peer, size_t header_size, size_t to_send)
+{
     uint8_t *header = mem_alloc(header_size + 1);
     for (size_t i = 0; i < header_size; i++) {
         header[i] = (uint8_t)i;
     }
     peer->side = side;
     peer->to_send = to_send;
-    assert_int_equal(tunnel_stream_open(side->tunnel, "ssh", header, header_size, &peer_events, peer, &peer->stream), TP_OK);
+    assert_int_equal(tunnel_stream_open(side->tunnel, "ssh", header, header_size, &peer_events, peer, &peer->stream),
+                     TP_OK);
     mem_free(header);
 }
 
 static struct peer one, two;
 
-static void reset_peers(void) {
+static void reset_peers(void)
+{
     memset(&one, 0, sizeof(one));
     memset(&two, 0, sizeof(two));
 }
 
-static bool one_closed(struct pair *pair) {
+static bool one_closed(struct pair *pair)
+{
     return one.closed && pair->b.incoming[0].closed;
 }
 
-static void test_bytes_both_ways(void **state) {
+static void test_bytes_both_ways(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -274,12 +298,14 @@ static void test_bytes_both_ways(void **state) {
     pair_end(&pair);
 }
 
-static bool two_closed(struct pair *pair) {
+static bool two_closed(struct pair *pair)
+{
     (void)pair;
     return two.closed;
 }
 
-static void test_slow_stream_stalls_nobody(void **state) {
+static void test_slow_stream_stalls_nobody(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -301,11 +327,13 @@ static void test_slow_stream_stalls_nobody(void **state) {
     pair_end(&pair);
 }
 
-static bool far_opened(struct pair *pair) {
+static bool far_opened(struct pair *pair)
+{
     return pair->b.incoming_count > 0;
 }
 
-static void test_reset_carries_reason_and_text(void **state) {
+static void test_reset_carries_reason_and_text(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -321,11 +349,13 @@ static void test_reset_carries_reason_and_text(void **state) {
     pair_end(&pair);
 }
 
-static bool early_sent(struct pair *pair) {
+static bool early_sent(struct pair *pair)
+{
     return pair->b.incoming_count == 1 && one.sent == TUNNEL_EARLY && pair->ticks > 20;
 }
 
-static void test_bytes_before_accept_wait(void **state) {
+static void test_bytes_before_accept_wait(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -344,11 +374,13 @@ static void test_bytes_before_accept_wait(void **state) {
     pair_end(&pair);
 }
 
-static bool refused(struct pair *pair) {
+static bool refused(struct pair *pair)
+{
     return one.closed && tunnel_stream_count(pair->a.tunnel) == 0 && tunnel_stream_count(pair->b.tunnel) == 0;
 }
 
-static void test_refusal_instead_of_accept(void **state) {
+static void test_refusal_instead_of_accept(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -364,7 +396,8 @@ static void test_refusal_instead_of_accept(void **state) {
     pair_end(&pair);
 }
 
-static void test_unaccepted_stream_outlives_tunnel(void **state) {
+static void test_unaccepted_stream_outlives_tunnel(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -385,11 +418,13 @@ static void test_unaccepted_stream_outlives_tunnel(void **state) {
     pair_end(&pair);
 }
 
-static bool drain_seen(struct pair *pair) {
+static bool drain_seen(struct pair *pair)
+{
     return pair->a.drain_seen;
 }
 
-static void test_drain_lets_streams_finish(void **state) {
+static void test_drain_lets_streams_finish(void **state)
+{
     (void)state;
     struct pair pair;
     pair_start(&pair);
@@ -429,20 +464,24 @@ struct fake {
     struct peer peer;
 };
 
-static void fake_write(void *ctx, const void *data, size_t size) {
+static void fake_write(void *ctx, const void *data, size_t size)
+{
     (void)buf_append(&((struct fake *)ctx)->out, data, size);
 }
 
-static size_t fake_queued(const void *ctx) {
+static size_t fake_queued(const void *ctx)
+{
     (void)ctx;
     return 0;
 }
 
-static bool fake_is_full(const void *ctx) {
+static bool fake_is_full(const void *ctx)
+{
     return ((const struct fake *)ctx)->full;
 }
 
-static void fake_close(void *ctx, enum close_reason reason) {
+static void fake_close(void *ctx, enum close_reason reason)
+{
     struct fake *fake = ctx;
     fake->closed = true;
     fake->reason = reason;
@@ -450,7 +489,8 @@ static void fake_close(void *ctx, enum close_reason reason) {
 
 static const struct tunnel_transport fake_transport = {fake_write, fake_queued, fake_is_full, fake_close};
 
-static void fake_on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size) {
+static void fake_on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
+{
     struct fake *fake = ctx;
     (void)kind;
     (void)header;
@@ -465,14 +505,16 @@ static void fake_on_open(void *ctx, struct tunnel_stream *stream, const char *ki
     tunnel_stream_accept(stream, &peer_events, &fake->peer);
 }
 
-static void fake_on_close(void *ctx, enum close_reason reason) {
+static void fake_on_close(void *ctx, enum close_reason reason)
+{
     (void)reason;
     ((struct fake *)ctx)->told = true;
 }
 
 static const struct tunnel_events fake_events = {.on_open = fake_on_open, .on_close = fake_on_close};
 
-static void fake_start(struct fake *fake) {
+static void fake_start(struct fake *fake)
+{
     memset(fake, 0, sizeof(*fake));
     fake->loop = loop_new();
     buf_init(&fake->out, 0);
@@ -483,14 +525,16 @@ static void fake_start(struct fake *fake) {
     }
 }
 
-static void fake_end(struct fake *fake) {
+static void fake_end(struct fake *fake)
+{
     tunnel_transport_closed(fake->tunnel, CLOSE_PEER_RESET);
     assert_true(fake->told);
     buf_free(&fake->out);
     loop_free(fake->loop);
 }
 
-static void put(struct fake *fake, enum frame_type type, uint8_t flags, uint32_t id, const void *payload, size_t size) {
+static void put(struct fake *fake, enum frame_type type, uint8_t flags, uint32_t id, const void *payload, size_t size)
+{
     uint8_t header[FRAME_HEADER_SIZE];
     frame_encode(&(struct frame){.type = type, .flags = flags, .size = (uint16_t)size, .id = id}, header);
     tunnel_feed(fake->tunnel, header, sizeof(header));
@@ -503,11 +547,13 @@ static const uint8_t open_payload[] = {3, 's', 's', 'h', 'x'};
 static const uint8_t reset_payload[] = {4, 'd', 'o', 'n', 'e'};
 static uint8_t zeros[FRAME_PAYLOAD_MAX];
 
-static void put_open(struct fake *fake, uint32_t id) {
+static void put_open(struct fake *fake, uint32_t id)
+{
     put(fake, FRAME_OPEN, 0, id, open_payload, sizeof(open_payload));
 }
 
-static void test_violations(void **state) {
+static void test_violations(void **state)
+{
     (void)state;
     static const uint8_t credit_zero[4] = {0};
     static const uint8_t credit_one[4] = {0, 0, 0, 1};
@@ -584,7 +630,8 @@ static void test_violations(void **state) {
     }
 }
 
-static void test_reset_is_answered_once(void **state) {
+static void test_reset_is_answered_once(void **state)
+{
     (void)state;
     struct fake fake;
     fake_start(&fake);
@@ -605,7 +652,8 @@ static void test_reset_is_answered_once(void **state) {
     assert_int_equal(fake.peer.got, 0);
 }
 
-static void test_limits(void **state) {
+static void test_limits(void **state)
+{
     (void)state;
     struct fake fake;
     fake_start(&fake);
@@ -619,7 +667,8 @@ static void test_limits(void **state) {
     fake_end(&fake);
 }
 
-static void test_pings_do_not_fill_the_queue(void **state) {
+static void test_pings_do_not_fill_the_queue(void **state)
+{
     (void)state;
     struct fake fake;
     fake_start(&fake);
@@ -635,7 +684,8 @@ static void test_pings_do_not_fill_the_queue(void **state) {
     fake_end(&fake);
 }
 
-static void test_silence_kills(void **state) {
+static void test_silence_kills(void **state)
+{
     (void)state;
     struct fake fake;
     fake_start(&fake);
@@ -649,7 +699,8 @@ static void test_silence_kills(void **state) {
     fake_end(&fake);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_both_ways),
         cmocka_unit_test(test_slow_stream_stalls_nobody),

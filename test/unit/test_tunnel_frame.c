@@ -7,7 +7,8 @@
 /* cmocka wants the headers above. */
 #include <cmocka.h>
 
-static void test_round_trip(void **state) {
+static void test_round_trip(void **state)
+{
     (void)state;
     struct frame in = {.type = FRAME_DATA, .flags = 0, .size = 16376, .id = 0x80000001};
     struct frame out;
@@ -20,19 +21,20 @@ static void test_round_trip(void **state) {
     assert_int_equal(out.id, 0x80000001);
 }
 
-static void test_headers_refused(void **state) {
+static void test_headers_refused(void **state)
+{
     (void)state;
     static const uint8_t bad[][FRAME_HEADER_SIZE] = {
-        {0, 0, 0, 0, 0, 0, 0, 0},          /* no such type */
-        {11, 0, 0, 0, 0, 0, 0, 0},         /* no such type */
-        {4, 0, 0x3f, 0xf9, 0, 0, 0, 1},    /* larger than a record */
-        {4, 0, 0, 0, 0, 0, 0, 1},          /* empty data */
-        {4, 1, 0, 1, 0, 0, 0, 1},          /* flag unknown for data */
-        {4, 0, 0, 1, 0, 0, 0, 0},          /* data for the tunnel itself */
-        {5, 0, 0, 3, 0, 0, 0, 1},          /* short credit */
-        {8, 0, 0, 8, 0, 0, 0, 1},          /* ping on a stream */
-        {3, 0, 0, 1, 0, 0, 0, 1},          /* accept with a payload */
-        {10, 2, 0, 0, 0, 0, 0, 0},         /* flag unknown for drain */
+        {0, 0, 0, 0, 0, 0, 0, 0},       /* no such type */
+        {11, 0, 0, 0, 0, 0, 0, 0},      /* no such type */
+        {4, 0, 0x3f, 0xf9, 0, 0, 0, 1}, /* larger than a record */
+        {4, 0, 0, 0, 0, 0, 0, 1},       /* empty data */
+        {4, 1, 0, 1, 0, 0, 0, 1},       /* flag unknown for data */
+        {4, 0, 0, 1, 0, 0, 0, 0},       /* data for the tunnel itself */
+        {5, 0, 0, 3, 0, 0, 0, 1},       /* short credit */
+        {8, 0, 0, 8, 0, 0, 0, 1},       /* ping on a stream */
+        {3, 0, 0, 1, 0, 0, 0, 1},       /* accept with a payload */
+        {10, 2, 0, 0, 0, 0, 0, 0},      /* flag unknown for drain */
     };
     struct frame out;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -40,7 +42,8 @@ static void test_headers_refused(void **state) {
     }
 }
 
-static void test_reset_texts(void **state) {
+static void test_reset_texts(void **state)
+{
     (void)state;
     uint8_t payload[FRAME_RESET_MAX];
     char text[FRAME_TEXT_MAX + 1];
@@ -66,7 +69,8 @@ static void test_reset_texts(void **state) {
     assert_int_equal(frame_reset_decode((const uint8_t *)"\0", 1, &reason, text), TP_PROTOCOL);
 }
 
-static void test_kinds(void **state) {
+static void test_kinds(void **state)
+{
     (void)state;
     char kind[FRAME_KIND_MAX + 1];
     size_t used;
@@ -79,7 +83,8 @@ static void test_kinds(void **state) {
     assert_int_equal(frame_kind_decode((const uint8_t *)"\21aaaaaaaaaaaaaaaaa", 18, kind, &used), TP_PROTOCOL);
 }
 
-static void test_halves(void **state) {
+static void test_halves(void **state)
+{
     (void)state;
     enum half_state half = HALF_OPENING;
     assert_false(half_step(&half, FRAME_DATA));
@@ -94,7 +99,8 @@ static void test_halves(void **state) {
     assert_int_equal(half, HALF_CLOSED);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_headers_refused), cmocka_unit_test(test_reset_texts),
         cmocka_unit_test(test_kinds),      cmocka_unit_test(test_halves),

@@ -21,7 +21,7 @@ struct bench {
     struct rpc *worker_side;
     struct rpc *auth_side;
     struct buf answer;
-    char *method;   /* the last call that auth got */
+    char *method; /* the last call that auth got */
     json_t *params;
     json_t *caller;
     int calls;
@@ -40,13 +40,14 @@ static struct rpc *get_auth(void *ctx)
 static json_t *canned(const char *method)
 {
     if (strcmp(method, "cluster.info") == 0)
-        return json_pack("{s:s, s:s, s:{s:s, s:s}}", "cluster_name", "example.com", "version", "1", "auth", "type", "local",
-                         "second_factor", "otp");
+        return json_pack("{s:s, s:s, s:{s:s, s:s}}", "cluster_name", "example.com", "version", "1", "auth", "type",
+                         "local", "second_factor", "otp");
     if (strcmp(method, "login.password") == 0)
         return json_pack("{s:s, s:s, s:s, s:s, s:[]}", "username", "alice", "cert", "ssh-cert x", "tls_cert", "PEM",
                          "valid_until", "2030-01-01T00:00:00Z", "host_signers");
     if (strcmp(method, "login.web") == 0)
-        return json_pack("{s:s, s:s, s:s, s:s}", "sid", "0a0b", "token", "tok", "expires", "2099-01-01T00:00:00Z", "user", "alice");
+        return json_pack("{s:s, s:s, s:s, s:s}", "sid", "0a0b", "token", "tok", "expires", "2099-01-01T00:00:00Z",
+                         "user", "alice");
     if (strcmp(method, "invite.get") == 0)
         return json_pack("{s:s, s:s, s:s, s:s}", "user", "<alice>", "kind", "invite", "secret", SECRET, "otpauth",
                          "otpauth://totp/example.com:alice?secret=" SECRET "&issuer=example.com");
@@ -54,16 +55,19 @@ static json_t *canned(const char *method)
         return json_pack("{s:s}", "user", "<alice>");
     if (strcmp(method, "host.join") == 0)
         return json_pack("{s:s, s:s, s:s, s:[{s:s, s:[s], s:[s]}]}", "host_id", "h", "tls_cert", "P", "ssh_cert", "S",
-                         "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA", "tls_certs", "UEVN");
+                         "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA", "tls_certs",
+                         "UEVN");
     if (strcmp(method, "nodes.list") == 0)
-        return json_pack("{s:[{s:{s:s, s:{s:s}}, s:{s:s}, s:[s]}], s:s, s:i}", "items", "metadata", "name", "id-1", "labels",
-                         "env", "dev", "spec", "hostname", "web-1", "logins", "root", "start_key", "next", "total", 7);
+        return json_pack("{s:[{s:{s:s, s:{s:s}}, s:{s:s}, s:[s]}], s:s, s:i}", "items", "metadata", "name", "id-1",
+                         "labels", "env", "dev", "spec", "hostname", "web-1", "logins", "root", "start_key", "next",
+                         "total", 7);
     if (strcmp(method, "resources.get") == 0)
-        return json_pack("{s:[{s:s, s:{s:s}, s:{s:[s]}}]}", "items", "kind", "role", "metadata", "name", "access", "spec",
-                         "roles", "x");
+        return json_pack("{s:[{s:s, s:{s:s}, s:{s:[s]}}]}", "items", "kind", "role", "metadata", "name", "access",
+                         "spec", "roles", "x");
     if (strcmp(method, "cluster.cas") == 0)
-        return json_pack("{s:[s], s:[s], s:[{s:s, s:[s], s:[s]}]}", "user_ca_ssh", "ssh-ed25519 UUU", "user_ca_tls", "PEMU\n",
-                         "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA", "tls_certs", "UEVN");
+        return json_pack("{s:[s], s:[s], s:[{s:s, s:[s], s:[s]}]}", "user_ca_ssh", "ssh-ed25519 UUU", "user_ca_tls",
+                         "PEMU\n", "host_signers", "domain_name", "example.com", "checking_keys", "ssh-ed25519 AAA",
+                         "tls_certs", "UEVN");
     return json_object();
 }
 
@@ -122,8 +126,12 @@ static int set_up(void **state)
     static const struct rpc_events worker_events = {.on_close = on_line_close};
     static const struct rpc_events auth_events = {.on_request = on_auth_request, .on_close = on_line_close};
     struct bench *bench = mem_alloc(sizeof(*bench));
-    struct web_options options = {.auth = get_auth, .auth_ctx = bench, .on_done = on_done, .on_done_ctx = bench,
-                                  .cluster_name = "example.com", .public_addr = "proxy.example.com:443",
+    struct web_options options = {.auth = get_auth,
+                                  .auth_ctx = bench,
+                                  .on_done = on_done,
+                                  .on_done_ctx = bench,
+                                  .cluster_name = "example.com",
+                                  .public_addr = "proxy.example.com:443",
                                   .server_version = "0.1.0"};
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
@@ -191,11 +199,15 @@ static const char *talk(struct bench *bench, const char *text, bool cert)
     return buf_text(&bench->answer);
 }
 
-static const char *ask(struct bench *bench, const char *method, const char *path, const char *headers, const char *body, bool cert)
+static const char *ask(struct bench *bench, const char *method, const char *path, const char *headers, const char *body,
+                       bool cert)
 {
-    char *text = body ? mem_printf("%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s",
-                                   method, path, headers, strlen(body), body)
-                      : mem_printf("%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%s\r\n", method, path, headers);
+    char *text =
+        body ? mem_printf(
+                   "%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s",
+                   method, path, headers, strlen(body), body)
+             : mem_printf("%s %s HTTP/1.1\r\nHost: proxy.example.com\r\nConnection: close\r\n%s\r\n", method, path,
+                          headers);
     const char *answer = talk(bench, text, cert);
     mem_free(text);
     return answer;
@@ -253,8 +265,9 @@ static void test_R1_R2_every_route_names_its_right(void **state)
 
 static void test_R2_unlisted_is_refused(void **state)
 {
-    static const char *const paths[] = {"/webapi", "/webapi/rpc/", "/webapi/rpc/a/b", "/web/", "/web/invite", "/web/invite/a/b",
-                                        "/v1", "/v1/v1/webapi/ping", "/webapi/ping/", "/WEBAPI/ping", "/etc/passwd", "/webapi/users/x"};
+    static const char *const paths[] = {
+        "/webapi", "/webapi/rpc/",       "/webapi/rpc/a/b", "/web/",        "/web/invite", "/web/invite/a/b",
+        "/v1",     "/v1/v1/webapi/ping", "/webapi/ping/",   "/WEBAPI/ping", "/etc/passwd", "/webapi/users/x"};
     struct bench *bench = *state;
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         assert_int_equal(status_of(ask(bench, "GET", paths[i], "", NULL, true)), 404);
@@ -300,19 +313,25 @@ static void test_login_begin_is_no_oracle(void **state)
 static void test_login(void **state)
 {
     struct bench *bench = *state;
-    json_t *json = json_of(ask(bench, "POST", "/webapi/mfa/login/finish", JSON,
-                               "{\"user\":\"alice\",\"password\":\"p\",\"totp_code\":\"123456\",\"ssh_pub_key\":\"c3NoLWVkMjU1MTkgQQ==\","
-                               "\"tls_pub_key\":\"-----BEGIN PUBLIC KEY-----\\nx\",\"ttl\":3600000000000}", false));
+    json_t *json = json_of(
+        ask(bench, "POST", "/webapi/mfa/login/finish", JSON,
+            "{\"user\":\"alice\",\"password\":\"p\",\"totp_code\":\"123456\",\"ssh_pub_key\":\"c3NoLWVkMjU1MTkgQQ==\","
+            "\"tls_pub_key\":\"-----BEGIN PUBLIC KEY-----\\nx\",\"ttl\":3600000000000}",
+            false));
     assert_string_equal(bench->method, "login.password");
     assert_string_equal(json_get_text(bench->params, "ssh_pub_key", ""), "ssh-ed25519 A");
     assert_int_equal(json_get_int(bench->params, "ttl", 0), 3600000);
     assert_string_equal(json_get_text(bench->params, "otp_token", ""), "123456");
     assert_string_equal(json_get_text(json, "cert", ""), "c3NoLWNlcnQgeA==");
     json_decref(json);
-    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON, "{\"user\":\"a\",\"ssh_pub_key\":\"%\"}", false)), 400);
-    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", "Content-Type: text/plain\r\n", "{}", false)), 400);
-    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Origin: https://evil.example\r\n", "{}", false)), 403);
-    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Sec-Fetch-Site: cross-site\r\n", "{}", false)), 403);
+    assert_int_equal(
+        status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON, "{\"user\":\"a\",\"ssh_pub_key\":\"%\"}", false)), 400);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/ssh/certs", "Content-Type: text/plain\r\n", "{}", false)),
+                     400);
+    assert_int_equal(
+        status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Origin: https://evil.example\r\n", "{}", false)), 403);
+    assert_int_equal(
+        status_of(ask(bench, "POST", "/webapi/ssh/certs", JSON "Sec-Fetch-Site: cross-site\r\n", "{}", false)), 403);
     assert_int_equal(bench->calls, 1);
 }
 
@@ -342,7 +361,8 @@ static void test_web_session(void **state)
     assert_string_equal(json_get_text(bench->params, "kind", ""), "role");
     json_decref(json_of(ask(bench, "GET", "/webapi/users", headers, NULL, false)));
     json_decref(json_of(ask(bench, "GET", "/webapi/sites", headers, NULL, false)));
-    json_decref(json_of(ask(bench, "GET", "/webapi/sites/example.com/events/search?include=a;b&order=asc", headers, NULL, false)));
+    json_decref(json_of(
+        ask(bench, "GET", "/webapi/sites/example.com/events/search?include=a;b&order=asc", headers, NULL, false)));
     assert_int_equal(json_array_size(json_object_get(bench->params, "types")), 2);
     assert_non_null(strstr(ask(bench, "DELETE", "/webapi/sessions/web", headers, NULL, false), "Max-Age=0"));
     assert_string_equal(bench->method, "login.web_end");
@@ -355,7 +375,8 @@ static void test_web_session(void **state)
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/users", twice, NULL, false)), 401);
     mem_free(twice);
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/other/nodes", headers, NULL, false)), 404);
-    assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/example.com/nodes?limit=x", headers, NULL, false)), 400);
+    assert_int_equal(status_of(ask(bench, "GET", "/webapi/sites/example.com/nodes?limit=x", headers, NULL, false)),
+                     400);
     assert_int_equal(bench->calls, 0);
     mem_free(hex);
     mem_free(cookie);
@@ -387,9 +408,11 @@ static void test_rpc_needs_a_certificate(void **state)
 static void test_join_and_export(void **state)
 {
     struct bench *bench = *state;
-    json_t *json = json_of(ask(bench, "POST", "/v1/webapi/host/credentials", JSON,
-                               "{\"hostID\":\"h\",\"node_name\":\"n\",\"role\":\"Node\",\"token\":\"t\",\"public_tls_key\":\"UEVN\","
-                               "\"public_ssh_key\":\"ssh-ed25519 AAA\"}", false));
+    json_t *json = json_of(
+        ask(bench, "POST", "/v1/webapi/host/credentials", JSON,
+            "{\"hostID\":\"h\",\"node_name\":\"n\",\"role\":\"Node\",\"token\":\"t\",\"public_tls_key\":\"UEVN\","
+            "\"public_ssh_key\":\"ssh-ed25519 AAA\"}",
+            false));
     assert_string_equal(json_get_text(bench->params, "role", ""), "node");
     assert_string_equal(json_get_text(bench->params, "host_id", ""), "h");
     assert_string_equal(json_get_text(bench->params, "tls_pub_key", ""), "PEM");
@@ -410,7 +433,8 @@ static void test_pages(void **state)
     const char *answer = ask(bench, "GET", "/", "", NULL, false);
     assert_int_equal(status_of(answer), 302);
     assert_non_null(strstr(answer, "Location: /web\r\n"));
-    assert_non_null(strstr(ask(bench, "GET", "/web", "", NULL, false), "tport login <span>--proxy=proxy.example.com:443</span>"));
+    assert_non_null(
+        strstr(ask(bench, "GET", "/web", "", NULL, false), "tport login <span>--proxy=proxy.example.com:443</span>"));
     assert_non_null(strstr(ask(bench, "GET", "/web/style.css", "", NULL, false), "Content-Type: text/css"));
     answer = ask(bench, "GET", "/web/invite/" TOKEN, "", NULL, false);
     assert_int_equal(status_of(answer), 200);
@@ -443,32 +467,46 @@ static void test_form(void **state)
     struct bench *bench = *state;
     const char *answer;
     /* CSRF: no cookie, another token, no token, a cookie that is no token. */
-    assert_int_equal(status_of(send_form(bench, "", "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
-    assert_int_equal(status_of(send_form(bench, cookie, "csrf_token=b&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
-    assert_int_equal(status_of(send_form(bench, cookie, "password=correct+horse+battery&repeat=correct+horse+battery&code=123456")), 403);
+    assert_int_equal(status_of(send_form(bench, "",
+                                         "csrf_token=" CSRF
+                                         "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
+                     403);
+    assert_int_equal(
+        status_of(send_form(bench, cookie,
+                            "csrf_token=b&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
+        403);
+    assert_int_equal(
+        status_of(send_form(bench, cookie, "password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
+        403);
     assert_int_equal(status_of(send_form(bench, "Cookie: __Host-grv_csrf=x\r\n", "csrf_token=x&code=1")), 403);
     assert_int_equal(bench->calls, 0);
     answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=short+pass&repeat=short+pass&code=123456");
     assert_int_equal(status_of(answer), 400);
     assert_non_null(strstr(answer, "too short"));
     assert_null(strstr(answer, "short pass"));
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+batterz&code=123456");
+    answer = send_form(bench, cookie,
+                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+batterz&code=123456");
     assert_non_null(strstr(answer, "not the same"));
     assert_null(strstr(answer, "correct horse"));
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=12345");
+    answer = send_form(bench, cookie,
+                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=12345");
     assert_non_null(strstr(answer, "six digits"));
     assert_string_equal(bench->method, "invite.get");
     bench->refuse = TP_DENIED;
     bench->refuse_text = "the code is wrong <b>";
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123+456");
+    answer = send_form(bench, cookie,
+                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123+456");
     assert_int_equal(status_of(answer), 403);
     assert_non_null(strstr(answer, "The code is wrong &#60;b&#62;."));
     assert_null(strstr(answer, "correct horse"));
     bench->refuse = TP_NOT_FOUND;
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456");
+    answer = send_form(bench, cookie,
+                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456");
     assert_non_null(strstr(answer, "This link is not valid"));
     bench->refuse = TP_OK;
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=correct+horse+b%c3%a4ttery&repeat=correct+horse+b%c3%a4ttery&code=123456");
+    answer = send_form(bench, cookie,
+                       "csrf_token=" CSRF
+                       "&password=correct+horse+b%c3%a4ttery&repeat=correct+horse+b%c3%a4ttery&code=123456");
     assert_int_equal(status_of(answer), 200);
     assert_string_equal(json_get_text(bench->params, "password", ""), "correct horse b\xc3\xa4ttery");
     assert_non_null(strstr(answer, "--user=&#60;alice&#62;</span></code>"));
@@ -512,20 +550,27 @@ static void test_cookie_parsing(void **state)
 static void test_pipelining(void **state)
 {
     struct bench *bench = *state;
-    const char *answer = talk(bench, "GET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\nGET /web HTTP/1.1\r\nHost: a\r\n\r\n"
-                                     "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    const char *answer =
+        talk(bench,
+             "GET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\nGET /web HTTP/1.1\r\nHost: a\r\n\r\n"
+             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n",
+             false);
     const char *second = strstr(answer + 1, "HTTP/1.1 200 OK");
     assert_non_null(second);
     assert_non_null(strstr(second + 1, "HTTP/1.1 302 Found"));
     assert_int_equal(bench->calls, 1);
-    answer = talk(bench, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    answer = talk(
+        bench, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\nGET /webapi/ping HTTP/1.1\r\nHost: a\r\n\r\n",
+        false);
     assert_int_equal(status_of(answer), 400);
     assert_non_null(strstr(answer, "Connection: close"));
     assert_null(strstr(answer + 1, "HTTP/1.1"));
     assert_int_equal(bench->calls, 1);
     answer = talk(bench, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false);
     assert_int_equal(status_of(answer), 505);
-    answer = talk(bench, "POST /webapi/ssh/certs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 999999\r\n\r\n", false);
+    answer = talk(
+        bench, "POST /webapi/ssh/certs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 999999\r\n\r\n",
+        false);
     assert_int_equal(status_of(answer), 413);
 }
 

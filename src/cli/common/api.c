@@ -80,7 +80,8 @@ static void set_address(struct api *api, const char *host, uint16_t port, const 
 }
 
 /* HOME/trusted/HOST.pem alone when it is there, else all of HOME/trusted/(name).pem with the system's CAs. */
-static enum tp_err read_trusted(const struct api_trust *trust, const char *host, struct buf *out, struct tp_error *error)
+static enum tp_err read_trusted(const struct api_trust *trust, const char *host, struct buf *out,
+                                struct tp_error *error)
 {
     char *folder = mem_printf("%s/trusted", trust->home);
     char *own = mem_printf("%s/%s.pem", folder, host);
@@ -117,7 +118,8 @@ static enum tp_err connect_tls(struct api *api, struct tp_error *error)
     if (err == TP_OK)
         return TP_OK;
     if (err == TP_DENIED && api->hint)
-        return err_set(error, err, "%s; or put the CA's certificate into %s/trusted/%s.pem", why.text, api->home, api->host);
+        return err_set(error, err, "%s; or put the CA's certificate into %s/trusted/%s.pem", why.text, api->home,
+                       api->host);
     return err_set(error, err, "%s", why.text[0] ? why.text : err_text(err));
 }
 
@@ -329,8 +331,7 @@ static bool undecided(const struct buf *first)
     size_t compared = size < sizeof(refusal) - 1 ? size : sizeof(refusal) - 1;
     if (memcmp(buf_head(first), refusal, compared) != 0)
         return false;
-    return compared < sizeof(refusal) - 1 ||
-           (!memchr(buf_head(first), '\n', size) && size < REFUSAL_MAX);
+    return compared < sizeof(refusal) - 1 || (!memchr(buf_head(first), '\n', size) && size < REFUSAL_MAX);
 }
 
 /* Relays the client's bytes while the first ones of the server are awaited, so that no round trip is lost. */

@@ -27,7 +27,8 @@ enum tp_err api_open_socket(const char *path, struct api **ret_api, struct tp_er
 void api_close(struct api *api); /* NULL is fine */
 
 /* A web call; body NULL: GET, else POST (borrowed). ret_json may be set to NULL when the answer has no JSON. */
-enum tp_err api_web(struct api *api, const char *path, const json_t *body, json_t **ret_json, struct tp_error *error) TP_MUST;
+enum tp_err api_web(struct api *api, const char *path, const json_t *body, json_t **ret_json,
+                    struct tp_error *error) TP_MUST;
 /* One method; params are stolen. json_decref ret_result. */
 enum tp_err api_rpc(struct api *api, const char *method, json_t *params, json_t **ret_result,
                     struct tp_error *error) TP_MUST;

@@ -14,7 +14,10 @@ static void take(struct argv *argv, char *text)
     argv->items[argv->count] = NULL;
 }
 
-void argv_add(struct argv *argv, const char *text) { take(argv, mem_strdup(text)); }
+void argv_add(struct argv *argv, const char *text)
+{
+    take(argv, mem_strdup(text));
+}
 
 void argv_addf(struct argv *argv, const char *format, ...)
 {

@@ -166,8 +166,8 @@ static enum tp_err unknown_command(const struct command_program *program, const 
                                    struct tp_error *error)
 {
     const char *first = cursor->argv[cursor->at];
-    const char *second = cursor->at + 1 < cursor->argc && cursor->argv[cursor->at + 1][0] != '-'
-                             ? cursor->argv[cursor->at + 1] : NULL;
+    const char *second =
+        cursor->at + 1 < cursor->argc && cursor->argv[cursor->at + 1][0] != '-' ? cursor->argv[cursor->at + 1] : NULL;
     char *typed = second ? mem_printf("%s %s", first, second) : mem_strdup(first);
     const char *best = NULL;
     size_t best_edits = NEAR_MISS + 1;

@@ -30,7 +30,7 @@ struct command_line {
     struct command_value {
         const struct command_option *option;
         const char *text; /* flags: NULL is on, "false" is off */
-    } *values;
+    } * values;
     size_t value_count;
     char **args; /* NULL-terminated */
     size_t arg_count;

@@ -129,7 +129,10 @@ static enum tp_err remove_at(int dir, const char *name, struct tp_error *error)
     return err;
 }
 
-enum tp_err file_remove_tree(const char *path, struct tp_error *error) { return remove_at(AT_FDCWD, path, error); }
+enum tp_err file_remove_tree(const char *path, struct tp_error *error)
+{
+    return remove_at(AT_FDCWD, path, error);
+}
 
 enum tp_err file_lock(const char *path, int *ret_fd, struct tp_error *error)
 {
@@ -147,7 +150,10 @@ enum tp_err file_lock(const char *path, int *ret_fd, struct tp_error *error)
     return TP_OK;
 }
 
-bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
 
 char *file_in_path(const char *name)
 {

@@ -31,7 +31,7 @@ void output_yaml(const json_t *value, bool documents)
     if (documents && json_is_array(value)) {
         size_t index;
         json_t *item;
-        json_array_foreach(value, index, item) {
+        json_array_foreach (value, index, item) {
             if (index > 0)
                 (void)printf("---\n");
             output_yaml(item, false);
@@ -107,7 +107,7 @@ char *output_labels(const json_t *labels)
     json_t *value;
     struct buf out;
 
-    json_object_foreach((json_t *)labels, key, value)
+    json_object_foreach ((json_t *)labels, key, value)
         keys[count++] = key;
     qsort(keys, count, sizeof(keys[0]), compare_keys);
     buf_init(&out, 0);
@@ -123,7 +123,7 @@ char *output_list(const json_t *list, const char *separator)
     size_t index;
     json_t *item;
     buf_init(&out, 0);
-    json_array_foreach(list, index, item)
+    json_array_foreach (list, index, item)
         (void)buf_printf(&out, "%s%s", index ? separator : "", json_is_string(item) ? json_string_value(item) : "");
     return buf_take(&out);
 }
@@ -169,9 +169,9 @@ json_t *output_node_labels(const json_t *node)
     json_t *labels = json_object();
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)output_at(node, "spec.cmd_labels"), key, value)
+    json_object_foreach ((json_t *)output_at(node, "spec.cmd_labels"), key, value)
         (void)json_object_set_new(labels, key, json_string(json_get_text(value, "result", "")));
-    json_object_foreach((json_t *)output_at(node, "metadata.labels"), key, value)
+    json_object_foreach ((json_t *)output_at(node, "metadata.labels"), key, value)
         (void)json_object_set(labels, key, value);
     return labels;
 }

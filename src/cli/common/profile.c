@@ -130,9 +130,9 @@ enum tp_err profile_init(struct profile *profile, const char *home, const char *
 
 void profile_free(struct profile *profile)
 {
-    char **fields[] = {&profile->home,    &profile->host,       &profile->address,  &profile->user,
-                       &profile->cluster, &profile->ssh_key,    &profile->ssh_cert, &profile->ssh_public,
-                       &profile->tls_key, &profile->tls_cert,   &profile->cas,      &profile->known_hosts};
+    char **fields[] = {&profile->home,    &profile->host,     &profile->address,  &profile->user,
+                       &profile->cluster, &profile->ssh_key,  &profile->ssh_cert, &profile->ssh_public,
+                       &profile->tls_key, &profile->tls_cert, &profile->cas,      &profile->known_hosts};
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         mem_free(*fields[i]);
     identity_free(&profile->identity);
@@ -241,7 +241,8 @@ enum tp_err profile_check_valid(const struct profile *profile, struct tp_error *
 }
 
 /* known_hosts without the lines of this cluster, then its new lines. */
-static enum tp_err write_known_hosts(const struct profile *profile, const char *const *host_keys, struct tp_error *error)
+static enum tp_err write_known_hosts(const struct profile *profile, const char *const *host_keys,
+                                     struct tp_error *error)
 {
     struct buf old, fresh;
     char *mark = mem_printf(",*.%s ", profile->cluster);
@@ -273,10 +274,10 @@ static enum tp_err write_known_hosts(const struct profile *profile, const char *
 static enum tp_err write_yaml(const struct profile *profile, struct tp_error *error)
 {
     char *path = mem_printf("%s/%s.yaml", profile->home, profile->host);
-    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "web_proxy_addr", profile->address,
-                               "ssh_proxy_addr", profile->address, "kube_proxy_addr", profile->address, "user",
-                               profile->user, "cluster", profile->cluster, "tls_routing_enabled", 1, "kube_enabled",
-                               profile->kube ? 1 : 0);
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "web_proxy_addr", profile->address, "ssh_proxy_addr",
+                  profile->address, "kube_proxy_addr", profile->address, "user", profile->user, "cluster",
+                  profile->cluster, "tls_routing_enabled", 1, "kube_enabled", profile->kube ? 1 : 0);
     enum tp_err err = TP_INVALID;
     if (object) {
         char *text = node_yaml_from_json(object);

@@ -13,8 +13,8 @@ struct profile {
     char *address; /* HOST:PORT */
     char *user;
     char *cluster;
-    bool kube;     /* the proxy serves Kubernetes */
-    char *ssh_key, *ssh_public, *ssh_cert;   /* paths */
+    bool kube;                             /* the proxy serves Kubernetes */
+    char *ssh_key, *ssh_public, *ssh_cert; /* paths */
     char *tls_key, *tls_cert, *cas;
     char *known_hosts;
     struct identity identity; /* what the TLS certificate says; empty before profile_load */
@@ -22,12 +22,12 @@ struct profile {
 
 /* What profile_save writes; all texts borrowed. */
 struct profile_content {
-    const char *ssh_key;    /* OpenSSH form */
-    const char *ssh_public; /* authorized_keys line */
-    const char *ssh_cert;   /* certificate line */
-    const char *tls_key;    /* PEM */
-    const char *tls_cert;   /* PEM */
-    const char *cas;        /* PEM, one or more certificates */
+    const char *ssh_key;          /* OpenSSH form */
+    const char *ssh_public;       /* authorized_keys line */
+    const char *ssh_cert;         /* certificate line */
+    const char *tls_key;          /* PEM */
+    const char *tls_cert;         /* PEM */
+    const char *cas;              /* PEM, one or more certificates */
     const char *const *host_keys; /* authorized_keys lines of the SSH host CA; NULL-terminated */
 };
 
@@ -47,7 +47,8 @@ enum tp_err profile_init(struct profile *profile, const char *home, const char *
 void profile_free(struct profile *profile);
 /* The profile of that proxy ("HOST" or "HOST:PORT"), or the current one for NULL. TP_UNAUTHENTICATED "run tport login" when
  * there is none. An expired one is loaded too. profile_free it in every case. */
-enum tp_err profile_load(const char *home, const char *proxy, struct profile *ret_profile, struct tp_error *error) TP_MUST;
+enum tp_err profile_load(const char *home, const char *proxy, struct profile *ret_profile,
+                         struct tp_error *error) TP_MUST;
 /* TP_EXPIRED with a sentence when the certificate is no longer valid. */
 enum tp_err profile_check_valid(const struct profile *profile, struct tp_error *error) TP_MUST;
 /* Writes all files and makes it the current one. Takes the lock of home. */

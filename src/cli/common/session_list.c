@@ -9,7 +9,7 @@
 
 /* "2026-01-31" or RFC 3339 into params[key]. */
 enum tp_err session_list_time(const struct command_line *line, const char *option, const char *key, json_t *params,
-                            struct tp_error *error)
+                              struct tp_error *error)
 {
     const char *text = command_text(line, option, NULL);
     int64_t ms;
@@ -20,8 +20,8 @@ enum tp_err session_list_time(const struct command_line *line, const char *optio
     enum tp_err err = clock_parse_ms(full, &ms);
     mem_free(full);
     if (err != TP_OK)
-        return err_set(error, TP_INVALID, "--%s=%s: a day (2026-01-31) or a time (2026-01-31T10:00:00Z) is needed", option,
-                       text);
+        return err_set(error, TP_INVALID, "--%s=%s: a day (2026-01-31) or a time (2026-01-31T10:00:00Z) is needed",
+                       option, text);
     clock_format_ms(ms, out);
     (void)json_object_set_new(params, key, json_string(out));
     return TP_OK;
@@ -29,7 +29,8 @@ enum tp_err session_list_time(const struct command_line *line, const char *optio
 
 void session_list_print(const json_t *items, const char *format, bool live)
 {
-    static const char *const titles[] = {"ID", "Type", "Participants", "Target", "Login", "Timestamp (UTC)", "Command", NULL};
+    static const char *const titles[] = {"ID",      "Type", "Participants", "Target", "Login", "Timestamp (UTC)",
+                                         "Command", NULL};
     size_t index;
     json_t *item;
 
@@ -42,10 +43,10 @@ void session_list_print(const json_t *items, const char *format, bool live)
         return;
     }
     struct table *table = table_new(titles, 6);
-    json_array_foreach(items, index, item) {
+    json_array_foreach (items, index, item) {
         const json_t *list = json_object_get(item, "participants");
-        char *participants = json_array_size(list) > 0 ? output_list(list, ", ")
-                                                       : mem_strdup(json_get_text(item, "user", ""));
+        char *participants =
+            json_array_size(list) > 0 ? output_list(list, ", ") : mem_strdup(json_get_text(item, "user", ""));
         char *when = output_time(json_get_text(item, live ? "started" : "ended", json_get_text(item, "started", "")));
         const char *cells[] = {json_get_text(item, "id", json_get_text(item, "sid", "")),
                                json_get_text(item, "kind", "ssh"),

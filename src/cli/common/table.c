@@ -36,21 +36,24 @@ static bool within(const struct range *ranges, size_t count, uint32_t code)
 
 #define WITHIN(ranges, code) within(ranges, sizeof(ranges) / sizeof((ranges)[0]), code)
 
-static const struct range wide[] = {{0x1100, 0x115f},   {0x2e80, 0x303e},   {0x3041, 0xa4cf},   {0xac00, 0xd7a3},
-                                    {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},   {0xffe0, 0xffe6},
+static const struct range wide[] = {{0x1100, 0x115f},   {0x2e80, 0x303e},  {0x3041, 0xa4cf}, {0xac00, 0xd7a3},
+                                    {0xf900, 0xfaff},   {0xfe30, 0xfe6f},  {0xff00, 0xff60}, {0xffe0, 0xffe6},
                                     {0x1f300, 0x1faff}, {0x20000, 0x3fffd}};
 static const struct range combining[] = {{0x300, 0x36f}, {0x1ab0, 0x1aff}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}};
 /* Zero width, line and paragraph separators, marks that reorder, tags. */
-static const struct range deceptive[] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x180e, 0x180e},  {0x200b, 0x200f},
-                                         {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff},  {0xfff9, 0xfffb},
-                                         {0xe0000, 0xe0fff}};
+static const struct range deceptive[] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x180e, 0x180e},
+                                         {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
+                                         {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff}};
 
 /* Bytes of the code point at text, which it stores; 0 when it is no valid UTF-8. */
 static size_t decode(const char *text, uint32_t *ret_code)
 {
     const unsigned char *at = (const unsigned char *)text;
-    size_t size = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-                : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+    size_t size = at[0] < 0x80                    ? 1
+                  : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
+                  : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
+                  : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
+                                                  : 0;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     if (size == 0)
@@ -88,7 +91,10 @@ char *text_safe(const char *text)
     return buf_take(&out);
 }
 
-static size_t code_width(uint32_t code) { return WITHIN(combining, code) ? 0 : WITHIN(wide, code) ? 2 : 1; }
+static size_t code_width(uint32_t code)
+{
+    return WITHIN(combining, code) ? 0 : WITHIN(wide, code) ? 2 : 1;
+}
 
 size_t text_width(const char *text)
 {
@@ -123,7 +129,10 @@ void table_add(struct table *table, const char *const *cells)
     table->rows++;
 }
 
-size_t table_rows(const struct table *table) { return table->rows; }
+size_t table_rows(const struct table *table)
+{
+    return table->rows;
+}
 
 /* Appends text in at most width columns, with an ellipsis when it is cut; returns the columns used. */
 static size_t put_cut(struct buf *out, const char *text, size_t width)

@@ -27,7 +27,10 @@ bool term_raw(int fd, struct termios *ret_old)
     return tcsetattr(fd, TCSAFLUSH, &raw) == 0;
 }
 
-void term_restore(int fd, const struct termios *old) { (void)tcsetattr(fd, TCSAFLUSH, old); }
+void term_restore(int fd, const struct termios *old)
+{
+    (void)tcsetattr(fd, TCSAFLUSH, old);
+}
 
 static void say(int fd, const void *text, size_t size)
 {

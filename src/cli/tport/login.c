@@ -35,8 +35,8 @@ struct login {
     struct key *ssh_key, *tls_key;
     char *ssh_public, *ssh_private, *tls_private;
     char *ssh_cert, *tls_cert;
-    struct buf cas;          /* PEM of the host CA */
-    struct argv host_keys;   /* authorized_keys lines of the SSH host CA */
+    struct buf cas;        /* PEM of the host CA */
+    struct argv host_keys; /* authorized_keys lines of the SSH host CA */
 };
 
 static void login_free(struct login *login)
@@ -131,7 +131,8 @@ static enum tp_err ping(struct login *login, struct tp_error *error)
     if (err == TP_OK)
         err = api_web(login->api, "/webapi/ping", NULL, &login->ping, error);
     if (err == TP_OK && (!login->ping || !*output_text_at(login->ping, "cluster_name")))
-        err = err_set(error, TP_PROTOCOL, "%s does not answer like a tport proxy; is the address right?", login->address);
+        err =
+            err_set(error, TP_PROTOCOL, "%s does not answer like a tport proxy; is the address right?", login->address);
     if (err == TP_OK && !profile_good_name(output_text_at(login->ping, "cluster_name")))
         err = err_set(error, TP_PROTOCOL, "the proxy's cluster name can't be used");
     if (err == TP_OK && strcmp(output_text_at(login->ping, "auth.type"), "local") != 0 &&
@@ -241,14 +242,14 @@ static enum tp_err read_signers(struct login *login, const json_t *answer, const
     enum tp_err err = json_need_array(answer, "host_signers", &signers, error);
     if (err != TP_OK)
         return err;
-    json_array_foreach(signers, index, signer) {
+    json_array_foreach (signers, index, signer) {
         if (strcmp(json_get_text(signer, "domain_name", ""), cluster) != 0)
             continue;
-        json_array_foreach(json_object_get(signer, "checking_keys"), inner, item) {
+        json_array_foreach (json_object_get(signer, "checking_keys"), inner, item) {
             if (err == TP_OK && json_is_string(item))
                 err = add_host_key(login, json_string_value(item), error);
         }
-        json_array_foreach(json_object_get(signer, "tls_certs"), inner, item) {
+        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item) {
             if (err == TP_OK && json_is_string(item))
                 err = add_ca(login, json_string_value(item), error);
         }

@@ -71,9 +71,9 @@ static json_t *labels_seen(const json_t *nodes, const json_t *wanted, bool keys)
     size_t index;
     json_t *node, *value;
     const char *key;
-    json_array_foreach(nodes, index, node) {
+    json_array_foreach (nodes, index, node) {
         json_t *labels = output_node_labels(node);
-        json_object_foreach(labels, key, value) {
+        json_object_foreach (labels, key, value) {
             char *text = keys ? mem_strdup(key)
                               : mem_printf("%s=%s", key, json_is_string(value) ? json_string_value(value) : "");
             if (keys || json_object_get(wanted, key))
@@ -108,7 +108,7 @@ char *tport_labels_hint(const json_t *wanted, const json_t *all_nodes)
         (void)buf_append_text(&out, "the hosts have no labels");
     else
         (void)buf_printf(&out, "%s: ", title);
-    json_object_foreach(seen, key, value) {
+    json_object_foreach (seen, key, value) {
         if (count < HINT_LABELS)
             (void)buf_printf(&out, "%s%s", count ? ", " : "", key);
         count++;
@@ -139,15 +139,19 @@ static void print_table(const json_t *nodes, bool verbose)
     size_t index;
     json_t *node;
 
-    json_array_foreach(nodes, index, node) {
+    json_array_foreach (nodes, index, node) {
         json_t *labels = output_node_labels(node);
         char *text = output_labels(labels);
         const char *name = output_text_at(node, "spec.hostname");
         bool online = json_get_bool(node, "online", true);
         char *short_name = online || verbose ? mem_strdup(name) : mem_printf("%s (offline)", name);
         if (verbose) {
-            const char *cells[] = {name, output_text_at(node, "metadata.name"), node_address(node),
-                                   online ? "online" : "offline", output_text_at(node, "spec.version"), text};
+            const char *cells[] = {name,
+                                   output_text_at(node, "metadata.name"),
+                                   node_address(node),
+                                   online ? "online" : "offline",
+                                   output_text_at(node, "spec.version"),
+                                   text};
             table_add(table, cells);
         } else {
             const char *cells[] = {short_name, node_address(node), text};
@@ -170,7 +174,7 @@ static void print_nodes(const json_t *nodes, const char *format, bool verbose)
     } else if (strcmp(format, "yaml") == 0) {
         output_yaml(nodes, false);
     } else if (strcmp(format, "names") == 0) {
-        json_array_foreach(nodes, index, node) {
+        json_array_foreach (nodes, index, node) {
             output_safe(output_text_at(node, "spec.hostname"));
             (void)printf("\n");
         }

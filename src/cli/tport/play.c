@@ -22,7 +22,7 @@ struct player {
     struct buf out;
     double speed;
     bool skip_idle;
-    bool keys;      /* standard input is a terminal in raw mode */
+    bool keys; /* standard input is a terminal in raw mode */
     bool quit;
     bool paused;
     int64_t skip_ms; /* recording time still to pass over at once */

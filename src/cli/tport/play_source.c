@@ -40,8 +40,7 @@ enum tp_err play_source_file(const char *path, struct play_source **ret_source, 
     return TP_OK;
 }
 
-enum tp_err play_source_remote(struct api *api, const char *id, struct play_source **ret_source,
-                               struct tp_error *error)
+enum tp_err play_source_remote(struct api *api, const char *id, struct play_source **ret_source, struct tp_error *error)
 {
     (void)error;
     *ret_source = source_new();

@@ -59,21 +59,27 @@ static bool csi_allowed(struct player_filter *filter, char final)
 
     if (size > 0 && params[0] == '?')
         return final == 'h' || final == 'l' ? private_mode(filter, final)
-                                             : (final == 'J' || final == 'K') && size == 2 && params[1] <= '3';
+                                            : (final == 'J' || final == 'K') && size == 2 && params[1] <= '3';
     if (!plain_numbers(params, size, final == 'm', &count))
         return false;
     switch (final) {
     case 'm': /* colours and styles */
         return true;
+    /* clang-format off */
     case '@': case 'A': case 'B': case 'C': case 'D': case 'E': case 'F': case 'G': case 'I': case 'J': case 'K':
     case 'L': case 'M': case 'P': case 'S': case 'T': case 'X': case 'Z': case '`': case 'a': case 'b': case 'd':
     case 'e': case 'g': /* moving, erasing, inserting, deleting, scrolling, repeating, tab stops */
+        /* clang-format on */
         return count <= 1;
-    case 'H': case 'f': case 'r': /* position, scrolling region */
+    case 'H':
+    case 'f':
+    case 'r': /* position, scrolling region */
         return count <= 2;
-    case 'h': case 'l': /* insert mode only */
+    case 'h':
+    case 'l': /* insert mode only */
         return size == 1 && params[0] == '4';
-    case 's': case 'u': /* save and restore the cursor */
+    case 's':
+    case 'u': /* save and restore the cursor */
         return size == 0;
     default:
         return false;
@@ -104,14 +110,25 @@ static void escape_byte(struct player_filter *filter, uint8_t byte, struct buf *
     case '[':
         begin(filter, PLAYER_CSI);
         return;
-    case ']': case 'P': case 'X': case '^': case '_': case 'k': /* OSC, DCS, SOS, PM, APC, screen's title */
+    case ']':
+    case 'P':
+    case 'X':
+    case '^':
+    case '_':
+    case 'k': /* OSC, DCS, SOS, PM, APC, screen's title */
         begin(filter, PLAYER_STRING);
         return;
-    case '(': case ')':
+    case '(':
+    case ')':
         begin(filter, PLAYER_CHARSET);
         filter->params[0] = (char)byte;
         return;
-    case '7': case '8': case 'D': case 'E': case 'H': case 'M': /* cursor, line feeds, tab stop */
+    case '7':
+    case '8':
+    case 'D':
+    case 'E':
+    case 'H':
+    case 'M': /* cursor, line feeds, tab stop */
         emit(filter, out, pair, 2);
         filter->state = PLAYER_GROUND;
         return;
@@ -182,8 +199,10 @@ static void high_byte(struct player_filter *filter, uint8_t byte, struct buf *ou
         return;
     }
     filter->utf8_size = 0;
-    filter->utf8_need = byte >= 0xc2 && byte < 0xe0 ? 2 : byte >= 0xe0 && byte < 0xf0 ? 3
-                      : byte >= 0xf0 && byte < 0xf5 ? 4 : 0;
+    filter->utf8_need = byte >= 0xc2 && byte < 0xe0   ? 2
+                        : byte >= 0xe0 && byte < 0xf0 ? 3
+                        : byte >= 0xf0 && byte < 0xf5 ? 4
+                                                      : 0;
     if (filter->utf8_need > 0)
         filter->utf8[filter->utf8_size++] = byte;
 }
@@ -253,7 +272,9 @@ void player_filter_end(struct player_filter *filter, struct buf *out)
     if (!plain) {
         if (filter->other_screen)
             (void)buf_append_text(out, "\x1b[?1049l");
-        (void)buf_append_text(out, "\x1b" "7\x1b[r\x1b" "8\x0f\x1b(B\x1b[0m\x1b[4l\x1b[?7h\x1b[?25h");
+        (void)buf_append_text(out, "\x1b"
+                                   "7\x1b[r\x1b"
+                                   "8\x0f\x1b(B\x1b[0m\x1b[4l\x1b[?7h\x1b[?25h");
     }
     player_filter_init(filter, plain);
 }

@@ -8,11 +8,19 @@
 
 #include "base/buf.h"
 
-#define PLAYER_FILTER_PARAMS 64          /* bytes of parameters of one sequence */
-#define PLAYER_FILTER_STRING_MAX 65536   /* bytes after which an unfinished string no longer hides what follows */
+#define PLAYER_FILTER_PARAMS 64        /* bytes of parameters of one sequence */
+#define PLAYER_FILTER_STRING_MAX 65536 /* bytes after which an unfinished string no longer hides what follows */
 
-enum player_state { PLAYER_GROUND, PLAYER_ESCAPE, PLAYER_CHARSET, PLAYER_CSI, PLAYER_IGNORE_CSI, PLAYER_IGNORE_ESCAPE,
-                    PLAYER_STRING, PLAYER_STRING_ESCAPE };
+enum player_state {
+    PLAYER_GROUND,
+    PLAYER_ESCAPE,
+    PLAYER_CHARSET,
+    PLAYER_CSI,
+    PLAYER_IGNORE_CSI,
+    PLAYER_IGNORE_ESCAPE,
+    PLAYER_STRING,
+    PLAYER_STRING_ESCAPE
+};
 
 struct player_filter {
     bool plain; /* keep nothing but text, line ends and tabs */

@@ -55,7 +55,7 @@ static enum tp_err several(const json_t *nodes, const char *asked, struct tp_err
     size_t index;
     json_t *node;
     buf_init(&list, 0);
-    json_array_foreach(nodes, index, node) {
+    json_array_foreach (nodes, index, node) {
         if (index < CANDIDATES)
             (void)buf_printf(&list, "\n  %s  %s", output_text_at(node, "metadata.name"),
                              output_text_at(node, "spec.hostname"));

@@ -46,8 +46,8 @@ enum tp_err ssh_target_parse(const char *text, const char *cluster, struct ssh_t
     ret_target->login = login;
     if (!equals && !profile_good_name(ret_target->host)) {
         ssh_target_free(ret_target);
-        return err_set(error, TP_INVALID, "\"%s\" can't be the name of a host: letters, digits, '.', '-' and '_' make one",
-                       text);
+        return err_set(error, TP_INVALID,
+                       "\"%s\" can't be the name of a host: letters, digits, '.', '-' and '_' make one", text);
     }
     return TP_OK;
 }

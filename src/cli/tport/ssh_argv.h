@@ -9,8 +9,8 @@
 #include "cli/common/profile.h"
 
 /* Host key algorithms: certificates only, so that a plain key is never asked about. */
-#define SSH_ARGV_HOST_KEYS                                                                                             \
-    "ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com,"                                       \
+#define SSH_ARGV_HOST_KEYS                                                       \
+    "ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com," \
     "rsa-sha2-512-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com"
 
 struct ssh_target {

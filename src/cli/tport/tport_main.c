@@ -5,14 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
+#define NONE                              \
+    {                                     \
+        NULL, 0, COMMAND_FLAG, NULL, NULL \
+    }
 
 static const struct command_option globals[] = {
     {"proxy", 0, COMMAND_TEXT, "HOST[:PORT]", "The proxy to talk to (TPORT_PROXY)"},
     {"user", 0, COMMAND_TEXT, "NAME", "Your tport user name (TPORT_USER)"},
     {"login", 'l', COMMAND_TEXT, "LOGIN", "The login on the remote host (TPORT_LOGIN)"},
     {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's"},
-    {"insecure", 0, COMMAND_FLAG, NULL, "Do not check the proxy's certificate. Anybody in between can then read your password"},
+    {"insecure", 0, COMMAND_FLAG, NULL,
+     "Do not check the proxy's certificate. Anybody in between can then read your password"},
     {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
     NONE};
 
@@ -81,9 +85,10 @@ static const struct command commands[] = {
      COMMAND_ANY_ARGS, 1, false},
     {"scp", "SOURCE... TARGET", "Copy files to or from a host (LOGIN@HOST:PATH)", tport_scp, scp_options, 2,
      COMMAND_ANY_ARGS, 0, false},
-    {"config", "", "Print an OpenSSH configuration for plain ssh, scp, sftp, rsync", tport_config, NULL, 0, 0, 0, false},
-    {"proxy ssh", "[LOGIN@]HOST[:PORT]", "Connect standard input and output to a host's SSH", tport_proxy_ssh, NULL, 1, 1,
-     0, false},
+    {"config", "", "Print an OpenSSH configuration for plain ssh, scp, sftp, rsync", tport_config, NULL, 0, 0, 0,
+     false},
+    {"proxy ssh", "[LOGIN@]HOST[:PORT]", "Connect standard input and output to a host's SSH", tport_proxy_ssh, NULL, 1,
+     1, 0, false},
     {"recordings ls", "", "List recorded sessions", tport_recordings_ls, recordings_options, 0, 0, 0, false},
     {"play", "ID|FILE", "Play a recorded session", tport_play, play_options, 1, 1, 0, false},
     {"sessions ls", "", "List running sessions", tport_sessions_ls, format_options, 0, 0, 0, false},
@@ -105,10 +110,11 @@ int tport_main(int argc, char **argv)
     json_set_alloc_funcs(malloc, wiping_free);
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "tport";
-    const struct command_program program = {.name = strcmp(name, "tsh") == 0 ? "tsh" : "tport",
-                                            .about = "Reach servers through tport: sign in once, then ssh, scp and the rest.",
-                                            .globals = globals,
-                                            .commands = commands,
-                                            .count = sizeof(commands) / sizeof(commands[0])};
+    const struct command_program program = {
+        .name = strcmp(name, "tsh") == 0 ? "tsh" : "tport",
+        .about = "Reach servers through tport: sign in once, then ssh, scp and the rest.",
+        .globals = globals,
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0])};
     return command_main(&program, argc, argv);
 }

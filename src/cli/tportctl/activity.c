@@ -71,8 +71,8 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
 /* The fields of an event that say what happened, in this order, as far as it has them. mem_free it. */
 static char *event_details(const json_t *event)
 {
-    static const char *const fields[] = {"name", "login", "server_hostname", "command", "path", "reason", "message",
-                                         "error", "sid"};
+    static const char *const fields[] = {"name",   "login",   "server_hostname", "command", "path",
+                                         "reason", "message", "error",           "sid"};
     struct buf out;
     buf_init(&out, 0);
     if (json_is_false(json_object_get(event, "success")))
@@ -94,7 +94,7 @@ static void print_events(const json_t *items, const char *format)
     size_t index;
     json_t *event;
     if (strcmp(format, "json") == 0) {
-        json_array_foreach(items, index, event) {
+        json_array_foreach (items, index, event) {
             char *text = json_text(event);
             (void)printf("%s\n", text);
             mem_free(text);
@@ -102,7 +102,7 @@ static void print_events(const json_t *items, const char *format)
         return;
     }
     struct table *table = table_new(titles, 4);
-    json_array_foreach(items, index, event) {
+    json_array_foreach (items, index, event) {
         char *when = output_time(json_get_text(event, "time", ""));
         char *details = event_details(event);
         const char *cells[] = {when, json_get_text(event, "event", ""), json_get_text(event, "code", ""),

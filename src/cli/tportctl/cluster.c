@@ -19,7 +19,7 @@ static void print_cas(const json_t *status)
     struct table *table = table_new(titles, -1);
     size_t index;
     json_t *ca;
-    json_array_foreach(json_object_get(status, "cas"), index, ca) {
+    json_array_foreach (json_object_get(status, "cas"), index, ca) {
         char *until = output_time(json_get_text(ca, "not_after", ""));
         const char *cells[] = {json_get_text(ca, "type", ""), json_get_text(ca, "fingerprint", ""), until,
                                json_get_text(ca, "state", "")};
@@ -49,14 +49,14 @@ enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
         (void)printf("\n%-12s ", "Version:");
         output_safe(json_get_text(status, "version", ""));
         (void)printf("\n");
-        json_array_foreach(json_object_get(status, "cas"), index, item) {
+        json_array_foreach (json_object_get(status, "cas"), index, item) {
             char *title = mem_printf("%s CA:", json_get_text(item, "type", ""));
             (void)printf("%-12s ", title);
             output_safe(json_get_text(item, "state", ""));
             (void)printf("\n");
             mem_free(title);
         }
-        json_array_foreach(json_object_get(status, "ca_pins"), index, item) {
+        json_array_foreach (json_object_get(status, "ca_pins"), index, item) {
             (void)printf("%-12s ", "CA pin:");
             output_safe(json_is_string(item) ? json_string_value(item) : "");
             (void)printf("\n");
@@ -89,8 +89,8 @@ static void export_host(const json_t *cas)
 {
     size_t index, inner;
     json_t *signer, *key;
-    json_array_foreach(json_object_get(cas, "host_signers"), index, signer) {
-        json_array_foreach(json_object_get(signer, "checking_keys"), inner, key) {
+    json_array_foreach (json_object_get(cas, "host_signers"), index, signer) {
+        json_array_foreach (json_object_get(signer, "checking_keys"), inner, key) {
             char *text = mem_printf("@cert-authority *.%s %s type=host", json_get_text(signer, "domain_name", ""),
                                     json_is_string(key) ? json_string_value(key) : "");
             output_safe(text);
@@ -104,7 +104,7 @@ static void export_user(const json_t *cas)
 {
     size_t index;
     json_t *key;
-    json_array_foreach(json_object_get(cas, "user_ca_ssh"), index, key) {
+    json_array_foreach (json_object_get(cas, "user_ca_ssh"), index, key) {
         char *text = mem_printf("cert-authority %s", json_is_string(key) ? json_string_value(key) : "");
         output_safe(text);
         (void)printf(" type=user\n");
@@ -122,10 +122,10 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct tp_
 
     buf_init(&pem, PEM_MAX);
     buf_init(&raw, PEM_MAX);
-    json_array_foreach(json_object_get(cas, host ? "host_signers" : "user_ca_tls"), index, signer) {
+    json_array_foreach (json_object_get(cas, host ? "host_signers" : "user_ca_tls"), index, signer) {
         if (!host && json_is_string(signer))
             err = buf_append_text(&pem, json_string_value(signer));
-        json_array_foreach(json_object_get(signer, "tls_certs"), inner, item) {
+        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item) {
             const char *text = json_is_string(item) ? json_string_value(item) : "";
             if (strncmp(text, "-----", 5) == 0)
                 err = buf_append_text(&pem, text);
@@ -173,8 +173,8 @@ enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *err
 enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", NULL};
-    static const char *const fields[][2] = {{"user", "user"}, {"role", "role"}, {"login", "login"}, {"node", "node"},
-                                            {"server-id", "server_id"}, {"mfa-device", "mfa_device"}};
+    static const char *const fields[][2] = {{"user", "user"}, {"role", "role"},           {"login", "login"},
+                                            {"node", "node"}, {"server-id", "server_id"}, {"mfa-device", "mfa_device"}};
     json_t *target = json_object(), *params = json_object(), *result = NULL;
     const char *message = command_text(line, "message", NULL), *expires = command_text(line, "expires", NULL);
     const char *format;

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NONE {NULL, 0, COMMAND_FLAG, NULL, NULL}
+#define NONE                              \
+    {                                     \
+        NULL, 0, COMMAND_FLAG, NULL, NULL \
+    }
 #define DEFAULT_CONFIG "/etc/tport/tport.conf"
 #define DEFAULT_DATA_DIR "/var/lib/tport"
 #define TPORTCTL_VERSION_TEXT "0.1.0"
@@ -18,19 +21,21 @@ static const struct command_option globals[] = {
     {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
     NONE};
 
-#define TRAIT_OPTIONS(prefix, verb)                                                                                    \
-    {prefix "logins", 0, COMMAND_TEXT, "A,B", verb " the logins on hosts"},                                            \
-    {prefix "windows-logins", 0, COMMAND_TEXT, "A,B", verb " the Windows logins"},                                     \
-    {prefix "kubernetes-users", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes users"},                                 \
-    {prefix "kubernetes-groups", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes groups"},                               \
-    {prefix "db-users", 0, COMMAND_TEXT, "A,B", verb " the database users"},                                           \
-    {prefix "db-names", 0, COMMAND_TEXT, "A,B", verb " the database names"},                                           \
-    {prefix "db-roles", 0, COMMAND_TEXT, "A,B", verb " the database roles"},                                           \
-    {prefix "aws-role-arns", 0, COMMAND_TEXT, "A,B", verb " the AWS roles"},                                           \
-    {prefix "azure-identities", 0, COMMAND_TEXT, "A,B", verb " the Azure identities"},                                 \
-    {prefix "gcp-service-accounts", 0, COMMAND_TEXT, "A,B", verb " the GCP service accounts"},                         \
-    {prefix "host-user-uid", 0, COMMAND_TEXT, "UID", verb " the UID of created host users"},                           \
-    {prefix "host-user-gid", 0, COMMAND_TEXT, "GID", verb " the GID of created host users"}
+#define TRAIT_OPTIONS(prefix, verb)                                                                \
+    {prefix "logins", 0, COMMAND_TEXT, "A,B", verb " the logins on hosts"},                        \
+        {prefix "windows-logins", 0, COMMAND_TEXT, "A,B", verb " the Windows logins"},             \
+        {prefix "kubernetes-users", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes users"},         \
+        {prefix "kubernetes-groups", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes groups"},       \
+        {prefix "db-users", 0, COMMAND_TEXT, "A,B", verb " the database users"},                   \
+        {prefix "db-names", 0, COMMAND_TEXT, "A,B", verb " the database names"},                   \
+        {prefix "db-roles", 0, COMMAND_TEXT, "A,B", verb " the database roles"},                   \
+        {prefix "aws-role-arns", 0, COMMAND_TEXT, "A,B", verb " the AWS roles"},                   \
+        {prefix "azure-identities", 0, COMMAND_TEXT, "A,B", verb " the Azure identities"},         \
+        {prefix "gcp-service-accounts", 0, COMMAND_TEXT, "A,B", verb " the GCP service accounts"}, \
+        {prefix "host-user-uid", 0, COMMAND_TEXT, "UID", verb " the UID of created host users"},   \
+    {                                                                                              \
+        prefix "host-user-gid", 0, COMMAND_TEXT, "GID", verb " the GID of created host users"      \
+    }
 
 static const struct command_option users_add[] = {
     {"roles", 0, COMMAND_TEXT, "A,B", "Roles of the user (needed)"},
@@ -64,18 +69,16 @@ static const struct command_option tokens_add[] = {
     {"labels", 0, COMMAND_TEXT, "K=V,...", "Labels of the token"},
     {"format", 'f', COMMAND_TEXT, "text|json", "text: the token alone"},
     NONE};
-static const struct command_option tokens_ls[] = {
-    {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
-    {"with-secrets", 0, COMMAND_FLAG, NULL, "Show whole tokens"},
-    NONE};
+static const struct command_option tokens_ls[] = {{"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+                                                  {"with-secrets", 0, COMMAND_FLAG, NULL, "Show whole tokens"},
+                                                  NONE};
 static const struct command_option get_options[] = {
     {"format", 'f', COMMAND_TEXT, "yaml|json|text", "Form of the output"},
     {"with-secrets", 0, COMMAND_FLAG, NULL, "With secret parts"},
     NONE};
-static const struct command_option create_options[] = {
-    {"force", 'f', COMMAND_FLAG, NULL, "Replace what is there"},
-    {"confirm", 0, COMMAND_FLAG, NULL, "Accepted for compatibility"},
-    NONE};
+static const struct command_option create_options[] = {{"force", 'f', COMMAND_FLAG, NULL, "Replace what is there"},
+                                                       {"confirm", 0, COMMAND_FLAG, NULL, "Accepted for compatibility"},
+                                                       NONE};
 static const struct command_option lock_options[] = {
     {"user", 0, COMMAND_TEXT, "NAME", "Lock this user"},
     {"role", 0, COMMAND_TEXT, "NAME", "Lock everybody with this role"},
@@ -90,8 +93,7 @@ static const struct command_option lock_options[] = {
     NONE};
 static const struct command_option export_options[] = {
     {"type", 0, COMMAND_TEXT, "TYPE", "user, host, tls-user, tls-host, tls-user-der"}, NONE};
-static const struct command_option end_options[] = {
-    {"reason", 0, COMMAND_TEXT, "TEXT", "What the person reads"}, NONE};
+static const struct command_option end_options[] = {{"reason", 0, COMMAND_TEXT, "TEXT", "What the person reads"}, NONE};
 static const struct command_option recordings_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
     {"from-utc", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
@@ -108,15 +110,15 @@ static const struct command_option audit_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json", "A table, or one JSON object a line"},
     NONE};
 static const struct command_option checkpoint_options[] = {
-    {"key", 0, COMMAND_FLAG, NULL, "The verifier key that audit verify needs"},
-    NONE};
+    {"key", 0, COMMAND_FLAG, NULL, "The verifier key that audit verify needs"}, NONE};
 static const struct command_option verify_options[] = {
     {"key", 0, COMMAND_TEXT, "KEY|FILE", "The verifier key (NAME+hash+base64), or a file with it (needed)"},
     {"earlier", 0, COMMAND_TEXT, "FILE", "A checkpoint saved before, which the log must continue"},
     NONE};
 
 static const struct command commands[] = {
-    {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0, false},
+    {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0,
+     false},
     {"users ls", "", "List users", tportctl_users_ls, format_options, 0, 0, 0, false},
     {"users update", "NAME", "Change roles or traits of a user", tportctl_users_update, users_update, 1, 1, 0, false},
     {"users rm", "NAME[,NAME...]", "Delete users", tportctl_users_rm, NULL, 1, 1, 0, false},
@@ -128,8 +130,8 @@ static const struct command commands[] = {
     {"tokens ls", "", "List join tokens", tportctl_tokens_ls, tokens_ls, 0, 0, 0, false},
     {"tokens rm", "TOKEN", "Delete a join token", tportctl_tokens_rm, NULL, 1, 1, 0, false},
     {"get", "KIND[/NAME][,...]", "Print resources", tportctl_get, get_options, 1, 1, 0, false},
-    {"create", "[FILE]", "Create resources from YAML (FILE or standard input)", tportctl_create, create_options, 0, 1, 0,
-     false},
+    {"create", "[FILE]", "Create resources from YAML (FILE or standard input)", tportctl_create, create_options, 0, 1,
+     0, false},
     {"edit", "KIND/NAME", "Change a resource in an editor", tportctl_edit, NULL, 1, 1, 0, false},
     {"rm", "KIND/NAME", "Delete a resource", tportctl_rm, NULL, 1, 1, 0, false},
     {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false},
@@ -226,8 +228,10 @@ enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api,
         if (err == TP_OK)
             err = api_open_profile(&profile, ret_api, error);
         else if (err == TP_UNAUTHENTICATED && !server)
-            err = err_set(error, err, "%s; and there is no profile: sign in with \"tport login\", or run this as root on "
-                          "the machine of the auth service", local.text);
+            err = err_set(error, err,
+                          "%s; and there is no profile: sign in with \"tport login\", or run this as root on "
+                          "the machine of the auth service",
+                          local.text);
         if (err == TP_OK) {
             mem_free(address);
             address = mem_strdup(profile.address);

@@ -112,7 +112,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
         output_yaml(items, true);
     } else if (err == TP_OK) {
         struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 3);
-        json_array_foreach(items, index, item) {
+        json_array_foreach (items, index, item) {
             json_t *node_labels = output_node_labels(item);
             char *text = output_labels(node_labels);
             const char *address = output_text_at(item, "spec.addr");
@@ -217,7 +217,7 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
                             &items, error);
     if (err != TP_OK)
         return err;
-    json_array_foreach(items, index, item) {
+    json_array_foreach (items, index, item) {
         char *name = masked(output_text_at(item, "metadata.name"));
         if (!secrets)
             (void)json_object_set_new(json_object_get(item, "metadata"), "name", json_string(name));
@@ -231,7 +231,7 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
         (void)printf("No active tokens found.\n");
     } else {
         struct table *table = table_new(titles, 2);
-        json_array_foreach(items, index, item) {
+        json_array_foreach (items, index, item) {
             char *roles = output_list(output_at(item, "spec.roles"), ",");
             char *labels = output_labels(output_at(item, "metadata.labels"));
             char *expiry = expiry_text(output_text_at(item, "metadata.expires"));
@@ -250,8 +250,8 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
 enum tp_err tportctl_tokens_rm(struct command_line *line, struct tp_error *error)
 {
     json_t *result = NULL;
-    enum tp_err err = tportctl_call(line, "resources.rm", json_pack("{s:s, s:s}", "kind", "token", "name", line->args[0]),
-                                    &result, error);
+    enum tp_err err = tportctl_call(line, "resources.rm",
+                                    json_pack("{s:s, s:s}", "kind", "token", "name", line->args[0]), &result, error);
     if (err == TP_OK) {
         (void)printf("Token ");
         output_safe(line->args[0]);

@@ -57,9 +57,16 @@ const char *tportctl_kind(const char *word)
 
 const char *const *tportctl_kinds(void)
 {
-    static const char *const kinds[] = {"user", "role", "token", "lock", "cluster_auth_preference",
-                                        "cluster_networking_config", "session_recording_config", "node",
-                                        "cert_authority", NULL};
+    static const char *const kinds[] = {"user",
+                                        "role",
+                                        "token",
+                                        "lock",
+                                        "cluster_auth_preference",
+                                        "cluster_networking_config",
+                                        "session_recording_config",
+                                        "node",
+                                        "cert_authority",
+                                        NULL};
     return kinds;
 }
 
@@ -71,8 +78,10 @@ static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret
     *ret_name = NULL;
     *ret_kind = tportctl_kind(word);
     if (!*ret_kind)
-        err_set(error, TP_INVALID, "there is no kind of resource \"%s\"; role, user, token, lock, node, cap, netconfig, "
-                "recconfig and ca are there", word);
+        err_set(error, TP_INVALID,
+                "there is no kind of resource \"%s\"; role, user, token, lock, node, cap, netconfig, "
+                "recconfig and ca are there",
+                word);
     mem_free(word);
     if (!*ret_kind)
         return TP_INVALID;
@@ -85,7 +94,8 @@ static enum tp_err need_ref(const char *text, const char **ret_kind, char **ret_
 {
     enum tp_err err = parse_ref(text, ret_kind, ret_name, error);
     if (err == TP_OK && !*ret_name)
-        err = err_set(error, TP_INVALID, "\"%s\" names no resource: KIND/NAME is needed, for example role/access", text);
+        err =
+            err_set(error, TP_INVALID, "\"%s\" names no resource: KIND/NAME is needed, for example role/access", text);
     return err;
 }
 
@@ -113,15 +123,16 @@ static void print_texts(const json_t *items)
     struct table *table = table_new(titles, 2);
     size_t index;
     json_t *item;
-    json_array_foreach(items, index, item) {
+    json_array_foreach (items, index, item) {
         const char *kind = json_get_text(item, "kind", "");
         char *details;
         if (strcmp(kind, "user") == 0) {
             details = output_list(output_at(item, "spec.roles"), ",");
         } else if (strcmp(kind, "role") == 0) {
             char *logins = output_list(output_at(item, "spec.allow.logins"), ",");
-            char *labels = output_at(item, "spec.allow.node_labels") ? json_text(output_at(item, "spec.allow.node_labels"))
-                                                                     : mem_strdup("-");
+            char *labels = output_at(item, "spec.allow.node_labels")
+                               ? json_text(output_at(item, "spec.allow.node_labels"))
+                               : mem_strdup("-");
             details = mem_printf("logins: %s  node labels: %s", *logins ? logins : "-", labels);
             mem_free(logins);
             mem_free(labels);
@@ -153,7 +164,7 @@ enum tp_err tportctl_get(struct command_line *line, struct tp_error *error)
         for (const char *const *kind = tportctl_kinds(); err == TP_OK && *kind; kind++)
             err = fetch(api, *kind, NULL, secrets, all, error);
     } else {
-        json_array_foreach(refs, index, ref) {
+        json_array_foreach (refs, index, ref) {
             const char *kind;
             char *name;
             if (err == TP_OK)

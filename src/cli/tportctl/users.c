@@ -152,7 +152,7 @@ enum tp_err tportctl_users_ls(struct command_line *line, struct tp_error *error)
         (void)printf("No users found\n");
     } else {
         struct table *table = table_new(titles, 1);
-        json_array_foreach(items, index, item) {
+        json_array_foreach (items, index, item) {
             char *roles = output_list(output_at(item, "spec.roles"), ",");
             const char *cells[] = {output_text_at(item, "metadata.name"), roles};
             table_add(table, cells);
@@ -187,7 +187,7 @@ enum tp_err tportctl_users_update(struct command_line *line, struct tp_error *er
         mem_free(name);
         if (roles)
             (void)printf("\tNew roles: %s\n", roles);
-        json_object_foreach(set_traits, key, value) {
+        json_object_foreach (set_traits, key, value) {
             char *list = output_list(value, ",");
             (void)printf("\tNew %s: %s\n", key, list);
             mem_free(list);
@@ -206,7 +206,7 @@ enum tp_err tportctl_users_rm(struct command_line *line, struct tp_error *error)
     size_t index;
     enum tp_err err = tportctl_open(line, &api, NULL, error);
 
-    json_array_foreach(names, index, name) {
+    json_array_foreach (names, index, name) {
         json_t *result = NULL;
         if (err != TP_OK)
             break;

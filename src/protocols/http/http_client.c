@@ -14,8 +14,8 @@ static enum tp_err write_call(struct buf *out, const struct http_call *call, str
     if (call->path[0] != '/' || strpbrk(call->path, " \r\n\t#") || !http_is_value(call->path) ||
         !http_is_token(call->method) || !http_is_value(call->host) || strchr(call->host, ' '))
         err = err_set(error, TP_INVALID, "the request to %s can't be written", call->host);
-    (void)buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tport\r\nAccept: application/json\r\n", call->method,
-                     call->path, call->host);
+    (void)buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tport\r\nAccept: application/json\r\n",
+                     call->method, call->path, call->host);
     for (size_t i = 0; err == TP_OK && i < call->header_count; i++) {
         if (!http_is_token(call->headers[i].name) || !http_is_value(call->headers[i].value))
             err = err_set(error, TP_INVALID, "the header %s can't be written", call->headers[i].name);
@@ -56,13 +56,14 @@ static enum tp_err read_answer(const struct http_io *io, struct http_response_pa
     secret_wipe(chunk, READ_SIZE);
     mem_free(chunk);
     if (err == TP_OK && step == HTTP_FAILED)
-        err = err_set(error, TP_PROTOCOL, "the server's answer is not proper HTTP: %s", http_response_parser_why(parser));
+        err =
+            err_set(error, TP_PROTOCOL, "the server's answer is not proper HTTP: %s", http_response_parser_why(parser));
     return err;
 }
 
 static enum tp_err code_of_status(int status)
 {
-#define X(symbol, wire, http, text) \
+#define X(symbol, wire, http, text)               \
     if (status == (http) && TP_##symbol != TP_OK) \
         return TP_##symbol;
     TP_ERR_LIST(X)
@@ -113,7 +114,8 @@ static enum tp_err take_answer(const struct http_response *response, json_t **re
 enum tp_err http_client_request_io(const struct http_io *io, const struct http_call *call, int *ret_status,
                                    json_t **ret_json, struct buf *raw, struct tp_error *error)
 {
-    struct http_response_parser *parser = http_response_parser_new(HTTP_CLIENT_BODY_MAX, strcmp(call->method, "HEAD") == 0);
+    struct http_response_parser *parser =
+        http_response_parser_new(HTTP_CLIENT_BODY_MAX, strcmp(call->method, "HEAD") == 0);
     struct buf out;
     enum tp_err err;
     buf_init(&out, 0);

@@ -32,8 +32,8 @@ struct http_call {
  * Redirects are not followed: 3xx is TP_PROTOCOL. TP_CLOSED when the peer closed before answering (a kept connection that timed out:
  * connect again).
  */
-enum tp_err http_client_request(struct tls_client *tls, const struct http_call *call, int *ret_status, json_t **ret_json,
-                                struct buf *raw, struct tp_error *error) TP_MUST;
+enum tp_err http_client_request(struct tls_client *tls, const struct http_call *call, int *ret_status,
+                                json_t **ret_json, struct buf *raw, struct tp_error *error) TP_MUST;
 
 /* Blocking bytes under the client; tests and other transports give their own. Both return TP_OK or fail with a
  * sentence; read gives 0 bytes at the end. */

@@ -12,8 +12,8 @@ static enum tp_err write_tls(void *ctx, const void *data, size_t size, struct tp
     return tls_client_write(ctx, data, size, error);
 }
 
-enum tp_err http_client_request(struct tls_client *tls, const struct http_call *call, int *ret_status, json_t **ret_json,
-                                struct buf *raw, struct tp_error *error)
+enum tp_err http_client_request(struct tls_client *tls, const struct http_call *call, int *ret_status,
+                                json_t **ret_json, struct buf *raw, struct tp_error *error)
 {
     struct http_io io = {read_tls, write_tls, tls};
     return http_client_request_io(&io, call, ret_status, ret_json, raw, error);

@@ -7,14 +7,14 @@
 enum http_head_step { HTTP_HEAD_MORE, HTTP_HEAD_FIRST_LINE, HTTP_HEAD_COMPLETE, HTTP_HEAD_REFUSED };
 
 struct http_head {
-    struct buf raw;      /* all bytes so far, the empty line included */
-    size_t first_line;   /* bytes of the first line without its CRLF */
-    size_t line;         /* bytes of the line under way */
-    size_t lines;        /* complete lines */
-    uint8_t before;      /* the byte before */
-    bool request;        /* the first line is a request line: visible ASCII and single spaces only */
-    int status;          /* HTTP status of the refusal */
-    const char *why;     /* its fixed text */
+    struct buf raw;    /* all bytes so far, the empty line included */
+    size_t first_line; /* bytes of the first line without its CRLF */
+    size_t line;       /* bytes of the line under way */
+    size_t lines;      /* complete lines */
+    uint8_t before;    /* the byte before */
+    bool request;      /* the first line is a request line: visible ASCII and single spaces only */
+    int status;        /* HTTP status of the refusal */
+    const char *why;   /* its fixed text */
 };
 
 void http_head_init(struct http_head *head, bool request);

@@ -14,19 +14,19 @@ struct http_parser {
     enum parser_state state;
     struct http_head head;
     struct http_request request;
-    char *arena;          /* names and values, NUL-terminated; never larger than the head */
+    char *arena; /* names and values, NUL-terminated; never larger than the head */
     size_t arena_used;
-    size_t name_at;       /* the header under way in the arena */
+    size_t name_at; /* the header under way in the arena */
     size_t name_size;
     size_t value_at;
     size_t value_size;
     bool in_body;
-    bool complete;        /* llhttp has seen the end of the message */
-    const char *tail;     /* behind the last chunk: the bytes that must still come, "\r\n", "\n" or "" */
+    bool complete;    /* llhttp has seen the end of the message */
+    const char *tail; /* behind the last chunk: the bytes that must still come, "\r\n", "\n" or "" */
     size_t default_limit;
     size_t body_limit;
-    size_t raw_left;      /* bytes that the body may still take on the wire: bounds empty and tiny chunks */
-    uint64_t length;      /* Content-Length */
+    size_t raw_left; /* bytes that the body may still take on the wire: bounds empty and tiny chunks */
+    uint64_t length; /* Content-Length */
     int status;
     const char *why;
     bool http2;
@@ -228,7 +228,8 @@ static int on_headers_complete(llhttp_t *llhttp)
             return refuse(parser, 417, "an unknown expectation");
         request->expect_continue = request->has_body;
     }
-    request->keep_alive = request->minor == 1 ? !connection_has(request, "close") : connection_has(request, "keep-alive");
+    request->keep_alive =
+        request->minor == 1 ? !connection_has(request, "close") : connection_has(request, "keep-alive");
     /* An offer to upgrade is not taken: the message ends where its framing says. */
     llhttp->upgrade = 0;
     parser->in_body = true;
@@ -274,7 +275,8 @@ static enum http_step take_params(struct http_parser *parser, const char *query)
             if (http_form_decode(at, equal ? (size_t)(equal - at) : length, &param->name) != TP_OK)
                 return fail(parser, 400, "a broken query");
             request->param_count++;
-            if (http_form_decode(equal ? equal + 1 : "", equal ? length - (size_t)(equal + 1 - at) : 0, &param->value) != TP_OK)
+            if (http_form_decode(equal ? equal + 1 : "", equal ? length - (size_t)(equal + 1 - at) : 0,
+                                 &param->value) != TP_OK)
                 return fail(parser, 400, "a broken query");
         }
         at += length + (at[length] == '&');

@@ -11,9 +11,9 @@
 
 #include "base/buf.h"
 
-#define HTTP_HEAD_MAX ((size_t)16 * 1024)     /* start line, headers and trailers, all bytes of names and values */
+#define HTTP_HEAD_MAX ((size_t)16 * 1024) /* start line, headers and trailers, all bytes of names and values */
 #define HTTP_HEADERS_MAX 100
-#define HTTP_QUERY_MAX 64                     /* parameters in one query */
+#define HTTP_QUERY_MAX 64 /* parameters in one query */
 #define HTTP_BODY_DEFAULT ((size_t)1024 * 1024)
 
 /* A header. In requests names are lower case; values have no blanks around them. */
@@ -29,10 +29,10 @@ struct http_param {
 };
 
 struct http_request {
-    const char *method;   /* "GET"; out of a fixed list */
-    char *target;         /* as it came */
-    char *path;           /* canonical: decoded, starts with '/', no empty, "." or ".." segment, no control byte */
-    char *query;          /* raw text behind '?', or NULL */
+    const char *method; /* "GET"; out of a fixed list */
+    char *target;       /* as it came */
+    char *path;         /* canonical: decoded, starts with '/', no empty, "." or ".." segment, no control byte */
+    char *query;        /* raw text behind '?', or NULL */
     struct http_param *params;
     size_t param_count;
     struct http_header *headers;
@@ -66,10 +66,10 @@ bool http_is_token(const char *text);
 bool http_is_value(const char *text);
 
 enum http_step {
-    HTTP_MORE,     /* needs more bytes */
+    HTTP_MORE,       /* needs more bytes */
     HTTP_HEAD_READY, /* the head is complete (given once per message); feed the rest again */
-    HTTP_DONE,     /* the message is complete */
-    HTTP_FAILED,   /* see http_parser_error; the parser stays in this state */
+    HTTP_DONE,       /* the message is complete */
+    HTTP_FAILED,     /* see http_parser_error; the parser stays in this state */
 };
 
 struct http_parser;

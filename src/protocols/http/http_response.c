@@ -11,16 +11,16 @@ struct http_response_parser {
     llhttp_t llhttp;
     struct http_head head;
     struct http_response response;
-    char name[64];       /* the header under way, cut */
+    char name[64]; /* the header under way, cut */
     char value[64];
-    size_t lengths;      /* how many Content-Length headers */
+    size_t lengths; /* how many Content-Length headers */
     size_t codings;
     bool to_head;
     bool in_body;
-    bool until_close;    /* the end of the connection ends the body */
+    bool until_close; /* the end of the connection ends the body */
     bool complete;
     bool failed;
-    const char *tail;    /* behind the last chunk: the bytes that must still come */
+    const char *tail; /* behind the last chunk: the bytes that must still come */
     size_t body_limit;
     size_t raw_left;
     const char *why;
@@ -91,8 +91,8 @@ static int on_headers_complete(llhttp_t *llhttp)
     parser->response.keep_alive = llhttp_should_keep_alive(llhttp) != 0;
     parser->in_body = true;
     llhttp->upgrade = 0;
-    parser->until_close = parser->lengths + parser->codings == 0 && status >= 200 && status != 204 && status != 304 &&
-                          !parser->to_head;
+    parser->until_close =
+        parser->lengths + parser->codings == 0 && status >= 200 && status != 204 && status != 304 && !parser->to_head;
     return parser->to_head || status < 200 || status == 204 || status == 304 ? 1 : 0;
 }
 

@@ -40,7 +40,7 @@ struct http_server {
     size_t dropped;
     bool head_given;
     bool paused;
-    bool ended;         /* the peer will send no more */
+    bool ended; /* the peer will send no more */
     bool draining;
     enum close_reason linger_reason;
     int64_t linger_until_ms;
@@ -109,8 +109,9 @@ static void write_answer(struct http_server *server, int status, const struct ht
 /* One fixed text (R16), then the end. */
 static void refuse(struct http_server *server, int status, enum close_reason reason)
 {
-    static const struct http_header headers[] = {
-        {"Content-Type", "text/plain; charset=utf-8"}, {"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}};
+    static const struct http_header headers[] = {{"Content-Type", "text/plain; charset=utf-8"},
+                                                 {"X-Content-Type-Options", "nosniff"},
+                                                 {"Cache-Control", "no-store"}};
     const char *text = "The request was refused.\n";
     write_answer(server, status, headers, 3, text, strlen(text), false, false);
     linger(server, reason);
@@ -326,7 +327,8 @@ void http_server_drain(struct http_server *server)
 {
     server->draining = true;
     /* A connection that has not asked anything yet is about to: it gets its one answer. */
-    if (server->count > 0 && server->state == SERVER_READING && !http_parser_is_inside(server->parser) && buf_size(&server->waiting) == 0)
+    if (server->count > 0 && server->state == SERVER_READING && !http_parser_is_inside(server->parser) &&
+        buf_size(&server->waiting) == 0)
         linger(server, CLOSE_DRAIN);
 }
 

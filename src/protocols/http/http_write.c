@@ -11,13 +11,34 @@ const char *http_status_text(int status)
         int status;
         const char *text;
     } table[] = {
-        {100, "Continue"}, {200, "OK"}, {201, "Created"}, {204, "No Content"}, {302, "Found"}, {303, "See Other"},
-        {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {412, "Precondition Failed"},
-        {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"},
-        {421, "Misdirected Request"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"}, {503, "Service Unavailable"},
-        {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
+        {100, "Continue"},
+        {200, "OK"},
+        {201, "Created"},
+        {204, "No Content"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].status == status)
@@ -28,8 +49,8 @@ const char *http_status_text(int status)
 
 static bool is_framing(const char *name)
 {
-    static const char *const names[] = {"content-length", "transfer-encoding", "connection", "keep-alive", "date",
-                                        "upgrade",        "trailer",           "te"};
+    static const char *const names[] = {"content-length", "transfer-encoding", "connection", "keep-alive",
+                                        "date",           "upgrade",           "trailer",    "te"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcasecmp(name, names[i]) == 0)
             return true;
@@ -37,8 +58,8 @@ static bool is_framing(const char *name)
     return false;
 }
 
-enum tp_err http_write_response_head(struct buf *out, int status, const struct http_header *headers, size_t header_count,
-                                     size_t size)
+enum tp_err http_write_response_head(struct buf *out, int status, const struct http_header *headers,
+                                     size_t header_count, size_t size)
 {
     if (status < 100 || status > 599)
         return TP_INVALID;

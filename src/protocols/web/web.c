@@ -110,8 +110,11 @@ static void answer(struct web_request *request, const struct answer *what)
 void web_answer_json_cookie(struct web_request *request, int status, json_t *json, const char *set_cookie)
 {
     char *text = json_text(json);
-    struct answer what = {.status = status, .content_type = "application/json; charset=utf-8", .body = text,
-                          .size = strlen(text), .set_cookie = set_cookie};
+    struct answer what = {.status = status,
+                          .content_type = "application/json; charset=utf-8",
+                          .body = text,
+                          .size = strlen(text),
+                          .set_cookie = set_cookie};
     answer(request, &what);
     json_decref(json);
     secret_free(text);
@@ -128,7 +131,8 @@ void web_answer_error(struct web_request *request, const struct tp_error *error)
     if (request->route && request->route->shape == WEB_API) {
         json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
         if (!json) /* the sentence is not UTF-8 */
-            json = json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
+            json =
+                json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
         web_answer_json(request, err_http(error->code), json);
     } else {
         struct buf body;
@@ -154,11 +158,12 @@ void web_answer_failed(struct web_request *request, const struct tp_error *error
 
 void web_answer_page(struct web_request *request, int status, struct buf *page)
 {
-    struct answer what = {.status = status, .content_type = "text/html; charset=utf-8", .body = buf_head(page),
-                          .size = buf_size(page)};
+    struct answer what = {
+        .status = status, .content_type = "text/html; charset=utf-8", .body = buf_head(page), .size = buf_size(page)};
     char *cookie = NULL;
     if (request->csrf_new)
-        what.set_cookie = cookie = mem_printf("%s=%s; Path=/; Secure; HttpOnly; SameSite=Strict", WEB_CSRF_COOKIE, request->csrf);
+        what.set_cookie = cookie =
+            mem_printf("%s=%s; Path=/; Secure; HttpOnly; SameSite=Strict", WEB_CSRF_COOKIE, request->csrf);
     answer(request, &what);
     secret_free(cookie);
     buf_wipe(page);
@@ -166,7 +171,10 @@ void web_answer_page(struct web_request *request, int status, struct buf *page)
 
 void web_answer_text(struct web_request *request, const char *content_type, const char *text)
 {
-    struct answer what = {.status = 200, .content_type = content_type, .body = text, .size = strlen(text),
+    struct answer what = {.status = 200,
+                          .content_type = content_type,
+                          .body = text,
+                          .size = strlen(text),
                           .cache = request->route->rpc ? NULL : "max-age=300"};
     answer(request, &what);
 }
@@ -304,7 +312,8 @@ static enum tp_err check_csrf(struct web_request *request, struct tp_error *erro
     secret_free(field);
     if (request->route->shape == WEB_FORM)
         return matches ? TP_OK
-                       : err_set(error, TP_DENIED, "this form is no longer valid; open the link again and send it from there");
+                       : err_set(error, TP_DENIED,
+                                 "this form is no longer valid; open the link again and send it from there");
     if (request->csrf[0] == '\0') {
         web_cookie_csrf_new(request->csrf);
         request->csrf_new = true;
@@ -340,8 +349,8 @@ static void start(struct web_request *request)
         web_answer_failed(request, &error);
         return;
     }
-    call_auth(request, route->rpc[0] == ':' ? request->params[0] : route->rpc, params ? params : json_object(), route->finish,
-              web_answer_failed);
+    call_auth(request, route->rpc[0] == ':' ? request->params[0] : route->rpc, params ? params : json_object(),
+              route->finish, web_answer_failed);
 }
 
 static void answer_unknown(struct web_request *request, bool other_method)
@@ -418,7 +427,8 @@ static void on_close(void *ctx, enum close_reason reason)
 
 void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer)
 {
-    static const struct http_server_events events = {.on_head = on_head, .on_request = on_request, .on_close = on_close};
+    static const struct http_server_events events = {
+        .on_head = on_head, .on_request = on_request, .on_close = on_close};
     static const struct http_server_options defaults = {0};
     struct web_conn *conn = mem_alloc(sizeof(*conn));
     conn->web = web;
@@ -442,8 +452,8 @@ struct web *web_new(struct loop *loop, const struct web_options *options)
     web->loop = loop;
     web->options = *options;
     web->options.cluster_name = mem_strdup(options->cluster_name);
-    web->options.public_addr = mem_strdup(options->public_addr && *options->public_addr ? options->public_addr
-                                                                                        : options->cluster_name);
+    web->options.public_addr =
+        mem_strdup(options->public_addr && *options->public_addr ? options->public_addr : options->cluster_name);
     web->options.listen_addr = mem_strdup(options->listen_addr ? options->listen_addr : "0.0.0.0:443");
     web->options.server_version = mem_strdup(options->server_version);
     return web;

@@ -16,11 +16,11 @@ struct web_options {
     /* Each connection given to web_serve ends with one call, when it is gone. */
     void (*on_done)(void *ctx, uint64_t connection_id, const char *address, enum close_reason reason);
     void *on_done_ctx;
-    const char *cluster_name;   /* copied, as all texts here */
-    const char *public_addr;    /* "proxy.example.com:443": what people type; "" when not configured: the cluster's name */
+    const char *cluster_name; /* copied, as all texts here */
+    const char *public_addr; /* "proxy.example.com:443": what people type; "" when not configured: the cluster's name */
     const char *server_version;
-    const char *listen_addr;    /* for /webapi/ping; NULL: "0.0.0.0:443" */
-    bool no_hsts;               /* leave Strict-Transport-Security out */
+    const char *listen_addr; /* for /webapi/ping; NULL: "0.0.0.0:443" */
+    bool no_hsts;            /* leave Strict-Transport-Security out */
 };
 
 struct web_peer {
@@ -28,7 +28,7 @@ struct web_peer {
     const char *alpn;           /* "tport-api", "http/1.1" or "" */
     const uint8_t *client_cert; /* DER, copied; NULL without one */
     size_t client_cert_size;
-    uint64_t connection_id;     /* for the log */
+    uint64_t connection_id; /* for the log */
 };
 
 struct web *web_new(struct loop *loop, const struct web_options *options) TP_MUST;

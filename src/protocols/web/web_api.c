@@ -12,8 +12,8 @@ static json_t *host_list(const struct web_options *options)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "listen_addr", options->listen_addr, "tunnel_listen_addr",
                      options->listen_addr, "web_listen_addr", options->listen_addr, "public_addr", options->public_addr,
-                     "ssh_public_addr", options->public_addr, "ssh_tunnel_public_addr", options->public_addr, "dial_timeout",
-                     (json_int_t)30000000000);
+                     "ssh_public_addr", options->public_addr, "ssh_tunnel_public_addr", options->public_addr,
+                     "dial_timeout", (json_int_t)30000000000);
 }
 
 static void answer_ping(struct web_request *request, json_t *result, bool with_auth)
@@ -28,7 +28,8 @@ static void answer_ping(struct web_request *request, json_t *result, bool with_a
                                   "tls_routing_enabled", 1));
     json_object_set_new(json, "server_version", json_string(options->server_version));
     json_object_set_new(json, "min_client_version", json_string(options->server_version));
-    json_object_set_new(json, "cluster_name", json_string(json_get_text(result, "cluster_name", options->cluster_name)));
+    json_object_set_new(json, "cluster_name",
+                        json_string(json_get_text(result, "cluster_name", options->cluster_name)));
     json_object_set_new(json, "automatic_upgrades", json_false());
     json_object_set_new(json, "edition", json_string("community"));
     json_object_set_new(json, "fips", json_false());
@@ -128,8 +129,8 @@ enum tp_err web_session_begin(struct web_request *request, json_t **ret_params, 
     const char *password = first_text(body, "pass", "password", NULL);
     const char *code = first_text(body, "second_factor_token", "totp_code", "otp_token");
     (void)error;
-    *ret_params = json_pack("{s:s, s:s, s:s}", "user", json_get_text(body, "user", ""), "password", password ? password : "",
-                            "otp_token", code ? code : "");
+    *ret_params = json_pack("{s:s, s:s, s:s}", "user", json_get_text(body, "user", ""), "password",
+                            password ? password : "", "otp_token", code ? code : "");
     return TP_OK;
 }
 
@@ -144,8 +145,8 @@ void web_session_finish(struct web_request *request, json_t *result)
         left = (until - clock_wall_ms()) / 1000;
     web_answer_json_cookie(request, 200,
                            json_pack("{s:s, s:s, s:I, s:s, s:I}", "type", "bearer", "token",
-                                     json_get_text(result, "token", ""), "expires_in", (json_int_t)left, "sessionExpires",
-                                     expires, "sessionInactiveTimeout", (json_int_t)IDLE_MS),
+                                     json_get_text(result, "token", ""), "expires_in", (json_int_t)left,
+                                     "sessionExpires", expires, "sessionInactiveTimeout", (json_int_t)IDLE_MS),
                            cookie);
     secret_free(value);
     secret_free(cookie);
@@ -188,9 +189,9 @@ enum tp_err web_token_put_begin(struct web_request *request, json_t **ret_params
     buf_wipe(&plain);
     if (!text)
         return err_set(error, TP_INVALID, "\"password\" must be the password in base64");
-    *ret_params = json_pack("{s:s, s:o, s:s, s:s}", "token", json_get_text(body, "token", ""), "password", text, "code",
-                            json_get_text(body, "second_factor_token", ""), "device_name",
-                            json_get_text(body, "deviceName", ""));
+    *ret_params =
+        json_pack("{s:s, s:o, s:s, s:s}", "token", json_get_text(body, "token", ""), "password", text, "code",
+                  json_get_text(body, "second_factor_token", ""), "device_name", json_get_text(body, "deviceName", ""));
     return TP_OK;
 }
 
@@ -212,8 +213,8 @@ enum tp_err web_join_begin(struct web_request *request, json_t **ret_params, str
     enum tp_err err;
     for (char *at = role; *at; at++)
         *at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
-    params = json_pack("{s:s, s:s, s:s, s:s}", "token", json_get_text(body, "token", ""), "host_id", host_id ? host_id : "",
-                       "node_name", json_get_text(body, "node_name", ""), "role", role);
+    params = json_pack("{s:s, s:s, s:s, s:s}", "token", json_get_text(body, "token", ""), "host_id",
+                       host_id ? host_id : "", "node_name", json_get_text(body, "node_name", ""), "role", role);
     mem_free(role);
     if (json_is_array(names))
         json_object_set(params, "additional_principals", names);
@@ -235,10 +236,10 @@ void web_join_finish(struct web_request *request, json_t *result)
     json_t *tls_cas = json_array();
     json_t *signer;
     size_t i;
-    json_array_foreach(json_object_get(result, "host_signers"), i, signer) {
+    json_array_foreach (json_object_get(result, "host_signers"), i, signer) {
         json_t *item;
         size_t j;
-        json_array_foreach(json_object_get(signer, "checking_keys"), j, item) {
+        json_array_foreach (json_object_get(signer, "checking_keys"), j, item) {
             char *encoded = enc_base64(json_string_value(item), json_string_length(item));
             json_array_append_new(ssh_cas, json_string(encoded));
             mem_free(encoded);

@@ -19,15 +19,17 @@ void web_html_text(struct buf *out, const char *text)
 
 void web_html_page(struct buf *out, const char *title, const char *cluster, const char *body)
 {
-    (void)buf_append_text(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                               "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-                               "<meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\">"
-                               "<link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/web/style.css\"><title>");
+    (void)buf_append_text(
+        out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+             "<meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\">"
+             "<link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/web/style.css\"><title>");
     web_html_text(out, title);
     (void)buf_append_text(out, " - ");
     web_html_text(out, cluster);
-    (void)buf_append_text(out, "</title></head><body><header><a class=\"brand\" href=\"/web\"><span aria-hidden=\"true\" "
-                               "class=\"mark\"></span>tport</a><span class=\"cluster\">");
+    (void)buf_append_text(out,
+                          "</title></head><body><header><a class=\"brand\" href=\"/web\"><span aria-hidden=\"true\" "
+                          "class=\"mark\"></span>tport</a><span class=\"cluster\">");
     web_html_text(out, cluster);
     (void)buf_append_text(out, "</span></header><main>");
     (void)buf_append_text(out, body);
@@ -44,14 +46,16 @@ const char *web_html_style(void)
            "*{box-sizing:border-box}\n"
            "body{margin:0;background:var(--page);color:var(--text);font:1rem/1.55 system-ui,-apple-system,\"Segoe UI\","
            "Roboto,\"Noto Sans\",sans-serif}\n"
-           "header{display:flex;align-items:center;justify-content:space-between;gap:1rem;max-width:36rem;margin:0 auto;"
+           "header{display:flex;align-items:center;justify-content:space-between;gap:1rem;max-width:36rem;margin:0 "
+           "auto;"
            "padding:1.5rem 1.25rem .75rem}\n"
            ".brand{display:flex;align-items:center;gap:.55rem;color:var(--text);font-weight:650;font-size:1.1rem;"
            "text-decoration:none}\n"
            ".mark{width:1.1rem;height:1.1rem;border-radius:.35rem;border:.28rem solid var(--accent);border-right-color:"
            "transparent}\n"
            ".cluster{color:var(--quiet);font-size:.9rem;overflow-wrap:anywhere;text-align:right}\n"
-           "main{max-width:36rem;margin:0 auto 3rem;padding:1.75rem;background:var(--card);border:1px solid var(--line);"
+           "main{max-width:36rem;margin:0 auto 3rem;padding:1.75rem;background:var(--card);border:1px solid "
+           "var(--line);"
            "border-radius:.9rem}\n"
            "h1{margin:0 0 .6rem;font-size:1.6rem;line-height:1.25;overflow-wrap:anywhere}\n"
            "h2{display:flex;align-items:center;gap:.6rem;margin:1.9rem 0 .7rem;font-size:1.12rem}\n"
@@ -76,7 +80,8 @@ const char *web_html_style(void)
            "image-rendering:pixelated;border:1px solid var(--line)}\n"
            ".secret{display:block;padding:.7rem .9rem;border-radius:.55rem;background:var(--soft);text-align:center;"
            "font-size:1.02rem;letter-spacing:.04em;user-select:all;overflow-wrap:anywhere}\n"
-           ".command{margin:.8rem 0;padding:.9rem 1rem;border-radius:.55rem;background:var(--soft);font-size:.95rem;white-space:pre-wrap;"
+           ".command{margin:.8rem 0;padding:.9rem "
+           "1rem;border-radius:.55rem;background:var(--soft);font-size:.95rem;white-space:pre-wrap;"
            "overflow-wrap:anywhere}\n"
            "code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}\n"
            ".command code{user-select:all}\n"

@@ -48,8 +48,8 @@ static json_t *split(const char *text, const char *separators)
 void web_sites_finish(struct web_request *request, json_t *result)
 {
     const struct web_options *options = web_options(request);
-    json_t *site = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", options->cluster_name, "status", "online", "publicURL",
-                             options->public_addr, "proxyVersion", options->server_version, "authVersion",
+    json_t *site = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", options->cluster_name, "status", "online",
+                             "publicURL", options->public_addr, "proxyVersion", options->server_version, "authVersion",
                              options->server_version);
     json_t *sites = json_array();
     (void)result;
@@ -89,12 +89,12 @@ static json_t *node_item(json_t *node, const char *cluster)
     const char *addr = json_get_text(spec, "addr", "");
     const char *name;
     json_t *value;
-    json_object_foreach(json_object_get(metadata, "labels"), name, value)
+    json_object_foreach (json_object_get(metadata, "labels"), name, value)
         add_tag(tags, name, json_is_string(value) ? json_string_value(value) : "");
-    json_object_foreach(json_object_get(spec, "cmd_labels"), name, value)
+    json_object_foreach (json_object_get(spec, "cmd_labels"), name, value)
         add_tag(tags, name, json_get_text(value, "result", ""));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", json_get_text(metadata, "name", ""), "siteId", cluster,
-                     "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", json_get_text(metadata, "name", ""), "siteId",
+                     cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
                      json_get_bool(spec, "use_tunnel", *addr == '\0'), "tags", tags, "sshLogins",
                      json_is_array(logins) ? json_incref(logins) : json_array());
 }
@@ -104,11 +104,12 @@ void web_nodes_finish(struct web_request *request, json_t *result)
     json_t *items = json_array();
     json_t *node;
     size_t i;
-    json_array_foreach(json_object_get(result, "items"), i, node)
+    json_array_foreach (json_object_get(result, "items"), i, node)
         json_array_append_new(items, node_item(node, web_options(request)->cluster_name));
     web_answer_json(request, 200,
                     json_pack("{s:o, s:s, s:I}", "items", items, "startKey", json_get_text(result, "start_key", ""),
-                              "totalCount", (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
+                              "totalCount",
+                              (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
 }
 
 enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
@@ -161,7 +162,7 @@ void web_users_finish(struct web_request *request, json_t *result)
     json_t *users = json_array();
     json_t *user;
     size_t i;
-    json_array_foreach(json_object_get(result, "items"), i, user) {
+    json_array_foreach (json_object_get(result, "items"), i, user) {
         json_t *spec = json_object_get(user, "spec");
         json_t *roles = json_object_get(spec, "roles");
         json_t *traits = json_object_get(spec, "traits");
@@ -186,12 +187,12 @@ void web_roles_finish(struct web_request *request, json_t *result)
     json_t *roles = json_array();
     json_t *role;
     size_t i;
-    json_array_foreach(json_object_get(result, "items"), i, role) {
+    json_array_foreach (json_object_get(result, "items"), i, role) {
         const char *name = json_get_text(json_object_get(role, "metadata"), "name", "");
         char *id = mem_printf("role:%s", name);
         char *yaml = node_yaml_from_json(role);
-        json_array_append_new(roles, json_pack("{s:s, s:s, s:s, s:s}", "id", id, "kind", "role", "name", name, "content",
-                                               yaml));
+        json_array_append_new(
+            roles, json_pack("{s:s, s:s, s:s, s:s}", "id", id, "kind", "role", "name", name, "content", yaml));
         mem_free(id);
         mem_free(yaml);
     }
@@ -222,7 +223,7 @@ static void export_user(struct buf *out, const json_t *result, const char *clust
 {
     json_t *line;
     size_t i;
-    json_array_foreach(json_object_get(result, "user_ca_ssh"), i, line)
+    json_array_foreach (json_object_get(result, "user_ca_ssh"), i, line)
         (void)buf_printf(out, "cert-authority %s clustername=%s&type=user\n", json_string_value(line), cluster);
 }
 
@@ -230,11 +231,11 @@ static void export_host(struct buf *out, const json_t *result, bool tls)
 {
     json_t *signer;
     size_t i;
-    json_array_foreach(json_object_get(result, "host_signers"), i, signer) {
+    json_array_foreach (json_object_get(result, "host_signers"), i, signer) {
         const char *name = json_get_text(signer, "domain_name", "");
         json_t *item;
         size_t j;
-        json_array_foreach(json_object_get(signer, tls ? "tls_certs" : "checking_keys"), j, item) {
+        json_array_foreach (json_object_get(signer, tls ? "tls_certs" : "checking_keys"), j, item) {
             if (!tls)
                 (void)buf_printf(out, "@cert-authority %s,*.%s %s type=host\n", name, name, json_string_value(item));
             else if (dec_base64(json_string_value(item), json_string_length(item), out) != TP_OK)
@@ -253,7 +254,7 @@ void web_export_finish(struct web_request *request, json_t *result)
     if (strcmp(type, "user") == 0)
         export_user(&out, result, web_options(request)->cluster_name);
     else if (strcmp(type, "tls-user") == 0)
-        json_array_foreach(json_object_get(result, "user_ca_tls"), i, pem)
+        json_array_foreach (json_object_get(result, "user_ca_tls"), i, pem)
             (void)buf_append_text(&out, json_string_value(pem));
     else
         export_host(&out, result, strcmp(type, "tls-host") == 0);

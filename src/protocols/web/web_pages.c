@@ -40,13 +40,15 @@ void web_home_finish(struct web_request *request, json_t *result)
     buf_init(&page, 0);
     (void)buf_append_text(&body, "<h1>");
     web_html_text(&body, options->cluster_name);
-    (void)buf_append_text(&body, "</h1><p>This is the access gateway to the servers of this cluster. Sign in once with your "
-                                 "password and a code from your authenticator app; you get certificates that last for some "
-                                 "hours.</p><h2>Sign in</h2><p>In a terminal:</p>");
+    (void)buf_append_text(&body,
+                          "</h1><p>This is the access gateway to the servers of this cluster. Sign in once with your "
+                          "password and a code from your authenticator app; you get certificates that last for some "
+                          "hours.</p><h2>Sign in</h2><p>In a terminal:</p>");
     login_command(&body, options, "YOUR-NAME");
-    (void)buf_append_text(&body, "<p>Then list the servers you may use and open a shell on one:</p>"
-                                 "<pre class=\"command\"><code>tport ls\ntport ssh LOGIN@SERVER</code></pre>"
-                                 "<p class=\"quiet\">No account yet? An administrator can send you an invitation link.</p>");
+    (void)buf_append_text(&body,
+                          "<p>Then list the servers you may use and open a shell on one:</p>"
+                          "<pre class=\"command\"><code>tport ls\ntport ssh LOGIN@SERVER</code></pre>"
+                          "<p class=\"quiet\">No account yet? An administrator can send you an invitation link.</p>");
     web_html_page(&page, "Sign in", options->cluster_name, buf_text(&body));
     web_answer_page(request, 200, &page);
     buf_free(&body);
@@ -61,10 +63,11 @@ static void answer_bad_link(struct web_request *request, const struct tp_error *
         return;
     }
     buf_init(&page, 0);
-    web_html_page(&page, "Link not valid", web_options(request)->cluster_name,
-                  "<h1>This link is not valid</h1><p>It has been used already, it has expired, or it was copied "
-                  "incompletely. Nothing was changed.</p><p>Ask your administrator for a new link. If you have finished "
-                  "before, you can simply sign in; see the <a href=\"/web\">start page</a>.</p>");
+    web_html_page(
+        &page, "Link not valid", web_options(request)->cluster_name,
+        "<h1>This link is not valid</h1><p>It has been used already, it has expired, or it was copied "
+        "incompletely. Nothing was changed.</p><p>Ask your administrator for a new link. If you have finished "
+        "before, you can simply sign in; see the <a href=\"/web\">start page</a>.</p>");
     web_answer_page(request, 404, &page);
 }
 
@@ -131,7 +134,8 @@ static void add_form(struct buf *out, struct web_request *request, const json_t 
 {
     char *image = web_qr_base64(json_get_text(invite, "otpauth", ""));
     add_error(out, FIELD_NONE, at, error);
-    (void)buf_append_text(out, "<form method=\"post\" autocomplete=\"on\"><input type=\"hidden\" name=\"csrf_token\" value=\"");
+    (void)buf_append_text(
+        out, "<form method=\"post\" autocomplete=\"on\"><input type=\"hidden\" name=\"csrf_token\" value=\"");
     web_html_text(out, request->csrf);
     (void)buf_append_text(out, "\"><input type=\"hidden\" name=\"username\" autocomplete=\"username\" value=\"");
     web_html_text(out, json_get_text(invite, "user", ""));
@@ -145,17 +149,20 @@ static void add_form(struct buf *out, struct web_request *request, const json_t 
                                "<p>Scan this with an authenticator app on your phone, such as FreeOTP, Aegis, Google "
                                "Authenticator or 1Password.</p>");
     if (image) {
-        (void)buf_append_text(out, "<img class=\"qr\" width=\"220\" height=\"220\" alt=\"QR code for your authenticator app; the "
-                                   "same secret stands below as text\" src=\"data:image/png;base64,");
+        (void)buf_append_text(
+            out, "<img class=\"qr\" width=\"220\" height=\"220\" alt=\"QR code for your authenticator app; the "
+                 "same secret stands below as text\" src=\"data:image/png;base64,");
         (void)buf_append_text(out, image);
         (void)buf_append_text(out, "\">");
     }
-    (void)buf_append_text(out, "<p class=\"hint\">Can't scan? Type this secret into the app (time-based, 6 digits):</p>");
+    (void)buf_append_text(out,
+                          "<p class=\"hint\">Can't scan? Type this secret into the app (time-based, 6 digits):</p>");
     add_secret(out, json_get_text(invite, "secret", ""));
-    add_input(out, FIELD_CODE, at, error, "code", "The code that the app shows now",
-              "type=\"text\" inputmode=\"numeric\" autocomplete=\"one-time-code\" pattern=\"[0-9 ]{6,7}\" maxlength=\"7\" "
-              "class=\"code\"",
-              "Six digits; a new one comes every 30 seconds.");
+    add_input(
+        out, FIELD_CODE, at, error, "code", "The code that the app shows now",
+        "type=\"text\" inputmode=\"numeric\" autocomplete=\"one-time-code\" pattern=\"[0-9 ]{6,7}\" maxlength=\"7\" "
+        "class=\"code\"",
+        "Six digits; a new one comes every 30 seconds.");
     (void)buf_append_text(out, "</section><button type=\"submit\">Finish</button></form>");
     secret_free(image);
 }
@@ -170,10 +177,11 @@ static void answer_form(struct web_request *request, int status, const json_t *i
     buf_init(&page, 0);
     (void)buf_append_text(&body, reset ? "<h1>Welcome back, " : "<h1>Welcome, ");
     web_html_text(&body, json_get_text(invite, "user", ""));
-    (void)buf_append_text(&body, reset ? "</h1><p>Your sign-in was reset. Choose a new password and set up your second factor "
-                                         "again.</p>"
-                                       : "</h1><p>Two steps, and your account is ready: a password, and a second factor on your "
-                                         "phone.</p>");
+    (void)buf_append_text(
+        &body, reset ? "</h1><p>Your sign-in was reset. Choose a new password and set up your second factor "
+                       "again.</p>"
+                     : "</h1><p>Two steps, and your account is ready: a password, and a second factor on your "
+                       "phone.</p>");
     add_form(&body, request, invite, at, error);
     web_html_page(&page, reset ? "Reset" : "Invitation", web_options(request)->cluster_name, buf_text(&body));
     web_answer_page(request, status, &page);
@@ -268,8 +276,9 @@ void web_form_finish(struct web_request *request, json_t *result)
     struct buf page;
     buf_init(&body, 0);
     buf_init(&page, 0);
-    (void)buf_append_text(&body, "<h1>You are ready</h1><p>Your password and second factor are set. Sign in from a terminal "
-                                 "with both:</p>");
+    (void)buf_append_text(&body,
+                          "<h1>You are ready</h1><p>Your password and second factor are set. Sign in from a terminal "
+                          "with both:</p>");
     login_command(&body, options, json_get_text(result, "user", ""));
     (void)buf_append_text(&body, "<p>Wait for the next code in the app before you sign in: each code works once.</p>");
     web_html_page(&page, "Ready", options->cluster_name, buf_text(&body));
@@ -286,7 +295,8 @@ static void form_again(struct web_request *request, json_t *invite)
 
 void web_form_failed(struct web_request *request, const struct tp_error *error)
 {
-    if (error->code == TP_NOT_FOUND || error->code == TP_EXPIRED || error->code == TP_UNAVAILABLE || error->code == TP_CLOSED) {
+    if (error->code == TP_NOT_FOUND || error->code == TP_EXPIRED || error->code == TP_UNAVAILABLE ||
+        error->code == TP_CLOSED) {
         answer_bad_link(request, error);
         return;
     }

@@ -26,13 +26,14 @@ typedef void web_failed_fn(struct web_request *request, const struct tp_error *e
 /* One thing that can be asked of us (R1, R2). No row, no route. */
 struct web_route {
     const char *method;
-    const char *path;   /* ":name" stands for one segment */
+    const char *path; /* ":name" stands for one segment */
     enum web_who who;
-    const char *rpc;    /* the method of auth that decides; ":method" for the one named in the path; NULL: nothing to decide */
-    const char *then;   /* a second method that may be called to show the answer, or NULL */
-    const char *verb;   /* what the caller does, in words; the right itself is in docs/protocol-rpc.md */
+    const char
+        *rpc; /* the method of auth that decides; ":method" for the one named in the path; NULL: nothing to decide */
+    const char *then; /* a second method that may be called to show the answer, or NULL */
+    const char *verb; /* what the caller does, in words; the right itself is in docs/protocol-rpc.md */
     enum web_shape shape;
-    web_begin_fn *begin;   /* NULL: no params */
+    web_begin_fn *begin; /* NULL: no params */
     web_finish_fn *finish;
     web_failed_fn *failed; /* NULL: the error as JSON or page */
 };
@@ -59,10 +60,10 @@ struct web_request {
     const struct web_route *route;
     char *params[WEB_PARAMS_MAX];
     json_t *caller;
-    json_t *body;          /* of API routes with a body */
+    json_t *body; /* of API routes with a body */
     int64_t started_ms;
-    bool waiting;          /* a call to auth is under way */
-    struct tp_error kept;  /* what was refused, while the page around it is fetched */
+    bool waiting;         /* a call to auth is under way */
+    struct tp_error kept; /* what was refused, while the page around it is fetched */
     char csrf[WEB_CSRF_SIZE];
     bool csrf_new;
 };
@@ -107,9 +108,9 @@ const char *web_html_style(void);
 char *web_qr_base64(const char *text) TP_MUST;
 
 /* Handlers of the table. */
-web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin, web_cluster_begin,
-    web_nodes_begin, web_events_begin, web_users_begin, web_roles_begin, web_export_begin, web_rpc_begin,
-    web_form_begin;
+web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin,
+    web_cluster_begin, web_nodes_begin, web_events_begin, web_users_begin, web_roles_begin, web_export_begin,
+    web_rpc_begin, web_form_begin;
 web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
     web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
     web_events_finish, web_users_finish, web_roles_finish, web_export_finish, web_rpc_finish, web_root_finish,
