@@ -3,7 +3,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "session/asciicast.h"
+#include "recording/asciicast.h"
 #include "session/monitor_priv.h"
 #include "session/requests.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "core/rpc.h"
-#include "session/recorder.h"
+#include "recording/recorder.h"
 #include "session/requests.h"
 
 /* The only way to read passwords, keys and pty sizes in libssh's queue mode is "deprecated" there. */
@@ -67,6 +67,7 @@ struct channel {
     uint32_t cols, rows;
     json_t *env; /* name: base64 of value */
     struct recorder *recorder;
+    uint32_t record_call; /* the piece that the monitor has not confirmed, 0: none */
     /* a channel that we opened: asked again at each step until the client answers */
     int (*reopen)(struct channel *channel);
     int opened_fd; /* the accepted socket, until then */

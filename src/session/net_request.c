@@ -154,6 +154,29 @@ static void on_recorder(void *ctx)
     net_wake(channel->net);
 }
 
+static void on_recorded(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct channel *channel = ctx;
+    (void)result;
+    channel->record_call = 0;
+    recorder_confirm(channel->recorder, error);
+}
+
+static void record_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64)
+{
+    struct channel *channel = ctx;
+    (void)recorder;
+    json_t *params =
+        json_pack("{s:i, s:I, s:s}", "channel", (int)channel->number, "offset", (json_int_t)offset, "data", base64);
+    channel->record_call = rpc_request(channel->net->monitor, "record", params, NULL, 0, on_recorded, channel);
+}
+
+static void record_cancel(void *ctx)
+{
+    struct channel *channel = ctx;
+    rpc_cancel(channel->net->monitor, channel->record_call);
+}
+
 static void start_recorder(struct channel *channel, json_t *result)
 {
     if (!channel->net->settings.record || channel->sftp) {
@@ -161,7 +184,6 @@ static void start_recorder(struct channel *channel, json_t *result)
     }
     const char *command = json_get_text(result, "command", "");
     struct recorder_options options = {
-        .channel = channel->number,
         .terminal = channel->pty,
         .header = {.cols = channel->pty ? channel->cols : 80,
                    .rows = channel->pty ? channel->rows : 24,
@@ -170,7 +192,8 @@ static void start_recorder(struct channel *channel, json_t *result)
                    .shell = json_get_text(result, "shell", NULL),
                    .command = *command != '\0' ? command : NULL},
     };
-    channel->recorder = recorder_new(channel->net->loop, channel->net->monitor, &options, on_recorder, channel);
+    struct recorder_sink sink = {.append = record_append, .cancel = record_cancel, .ctx = channel};
+    channel->recorder = recorder_new(channel->net->loop, &sink, &options, on_recorder, channel);
 }
 
 struct opening {

@@ -1,6 +1,6 @@
 /* What a program prints, cut anywhere: every line must stay one JSON array with valid UTF-8. */
 #include "base/mem.h"
-#include "session/asciicast.h"
+#include "recording/asciicast.h"
 
 #include <jansson.h>
 #include <stdlib.h>

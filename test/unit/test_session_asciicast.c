@@ -1,7 +1,7 @@
 /* The recorder's text: valid JSON lines of valid UTF-8, whatever a program prints and however reads cut it. */
 #include "base/json.h"
 #include "base/mem.h"
-#include "session/asciicast.h"
+#include "recording/asciicast.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "session/recorder.h"
+#include "recording/recorder.h"
 
 #include "base/clock.h"
 #include "base/enc.h"
@@ -12,7 +12,7 @@
 
 struct recorder {
     struct loop *loop;
-    struct rpc *monitor;
+    struct recorder_sink sink;
     struct timer *flush;
     recorder_cb *on_change;
     void *ctx;
@@ -22,9 +22,8 @@ struct recorder {
     size_t unconfirmed; /* sent, no answer yet */
     uint64_t offset;    /* bytes sent */
     size_t plain_left;
-    uint32_t channel;
-    uint32_t call; /* the append under way, 0: none */
-    size_t call_size;
+    bool sending; /* a piece is under way */
+    size_t piece_size;
     bool terminal;
     bool failed;
     bool finishing;
@@ -45,12 +44,10 @@ static int64_t elapsed_us(const struct recorder *recorder)
 
 static void send_some(struct recorder *recorder);
 
-static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+void recorder_confirm(struct recorder *recorder, const struct tp_error *error)
 {
-    struct recorder *recorder = ctx;
-    (void)result;
-    recorder->call = 0;
-    recorder->unconfirmed -= recorder->call_size;
+    recorder->sending = false;
+    recorder->unconfirmed -= recorder->piece_size;
     if (error != NULL) {
         recorder->failed = true;
         buf_free(&recorder->text);
@@ -67,7 +64,7 @@ static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 static void send_some(struct recorder *recorder)
 {
     size_t size = buf_size(&recorder->text);
-    if (recorder->call != 0 || size == 0 || recorder->failed) {
+    if (recorder->sending || size == 0 || recorder->failed) {
         return;
     }
     if (size < FLUSH_SIZE && !recorder->finishing && timer_is_active(recorder->flush)) {
@@ -77,15 +74,15 @@ static void send_some(struct recorder *recorder)
         size = 256 * 1024;
     }
     char *data = enc_base64(buf_head(&recorder->text), size);
-    json_t *params = json_pack("{s:i, s:I, s:s}", "channel", (int)recorder->channel, "offset",
-                               (json_int_t)recorder->offset, "data", data);
-    mem_free(data);
+    uint64_t offset = recorder->offset;
     buf_consume(&recorder->text, size);
     recorder->offset += size;
     recorder->unconfirmed += size;
-    recorder->call_size = size;
-    recorder->call = rpc_request(recorder->monitor, "record", params, NULL, 0, on_reply, recorder);
+    recorder->piece_size = size;
+    recorder->sending = true;
     timer_stop(recorder->flush);
+    recorder->sink.append(recorder->sink.ctx, recorder, offset, data);
+    mem_free(data);
 }
 
 static void on_flush(void *ctx)
@@ -103,18 +100,17 @@ static void added(struct recorder *recorder)
     }
 }
 
-struct recorder *recorder_new(struct loop *loop, struct rpc *monitor, const struct recorder_options *options,
-                              recorder_cb *on_change, void *ctx)
+struct recorder *recorder_new(struct loop *loop, const struct recorder_sink *sink,
+                              const struct recorder_options *options, recorder_cb *on_change, void *ctx)
 {
     struct recorder *recorder = mem_alloc(sizeof(*recorder));
     recorder->loop = loop;
-    recorder->monitor = monitor;
+    recorder->sink = *sink;
     recorder->flush = timer_new(loop, on_flush, recorder);
     recorder->on_change = on_change;
     recorder->ctx = ctx;
     recorder->started_us = now_us();
     recorder->plain_left = RECORDER_PLAIN_LIMIT;
-    recorder->channel = options->channel;
     recorder->terminal = options->terminal;
     buf_init(&recorder->text, 0);
     asciicast_header(&recorder->text, &options->header);
@@ -176,7 +172,7 @@ void recorder_finish(struct recorder *recorder)
 
 bool recorder_is_done(const struct recorder *recorder)
 {
-    return recorder->finishing && (recorder->failed || (recorder->call == 0 && buf_size(&recorder->text) == 0));
+    return recorder->finishing && (recorder->failed || (!recorder->sending && buf_size(&recorder->text) == 0));
 }
 
 bool recorder_has_failed(const struct recorder *recorder)
@@ -189,8 +185,8 @@ void recorder_free(struct recorder *recorder)
     if (recorder == NULL) {
         return;
     }
-    if (recorder->call != 0) {
-        rpc_cancel(recorder->monitor, recorder->call);
+    if (recorder->sending) {
+        recorder->sink.cancel(recorder->sink.ctx);
     }
     timer_free(recorder->flush);
     buf_free(&recorder->text);

@@ -2,8 +2,8 @@
  * asciicast v2 as text: a header line, then one JSON array per event. Output is cut into valid UTF-8: a character that
  * is split over two reads is carried to the next event, bytes that are no UTF-8 become U+FFFD.
  */
-#ifndef SESSION_ASCIICAST_H
-#define SESSION_ASCIICAST_H
+#ifndef RECORDING_ASCIICAST_H
+#define RECORDING_ASCIICAST_H
 
 #include "base/buf.h"
 

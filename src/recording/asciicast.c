@@ -1,4 +1,4 @@
-#include "session/asciicast.h"
+#include "recording/asciicast.h"
 
 #include <inttypes.h>
 #include <string.h>
