@@ -1,6 +1,7 @@
 /*
- * Happy path: config from master -> identity (loaded, or joined) -> tunnels, heartbeats -> SSH connections, until drain or
- * stop. No-new-privileges is not set here: people's programs under tport-session must be able to use sudo.
+ * Happy path: config from master -> identity (loaded, or joined) -> tunnels, heartbeats -> SSH and Kubernetes connections,
+ * until drain or stop. Where SSH is served no-new-privileges is not set: people's programs under tport-session must be able
+ * to use sudo. Without SSH the agent is a user of its own and has it.
  */
 #include "agent/agent.h"
 

@@ -138,10 +138,10 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
                            size_t size)
 {
     struct conn *conn = ctx;
-    if (strcmp(kind, "ssh") == 0) {
+    if (strcmp(kind, "ssh") == 0 && conn->agent->conf->ssh_enabled) {
         session_open(conn->agent, stream, header, size);
     } else {
-        tunnel_stream_close(stream, CLOSE_TARGET_REFUSED, "this host offers SSH only");
+        tunnel_stream_close(stream, CLOSE_TARGET_REFUSED, "this host does not offer that service");
     }
 }
 

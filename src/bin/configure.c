@@ -31,11 +31,14 @@ struct wish {
     const char *ca_pin;
     const char *labels;
     const char *node_name;
+    const char *kube_cluster_name;
+    const char *kubeconfig_file;
     const char *output;
     const char *test;
     bool auth;
     bool gate;
     bool ssh;
+    bool kube;
 };
 
 static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -71,8 +74,11 @@ static bool word_is(const char *text, size_t length, const char *word)
 static int read_roles(struct wish *wish)
 {
     const char *roles = wish->roles;
-    if (!roles)
-        roles = wish->node_only || wish->proxy ? "node" : "proxy,auth,node";
+    wish->kube = wish->kube_cluster_name || wish->kubeconfig_file;
+    if (!roles && (wish->node_only || wish->proxy))
+        roles = wish->kube ? "kube" : "node";
+    else if (!roles)
+        roles = "proxy,auth,node";
     while (*roles) {
         size_t length = strcspn(roles, ",");
         if (word_is(roles, length, "auth"))
@@ -81,9 +87,12 @@ static int read_roles(struct wish *wish)
             wish->gate = true;
         else if (word_is(roles, length, "node") || word_is(roles, length, "ssh"))
             wish->ssh = true;
+        else if (word_is(roles, length, "kube") || word_is(roles, length, "kubernetes"))
+            wish->kube = true;
         else if (length > 0)
-            return complain("the role \"%.*s\" is not known; --roles takes auth, proxy and node, with commas between",
-                            (int)length, roles);
+            return complain(
+                "the role \"%.*s\" is not known; --roles takes auth, proxy, node and kube, with commas between",
+                (int)length, roles);
         roles += length + (roles[length] == ',');
     }
     return EXIT_DONE;
@@ -135,7 +144,8 @@ static size_t label_length(const char *text)
     return length;
 }
 
-static int add_labels(json_t *ssh, const char *text)
+/* Into the section of a service. */
+static int add_labels(json_t *service, const char *text)
 {
     json_t *labels = json_object();
     json_t *commands = json_array();
@@ -158,9 +168,9 @@ static int add_labels(json_t *ssh, const char *text)
         text += length + (text[length] == ',');
     }
     if (json_object_size(labels) > 0)
-        (void)json_object_set(ssh, "labels", labels);
+        (void)json_object_set(service, "labels", labels);
     if (json_array_size(commands) > 0)
-        (void)json_object_set(ssh, "commands", commands);
+        (void)json_object_set(service, "commands", commands);
     json_decref(labels);
     json_decref(commands);
     return result;
@@ -280,16 +290,43 @@ static int add_common(json_t *root, const struct wish *wish)
     return EXIT_DONE;
 }
 
+/* Labels that are given go to both services. */
+static int add_kube(json_t *root, const struct wish *wish)
+{
+    json_t *kube;
+    char *path;
+    if (!wish->kube)
+        return EXIT_DONE;
+    if (wish->kube_cluster_name && wish->kubeconfig_file)
+        return complain("--kube-cluster-name is for the cluster that tportd runs in, a kubeconfig file brings its own "
+                        "names; give one of them");
+    kube = section(root, "kubernetes_service");
+    put_text(kube, "enabled", "yes");
+    if (wish->kube_cluster_name)
+        put_text(kube, "kube_cluster_name", wish->kube_cluster_name);
+    if (wish->kubeconfig_file) {
+        path = realpath(wish->kubeconfig_file, NULL);
+        if (!path)
+            return complain("cannot find the kubeconfig file %s: %s", wish->kubeconfig_file, strerror(errno));
+        put_text(kube, "kubeconfig_file", path);
+        free(path);
+    }
+    return wish->labels ? add_labels(kube, wish->labels) : EXIT_DONE;
+}
+
 static int build(struct wish *wish, json_t *root)
 {
     json_t *ssh;
     int result = read_roles(wish);
     if (result != EXIT_DONE)
         return result;
-    if (wish->ssh && !wish->auth && !wish->proxy)
+    if ((wish->ssh || wish->kube) && !wish->auth && !wish->proxy)
         return complain("a machine that joins a cluster needs --proxy HOST:PORT");
-    if (wish->ssh && !wish->auth && !wish->token)
-        return complain("a machine that joins a cluster needs --token; make one with: tportctl tokens add --type=node");
+    if ((wish->ssh || wish->kube) && !wish->auth && !wish->token)
+        return complain("a machine that joins a cluster needs --token; make one with: tportctl tokens add --type=%s",
+                        !wish->kube ? "node"
+                        : wish->ssh ? "node,kube"
+                                    : "kube");
     put_text(root, "version", "v3");
     result = add_common(root, wish);
     if (result == EXIT_DONE)
@@ -300,7 +337,11 @@ static int build(struct wish *wish, json_t *root)
         return result;
     ssh = section(root, "ssh_service");
     put_text(ssh, "enabled", wish->ssh ? "yes" : "no");
-    return wish->labels ? add_labels(ssh, wish->labels) : EXIT_DONE;
+    if (wish->labels && wish->ssh)
+        result = add_labels(ssh, wish->labels);
+    if (result == EXIT_DONE && wish->labels && !wish->ssh && !wish->kube)
+        result = complain("--labels are those of a machine or a Kubernetes cluster; add node or kube to --roles");
+    return result == EXIT_DONE ? add_kube(root, wish) : result;
 }
 
 /* The folder of the default file may be missing on a machine that was set up by hand. */
@@ -397,16 +438,21 @@ static int usage(const struct wish *wish, int code)
     FILE *out = code == EXIT_DONE ? stdout : stderr;
     (void)fprintf(out, "usage: tportd %s [options]\n", wish->node_only ? "node configure" : "configure");
     if (!wish->node_only)
-        (void)fputs("  --cluster-name NAME   name of the cluster, a domain name\n"
-                    "  --public-addr HOST    name (and port) under which people reach the proxy\n"
-                    "  --cert-file PATH      certificate of the public port (PEM)\n"
-                    "  --key-file PATH       its key (PEM)\n"
-                    "  --roles LIST          of auth, proxy and node; default: all, or node with --proxy\n",
-                    out);
+        (void)fputs(
+            "  --cluster-name NAME   name of the cluster, a domain name\n"
+            "  --public-addr HOST    name (and port) under which people reach the proxy\n"
+            "  --cert-file PATH      certificate of the public port (PEM)\n"
+            "  --key-file PATH       its key (PEM)\n"
+            "  --roles LIST          of auth, proxy, node and kube; default: auth,proxy,node, or node with --proxy\n",
+            out);
+    else
+        (void)fputs("  --roles LIST          of node and kube; default: node\n", out);
     (void)fputs("  --proxy HOST:PORT     proxy of the cluster to join\n"
                 "  --token TOKEN         join token, or the absolute path of a file that holds it\n"
                 "  --ca-pin PIN          sha256:HEX, or the absolute path of a file that holds it\n"
                 "  --labels LIST         NAME=VALUE,NAME=[PERIOD:\"COMMAND\"]\n"
+                "  --kube-cluster-name NAME  role kube: name of the Kubernetes cluster that tportd runs in\n"
+                "  --kubeconfig-file PATH    role kube: a kubeconfig whose contexts are the clusters\n"
                 "  --node-name NAME      default: the host name\n"
                 "  --data-dir PATH       default: /var/lib/tport\n"
                 "  -o, --output WHERE    stdout (default), file (" CONF_DEFAULT_FILE "), file:///PATH or a path\n"
@@ -417,7 +463,24 @@ static int usage(const struct wish *wish, int code)
 
 static int run(struct wish *wish, int argc, char **argv)
 {
-    enum { CLUSTER = 256, PUBLIC, CERT, KEY, DATA, ROLES, TOKEN, PROXY, PIN, LABELS, NAME, TEST, METHOD, ACME };
+    enum {
+        CLUSTER = 256,
+        PUBLIC,
+        CERT,
+        KEY,
+        DATA,
+        ROLES,
+        TOKEN,
+        PROXY,
+        PIN,
+        LABELS,
+        NAME,
+        TEST,
+        METHOD,
+        ACME,
+        KUBE,
+        KUBECONFIG
+    };
     static const struct option options[] = {
         {"cluster-name", required_argument, NULL, CLUSTER},
         {"public-addr", required_argument, NULL, PUBLIC},
@@ -437,6 +500,8 @@ static int run(struct wish *wish, int argc, char **argv)
         {"join-method", required_argument, NULL, METHOD},
         {"acme", no_argument, NULL, ACME},
         {"acme-email", required_argument, NULL, ACME},
+        {"kube-cluster-name", required_argument, NULL, KUBE},
+        {"kubeconfig-file", required_argument, NULL, KUBECONFIG},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -476,6 +541,12 @@ static int run(struct wish *wish, int argc, char **argv)
             break;
         case NAME:
             wish->node_name = optarg;
+            break;
+        case KUBE:
+            wish->kube_cluster_name = optarg;
+            break;
+        case KUBECONFIG:
+            wish->kubeconfig_file = optarg;
             break;
         case TEST:
             wish->test = optarg;

@@ -144,6 +144,8 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
     plan->log_json = strcmp(conf->log_format, "json") == 0;
     plan->auth_user = mem_strdup(conf->auth_user);
     plan->worker_user = mem_strdup(conf->worker_user);
+    /* People's shells need root; Kubernetes does not. */
+    plan->agent_user = mem_strdup(conf->ssh_enabled ? "" : conf->agent_user);
     plan->listen = json_array();
     plan->watched = json_array();
     for (size_t i = 0; i < conf->https_keypairs.count; i++) {
@@ -174,7 +176,7 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
                           "version", TPORT_VERSION, "log", log_settings(conf));
         }
     }
-    if (err == TP_OK && conf->ssh_enabled)
+    if (err == TP_OK && (conf->ssh_enabled || conf->kube_enabled))
         agent_plan(conf, public_addr, plan);
     json_decref(public_addr);
     if (err == TP_OK && conf->proxy_enabled && !conf->auth_enabled)

@@ -46,7 +46,7 @@ static int run_child(int argc, char **argv)
         enum sandbox_role sandbox;
     } roles[] = {{"auth", auth_main, true, SANDBOX_AUTH},
                  {"worker", worker_main, true, SANDBOX_WORKER},
-                 /* Its sessions must be able to become any user and to run su or sudo. */
+                 /* Where it serves SSH, its sessions must be able to become any user and to run su or sudo. */
                  {"agent", agent_main, false, SANDBOX_AUTH}};
     struct tp_error error = {0};
     const char *name = argc > 2 ? argv[2] : "";
@@ -64,6 +64,10 @@ static int run_child(int argc, char **argv)
         if (strcmp(roles[i].name, name) != 0)
             continue;
         if (sandbox_become(argc > 3 ? argv[3] : "", &error) != TP_OK) {
+            log_error("can't drop privileges", "why=\"%s\"", error.text);
+            return 1;
+        }
+        if (!roles[i].sandboxed && argc > 3 && *argv[3] && sandbox_no_new_privileges(&error) != TP_OK) {
             log_error("can't drop privileges", "why=\"%s\"", error.text);
             return 1;
         }

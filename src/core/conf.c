@@ -125,8 +125,12 @@ static void unknown_key(struct conf_reader *reader, const char *parent, const ch
     mem_free(place);
 }
 
-static void note_seen(struct conf_reader *reader, const char *path)
+static void note_seen(struct conf_reader *reader, const char *path, int line)
 {
+    if (strcmp(path, "kubernetes_service.kubeconfig_file") == 0)
+        reader->line_kubeconfig = line;
+    else if (strcmp(path, "kubernetes_service.kube_cluster_name") == 0)
+        reader->line_kube_name = line;
     reader->seen_auth_enabled = reader->seen_auth_enabled || strcmp(path, "auth_service.enabled") == 0;
     reader->seen_proxy_enabled = reader->seen_proxy_enabled || strcmp(path, "proxy_service.enabled") == 0;
     reader->seen_ssh_enabled = reader->seen_ssh_enabled || strcmp(path, "ssh_service.enabled") == 0;
@@ -147,7 +151,7 @@ static void read_map(struct conf_reader *reader, const struct node *map, const c
             unknown_key(reader, parent, map->keys[i], map->key_lines[i]);
         } else if (row->kind != CONF_SECTION) {
             if (!node_is_null(map->items[i]))
-                note_seen(reader, path);
+                note_seen(reader, path, map->key_lines[i]);
             conf_value_read(reader, row, map->items[i]);
         } else if (map->items[i]->kind == NODE_MAP) {
             read_map(reader, map->items[i], path);

@@ -80,6 +80,7 @@ struct conf {
     char *auth_user;
     char *worker_user;
     char *session_user;
+    char *agent_user;
 
     /* auth_service */
     bool auth_enabled;
@@ -115,6 +116,14 @@ struct conf {
     char *pam_service_name;
     bool port_forwarding;
     bool ssh_file_copy;
+
+    /* kubernetes_service. At most one of kubeconfig_file and kube_cluster_name is given; neither means the cluster that
+     * this process runs in, under the name of tport's cluster. */
+    bool kube_enabled;
+    char *kubeconfig_file;   /* an absolute path; each of its contexts is a cluster */
+    char *kube_cluster_name; /* of the cluster that this process runs in */
+    struct conf_labels kube_labels;
+    struct conf_commands kube_commands;
 };
 
 /* Sentences for people, each "FILE:LINE: ...". Zero-initialise it; conf_report_free frees it. */
@@ -159,5 +168,9 @@ bool conf_cidr_valid(const char *text);
 bool conf_cidr_has(const char *text, const struct sockaddr *addr);
 /* A label's name: letters, digits and _ . / : * - */
 bool conf_label_name_valid(const char *name);
+/* A Kubernetes cluster's name: letters, digits and . _ - : / @ +, a letter or digit first, at most CONF_KUBE_NAME_MAX
+ * bytes. Wide enough for the contexts that cloud tools write (arn:aws:eks:..., gke_...). */
+#define CONF_KUBE_NAME_MAX 200
+bool conf_kube_name_valid(const char *name);
 
 #endif

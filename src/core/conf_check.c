@@ -62,11 +62,32 @@ static void check_services(struct conf_reader *reader)
                        "write enabled: no in both");
     if (conf->proxy_enabled && !conf->auth_enabled)
         conf_error_add(reader, 0, "proxy_service needs auth_service on the same machine in this version");
-    if (!conf->auth_enabled && !conf->proxy_enabled && !conf->ssh_enabled)
+    if (!conf->auth_enabled && !conf->proxy_enabled && !conf->ssh_enabled && !conf->kube_enabled)
         conf_error_add(reader, 0,
-                       "no service is switched on; write enabled: yes in auth_service, proxy_service or ssh_service");
+                       "no service is switched on; write enabled: yes in auth_service, proxy_service, ssh_service or "
+                       "kubernetes_service");
     else if (conf->ssh_enabled && !conf->auth_enabled && !elsewhere)
         conf_error_add(reader, 0, "ssh_service does not know its cluster; write tport.proxy_server: HOST:PORT");
+    else if (conf->kube_enabled && !conf->auth_enabled && !elsewhere)
+        conf_error_add(reader, 0, "kubernetes_service does not know its cluster; write tport.proxy_server: HOST:PORT");
+}
+
+static void check_kube(struct conf_reader *reader)
+{
+    const struct conf *conf = reader->conf;
+    if (conf->kubeconfig_file[0] != '\0' && conf->kubeconfig_file[0] != '/')
+        conf_error_add(reader, reader->line_kubeconfig,
+                       "kubernetes_service.kubeconfig_file must be an absolute path, not \"%.80s\"",
+                       conf->kubeconfig_file);
+    if (conf->kubeconfig_file[0] != '\0' && conf->kube_cluster_name[0] != '\0')
+        conf_error_add(reader, reader->line_kube_name,
+                       "kubernetes_service.kube_cluster_name names the cluster that tportd runs in, "
+                       "kubeconfig_file brings its own names; remove one of them");
+    if (conf->kube_cluster_name[0] != '\0' && !conf_kube_name_valid(conf->kube_cluster_name))
+        conf_error_add(reader, reader->line_kube_name,
+                       "kubernetes_service.kube_cluster_name \"%.80s\" must be letters, digits and . _ - : / @ +, at "
+                       "most %d bytes",
+                       conf->kube_cluster_name, CONF_KUBE_NAME_MAX);
 }
 
 static void check_texts(struct conf_reader *reader)
@@ -110,6 +131,7 @@ void conf_check_all(struct conf_reader *reader)
 {
     conf_fill(reader->conf);
     check_services(reader);
+    check_kube(reader);
     check_texts(reader);
 }
 

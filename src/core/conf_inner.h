@@ -33,7 +33,7 @@ struct conf_row {
     const char *fallback; /* the default, as text; NULL: none */
     const char *choices;  /* "a|b|c" */
     unsigned flags;       /* CONF_AUTH | CONF_WORKER | CONF_AGENT | CONF_AT_START | CONF_SECRET */
-    const char *help;     /* one sentence */
+    const char *help;     /* one sentence; of CONF_UNSUPPORTED: why, or NULL */
 };
 
 /* All rows; a section stands before its keys. */
@@ -51,6 +51,8 @@ struct conf_reader {
     bool seen_auth_enabled;
     bool seen_proxy_enabled;
     bool seen_ssh_enabled;
+    int line_kubeconfig; /* 0: the file does not have the key */
+    int line_kube_name;
 };
 
 /* Adds "FILE:LINE: ..." (line 0: "FILE: ..."). */

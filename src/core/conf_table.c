@@ -10,7 +10,8 @@
 #define SECTION(path, help) {path, CONF_SECTION, 0, NULL, NULL, 0, help}
 #define NO_EFFECT(path, help) {path, CONF_NO_EFFECT, 0, NULL, NULL, 0, help}
 #define ONLY(path, choices, help) {path, CONF_NO_EFFECT, 0, NULL, choices, 0, help}
-#define UNSUPPORTED(path) {path, CONF_UNSUPPORTED, 0, NULL, NULL, 0, "not supported by this version"}
+#define UNSUPPORTED(path) {path, CONF_UNSUPPORTED, 0, NULL, NULL, 0, NULL}
+#define UNSUPPORTED_FOR(path, help) {path, CONF_UNSUPPORTED, 0, NULL, NULL, 0, help}
 /* clang-format on */
 
 static const struct conf_row rows[] = {
@@ -55,6 +56,8 @@ static const struct conf_row rows[] = {
      "system user of the worker processes"},
     {"tport.processes.session_user", CONF_TEXT, AT(session_user), "tport-session", NULL, CONF_AGENT | CONF_AT_START,
      "system user that parses SSH before a login is proven"},
+    {"tport.processes.agent_user", CONF_TEXT, AT(agent_user), "tport-agent", NULL, CONF_AT_START,
+     "system user of the agent where ssh_service is off; with it the agent is root"},
     NO_EFFECT("tport.advertise_ip", "machines are reached through their tunnel"),
     NO_EFFECT("tport.cache", "there is no cache to set up"),
     NO_EFFECT("tport.shutdown_delay", "a drain waits for connections by itself"),
@@ -177,7 +180,22 @@ static const struct conf_row rows[] = {
     UNSUPPORTED("ssh_service.enhanced_recording"),
     UNSUPPORTED("ssh_service.x11"),
 
-    UNSUPPORTED("kubernetes_service"),
+    SECTION("kubernetes_service", "Kubernetes clusters that this machine reaches, or runs in"),
+    {"kubernetes_service.enabled", CONF_BOOL, AT(kube_enabled), "no", NULL, CONF_AGENT | CONF_AT_START,
+     "run this service"},
+    {"kubernetes_service.kubeconfig_file", CONF_TEXT, AT(kubeconfig_file), "", NULL, CONF_AGENT,
+     "kubeconfig file, an absolute path; each of its contexts is a cluster"},
+    {"kubernetes_service.kube_cluster_name", CONF_TEXT, AT(kube_cluster_name), "", NULL, CONF_AGENT,
+     "name of the cluster that this process runs in (its service account is used); default: the cluster's name"},
+    {"kubernetes_service.labels", CONF_LABELS, AT(kube_labels), NULL, NULL, CONF_AGENT,
+     "labels that roles select the clusters by"},
+    {"kubernetes_service.commands", CONF_COMMANDS, AT(kube_commands), NULL, NULL, CONF_AGENT,
+     "labels whose value a command prints: name, command (a list), period"},
+    NO_EFFECT("kubernetes_service.listen_addr", "clusters are reached through the agent's tunnel"),
+    NO_EFFECT("kubernetes_service.public_addr", "clusters are reached through the agent's tunnel"),
+    UNSUPPORTED_FOR("kubernetes_service.resources",
+                    "clusters come from kubeconfig_file or kube_cluster_name, not from kube_cluster resources"),
+
     UNSUPPORTED("app_service"),
     UNSUPPORTED("db_service"),
     UNSUPPORTED("windows_desktop_service"),

@@ -38,6 +38,18 @@ bool conf_label_name_valid(const char *name)
     return true;
 }
 
+bool conf_kube_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > CONF_KUBE_NAME_MAX || !isalnum((unsigned char)name[0]))
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)name[i]) && !strchr("._-:/@+", name[i]))
+            return false;
+    }
+    return true;
+}
+
 /* The choice that equals text without regard to case, as the table writes it (mem_free it), or NULL. */
 static char *pick(const char *choices, const char *text)
 {
@@ -327,7 +339,8 @@ void conf_value_read(struct conf_reader *reader, const struct conf_row *row, con
         break;
     case CONF_UNSUPPORTED:
         if (!is_off(node))
-            conf_error_add(reader, node->line, "%s is not supported by this version; remove it", row->path);
+            conf_error_add(reader, node->line, "%s is not supported by this version%s%s; remove it", row->path,
+                           row->help ? ": " : "", row->help ? row->help : "");
         break;
     case CONF_SECTION:
     default:

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -39,6 +40,7 @@ void master_plan_free(struct master_plan *plan)
     mem_free(plan->log_level);
     mem_free(plan->auth_user);
     mem_free(plan->worker_user);
+    mem_free(plan->agent_user);
     memset(plan, 0, sizeof(*plan));
 }
 
@@ -398,30 +400,65 @@ static void on_restart(void *ctx)
     master_start_missing(ctx);
 }
 
-/* data_dir, and in it the folder that only auth's user may enter. */
+/* What root wrote into the folder goes to its new user. A name with further links may be another's file: it stays. */
+static enum tp_err give_files(const char *folder, const struct passwd *user, struct tp_error *error)
+{
+    DIR *dir = opendir(folder);
+    enum tp_err err = TP_OK;
+    if (!dir)
+        return err_errno(error, errno, "can't read %s", folder);
+    for (const struct dirent *entry; err == TP_OK && (entry = readdir(dir)) != NULL;) {
+        struct stat info;
+        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode) ||
+            info.st_nlink != 1)
+            continue;
+        if (fchownat(dirfd(dir), entry->d_name, user->pw_uid, user->pw_gid, AT_SYMLINK_NOFOLLOW) != 0)
+            err = err_errno(error, errno, "can't give %s/%s to user %s", folder, entry->d_name, user->pw_name);
+    }
+    (void)closedir(dir);
+    return err;
+}
+
+/* A folder in data_dir that only that user ("": root) may enter. key is the one that names the user. */
+static enum tp_err make_folder(const char *data_dir, const char *name, const char *user_name, const char *key,
+                               struct tp_error *error)
+{
+    const char *wanted = *user_name ? user_name : "root";
+    char *folder = mem_printf("%s/%s", data_dir, name);
+    const struct passwd *user;
+    struct stat info;
+    enum tp_err err = TP_OK;
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        err = err_errno(error, errno, "can't make %s", folder);
+    if (err == TP_OK && geteuid() == 0) {
+        user = getpwnam(wanted);
+        if (!user)
+            err = err_set(error, TP_NOT_FOUND,
+                          "there is no user %s on this machine: make install makes it, or name another in %s", wanted,
+                          key);
+        else if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+            err = err_set(error, TP_INVALID, "%s is no folder", folder);
+        else if (info.st_uid != user->pw_uid) {
+            if (info.st_uid == 0)
+                err = give_files(folder, user, error);
+            if (err == TP_OK && lchown(folder, user->pw_uid, user->pw_gid) != 0)
+                err = err_errno(error, errno, "can't give %s to user %s", folder, wanted);
+        }
+    }
+    mem_free(folder);
+    return err;
+}
+
+/* data_dir, and in it the folders of auth and of the agent. */
 static enum tp_err make_folders(const struct master_plan *plan, struct tp_error *error)
 {
-    char *folder;
-    const struct passwd *user;
     enum tp_err err = TP_OK;
     if (mkdir(plan->data_dir, 0711) != 0 && errno != EEXIST)
         return err_errno(error, errno, "can't make data_dir %s", plan->data_dir);
-    if (!plan->auth)
-        return TP_OK;
-    folder = mem_printf("%s/auth", plan->data_dir);
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        err = err_errno(error, errno, "can't make %s", folder);
-    if (err == TP_OK && geteuid() == 0 && *plan->auth_user) {
-        user = getpwnam(plan->auth_user);
-        if (!user)
-            err = err_set(error, TP_NOT_FOUND,
-                          "there is no user %s on this machine: make install makes it, or name another in "
-                          "tport.processes.auth_user",
-                          plan->auth_user);
-        else if (lchown(folder, user->pw_uid, user->pw_gid) != 0)
-            err = err_errno(error, errno, "can't give %s to user %s", folder, plan->auth_user);
-    }
-    mem_free(folder);
+    if (plan->auth)
+        err = make_folder(plan->data_dir, "auth", plan->auth_user, "tport.processes.auth_user", error);
+    if (err == TP_OK && plan->agent)
+        err = make_folder(plan->data_dir, "agent", plan->agent_user, "tport.processes.agent_user", error);
     return err;
 }
 

@@ -22,6 +22,7 @@ struct master_plan {
     bool log_json;
     char *auth_user; /* "" keeps the user */
     char *worker_user;
+    char *agent_user; /* "": root, as ssh_service needs it */
 };
 void master_plan_free(struct master_plan *plan);
 

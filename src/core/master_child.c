@@ -289,7 +289,7 @@ void master_start_missing(struct master *master)
     while (good && master->plan.worker && count(master, CHILD_WORKER) < master->plan.worker_count)
         good = start(master, CHILD_WORKER, master->plan.worker, master->plan.worker_user);
     if (good && master->plan.agent && count(master, CHILD_AGENT) == 0)
-        good = start(master, CHILD_AGENT, master->plan.agent, "");
+        good = start(master, CHILD_AGENT, master->plan.agent, master->plan.agent_user);
     if (!good)
         timer_start(master->restart, BACKOFF_MOST_MS, 0);
 }

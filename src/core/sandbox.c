@@ -56,13 +56,21 @@ static const int auth_refused[] = {
 };
 /* clang-format on */
 
+enum tp_err sandbox_no_new_privileges(struct tp_error *error)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return err_errno(error, errno, "can't give up new privileges");
+    return TP_OK;
+}
+
 enum tp_err sandbox_enter(enum sandbox_role role, struct tp_error *error)
 {
     scmp_filter_ctx filter;
     int failed = 0;
+    enum tp_err err = sandbox_no_new_privileges(error);
 
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return err_errno(error, errno, "can't give up new privileges");
+    if (err != TP_OK)
+        return err;
     /* Nobody with our own uid may trace us or read our memory. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #ifdef TPORT_SANITIZE

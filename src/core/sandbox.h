@@ -14,6 +14,8 @@ enum sandbox_role {
 
 /* For life. TP_UNAVAILABLE with a sentence when the kernel has no seccomp; the caller decides whether to go on. */
 enum tp_err sandbox_enter(enum sandbox_role role, struct tp_error *error) TP_MUST;
+/* For life: no program that is started from here gains rights (sudo, set-user-id files). */
+enum tp_err sandbox_no_new_privileges(struct tp_error *error) TP_MUST;
 /* Becomes user (and its groups) for good when we are root and user is not empty. TP_NOT_FOUND when there is no such user. */
 enum tp_err sandbox_become(const char *user, struct tp_error *error) TP_MUST;
 

@@ -144,6 +144,50 @@ static void test_teleport_file(void **state)
     conf_report_free(&report);
 }
 
+/* As the chart teleport-cluster writes its ConfigMap. */
+static void test_helm_file(void **state)
+{
+    static const char text[] =
+        "version: v1\nteleport:\n  log:\n    severity: INFO\n    output: stderr\n    format:\n      output: text\n"
+        "      extra_fields: [\"timestamp\",\"level\",\"component\",\"caller\"]\nauth_service:\n  enabled: true\n"
+        "  cluster_name: teleport.example.com\n  authentication:\n    type: local\n    local_auth: true\n"
+        "    second_factor: otp\nkubernetes_service:\n  enabled: true\n  listen_addr: 0.0.0.0:3027\n"
+        "  kube_cluster_name: main\n  labels:\n    app: teleport-cluster\nproxy_service:\n"
+        "  public_addr: 'teleport.example.com:443'\n  kube_listen_addr: 0.0.0.0:3026\n  listen_addr: 0.0.0.0:3023\n"
+        "  enabled: true\nssh_service:\n  enabled: false\n";
+    struct conf *conf = parse(text);
+    json_t *json = conf_to_json(conf, CONF_AGENT);
+    struct conf *again = NULL;
+    struct tp_error error = {0};
+    (void)state;
+    assert_true(conf->auth_enabled && conf->proxy_enabled && conf->kube_enabled && !conf->ssh_enabled);
+    assert_int_equal(conf_from_json(json, &again, &error), TP_OK);
+    assert_string_equal(again->kube_cluster_name, "main");
+    assert_int_equal(again->kube_labels.count, 1);
+    assert_string_equal(again->kube_labels.items[0].value, "teleport-cluster");
+    json_decref(json);
+    conf_free(again);
+    conf_free(conf);
+}
+
+static void test_kube_names(void **state)
+{
+    char text[CONF_KUBE_NAME_MAX + 2];
+    (void)state;
+    memset(text, 'a', sizeof(text));
+    text[CONF_KUBE_NAME_MAX + 1] = '\0';
+    assert_false(conf_kube_name_valid(text));
+    text[CONF_KUBE_NAME_MAX] = '\0';
+    assert_true(conf_kube_name_valid(text));
+    assert_true(conf_kube_name_valid("arn:aws:eks:eu-west-1:123456789012:cluster/prod"));
+    assert_true(conf_kube_name_valid("kubernetes-admin@kubernetes"));
+    assert_false(conf_kube_name_valid(""));
+    assert_false(conf_kube_name_valid("-a"));
+    assert_false(conf_kube_name_valid("a b"));
+    assert_false(conf_kube_name_valid("a\x1b"));
+    assert_false(conf_kube_name_valid("a\"b"));
+}
+
 static void test_services(void **state)
 {
     struct conf *conf = parse("tport: {proxy_server: 'a:443', auth_token: x}\n");
@@ -154,6 +198,11 @@ static void test_services(void **state)
                  "proxy_server names a cluster elsewhere");
     assert_error("auth_service: {enabled: no}\n", "ssh_service does not know its cluster");
     assert_error("auth_service: {enabled: no}\nproxy_service: {enabled: yes}\n", "proxy_service needs auth_service");
+    assert_error("auth_service: {enabled: no}\nssh_service: {enabled: no}\nkubernetes_service: {enabled: yes}\n",
+                 "kubernetes_service does not know its cluster");
+    conf = parse("tport: {proxy_server: 'a:443'}\nssh_service: {enabled: no}\nkubernetes_service: {enabled: yes}\n");
+    assert_true(conf->kube_enabled && !conf->ssh_enabled && !conf->auth_enabled);
+    conf_free(conf);
     assert_error("auth_service: {enabled: no}\nssh_service: {enabled: no}\n", "no service is switched on");
 }
 
@@ -181,8 +230,18 @@ static void test_errors_name_file_line_and_key(void **state)
     assert_error("proxy_service:\n  proxy_protocol_trusted: [10.0.0.0/33]\n",
                  "must be an address range like 10.0.0.0/8");
     assert_error("proxy_service: {proxy_protocol: on}\n", "proxy_protocol is on, but proxy_protocol_trusted");
-    assert_error("kubernetes_service:\n  enabled: yes\n",
-                 "f:2: kubernetes_service is not supported by this version; remove it");
+    assert_error("kubernetes_service:\n  resources: [{labels: {a: b}}]\n",
+                 "f:2: kubernetes_service.resources is not supported by this version: clusters come from "
+                 "kubeconfig_file or kube_cluster_name, not from kube_cluster resources; remove it");
+    assert_error("kubernetes_service:\n  enabled: yes\n  kubeconfig_file: here\n",
+                 "f:3: kubernetes_service.kubeconfig_file must be an absolute path, not \"here\"");
+    assert_error("kubernetes_service:\n  kubeconfig_file: /a\n  kube_cluster_name: b\n",
+                 "f:3: kubernetes_service.kube_cluster_name names the cluster that tportd runs in");
+    assert_error("kubernetes_service:\n  kube_cluster_name: a b\n",
+                 "f:2: kubernetes_service.kube_cluster_name \"a b\" must be letters, digits");
+    assert_error("kubernetes_service:\n  kubeconfg_file: /a\n",
+                 "f:2: the key \"kubeconfg_file\" is not known in kubernetes_service; did you mean "
+                 "\"kubeconfig_file\"?");
     assert_error("proxy_service:\n  acme: {enabled: yes}\n", "proxy_service.acme is not supported by this version");
     assert_error("ssh_service:\n  commands:\n  - {name: a, command: 'uname -r'}\n",
                  "f:3: the command \"a\" needs a list");
@@ -389,6 +448,8 @@ int main(void)
         cmocka_unit_test(test_example_and_manual_name_every_key),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_teleport_file),
+        cmocka_unit_test(test_helm_file),
+        cmocka_unit_test(test_kube_names),
         cmocka_unit_test(test_services),
         cmocka_unit_test(test_errors_name_file_line_and_key),
         cmocka_unit_test(test_all_errors_are_told),

@@ -169,6 +169,38 @@ static void test_node(void **state)
     assert_said(place, "is good");
 }
 
+static void test_kube(void **state)
+{
+    struct place *place = *state;
+    const char *words[] = {"--proxy=gate.example.com",
+                           "--token=/etc/tport/token",
+                           "--kube-cluster-name=staging",
+                           "--labels=env=dev",
+                           "-o",
+                           place->out,
+                           NULL};
+    char *other = mem_printf("%s/both.conf", place->dir);
+    char *file = mem_printf("--kubeconfig-file=%s", place->said);
+    const char *both[] = {"--roles=node,kube", "--proxy=a", "--token=x", file, "--labels=env=dev", "-o", other, NULL};
+    struct conf *conf;
+    assert_int_equal(run(place, true, words), 0);
+    conf = load(place->out);
+    assert_true(conf->kube_enabled && !conf->ssh_enabled && !conf->auth_enabled);
+    assert_string_equal(conf->kube_cluster_name, "staging");
+    assert_int_equal(conf->kube_labels.count, 1);
+    assert_int_equal(conf->labels.count, 0);
+    conf_free(conf);
+    assert_int_equal(run(place, false, both), 0);
+    conf = load(other);
+    assert_true(conf->kube_enabled && conf->ssh_enabled);
+    assert_string_equal(conf->kubeconfig_file, place->said);
+    assert_int_equal(conf->kube_labels.count, 1);
+    assert_int_equal(conf->labels.count, 1);
+    conf_free(conf);
+    mem_free(other);
+    mem_free(file);
+}
+
 static void test_stdout_and_manual_tab(void **state)
 {
     struct place *place = *state;
@@ -204,7 +236,10 @@ static void test_refusals(void **state)
     struct place *place = *state;
     assert_fails(place, true, 1, "--token=a", NULL, "needs --proxy HOST:PORT");
     assert_fails(place, true, 1, "--proxy=a:1", NULL, "needs --token");
-    assert_fails(place, false, 1, "--roles=auth,kube", NULL, "the role \"kube\" is not known");
+    assert_fails(place, false, 1, "--roles=auth,app", NULL, "the role \"app\" is not known");
+    assert_fails(place, true, 1, "--roles=kube", "--proxy=a", "tokens add --type=kube");
+    assert_fails(place, false, 1, "--kube-cluster-name=a", "--kubeconfig-file=/b", "give one of them");
+    assert_fails(place, false, 1, "--roles=auth,proxy", "--labels=a=b", "add node or kube to --roles");
     assert_fails(place, false, 1, "--cert-file=/x", NULL, "belong together");
     assert_fails(place, false, 1, "--public-addr=a:b", NULL, "--public-addr must be HOST or HOST:PORT");
     assert_fails(place, false, 1, "--labels=a", NULL, "has no value");
@@ -225,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole_cluster, setup, teardown),
         cmocka_unit_test_setup_teardown(test_node, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kube, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stdout_and_manual_tab, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
     };
