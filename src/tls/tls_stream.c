@@ -5,11 +5,13 @@
 #include "core/stream_priv.h"
 #include "crypt/x509.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,6 +73,7 @@ static bool kind_matches(enum tls_peer peer, const struct identity *identity)
     case TLS_PEER_PROXY:
         return identity->kind == IDENTITY_HOST && identity->host_role && strcmp(identity->host_role, "proxy") == 0;
     case TLS_PEER_ANY:
+    case TLS_PEER_SERVER:
         return true;
     }
     return false;
@@ -145,6 +148,30 @@ static enum tp_err load_pair(SSL_CTX *ctx, const struct tls_context_options *opt
     return err;
 }
 
+/* What TLS_PEER_SERVER trusts. */
+static enum tp_err load_trust(SSL_CTX *ctx, const char *ca_pems, struct tp_error *error)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    size_t count = 0;
+    BIO *bio;
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    if (!ca_pems) {
+        if (SSL_CTX_load_verify_locations(ctx, "/etc/ssl/certs/ca-certificates.crt", NULL) == 1)
+            return TP_OK;
+        ERR_clear_error();
+        return err_set(error, TP_UNAVAILABLE,
+                       "the system's CA certificates can't be read; install ca-certificates or name a CA");
+    }
+    bio = BIO_new_mem_buf(ca_pems, (ossl_ssize_t)strlen(ca_pems));
+    for (X509 *cert; (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL; count++) {
+        (void)X509_STORE_add_cert(store, cert);
+        X509_free(cert);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return count > 0 ? TP_OK : err_set(error, TP_INVALID, "the CA certificates to trust are not PEM text");
+}
+
 static void set_alpn(struct tls_context *context, const char *const *names)
 {
     for (size_t i = 0; names && names[i]; i++) {
@@ -188,14 +215,16 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
                       "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305");
     SSL_CTX_set_early_data_enabled(context->ctx, 0);
     (void)SSL_CTX_set_session_id_context(context->ctx, session_context, sizeof(session_context) - 1);
-    if (options->peer != TLS_PEER_ANY) {
+    if (options->peer == TLS_PEER_SERVER)
+        err = load_trust(context->ctx, options->ca_pems, error);
+    else if (options->peer != TLS_PEER_ANY) {
         /* A resumed session would carry an identity past its check: every connection shows its certificate. */
         (void)SSL_CTX_set_options(context->ctx, SSL_OP_NO_TICKET);
         (void)SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_custom_verify(context->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_peer);
     }
     set_alpn(context, options->alpn);
-    if (options->cert_pem)
+    if (err == TP_OK && options->cert_pem)
         err = load_pair(context->ctx, options, error);
     if (err != TP_OK) {
         context_unref(context);
@@ -210,6 +239,10 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
 static void keep_failure(struct tls_state *state)
 {
     uint32_t code = ERR_peek_last_error();
+    long verdict = SSL_get_verify_result(state->ssl);
+    if (!state->failure[0] && state->context->peer == TLS_PEER_SERVER && verdict != X509_V_OK)
+        (void)snprintf(state->failure, sizeof(state->failure), "the server's certificate is not accepted: %s",
+                       X509_verify_cert_error_string(verdict));
     if (!state->failure[0] && code != 0)
         (void)snprintf(state->failure, sizeof(state->failure), "%s", ERR_reason_error_string(code));
     ERR_clear_error();
@@ -334,6 +367,24 @@ static const struct stream_transport tls_transport = {
     .free = tls_free,
 };
 
+/* The name that goes out as SNI, and that a TLS_PEER_SERVER must prove. Without a name nobody is accepted. */
+static void set_name(struct tls_state *state, const char *name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(state->ssl);
+    uint8_t raw[16];
+    bool is_address = name && (inet_pton(AF_INET, name, raw) == 1 || inet_pton(AF_INET6, name, raw) == 1);
+    if (name && !is_address)
+        (void)SSL_set_tlsext_host_name(state->ssl, name);
+    if (state->context->peer != TLS_PEER_SERVER)
+        return;
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    /* A name that can't be set poisons the parameters: BoringSSL then accepts no certificate at all. */
+    if (is_address)
+        (void)X509_VERIFY_PARAM_set1_ip_asc(param, name);
+    else
+        (void)X509_VERIFY_PARAM_set1_host(param, name ? name : "", name ? strlen(name) : 0);
+}
+
 struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *context, const char *server_name,
                               const struct stream_events *events, void *ctx)
 {
@@ -351,8 +402,7 @@ struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *con
         SSL_set_accept_state(state->ssl);
     } else {
         SSL_set_connect_state(state->ssl);
-        if (server_name)
-            (void)SSL_set_tlsext_host_name(state->ssl, server_name);
+        set_name(state, server_name);
     }
     return stream_new_transport(loop, fd, &tls_transport, state, events, ctx);
 }

@@ -13,10 +13,12 @@
 struct tls_context;
 
 enum tls_peer {
-    TLS_PEER_ANY,  /* no certificate is asked for (server) or checked (client: only for tests) */
-    TLS_PEER_USER, /* a user's certificate is needed */
-    TLS_PEER_NODE, /* a host certificate of any role but proxy */
-    TLS_PEER_PROXY /* a host certificate of role proxy */
+    TLS_PEER_ANY,   /* no certificate is asked for (server) or checked (client: only for tests) */
+    TLS_PEER_USER,  /* a user's certificate is needed */
+    TLS_PEER_NODE,  /* a host certificate of any role but proxy */
+    TLS_PEER_PROXY, /* a host certificate of role proxy */
+    TLS_PEER_SERVER /* client: any server whose chain leads to ca_pems and that holds the name given to tls_stream_new
+                       (RFC 9525; the subject's common name does not count) */
 };
 
 struct tls_context_options {
@@ -27,7 +29,7 @@ struct tls_context_options {
     bool alpn_required;      /* server: a client without a common ALPN is refused */
     bool tls13_only;
     enum tls_peer peer;
-    const char *ca_pems; /* trusted CAs for peer; copied */
+    const char *ca_pems; /* trusted CAs for peer; copied. TLS_PEER_SERVER: NULL is the system's store */
 };
 
 /* TP_INVALID or TP_CRYPTO with a sentence that names what is wrong with certificate or key. */
@@ -36,7 +38,8 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
 /* Streams made from it live on. NULL is fine. */
 void tls_context_free(struct tls_context *context);
 
-/* Takes fd over. server_name: SNI to send (client) or NULL. on_ready comes after the handshake. */
+/* Takes fd over. server_name: SNI to send (client; never an IP address) or NULL; with TLS_PEER_SERVER it is needed, and
+ * may be an IP address: the certificate must hold it. on_ready comes after the handshake. */
 struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *context, const char *server_name,
                               const struct stream_events *events, void *ctx) TP_MUST;
 /* After on_ready; owned by the stream. NULL when the context wanted none. */

@@ -54,16 +54,33 @@ enum tp_err http_client_rpc(struct tls_client *tls, const char *host, const char
 enum tp_err http_client_rpc_io(const struct http_io *io, const char *host, const char *method, json_t *params,
                                json_t **ret_result, struct tp_error *error) TP_MUST;
 
-/* A response parser over complete or partial bytes, for the client and for fuzzing. */
+/* A response parser over complete or partial bytes, for the client, for proxies and for fuzzing. */
 struct http_response {
     int status;
+    int minor; /* HTTP/1.minor */
     struct buf body;
+    struct http_header *headers; /* names in lower case */
+    size_t header_count;
     bool keep_alive;
+    bool upgraded; /* 101: what follows is no HTTP any more */
+    bool has_body;
+    bool has_length; /* a Content-Length; then length holds it (also of a body that does not come, as for HEAD) */
+    uint64_t length;
+    bool until_close; /* the end of the connection ends the body */
 };
 struct http_response_parser;
 /* to_head: the answer to a HEAD, which has no body. */
 struct http_response_parser *http_response_parser_new(size_t body_limit, bool to_head) TP_MUST;
 void http_response_parser_free(struct http_response_parser *parser); /* NULL is fine */
+/* A parser for a proxy: heads up to HTTP_PROXY_HEAD_MAX, a body of any size that goes to fn. upgrade: 101 is a final
+ * answer (otherwise it is refused). */
+struct http_response_parser *http_response_parser_new_proxy(bool to_head, bool upgrade, http_body_cb *fn,
+                                                            void *ctx) TP_MUST;
+/* As http_parser_feed: takes up to size bytes, HTTP_HEAD_READY comes right behind the final head. 1xx answers are skipped. */
+enum http_step http_response_parser_take(struct http_response_parser *parser, const void *data, size_t size,
+                                         size_t *ret_used) TP_MUST;
+/* The value of header name (lower case), or NULL. The first one when repeated. */
+const char *http_response_header(const struct http_response *response, const char *name);
 /* HTTP_MORE, HTTP_DONE or HTTP_FAILED; 1xx answers are skipped. Bytes behind a complete message are HTTP_FAILED. */
 enum http_step http_response_parser_feed(struct http_response_parser *parser, const void *data, size_t size) TP_MUST;
 /* The peer closed: HTTP_DONE when the message ends by that, else HTTP_FAILED. */

@@ -9,14 +9,24 @@ void http_head_init(struct http_head *head, bool request)
 {
     memset(head, 0, sizeof(*head));
     buf_init(&head->raw, HTTP_HEAD_MAX);
+    head->size_max = HTTP_HEAD_MAX;
+    head->lines_max = HTTP_HEADERS_MAX;
     head->request = request;
+}
+
+void http_head_widen(struct http_head *head)
+{
+    head->size_max = HTTP_PROXY_HEAD_MAX;
+    head->lines_max = HTTP_PROXY_HEADERS_MAX;
+    buf_init(&head->raw, head->size_max);
 }
 
 void http_head_clear(struct http_head *head)
 {
-    bool request = head->request;
+    struct http_head empty = {.request = head->request, .size_max = head->size_max, .lines_max = head->lines_max};
     buf_wipe(&head->raw);
-    http_head_init(head, request);
+    *head = empty;
+    buf_init(&head->raw, head->size_max);
 }
 
 static enum http_head_step refuse(struct http_head *head, int status, const char *why)
@@ -53,7 +63,7 @@ static enum http_head_step take_byte(struct http_head *head, uint8_t byte)
         if (head->lines == 1)
             head->first_line = head->line;
         head->line = 0;
-        if (head->lines > HTTP_HEADERS_MAX + 1)
+        if (head->lines > head->lines_max + 1)
             return refuse(head, 431, "too many headers");
         return head->lines == 1 ? HTTP_HEAD_FIRST_LINE : HTTP_HEAD_MORE;
     }

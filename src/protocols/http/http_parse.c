@@ -26,7 +26,9 @@ struct http_parser {
     size_t default_limit;
     size_t body_limit;
     size_t raw_left; /* bytes that the body may still take on the wire: bounds empty and tiny chunks */
-    uint64_t length; /* Content-Length */
+    bool proxy;
+    http_body_cb *body_fn; /* takes the body, or NULL: request.body does */
+    void *body_ctx;
     int status;
     const char *why;
     bool http2;
@@ -101,7 +103,7 @@ static int on_value_complete(llhttp_t *llhttp)
         return refuse(parser, 400, "a broken header");
     if (strchr(name, '_')) /* some readers take '_' for '-': such a header could pass for another one */
         return 0;
-    if (request->header_count == HTTP_HEADERS_MAX)
+    if (request->header_count + 1 >= parser->head.lines)
         return refuse(parser, 431, "too many headers");
     request->headers[request->header_count].name = name;
     request->headers[request->header_count++].value = value;
@@ -111,6 +113,10 @@ static int on_value_complete(llhttp_t *llhttp)
 static int on_body(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_parser *parser = llhttp->data;
+    if (parser->body_fn) {
+        parser->body_fn(parser->body_ctx, (const uint8_t *)at, size);
+        return 0;
+    }
     if (buf_size(&parser->request.body) + size > parser->body_limit)
         return refuse(parser, 413, "the body is too large");
     if (buf_append(&parser->request.body, at, size) != TP_OK)
@@ -182,9 +188,10 @@ static const char *check_framing(struct http_parser *parser)
     if (lengths > 1)
         return "more than one Content-Length";
     if (lengths == 1) {
-        if (!http_head_length(http_request_header(request, "content-length"), &parser->length))
+        if (!http_head_length(http_request_header(request, "content-length"), &request->length))
             return "a broken Content-Length";
-        request->has_body = parser->length > 0;
+        request->has_length = true;
+        request->has_body = request->length > 0;
     }
     return NULL;
 }
@@ -294,6 +301,8 @@ static enum http_step take_target(struct http_parser *parser, const char *target
         return fail(parser, 400, "a path that is not plain");
     if (target[length] == '?') {
         request->query = mem_strdup(target + length + 1);
+        if (parser->proxy)
+            return HTTP_MORE;
         return take_params(parser, request->query);
     }
     return HTTP_MORE;
@@ -358,7 +367,7 @@ static enum http_step take_head(struct http_parser *parser)
     size_t size = buf_size(&parser->head.raw);
     enum llhttp_errno result;
     parser->arena = mem_alloc(size + 2);
-    parser->request.headers = mem_array(HTTP_HEADERS_MAX, sizeof(*parser->request.headers));
+    parser->request.headers = mem_array(parser->head.lines, sizeof(*parser->request.headers));
     result = llhttp_execute(&parser->llhttp, (const char *)buf_head(&parser->head.raw), size);
     if (parser->why || (result != HPE_OK && result != HPE_PAUSED) || !parser->in_body)
         return fail(parser, 400, "a malformed head");
@@ -397,7 +406,8 @@ static enum http_step feed_llhttp(struct http_parser *parser, const uint8_t *dat
         return fail(parser, 400, "a malformed body");
     if (result == HPE_PAUSED)
         take = (size_t)(llhttp_get_error_pos(&parser->llhttp) - (const char *)data);
-    parser->raw_left -= take;
+    if (!parser->body_fn)
+        parser->raw_left -= take;
     *ret_used = take;
     if (capped && result != HPE_PAUSED)
         return fail(parser, 413, "too much chunk framing");
@@ -426,9 +436,9 @@ enum http_step http_parser_feed(struct http_parser *parser, const void *data, si
     if (parser->state == STATE_HEAD)
         return feed_head(parser, data, size, ret_used);
     if (parser->state == STATE_HEAD_READY) {
-        if (parser->length > parser->body_limit)
+        if (!parser->body_fn && parser->request.length > parser->body_limit)
             return fail(parser, 413, "the body is too large");
-        parser->raw_left = parser->body_limit * 8 + HTTP_HEAD_MAX;
+        parser->raw_left = parser->body_fn ? SIZE_MAX : parser->body_limit * 8 + HTTP_HEAD_MAX;
         parser->state = STATE_BODY;
     }
     if (parser->state == STATE_BODY)
@@ -451,6 +461,14 @@ struct http_parser *http_parser_new(size_t body_limit)
     parser->default_limit = body_limit ? body_limit : HTTP_BODY_DEFAULT;
     http_head_init(&parser->head, true);
     start(parser);
+    return parser;
+}
+
+struct http_parser *http_parser_new_proxy(void)
+{
+    struct http_parser *parser = http_parser_new(0);
+    parser->proxy = true;
+    http_head_widen(&parser->head);
     return parser;
 }
 
@@ -484,10 +502,14 @@ void http_parser_free(struct http_parser *parser)
 void http_parser_next(struct http_parser *parser)
 {
     size_t limit = parser->default_limit;
+    bool proxy = parser->proxy;
     forget(parser);
     memset(parser, 0, sizeof(*parser));
     parser->default_limit = limit;
+    parser->proxy = proxy;
     http_head_init(&parser->head, true);
+    if (proxy)
+        http_head_widen(&parser->head);
     start(parser);
 }
 
@@ -499,6 +521,12 @@ struct http_request *http_parser_request(struct http_parser *parser)
 void http_parser_set_body_limit(struct http_parser *parser, size_t body_limit)
 {
     parser->body_limit = body_limit;
+}
+
+void http_parser_stream_body(struct http_parser *parser, http_body_cb *fn, void *ctx)
+{
+    parser->body_fn = fn;
+    parser->body_ctx = ctx;
 }
 
 bool http_parser_is_inside(const struct http_parser *parser)

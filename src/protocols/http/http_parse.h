@@ -13,6 +13,8 @@
 
 #define HTTP_HEAD_MAX ((size_t)16 * 1024) /* start line, headers and trailers, all bytes of names and values */
 #define HTTP_HEADERS_MAX 100
+#define HTTP_PROXY_HEAD_MAX ((size_t)64 * 1024) /* the same for parsers of a proxy */
+#define HTTP_PROXY_HEADERS_MAX 200
 #define HTTP_QUERY_MAX 64 /* parameters in one query */
 #define HTTP_BODY_DEFAULT ((size_t)1024 * 1024)
 
@@ -43,6 +45,8 @@ struct http_request {
     bool keep_alive;      /* the peer wants another exchange */
     bool expect_continue; /* "Expect: 100-continue" */
     bool has_body;        /* a Content-Length above 0, or chunks */
+    bool has_length;      /* a Content-Length; then length holds it */
+    uint64_t length;
 };
 
 /* The value of header name (lower case), or NULL. The first one when repeated. */
@@ -77,6 +81,12 @@ struct http_parser;
 /* A parser of requests. body_limit 0: HTTP_BODY_DEFAULT. */
 struct http_parser *http_parser_new(size_t body_limit) TP_MUST;
 void http_parser_free(struct http_parser *parser); /* NULL is fine */
+/* A parser for a proxy: heads up to HTTP_PROXY_HEAD_MAX, and the query is left to the owner (params stay empty). */
+struct http_parser *http_parser_new_proxy(void) TP_MUST;
+/* A piece of a body, without its chunk framing; valid during the call only. */
+typedef void http_body_cb(void *ctx, const uint8_t *data, size_t size);
+/* At HTTP_HEAD_READY: the body may have any size and goes to fn, inside http_parser_feed, instead of request.body. */
+void http_parser_stream_body(struct http_parser *parser, http_body_cb *fn, void *ctx);
 /* Takes up to size bytes and says how many in ret_used. HTTP_HEAD_READY and HTTP_DONE come right behind the byte that completed
  * the head or message. */
 enum http_step http_parser_feed(struct http_parser *parser, const void *data, size_t size, size_t *ret_used) TP_MUST;

@@ -11,13 +11,20 @@ struct http_response_parser {
     llhttp_t llhttp;
     struct http_head head;
     struct http_response response;
-    char name[64]; /* the header under way, cut */
-    char value[64];
+    char *arena; /* names and values, NUL-terminated; never larger than the head */
+    size_t arena_used;
+    size_t name_at; /* the header under way in the arena */
+    size_t value_at;
+    size_t value_size;
     size_t lengths; /* how many Content-Length headers */
     size_t codings;
+    http_body_cb *body_fn; /* takes the body, or NULL: response.body does */
+    void *body_ctx;
+    bool proxy;
+    bool upgrade; /* 101 may come */
+    bool head_given;
     bool to_head;
     bool in_body;
-    bool until_close; /* the end of the connection ends the body */
     bool complete;
     bool failed;
     const char *tail; /* behind the last chunk: the bytes that must still come */
@@ -33,43 +40,63 @@ static int refuse(struct http_response_parser *parser, const char *why)
     return HPE_USER;
 }
 
-static void keep(char *out, size_t out_size, const char *at, size_t size)
-{
-    size = size < out_size - 1 ? size : out_size - 1;
-    memcpy(out, at, size);
-    out[size] = '\0';
-}
-
 static int on_field(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_response_parser *parser = llhttp->data;
-    keep(parser->name, sizeof(parser->name), at, size);
-    parser->value[0] = '\0';
-    return parser->in_body ? refuse(parser, "trailers") : 0;
+    if (parser->in_body)
+        return refuse(parser, "trailers");
+    parser->name_at = parser->arena_used;
+    for (size_t i = 0; i < size; i++)
+        parser->arena[parser->arena_used++] = (char)(at[i] >= 'A' && at[i] <= 'Z' ? at[i] - 'A' + 'a' : at[i]);
+    parser->arena[parser->arena_used++] = '\0';
+    return 0;
 }
 
 static int on_value(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_response_parser *parser = llhttp->data;
+    if (parser->in_body || parser->value_size != 0)
+        return refuse(parser, "a folded header");
     while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))
         size--;
-    keep(parser->value, sizeof(parser->value), at, size);
+    while (size > 0 && (*at == ' ' || *at == '\t')) {
+        at++;
+        size--;
+    }
+    parser->value_at = parser->arena_used;
+    parser->value_size = size;
+    memcpy(parser->arena + parser->arena_used, at, size);
+    parser->arena_used += size;
     return 0;
 }
 
 static int on_value_complete(llhttp_t *llhttp)
 {
     struct http_response_parser *parser = llhttp->data;
-    uint64_t length;
-    if (strcasecmp(parser->name, "content-length") == 0) {
+    struct http_response *response = &parser->response;
+    const char *name = parser->arena + parser->name_at;
+    const char *value;
+    if (parser->in_body)
+        return refuse(parser, "trailers");
+    if (parser->value_size == 0)
+        parser->value_at = parser->arena_used;
+    parser->arena[parser->arena_used++] = '\0';
+    value = parser->arena + parser->value_at;
+    parser->value_size = 0;
+    if (!http_is_token(name) || !http_is_value(value) || response->header_count + 1 >= parser->head.lines)
+        return refuse(parser, "a broken header");
+    response->headers[response->header_count].name = name;
+    response->headers[response->header_count++].value = value;
+    if (strcmp(name, "content-length") == 0) {
         parser->lengths++;
-        if (!http_head_length(parser->value, &length))
+        if (!http_head_length(value, &response->length))
             return refuse(parser, "a broken Content-Length");
-        if (length > parser->body_limit && !parser->to_head)
+        response->has_length = true;
+        if (response->length > parser->body_limit && !parser->to_head)
             return refuse(parser, "an answer that is too large");
-    } else if (strcasecmp(parser->name, "transfer-encoding") == 0) {
+    } else if (strcmp(name, "transfer-encoding") == 0) {
         parser->codings++;
-        if (strcasecmp(parser->value, "chunked") != 0)
+        if (strcasecmp(value, "chunked") != 0)
             return refuse(parser, "an unknown Transfer-Encoding");
     }
     return 0;
@@ -79,26 +106,34 @@ static int on_value_complete(llhttp_t *llhttp)
 static int on_headers_complete(llhttp_t *llhttp)
 {
     struct http_response_parser *parser = llhttp->data;
+    struct http_response *response = &parser->response;
     int status = llhttp_get_status_code(llhttp);
+    bool bare = parser->to_head || status < 200 || status == 204 || status == 304;
     if (parser->lengths + parser->codings > 1)
         return refuse(parser, "contradicting lengths");
     if (llhttp_get_http_major(llhttp) != 1 || llhttp_get_http_minor(llhttp) > 1 || status < 100 || status > 599 ||
-        status == 101)
+        (status == 101 && !parser->upgrade))
         return refuse(parser, "a broken status line");
     if (parser->codings && llhttp_get_http_minor(llhttp) == 0)
         return refuse(parser, "chunks in HTTP/1.0");
-    parser->response.status = status;
-    parser->response.keep_alive = llhttp_should_keep_alive(llhttp) != 0;
+    response->status = status;
+    response->minor = llhttp_get_http_minor(llhttp);
+    response->keep_alive = llhttp_should_keep_alive(llhttp) != 0;
+    response->upgraded = status == 101;
+    response->until_close = parser->lengths + parser->codings == 0 && !bare;
+    response->has_body = !bare && (response->until_close || parser->codings > 0 || response->length > 0);
     parser->in_body = true;
     llhttp->upgrade = 0;
-    parser->until_close =
-        parser->lengths + parser->codings == 0 && status >= 200 && status != 204 && status != 304 && !parser->to_head;
-    return parser->to_head || status < 200 || status == 204 || status == 304 ? 1 : 0;
+    return bare ? 1 : 0;
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_response_parser *parser = llhttp->data;
+    if (parser->body_fn) {
+        parser->body_fn(parser->body_ctx, (const uint8_t *)at, size);
+        return 0;
+    }
     if (buf_size(&parser->response.body) + size > parser->body_limit ||
         buf_append(&parser->response.body, at, size) != TP_OK)
         return refuse(parser, "an answer that is too large");
@@ -139,13 +174,28 @@ static const llhttp_settings_t settings = {
     .on_chunk_extension_value_complete = on_chunk_extension,
 };
 
+static void forget_head(struct http_response_parser *parser)
+{
+    if (parser->arena)
+        secret_wipe(parser->arena, parser->arena_used);
+    mem_free(parser->arena);
+    mem_free(parser->response.headers);
+    parser->arena = NULL;
+    parser->arena_used = 0;
+    parser->response.headers = NULL;
+    parser->response.header_count = 0;
+}
+
 static void start(struct http_response_parser *parser)
 {
     llhttp_init(&parser->llhttp, HTTP_RESPONSE, &settings);
     parser->llhttp.data = parser;
+    forget_head(parser);
     parser->lengths = parser->codings = 0;
-    parser->in_body = parser->complete = parser->until_close = false;
-    parser->raw_left = parser->body_limit * 8 + HTTP_HEAD_MAX;
+    parser->in_body = parser->complete = false;
+    parser->response.until_close = parser->response.has_length = false;
+    parser->response.length = 0;
+    parser->raw_left = parser->proxy ? SIZE_MAX : parser->body_limit * 8 + HTTP_HEAD_MAX;
 }
 
 struct http_response_parser *http_response_parser_new(size_t body_limit, bool to_head)
@@ -159,10 +209,23 @@ struct http_response_parser *http_response_parser_new(size_t body_limit, bool to
     return parser;
 }
 
+struct http_response_parser *http_response_parser_new_proxy(bool to_head, bool upgrade, http_body_cb *fn, void *ctx)
+{
+    struct http_response_parser *parser = http_response_parser_new(SIZE_MAX, to_head);
+    parser->proxy = true;
+    parser->upgrade = upgrade;
+    parser->body_fn = fn;
+    parser->body_ctx = ctx;
+    http_head_widen(&parser->head);
+    start(parser);
+    return parser;
+}
+
 void http_response_parser_free(struct http_response_parser *parser)
 {
     if (!parser)
         return;
+    forget_head(parser);
     buf_wipe(&parser->response.body);
     http_head_clear(&parser->head);
     mem_free(parser);
@@ -191,6 +254,8 @@ static enum http_step feed_head(struct http_response_parser *parser, const uint8
         return fail(parser, parser->head.why);
     if (step == HTTP_HEAD_MORE)
         return HTTP_MORE;
+    parser->arena = mem_alloc(buf_size(&parser->head.raw) + 2);
+    parser->response.headers = mem_array(parser->head.lines, sizeof(*parser->response.headers));
     result = llhttp_execute(&parser->llhttp, (const char *)buf_head(&parser->head.raw), buf_size(&parser->head.raw));
     if (parser->why || (result != HPE_OK && result != HPE_PAUSED) || !parser->in_body)
         return fail(parser, "a malformed head");
@@ -198,46 +263,76 @@ static enum http_step feed_head(struct http_response_parser *parser, const uint8
     return HTTP_HEAD_READY;
 }
 
-enum http_step http_response_parser_feed(struct http_response_parser *parser, const void *data, size_t size)
+/* The final head, past all 1xx. */
+static enum http_step take_heads(struct http_response_parser *parser, const uint8_t *data, size_t size,
+                                 size_t *ret_used)
 {
-    const uint8_t *at = data;
-    enum llhttp_errno result;
-    if (parser->failed)
-        return HTTP_FAILED;
-    if (parser->complete)
-        return size > 0 ? fail(parser, "bytes behind the answer") : HTTP_DONE;
     while (!parser->in_body) {
         size_t used = 0;
-        enum http_step step = feed_head(parser, at, size, &used);
+        enum http_step step = feed_head(parser, data + *ret_used, size - *ret_used, &used);
+        *ret_used += used;
         if (step != HTTP_HEAD_READY)
             return step;
-        at += used;
-        size -= used;
-        if (parser->response.status < 200)
+        if (parser->response.status < 200 && !parser->response.upgraded)
             start(parser);
     }
+    parser->head_given = true;
+    return HTTP_HEAD_READY;
+}
+
+static enum http_step take_body(struct http_response_parser *parser, const uint8_t *data, size_t size, size_t *ret_used)
+{
+    enum llhttp_errno result;
+    size_t used = 0;
     if (!parser->complete && !parser->tail && size > 0) {
         size_t take = size < parser->raw_left ? size : parser->raw_left;
-        result = llhttp_execute(&parser->llhttp, (const char *)at, take);
+        result = llhttp_execute(&parser->llhttp, (const char *)data, take);
         if (parser->why || (result != HPE_OK && result != HPE_PAUSED))
             return fail(parser, "a malformed body");
         if (result == HPE_PAUSED)
-            take = (size_t)(llhttp_get_error_pos(&parser->llhttp) - (const char *)at);
+            take = (size_t)(llhttp_get_error_pos(&parser->llhttp) - (const char *)data);
         else if (take < size)
             return fail(parser, "an answer that is too large");
-        parser->raw_left -= take;
-        at += take;
-        size -= take;
+        if (!parser->proxy)
+            parser->raw_left -= take;
+        used = take;
     }
-    while (parser->tail && *parser->tail && size > 0) {
-        if (*at++ != (uint8_t)*parser->tail++)
+    while (parser->tail && *parser->tail && used < size) {
+        if (data[used++] != (uint8_t)*parser->tail++)
             return fail(parser, "bytes behind the last chunk");
-        size--;
     }
     if (parser->tail && *parser->tail == '\0')
         parser->complete = true;
-    if (!parser->complete)
-        return HTTP_MORE;
+    *ret_used = used;
+    return parser->complete ? HTTP_DONE : HTTP_MORE;
+}
+
+enum http_step http_response_parser_take(struct http_response_parser *parser, const void *data, size_t size,
+                                         size_t *ret_used)
+{
+    *ret_used = 0;
+    if (parser->failed)
+        return HTTP_FAILED;
+    if (!parser->head_given)
+        return take_heads(parser, data, size, ret_used);
+    return take_body(parser, data, size, ret_used);
+}
+
+enum http_step http_response_parser_feed(struct http_response_parser *parser, const void *data, size_t size)
+{
+    const uint8_t *at = data;
+    enum http_step step;
+    size_t used = 0;
+    bool done = parser->complete && parser->head_given;
+    do {
+        step = http_response_parser_take(parser, at, size, &used);
+        at += used;
+        size -= used;
+    } while (step == HTTP_HEAD_READY);
+    if (step != HTTP_DONE)
+        return step;
+    if (done && size == 0)
+        return HTTP_DONE;
     return size > 0 ? fail(parser, "bytes behind the answer") : HTTP_DONE;
 }
 
@@ -245,9 +340,9 @@ enum http_step http_response_parser_end(struct http_response_parser *parser)
 {
     if (parser->failed)
         return HTTP_FAILED;
-    if (parser->complete)
+    if (parser->complete && parser->head_given)
         return HTTP_DONE;
-    if (!parser->in_body || !parser->until_close)
+    if (!parser->in_body || !parser->response.until_close)
         return fail(parser, "the connection ended in the middle of the answer");
     parser->complete = true;
     parser->response.keep_alive = false;
@@ -262,4 +357,13 @@ const struct http_response *http_response_parser_response(const struct http_resp
 const char *http_response_parser_why(const struct http_response_parser *parser)
 {
     return parser->why ? parser->why : "no error";
+}
+
+const char *http_response_header(const struct http_response *response, const char *name)
+{
+    for (size_t i = 0; i < response->header_count; i++) {
+        if (strcmp(response->headers[i].name, name) == 0)
+            return response->headers[i].value;
+    }
+    return NULL;
 }
