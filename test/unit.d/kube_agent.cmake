@@ -1,0 +1,2 @@
+tport_unit_test(test_kube_config tport_agent)
+tport_fuzz(fuzz_kube_config tport_agent)
