@@ -64,7 +64,7 @@ static void say_and_exit(const char *text)
 }
 
 /* In the child, after fork: becomes the user's shell. Does not return. */
-static void become_shell(const struct user_child_options *options)
+static void become_shell(const struct user_child_options *options, pid_t monitor)
 {
     const struct account *account = options->account;
     int copies[3];
@@ -84,6 +84,10 @@ static void become_shell(const struct user_child_options *options)
     (void)umask(022);
     if (!account_become(account)) {
         say_and_exit("tport: could not become the user\n");
+    }
+    /* A monitor that is killed can hang up nobody: the kernel does it then. After the change of user, which clears it. */
+    if (prctl(PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0) != 0 || getppid() != monitor) {
+        _exit(255);
     }
     if (chdir(account->home) != 0 && chdir("/") != 0) {
         say_and_exit("tport: no directory to start in\n");
@@ -147,12 +151,13 @@ static enum tp_err watch_child(struct loop *loop, pid_t pid, user_child_exit_cb 
 enum tp_err user_child_start(struct loop *loop, const struct user_child_options *options, user_child_exit_cb *on_exit,
                              void *ctx, struct user_child **ret_child, struct tp_error *error)
 {
+    pid_t monitor = getpid();
     pid_t pid = fork();
     if (pid < 0) {
         return err_errno(error, errno, "no process could be started");
     }
     if (pid == 0) {
-        become_shell(options);
+        become_shell(options, monitor);
     }
     return watch_child(loop, pid, on_exit, ctx, ret_child, error);
 }
