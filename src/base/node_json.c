@@ -239,6 +239,19 @@ static void write_block(struct buf *out, const char *text, size_t indent)
     }
 }
 
+/* The shortest form that reads back as the same number: 1.1, not 1.1000000000000001. */
+static char *number_text(const json_t *value)
+{
+    for (size_t digits = 15; json_is_real(value) && digits < 17; digits++) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        double back = text ? strtod(text, NULL) : 0;
+        if (text && memcmp(&back, &(double){json_real_value(value)}, sizeof(back)) == 0)
+            return text;
+        free(text);
+    }
+    return json_dumps(value, JSON_ENCODE_ANY);
+}
+
 static void write_scalar(struct buf *out, const json_t *value, size_t indent)
 {
     if (json_is_string(value)) {
@@ -253,7 +266,7 @@ static void write_scalar(struct buf *out, const json_t *value, size_t indent)
     } else if (json_is_array(value)) {
         (void)buf_append_text(out, "[]");
     } else {
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        char *text = number_text(value);
         (void)buf_append_text(out, text ? text : "null");
         free(text);
     }

@@ -1,4 +1,5 @@
-foreach(part table command labels sni ssh_argv profile player)
+foreach(part table command labels sni ssh_argv profile player kubeconfig)
   tport_unit_test(test_cli_${part} tport_cli_tport)
 endforeach()
 tport_fuzz(fuzz_player tport_cli_tport)
+tport_fuzz(fuzz_kubeconfig tport_cli_tport)

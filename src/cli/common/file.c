@@ -57,7 +57,9 @@ static enum tp_err write_all(int fd, const uint8_t *data, size_t size)
     return TP_OK;
 }
 
-enum tp_err file_write(const char *path, const void *data, size_t size, struct tp_error *error)
+/* owner: whose the file becomes, or NULL. */
+static enum tp_err replace(const char *path, const void *data, size_t size, const struct stat *owner,
+                           struct tp_error *error)
 {
     char *tail = crypt_random_hex(8);
     char *temporary = mem_printf("%s.%s.tmp", path, tail);
@@ -69,6 +71,8 @@ enum tp_err file_write(const char *path, const void *data, size_t size, struct t
     } else {
         if (write_all(fd, data, size) != TP_OK || fsync(fd) != 0)
             err = err_errno(error, errno, "%s cannot be written", path);
+        if (err == TP_OK && owner && fchown(fd, owner->st_uid, owner->st_gid) != 0)
+            err = err_errno(error, errno, "%s cannot keep its owner", path);
         if (close(fd) != 0 && err == TP_OK)
             err = err_errno(error, errno, "%s cannot be written", path);
         if (err == TP_OK && rename(temporary, path) != 0)
@@ -78,6 +82,23 @@ enum tp_err file_write(const char *path, const void *data, size_t size, struct t
     }
     mem_free(temporary);
     secret_free(tail);
+    return err;
+}
+
+enum tp_err file_write(const char *path, const void *data, size_t size, struct tp_error *error)
+{
+    return replace(path, data, size, NULL, error);
+}
+
+enum tp_err file_replace(const char *path, const void *data, size_t size, struct tp_error *error)
+{
+    struct stat old;
+    char *target = realpath(path, NULL);
+    const char *real = target ? target : path;
+    bool there = stat(real, &old) == 0;
+    bool same = there && old.st_uid == geteuid() && old.st_gid == getegid();
+    enum tp_err err = replace(real, data, size, there && !same ? &old : NULL, error);
+    free(target);
     return err;
 }
 

@@ -103,7 +103,8 @@ static enum tp_err choose(const struct command_line *line, struct login *login, 
 }
 
 /* A valid profile for the same proxy and user: nothing to do but to show it. */
-static bool already_in(const struct command_line *line, const struct login *login)
+static bool already_in(const struct command_line *line, const struct login *login, enum tp_err *ret_err,
+                       struct tp_error *error)
 {
     struct profile profile = {0};
     bool in = profile_load(login->home, login->host, &profile, NULL) == TP_OK &&
@@ -113,13 +114,15 @@ static bool already_in(const struct command_line *line, const struct login *logi
         char *block = tport_status_block(&profile, true, clock_wall());
         char *path = mem_printf("%s/current-profile", login->home);
         char *name = mem_printf("%s\n", login->host);
-        struct tp_error error;
-        if (file_write_text(path, name, &error) != TP_OK)
-            (void)fprintf(stderr, "WARNING: %s\n", error.text);
+        struct tp_error why;
+        const char *select = command_text(line, "kube-cluster", NULL);
+        if (file_write_text(path, name, &why) != TP_OK)
+            (void)fprintf(stderr, "WARNING: %s\n", why.text);
         (void)fputs(block, stdout);
         mem_free(block);
         mem_free(path);
         mem_free(name);
+        *ret_err = select ? tport_kube_after_login(&profile, select, error) : TP_OK;
     }
     profile_free(&profile);
     return in;
@@ -372,7 +375,20 @@ static enum tp_err write_out(const struct command_line *line, const struct login
     return err;
 }
 
-static enum tp_err write_profile(struct login *login, struct tp_error *error)
+/* kubectl's configuration gets the clusters of this profile. Signing in has worked already, so what fails here is a
+ * warning, unless a cluster was asked for by name. */
+static enum tp_err fill_kubeconfig(const struct command_line *line, const struct profile *profile,
+                                   struct tp_error *error)
+{
+    const char *select = command_text(line, "kube-cluster", NULL);
+    enum tp_err err = profile->kube || select ? tport_kube_after_login(profile, select, error) : TP_OK;
+    if (err == TP_OK || select)
+        return err;
+    (void)fprintf(stderr, "WARNING: the kubeconfig stays as it is: %s\n", error->text);
+    return TP_OK;
+}
+
+static enum tp_err write_profile(const struct command_line *line, struct login *login, struct tp_error *error)
 {
     struct profile profile, saved = {0};
     enum tp_err err = profile_init(&profile, login->home, login->host, login->address, login->user,
@@ -394,6 +410,7 @@ static enum tp_err write_profile(struct login *login, struct tp_error *error)
         char *block = tport_status_block(&saved, true, clock_wall());
         (void)fputs(block, stdout);
         mem_free(block);
+        err = fill_kubeconfig(line, &saved, error);
     }
     profile_free(&saved);
     profile_free(&profile);
@@ -410,7 +427,7 @@ enum tp_err tport_login(struct command_line *line, struct tp_error *error)
     enum tp_err err = choose(line, &login, error);
     if (err == TP_OK && strcmp(auth, "local") != 0)
         err = err_set(error, TP_INVALID, "--auth=%s: only local sign-in is there", auth);
-    if (err != TP_OK || already_in(line, &login)) {
+    if (err != TP_OK || already_in(line, &login, &err, error)) {
         login_free(&login);
         return err;
     }
@@ -426,7 +443,7 @@ enum tp_err tport_login(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = sign_in(&login, error);
     if (err == TP_OK)
-        err = out ? write_out(line, &login, out, error) : write_profile(&login, error);
+        err = out ? write_out(line, &login, out, error) : write_profile(line, &login, error);
     login_free(&login);
     return err;
 }

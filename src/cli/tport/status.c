@@ -207,8 +207,13 @@ enum tp_err tport_logout(struct command_line *line, struct tp_error *error)
     size_t removed = 0;
 
     for (size_t i = 0; err == TP_OK && i < count; i++) {
+        struct profile profile = {0};
+        struct tp_error why = {0};
         if (host && strcmp(names[i], host) != 0)
             continue;
+        if (profile_load(home, names[i], &profile, &why) == TP_OK && tport_kube_logout(&profile, &why) != TP_OK)
+            (void)fprintf(stderr, "WARNING: the entries in the kubeconfig stay: %s\n", why.text);
+        profile_free(&profile);
         err = profile_remove(home, names[i], error);
         removed++;
     }

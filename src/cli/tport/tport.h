@@ -22,6 +22,12 @@ char *tport_labels_hint(const json_t *wanted, const json_t *all_nodes) TP_MUST;
 /* The status block of one profile, text form; mem_free it. */
 char *tport_status_block(const struct profile *profile, bool active, int64_t now) TP_MUST;
 
+/* Puts all Kubernetes clusters that the profile may reach into the kubeconfig. The current context changes only when select
+ * names one of them (TP_NOT_FOUND with a hint for another name). */
+enum tp_err tport_kube_after_login(const struct profile *profile, const char *select, struct tp_error *error) TP_MUST;
+/* Takes the profile's entries out of the kubeconfig, if there is one. */
+enum tp_err tport_kube_logout(struct profile *profile, struct tp_error *error) TP_MUST;
+
 /* Handlers of the commands. */
 enum tp_err tport_login(struct command_line *line, struct tp_error *error);
 enum tp_err tport_logout(struct command_line *line, struct tp_error *error);
@@ -35,6 +41,10 @@ enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error);
 enum tp_err tport_recordings_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tport_sessions_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tport_play(struct command_line *line, struct tp_error *error);
+enum tp_err tport_kube_ls(struct command_line *line, struct tp_error *error);
+enum tp_err tport_kube_login(struct command_line *line, struct tp_error *error);
+enum tp_err tport_kube_credentials(struct command_line *line, struct tp_error *error);
+enum tp_err tport_kube_sessions(struct command_line *line, struct tp_error *error);
 enum tp_err tport_version(struct command_line *line, struct tp_error *error);
 enum tp_err tport_env(struct command_line *line, struct tp_error *error);
 

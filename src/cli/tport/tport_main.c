@@ -28,6 +28,7 @@ static const struct command_option login_options[] = {
     {"format", 'f', COMMAND_TEXT, "file|openssh", "Form of FILE"},
     {"overwrite", 0, COMMAND_FLAG, NULL, "FILE may be there already"},
     {"browser", 0, COMMAND_TEXT, "none", "Accepted and not needed"},
+    {"kube-cluster", 0, COMMAND_TEXT, "NAME", "Select that Kubernetes cluster for kubectl as well"},
     NONE};
 static const struct command_option format_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"}, NONE};
@@ -76,6 +77,32 @@ static const struct command_option play_options[] = {
 static const struct command_option env_options[] = {
     {"unset", 0, COMMAND_FLAG, NULL, "Print what takes the variables away"}, NONE};
 
+static const struct command_option kube_ls_options[] = {
+    {"format", 'f', COMMAND_TEXT, "text|json|yaml|names", "Form of the output"},
+    {"verbose", 'v', COMMAND_FLAG, NULL, "Show uncut labels"},
+    {"quiet", 'q', COMMAND_FLAG, NULL, "No headings"},
+    {"all", 0, COMMAND_FLAG, NULL, "Show proxy and cluster as well"},
+    {"search", 0, COMMAND_TEXT, "WORDS", "Only clusters that hold all these words (comma-separated)"},
+    {"query", 0, COMMAND_TEXT, "EXPRESSION", "Only clusters for which the expression holds"},
+    {"kubeconfig", 0, COMMAND_TEXT, "FILE", "kubectl's configuration (KUBECONFIG, else ~/.kube/config)"},
+    NONE};
+static const struct command_option kube_login_options[] = {
+    {"all", 0, COMMAND_FLAG, NULL, "All clusters that you may reach; selects none"},
+    {"set-context-name", 0, COMMAND_TEXT, "TEMPLATE",
+     "Name of the context; {{.KubeName}} and {{.ClusterName}} are replaced"},
+    {"kube-namespace", 'n', COMMAND_TEXT, "NAMESPACE", "The context's namespace"},
+    {"as", 0, COMMAND_TEXT, "USER", "Act as this Kubernetes user"},
+    {"as-groups", 0, COMMAND_TEXT, "GROUPS", "Act in these Kubernetes groups (comma-separated, repeatable)"},
+    {"static", 0, COMMAND_FLAG, NULL, "Write a kubeconfig that holds key and certificate and needs no tport"},
+    {"out", 'o', COMMAND_TEXT, "FILE", "Where --static writes to (standard output)"},
+    {"overwrite", 0, COMMAND_FLAG, NULL, "FILE may be there already"},
+    {"kubeconfig", 0, COMMAND_TEXT, "FILE", "kubectl's configuration (KUBECONFIG, else ~/.kube/config)"},
+    NONE};
+static const struct command_option kube_credentials_options[] = {
+    {"kube-cluster", 0, COMMAND_TEXT, "NAME", "The Kubernetes cluster; one certificate serves all"},
+    {"teleport-cluster", 0, COMMAND_TEXT, "NAME", "The cluster that the profile must be of"},
+    NONE};
+
 static const struct command commands[] = {
     {"login", "[CLUSTER]", "Sign in and keep the certificates", tport_login, login_options, 0, 1, 0, false},
     {"logout", "", "Remove certificates and keys", tport_logout, NULL, 0, 0, 0, false},
@@ -92,6 +119,13 @@ static const struct command commands[] = {
     {"recordings ls", "", "List recorded sessions", tport_recordings_ls, recordings_options, 0, 0, 0, false},
     {"play", "ID|FILE", "Play a recorded session", tport_play, play_options, 1, 1, 0, false},
     {"sessions ls", "", "List running sessions", tport_sessions_ls, format_options, 0, 0, 0, false},
+    {"kube ls", "[LABELS]", "List the Kubernetes clusters you may reach", tport_kube_ls, kube_ls_options, 0,
+     COMMAND_ANY_ARGS, 0, false},
+    {"kube login", "NAME|--all", "Let kubectl talk to a Kubernetes cluster", tport_kube_login, kube_login_options, 0, 1,
+     0, false},
+    {"kube sessions", "", "List running sessions in Kubernetes", tport_kube_sessions, format_options, 0, 0, 0, false},
+    {"kube credentials", "", "Print the certificate for kubectl (it starts this itself)", tport_kube_credentials,
+     kube_credentials_options, 0, 0, 0, true},
     {"clusters", "", "Show the cluster", tport_clusters, format_options, 0, 0, 0, false},
     {"env", "", "Print shell lines that set the profile's variables", tport_env, env_options, 0, 0, 0, false},
     {"version", "", "Print the version", tport_version, format_options, 0, 0, 0, false},
@@ -112,7 +146,7 @@ int tport_main(int argc, char **argv)
     const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "tport";
     const struct command_program program = {
         .name = strcmp(name, "tsh") == 0 ? "tsh" : "tport",
-        .about = "Reach servers through tport: sign in once, then ssh, scp and the rest.",
+        .about = "Reach servers and Kubernetes through tport: sign in once, then ssh, scp, kubectl and the rest.",
         .globals = globals,
         .commands = commands,
         .count = sizeof(commands) / sizeof(commands[0])};
