@@ -255,6 +255,9 @@ static inline char *make_user(struct fixture *fixture, const char *name, const c
     json_t *invite = must(fixture, as_nobody("10.9.9.9"), "invite.get", json_pack("{s:s}", "token", token));
     char *secret = mem_strdup(json_get_text(invite, "secret", ""));
     char code[7];
+    /* Hashing the password takes a while on a loaded machine; the previous code must still count after it. */
+    while (clock_wall() % 30 >= 25)
+        (void)usleep(100000);
     code_at(secret, clock_wall() - 30, code);
     json_t *done = must(fixture, as_nobody("10.9.9.9"), "invite.finish",
                         json_pack("{s:s, s:s, s:s}", "token", token, "password", GOOD_PASSWORD, "code", code));
