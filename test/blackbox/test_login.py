@@ -26,17 +26,27 @@ def test_R14_invitation_works_once(cluster):
     assert "secret" not in again.text
 
 
-def test_R16_wrong_password_code_and_user_look_alike(cluster):
+def test_R16_every_failed_login_looks_alike(cluster):
+    """Status, headers and text; test_auth_timing counts the work behind them."""
     erin = cluster.person("erin", sign_in=False)
+    locked = cluster.person("erwin", sign_in=False)
+    cluster.ctl("lock", "--user=erwin")
+    used = erin.code()
+    keys = erin.home / "pair"
+    erin.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys, check=True)
+    ssh_key = (erin.home / "pair.pub").read_text().strip()
+    tls_key = erin.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", check=True).stdout
+    tls_key = erin.run("openssl", "pkey", "-pubout", input=tls_key, check=True).stdout
 
     def attempt(user, password, code):
         reply = cluster.https("POST", "/webapi/mfa/login/finish", body=json.dumps(
-            {"user": user, "password": password, "totp_code": code, "ssh_pub_key": "", "tls_pub_key": ""}),
-            headers={"Content-Type": "application/json"})
-        return reply.status, reply.text
+            {"user": user, "password": password, "totp_code": code, "ssh_pub_key": ssh_key, "tls_pub_key": tls_key}),
+            headers={"Content-Type": "application/json"}, host=erin.host)
+        return reply.status, reply.text, tuple(sorted(name for name in reply.headers))
 
-    answers = {attempt("erin", "wrong password!!", erin.code()), attempt("erin", PASSWORD, "000000"),
-               attempt("nobody-here", PASSWORD, "000000")}
+    assert attempt("erin", PASSWORD, used)[0] == 200
+    answers = {attempt("erin", "wrong password!!", erin.code()), attempt("erin", PASSWORD, "000000"), attempt("erin", PASSWORD, used),
+               attempt("nobody-here", PASSWORD, "000000"), attempt("erwin", PASSWORD, locked.code()), attempt("no/such name", PASSWORD, "1")}
     assert len(answers) == 1, answers
     assert answers.pop()[0] in (401, 403)
 
