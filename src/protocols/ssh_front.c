@@ -105,11 +105,16 @@ static void on_close(void *ctx, enum close_reason reason)
 
 static const struct stream_events asking_events = {.on_data = on_data, .on_close = on_close};
 
-static void refuse(struct ssh_front *front, enum close_reason reason, const char *sentence)
+static void say(struct stream *stream, const char *sentence)
 {
     char line[1024];
     int length = snprintf(line, sizeof(line), "tport: %s\r\n", sentence);
-    stream_write(front->stream, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+    stream_write(stream, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+}
+
+static void refuse(struct ssh_front *front, enum close_reason reason, const char *sentence)
+{
+    say(front->stream, sentence);
     stream_close_flush(front->stream, reason);
 }
 
@@ -120,7 +125,14 @@ static void on_relay_done(void *ctx, const struct relay_result *result)
     finish(ctx, result->reason, result->text, result->rx, result->tx);
 }
 
-static const struct relay_events relay_events = {.on_done = on_relay_done};
+/* The agent took no stream: what it says about it is for the person. */
+static void on_relay_refused(void *ctx, struct stream *stream, enum close_reason reason, const char *text)
+{
+    (void)ctx;
+    say(stream, *text ? text : close_text(reason));
+}
+
+static const struct relay_events relay_events = {.on_refused = on_relay_refused, .on_done = on_relay_done};
 
 /* An agent that moves to another worker, or has just lost its tunnel, is waited for a little. */
 static void join(void *ctx)

@@ -223,11 +223,16 @@ static void on_tunnel_writable(void *ctx)
 static void on_tunnel_close(void *ctx, enum close_reason reason, const char *text)
 {
     struct relay *relay = ctx;
+    bool refused = relay->stream != NULL && relay->tx == 0 && !relay->ended && close_is_error(reason) &&
+                   relay->events != NULL && relay->events->on_refused != NULL;
     set_reason(relay, reason, text, true);
     relay->tunnel = NULL;
+    if (refused) {
+        relay->events->on_refused(relay->ctx, relay->stream, reason, relay->text);
+    }
     if (relay->stream == NULL) {
         check_done(relay);
-    } else if (is_cut(reason)) {
+    } else if (is_cut(reason) && !refused) {
         stream_close(relay->stream, reason);
     } else {
         stream_close_flush(relay->stream, reason);

@@ -22,6 +22,10 @@ struct relay_result {
 struct relay_events {
     /* The far side of the tunnel accepted the stream (relay_open only). May be NULL. */
     void (*on_accept)(void *ctx);
+    /* The tunnel's side ended with an error before a byte came from it: what is written to stream now is its last word.
+     * text is the far side's sentence, without control characters, "" when it gave none. At most once, before on_done.
+     * May be NULL. */
+    void (*on_refused)(void *ctx, struct stream *stream, enum close_reason reason, const char *text);
     /* Both sides are gone; exactly once, never inside a call. The relay is gone when it returns. */
     void (*on_done)(void *ctx, const struct relay_result *result);
 };

@@ -262,6 +262,23 @@ static enum tp_err read_signers(struct login *login, const json_t *answer, const
     return err;
 }
 
+/* A certificate that was made this moment must be valid this moment: else one of the two clocks is wrong, and every
+ * command after this one would fail with a less helpful sentence. */
+static enum tp_err check_clock(const struct identity *identity, struct tp_error *error)
+{
+    int64_t now = clock_wall();
+    char here[CLOCK_TEXT_SIZE], there[CLOCK_TEXT_SIZE];
+    if (now >= identity->not_before && now < identity->not_after)
+        return TP_OK;
+    clock_format(now, here);
+    clock_format(identity->not_before, there);
+    return err_set(
+        error, TP_EXPIRED,
+        "this machine's clock says %s, the cluster's about %s, so the new certificate is not valid here; set "
+        "the clock right, then sign in again",
+        here, there);
+}
+
 /* The certificates are for our keys and our user, or we do not keep them. */
 static enum tp_err check_certs(const struct login *login, const char *cluster, struct tp_error *error)
 {
@@ -289,6 +306,8 @@ static enum tp_err check_certs(const struct login *login, const char *cluster, s
             strcmp(identity.name, login->user) != 0 || strcmp(identity.cluster, cluster) != 0)
             err = err_set(error, TP_PROTOCOL, "the proxy answered with a certificate for somebody else");
     }
+    if (err == TP_OK)
+        err = check_clock(&identity, error);
     if (cert.principals)
         sshcert_free(&cert);
     identity_free(&identity);
