@@ -72,8 +72,6 @@ struct connect {
     char *host_id;
     char *hostname;
     json_t *grant;
-    bool cut_at_expiry;
-    int worker;
 };
 
 static void connect_free(struct connect *connect)
@@ -248,7 +246,7 @@ void do_ssh_connect(struct call *call)
     struct rbac_options options;
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
     if (options.max_connections > 0 &&
-        sessions_count_user(auth, call->caller.user) >= (size_t)options.max_connections) {
+        sessions_count_user(auth, call->caller.user, "ssh") >= (size_t)options.max_connections) {
         json_decref(logins);
         json_t *event = call_event(call, "session.rejected", false);
         json_object_set_new(event, "reason", json_string("max_connections"));
@@ -263,10 +261,13 @@ void do_ssh_connect(struct call *call)
     connect->call = call;
     connect->host_id = mem_strdup(host->id);
     connect->hostname = mem_strdup(host->name);
-    connect->worker = call->caller.worker;
-    connect->cut_at_expiry = options.disconnect_expired_cert;
     connect->grant = grant_json(call, connect, &options, logins);
-    (void)sessions_add(auth, call, connect->sid, host, connect->worker, connect->cut_at_expiry);
+    (void)sessions_add(auth, call,
+                       &(struct live_new){.sid = connect->sid,
+                                          .service = "ssh",
+                                          .target = host->name,
+                                          .host_id = host->id,
+                                          .cut_at_expiry = options.disconnect_expired_cert});
     audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
 }
 

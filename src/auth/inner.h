@@ -89,9 +89,11 @@ struct host {
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
 };
 
-/* A grant in use: one SSH connection through a worker. */
+/* A grant in use: one connection through a worker to what an agent serves. */
 struct live {
     char sid[UUID_TEXT_SIZE];
+    char *service; /* a row of live.c: "ssh" */
+    char *target;  /* what was asked for, by the name that people know: host name, cluster name */
     char *user;
     json_t *roles; /* as of the certificate */
     json_t *traits;
@@ -415,11 +417,19 @@ void routes_send_all(struct auth *auth, struct link *link);
 void routes_worker_gone(struct auth *auth, int worker);
 void routes_free(struct host *host);
 
-/* ---- sessions.c ---- */
+/* ---- live.c ---- */
 enum tp_err sessions_load(struct auth *auth, struct tp_error *error) TP_MUST;
 void sessions_free(struct auth *auth);
-struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host,
-                          int worker, bool cut_at_expiry);
+struct live_new {
+    const char *sid;
+    const char *service;
+    const char *target;
+    const char *host_id; /* of the agent that serves it */
+    bool cut_at_expiry;
+};
+/* Puts a grant that is about to be given to this caller (a user, by a worker's line) into the table, under its sid. All of
+ * fresh is copied. The entry is the table's; it may go at any later call of sessions_tick. */
+struct live *sessions_add(struct auth *auth, const struct call *call, const struct live_new *fresh);
 /* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15). */
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
                              struct tp_error *error) TP_MUST;
@@ -427,8 +437,10 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
 void sessions_recheck(struct auth *auth);
 /* The same for the sessions on one host, after a change of its labels. */
 void sessions_recheck_host(struct auth *auth, const char *host_id);
-/* Live sessions of a user, over all hosts. */
-size_t sessions_count_user(struct auth *auth, const char *user);
+/* Live sessions of a user of one service ("ssh"), over all hosts. */
+size_t sessions_count_user(struct auth *auth, const char *user, const char *service);
+/* Ends one session: its worker is told, client.disconnect says why. Nothing happens when it is over already. */
+void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text);
 /* Cuts all sessions of a user. */
 void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
 /* Expired certificates, late ends; puts what changed into the batch. */

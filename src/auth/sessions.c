@@ -1,329 +1,11 @@
-/* Live sessions: what was granted and is still in use. A change of roles, users, locks or labels decides each of them
- * anew, and those that lost their right are cut. */
+/* What hosts and workers report about live sessions, and the lists and ends that people ask for. */
 #include "auth/recording.h"
 
 #include <string.h>
 
-#define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
-#define OPEN_CHANNELS_MAX 256             /* of one connection; agents allow fewer, but they are not trusted (R15) */
+#define OPEN_CHANNELS_MAX 256 /* of one connection; agents allow fewer, but they are not trusted (R15) */
 #define LOGIN_MAX 256
 #define COMMAND_MAX 60000 /* more would not fit into its event */
-
-static void live_destroy(struct live *live)
-{
-    if (live != NULL) {
-        mem_free(live->user);
-        json_decref(live->roles);
-        json_decref(live->traits);
-        mem_free(live->host_id);
-        mem_free(live->client_addr);
-        mem_free(live->pinned_login);
-        mem_free(live);
-    }
-}
-
-struct live *sessions_add(struct auth *auth, const struct call *call, const char *sid, const struct host *host,
-                          int worker, bool cut_at_expiry)
-{
-    struct live *live = mem_alloc(sizeof *live);
-    snprintf(live->sid, sizeof live->sid, "%s", sid);
-    live->user = mem_strdup(call->caller.user);
-    live->roles = json_deep_copy(call->caller.roles);
-    live->traits = json_deep_copy(call->caller.traits);
-    live->host_id = mem_strdup(host->id);
-    live->client_addr = mem_strdup(call->caller.addr);
-    live->worker = worker;
-    live->started_ms = clock_wall_ms();
-    live->not_after = call->caller.not_after;
-    live->cut_at_expiry = cut_at_expiry;
-    live->dirty = true;
-    live_destroy(map_set(auth->live, live->sid, live));
-    return live;
-}
-
-static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t revision)
-{
-    struct auth *auth = ctx;
-    (void)revision;
-    if (strlen(name) >= UUID_TEXT_SIZE) {
-        return true;
-    }
-    struct live *live = mem_alloc(sizeof *live);
-    snprintf(live->sid, sizeof live->sid, "%s", name);
-    live->user = mem_strdup(json_get_text(doc, "user", ""));
-    live->roles = json_deep_copy(json_object_get(doc, "roles"));
-    live->traits = json_deep_copy(json_object_get(doc, "traits"));
-    live->host_id = mem_strdup(json_get_text(doc, "host_id", ""));
-    live->client_addr = mem_strdup(json_get_text(doc, "addr", ""));
-    const char *login = json_get_text(doc, "login", "");
-    live->pinned_login = login[0] != '\0' ? mem_strdup(login) : NULL;
-    live->worker = (int)json_get_int(doc, "worker", -1);
-    live->started_ms = doc_ms(doc, "started");
-    live->not_after = json_get_int(doc, "not_after", 0);
-    live->cut_at_expiry = json_get_bool(doc, "cut_at_expiry", false);
-    live->channels = (unsigned)json_get_int(doc, "channels", 0);
-    live->stored = true;
-    live_destroy(map_set(auth->live, live->sid, live));
-    return true;
-}
-
-enum tp_err sessions_load(struct auth *auth, struct tp_error *error)
-{
-    return doc_each(auth->state, "/live/", NULL, load_live, auth, error);
-}
-
-static void destroy_each(void *ctx, const char *key, void *value)
-{
-    (void)ctx;
-    (void)key;
-    live_destroy(value);
-}
-
-void sessions_free(struct auth *auth)
-{
-    map_each(auth->live, destroy_each, NULL);
-    map_free(auth->live);
-}
-
-enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
-                             struct tp_error *error)
-{
-    struct live *live = map_get(auth->live, sid);
-    if (live == NULL || host_id == NULL || strcmp(live->host_id, host_id) != 0) {
-        return err_set(error, TP_NOT_FOUND, "there is no such session on this host");
-    }
-    *ret_live = live;
-    return TP_OK;
-}
-
-static void cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
-{
-    if (live->cut || live->closed) {
-        return;
-    }
-    live->cut = true;
-    live->cut_reason = reason;
-    log_info("session cut", "sid=%s user=\"%s\" reason=%s", live->sid, live->user, close_name(reason));
-    auth_tell_worker(auth, live->worker, "session.cut",
-                     json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(reason), "text", text));
-    json_t *event = event_new("client.disconnect", true, auth->settings.cluster);
-    json_object_set_new(event, "user", json_string(live->user));
-    json_object_set_new(event, "sid", json_string(live->sid));
-    json_object_set_new(event, "server_id", json_string(live->host_id));
-    json_object_set_new(event, "reason", json_string(text));
-    audit_emit(auth, event, NULL, NULL);
-}
-
-/* Has it still the right? ret_reason and error say what is gone. */
-static enum tp_err decide(struct auth *auth, const struct live *live, enum close_reason *ret_reason,
-                          struct tp_error *error)
-{
-    struct caller caller;
-    caller_init(&caller);
-    *ret_reason = CLOSE_LOCKED;
-    const struct host *host = hosts_get(auth, live->host_id);
-    enum tp_err err = caller_become_user(auth, live->user, live->roles, live->traits, &caller, error);
-    if (err == TP_OK) {
-        err = caller_locked(auth, NULL, NULL, live->host_id, error);
-    }
-    if (err == TP_OK && live->pinned_login != NULL && caller_login_locked(auth, live->pinned_login)) {
-        err = err_set(error, TP_DENIED, "a lock is in force on this login");
-    }
-    if (err == TP_OK) {
-        *ret_reason = CLOSE_RIGHT_LOST;
-        struct rbac_target target;
-        struct rbac_label *labels = NULL;
-        bool kept = false;
-        if (host != NULL) {
-            struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
-            size_t count = 0;
-            hosts_target(host, &target, &labels);
-            struct rbac_login *logins = rbac_logins(caller.set, &target, &access, &count);
-            for (size_t i = 0; i < count && !kept; i++) {
-                kept = live->pinned_login == NULL || strcmp(live->pinned_login, logins[i].name) == 0;
-            }
-            mem_free(logins);
-            mem_free(labels);
-        }
-        if (!kept) {
-            err = err_set(error, TP_DENIED, "a change of roles took the right to this session away");
-        }
-    }
-    caller_free(&caller);
-    return err;
-}
-
-static void recheck_one(void *ctx, const char *key, void *value)
-{
-    struct auth *auth = ctx;
-    struct live *live = value;
-    enum close_reason reason = CLOSE_RIGHT_LOST;
-    struct tp_error error = {0};
-    (void)key;
-    if (!live->cut && !live->closed && decide(auth, live, &reason, &error) != TP_OK) {
-        cut(auth, live, reason, error.text);
-    }
-}
-
-void sessions_recheck(struct auth *auth)
-{
-    map_each(auth->live, recheck_one, auth);
-}
-
-struct of_host {
-    struct auth *auth;
-    const char *host_id;
-};
-
-static void recheck_if_host(void *ctx, const char *key, void *value)
-{
-    const struct of_host *of = ctx;
-    const struct live *live = value;
-    if (strcmp(live->host_id, of->host_id) == 0) {
-        recheck_one(of->auth, key, value);
-    }
-}
-
-void sessions_recheck_host(struct auth *auth, const char *host_id)
-{
-    map_each(auth->live, recheck_if_host, &(struct of_host){auth, host_id});
-}
-
-struct of_user {
-    const char *user;
-    size_t count;
-};
-
-static void count_if_user(void *ctx, const char *key, void *value)
-{
-    struct of_user *of = ctx;
-    const struct live *live = value;
-    (void)key;
-    of->count += !live->closed && !live->cut && strcmp(live->user, of->user) == 0;
-}
-
-size_t sessions_count_user(struct auth *auth, const char *user)
-{
-    struct of_user of = {.user = user};
-    map_each(auth->live, count_if_user, &of);
-    return of.count;
-}
-
-struct cut_user {
-    struct auth *auth;
-    const char *user;
-    enum close_reason reason;
-    const char *text;
-};
-
-static void cut_if_user(void *ctx, const char *key, void *value)
-{
-    struct cut_user *all = ctx;
-    struct live *live = value;
-    (void)key;
-    if (strcmp(live->user, all->user) == 0) {
-        cut(all->auth, live, all->reason, all->text);
-    }
-}
-
-void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text)
-{
-    map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text});
-}
-
-static void close_worker(void *ctx, const char *key, void *value)
-{
-    const int *worker = ctx;
-    struct live *live = value;
-    (void)key;
-    if (live->worker == *worker && !live->closed) {
-        live->closed = true;
-        live->closed_ms = clock_wall_ms();
-    }
-}
-
-void sessions_worker_gone(struct auth *auth, int worker)
-{
-    map_each(auth->live, close_worker, &worker);
-}
-
-struct came {
-    struct auth *auth;
-    int worker;
-};
-
-static void tell_cut(void *ctx, const char *key, void *value)
-{
-    const struct came *came = ctx;
-    struct live *live = value;
-    if (live->worker != came->worker || live->closed) {
-        return;
-    }
-    if (live->cut) {
-        auth_tell_worker(came->auth, live->worker, "session.cut",
-                         json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(live->cut_reason), "text",
-                                   close_text(live->cut_reason)));
-    } else {
-        recheck_one(came->auth, key, value);
-    }
-}
-
-void sessions_worker_came(struct auth *auth, int worker)
-{
-    map_each(auth->live, tell_cut, &(struct came){auth, worker});
-}
-
-static void store_live(struct auth *auth, const struct live *live)
-{
-    json_t *doc = json_pack("{s:s, s:O, s:O, s:s, s:s, s:s, s:i, s:o, s:I, s:b, s:I}", "user", live->user, "roles",
-                            live->roles, "traits", live->traits, "host_id", live->host_id, "addr", live->client_addr,
-                            "login", live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker,
-                            "started", doc_time(live->started_ms), "not_after", (json_int_t)live->not_after,
-                            "cut_at_expiry", live->cut_at_expiry, "channels", (json_int_t)live->channels);
-    batch_put(auth, "/live/", live->sid, doc);
-    json_decref(doc);
-}
-
-static void tick_one(void *ctx, const char *key, void *value)
-{
-    struct auth *auth = ctx;
-    struct live *live = value;
-    int64_t now_ms = clock_wall_ms();
-    if (live->cut_at_expiry && live->not_after <= now_ms / 1000) {
-        cut(auth, live, CLOSE_CERT_EXPIRED, "the certificate has expired");
-    }
-    /* Those that no worker speaks for (a restart) end with their certificate. */
-    bool lost = !live->closed && now_ms / 1000 > live->not_after + 24 * 3600;
-    if (lost || (live->closed && now_ms - live->closed_ms > LATE_MS)) {
-        (void)map_remove(auth->live, key);
-        if (live->stored) {
-            batch_delete(auth, "/live/", live->sid);
-        }
-        live_destroy(live);
-    } else if (live->dirty) {
-        live->dirty = false;
-        live->stored = true;
-        store_live(auth, live);
-    }
-}
-
-void sessions_tick(struct auth *auth)
-{
-    map_each(auth->live, tick_one, auth);
-}
-
-static void unsave(void *ctx, const char *key, void *value)
-{
-    struct live *live = value;
-    (void)ctx;
-    (void)key;
-    live->dirty = true;
-}
-
-void sessions_unsaved(struct auth *auth)
-{
-    map_each(auth->live, unsave, NULL);
-}
 
 void do_session_closed(struct call *call)
 {
@@ -363,7 +45,7 @@ static json_t *session_event(const struct call *call, const struct live *live, c
     json_object_set_new(event, "login", json_string(login));
     json_object_set_new(event, "sid", json_string(live->sid));
     json_object_set_new(event, "namespace", json_string("default"));
-    json_object_set_new(event, "proto", json_string("ssh"));
+    json_object_set_new(event, "proto", json_string(live->service));
     json_object_set_new(event, "server_id", json_string(live->host_id));
     json_object_set_new(event, "server_hostname", json_string(host != NULL ? host->name : ""));
     json_object_set_new(event, "addr.remote", json_string(live->client_addr));
@@ -521,12 +203,12 @@ static void list_live(void *ctx, const char *key, void *value)
         return;
     }
     const struct host *host = hosts_get(list->call->auth, live->host_id);
-    json_array_append_new(list->items,
-                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", "ssh",
-                                    "user", live->user, "login", live->pinned_login != NULL ? live->pinned_login : "",
-                                    "host_id", live->host_id, "hostname", host != NULL ? host->name : "", "client_addr",
-                                    live->client_addr, "started", doc_time(live->started_ms), "valid_until",
-                                    doc_time(live->not_after * 1000)));
+    json_array_append_new(
+        list->items,
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", live->service, "user",
+                  live->user, "login", live->pinned_login != NULL ? live->pinned_login : "", "host_id", live->host_id,
+                  "hostname", host != NULL ? host->name : live->target, "client_addr", live->client_addr, "started",
+                  doc_time(live->started_ms), "valid_until", doc_time(live->not_after * 1000)));
 }
 
 void do_sessions_list(struct call *call)
@@ -552,6 +234,6 @@ void do_sessions_end(struct call *call)
     json_t *event = call_event(call, "client.disconnect", true);
     json_object_set_new(event, "sid", json_string(live->sid));
     json_object_set_new(event, "reason", json_string("ended by administrator"));
-    cut(auth, live, CLOSE_ENDED_BY_ADMIN, text[0] != '\0' ? text : "an administrator ended the session");
+    sessions_cut(auth, live, CLOSE_ENDED_BY_ADMIN, text[0] != '\0' ? text : "an administrator ended the session");
     call_reply_audited(call, event, NULL);
 }
