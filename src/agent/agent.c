@@ -281,6 +281,7 @@ static void release(struct agent *agent)
     }
     mem_free(agent->seen);
     mem_free(agent->heartbeat_failure);
+    kube_clusters_free(agent);
     mem_free(agent->dir);
     mem_free(agent->session_path);
     mem_free(agent->session_user);

@@ -35,6 +35,15 @@ static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *err
     timer_start(agent->heartbeat, next, 0);
 }
 
+json_t *agent_labels_of(const struct conf_labels *labels)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < labels->count; i++) {
+        (void)json_object_set_new(object, labels->items[i].name, json_string(labels->items[i].value));
+    }
+    return object;
+}
+
 void host_beat(struct agent *agent)
 {
     if (agent->heartbeat == NULL || agent->stopping || agent->draining) {
@@ -44,13 +53,19 @@ void host_beat(struct agent *agent)
         agent->heartbeat_again = true;
         return;
     }
-    json_t *labels = json_object();
-    for (size_t i = 0; i < agent->conf->labels.count; i++) {
-        (void)json_object_set_new(labels, agent->conf->labels.items[i].name,
-                                  json_string(agent->conf->labels.items[i].value));
+    json_t *services = json_array();
+    json_t *params = json_pack("{s:s, s:s, s:O}", "hostname", agent->conf->nodename, "version", agent->version,
+                               "services", services);
+    if (agent->conf->ssh_enabled) {
+        (void)json_array_append_new(services, json_string("ssh"));
+        (void)json_object_set_new(params, "labels", agent_labels_of(&agent->conf->labels));
+        (void)json_object_set_new(params, "cmd_labels", labels_json(agent->labels));
     }
-    json_t *params = json_pack("{s:s, s:o, s:o, s:s, s:[s]}", "hostname", agent->conf->nodename, "labels", labels,
-                               "cmd_labels", labels_json(agent->labels), "version", agent->version, "services", "ssh");
+    if (agent->conf->kube_enabled) {
+        (void)json_array_append_new(services, json_string("kube"));
+        (void)json_object_set_new(params, "kube_clusters", kube_clusters_report(agent));
+    }
+    json_decref(services);
     agent->heartbeat_out = true;
     (void)up_request(agent, "host.heartbeat", params, on_beat_answer, agent);
 }
@@ -60,18 +75,24 @@ static void on_beat_timer(void *ctx)
     host_beat(ctx);
 }
 
+static bool ready(const struct labels *labels)
+{
+    return labels == NULL || labels_ready(labels);
+}
+
 static void on_labels_change(void *ctx)
 {
     struct agent *agent = ctx;
     /* The first values go with one heartbeat, when all commands have run. */
-    if (labels_ready(agent->labels)) {
+    if (ready(agent->labels) && ready(agent->kube_labels)) {
         host_beat(agent);
     }
 }
 
-static void start_labels(struct agent *agent)
+/* NULL when there are none. */
+static struct labels *start_labels(struct agent *agent, const struct conf_commands *commands)
 {
-    const struct conf_commands *commands = &agent->conf->commands;
+    struct labels *labels = NULL;
     struct labels_command *list = mem_array(commands->count, sizeof(*list));
     size_t count = 0;
     for (size_t i = 0; i < commands->count; i++) {
@@ -86,12 +107,13 @@ static void start_labels(struct agent *agent)
         list[count++] = (struct labels_command){.name = command->name, .argv = argv, .period_ms = command->period};
     }
     if (count > 0) {
-        agent->labels = labels_new(agent->loop, list, count, on_labels_change, agent);
+        labels = labels_new(agent->loop, list, count, on_labels_change, agent);
     }
     for (size_t i = 0; i < count; i++) {
         mem_free((void *)list[i].argv);
     }
     mem_free(list);
+    return labels;
 }
 
 /* ---- what we trust ---- */
@@ -187,7 +209,13 @@ void host_start(struct agent *agent)
     agent->heartbeat = timer_new(agent->loop, on_beat_timer, agent);
     agent->renew = timer_new(agent->loop, on_renew_look, agent);
     agent->refresh = timer_new(agent->loop, on_refresh, agent);
-    start_labels(agent);
+    if (agent->conf->ssh_enabled) {
+        agent->labels = start_labels(agent, &agent->conf->commands);
+    }
+    if (agent->conf->kube_enabled) {
+        agent->kube_labels = start_labels(agent, &agent->conf->kube_commands);
+    }
+    kube_clusters_start(agent);
     if (agent->local != NULL) {
         host_beat(agent);
     }
@@ -197,8 +225,11 @@ void host_start(struct agent *agent)
 
 void host_stop(struct agent *agent)
 {
+    kube_clusters_stop(agent);
     labels_free(agent->labels);
+    labels_free(agent->kube_labels);
     agent->labels = NULL;
+    agent->kube_labels = NULL;
     timer_free(agent->heartbeat);
     timer_free(agent->renew);
     timer_free(agent->refresh);

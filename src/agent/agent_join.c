@@ -127,6 +127,14 @@ static void succeeded(struct join *join, const json_t *answer)
     agent_joined(agent);
 }
 
+static const char *roles_wanted(const struct conf *conf)
+{
+    if (!conf->kube_enabled) {
+        return "node";
+    }
+    return conf->ssh_enabled ? "node,kube" : "kube";
+}
+
 /* A join that is tried again is the same host. */
 static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_error *error)
 {
@@ -147,8 +155,9 @@ static enum tp_err prepare(struct join *join, json_t **ret_params, struct tp_err
     join->ssh_key = key_to_openssh(ssh_key, agent->conf->nodename);
     char *tls_public = key_public_pem(tls_key);
     join->ssh_public = key_public_ssh(ssh_key, NULL);
-    *ret_params = json_pack("{s:s, s:s, s:s, s:s, s:s}", "host_id", join->host_id, "node_name", agent->conf->nodename,
-                            "role", "node", "tls_pub_key", tls_public, "ssh_pub_key", join->ssh_public);
+    *ret_params =
+        json_pack("{s:s, s:s, s:s, s:s, s:s}", "host_id", join->host_id, "node_name", agent->conf->nodename, "role",
+                  roles_wanted(agent->conf), "tls_pub_key", tls_public, "ssh_pub_key", join->ssh_public);
     mem_free(tls_public);
     key_free(tls_key);
     key_free(ssh_key);

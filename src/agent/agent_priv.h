@@ -18,6 +18,7 @@ struct join;
 struct session;
 struct up_call;
 struct conn;
+struct kube_cluster_conf;
 
 /* One of the tunnels that we want to have. */
 struct slot {
@@ -63,6 +64,11 @@ struct agent {
 
     struct up_call *calls, **calls_end; /* oldest first */
     struct labels *labels;
+    struct labels *kube_labels;              /* of kubernetes_service */
+    struct kube_cluster_conf *kube_clusters; /* as read at the start; they do not change */
+    size_t kube_cluster_count;
+    struct timer *kube_retry;
+    char *kube_failure;
     struct timer *heartbeat;
     struct timer *renew;
     struct timer *refresh;
@@ -116,6 +122,20 @@ void host_start(struct agent *agent);
 void host_stop(struct agent *agent);
 /* Sends a heartbeat now. */
 void host_beat(struct agent *agent);
+/* Labels of the configuration as {name: value}. */
+json_t *agent_labels_of(const struct conf_labels *labels) TP_MUST;
+
+/* agent_kube.c: the Kubernetes clusters of this host. */
+/* Reads them where kubernetes_service is on, again each 10 s until that works; then a heartbeat tells auth. */
+void kube_clusters_start(struct agent *agent);
+/* No further tries. What was read stays until kube_clusters_free. */
+void kube_clusters_stop(struct agent *agent);
+void kube_clusters_free(struct agent *agent);
+/* One that was registered, valid as long as the agent; NULL when there is none of that name (R15: nothing else may be
+ * reached through this host). */
+const struct kube_cluster_conf *kube_clusters_find(const struct agent *agent, const char *name);
+/* [{name, labels {}, cmd_labels {}}] for host.heartbeat. */
+json_t *kube_clusters_report(const struct agent *agent) TP_MUST;
 
 /* agent_session.c: SSH connections. */
 void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);

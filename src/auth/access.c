@@ -16,6 +16,9 @@ struct lookup {
 
 static bool may_list(const struct rbac_set *set, const struct host *host)
 {
+    if (!hosts_is_node(host)) {
+        return false;
+    }
     struct rbac_target target;
     struct rbac_label *labels = NULL;
     hosts_target(host, &target, &labels);
@@ -333,7 +336,8 @@ static void list_node(void *ctx, const char *key, void *value)
     struct rbac_label *labels = NULL;
     (void)key;
     hosts_target(host, &target, &labels);
-    if (hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) && node_wanted(listing, host, &target)) {
+    if (hosts_is_node(host) && hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) &&
+        node_wanted(listing, host, &target)) {
         listing->hosts[listing->count++] = host;
     }
     mem_free(labels);

@@ -1,6 +1,6 @@
 /* Hosts: joining with a token, renewing with their own certificate, telling what they are. A host speaks for its own id
  * only (R15). */
-#include "auth/inner.h"
+#include "auth/kube.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -17,6 +17,7 @@ static void host_destroy(struct host *host)
         mem_free(host->id);
         mem_free(host->name);
         json_decref(host->resource);
+        json_decref(host->kube);
         mem_free(host);
     }
 }
@@ -24,6 +25,11 @@ static void host_destroy(struct host *host)
 struct host *hosts_get(struct auth *auth, const char *id)
 {
     return map_get(auth->hosts, id);
+}
+
+bool hosts_is_node(const struct host *host)
+{
+    return (host->roles & TOKEN_NODE) != 0 && (host->resource != NULL || host->kube == NULL);
 }
 
 bool hosts_current(const struct host *host)
@@ -65,10 +71,25 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
     return host;
 }
 
+/* ["Node", "Kube"] or ["node"]; roles that no host can have are left out. */
+static unsigned roles_of(const json_t *list)
+{
+    unsigned roles = 0;
+    size_t i;
+    json_t *item;
+    json_array_foreach (list, i, item) {
+        roles |= json_is_string(item) ? token_role(json_string_value(item)) : 0;
+    }
+    return roles & (TOKEN_NODE | TOKEN_KUBE);
+}
+
 static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
+    struct host *host = host_add(ctx, name, json_get_text(doc, "name", name));
+    const json_t *roles = json_object_get(doc, "roles");
     (void)revision;
-    host_add(ctx, name, json_get_text(doc, "name", name))->since = json_get_int(doc, "since", 0);
+    host->since = json_get_int(doc, "since", 0);
+    host->roles = roles != NULL ? roles_of(roles) : TOKEN_NODE;
     return true;
 }
 
@@ -85,7 +106,10 @@ static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t r
 enum tp_err hosts_load(struct auth *auth, struct tp_error *error)
 {
     enum tp_err err = doc_each(auth->state, "/host/", NULL, load_host, auth, error);
-    return err == TP_OK ? doc_each(auth->state, "/node/", NULL, load_node, auth, error) : err;
+    if (err == TP_OK) {
+        err = doc_each(auth->state, "/node/", NULL, load_node, auth, error);
+    }
+    return err == TP_OK ? kube_hosts_load(auth, error) : err;
 }
 
 static void destroy_each(void *ctx, const char *key, void *value)
@@ -109,6 +133,9 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
     }
     enum tp_err err = doc_delete(auth->state, "/node/", id, error);
     if (err == TP_OK || err == TP_NOT_FOUND) {
+        err = kube_hosts_delete(auth, id, error);
+    }
+    if (err == TP_OK) {
         err = doc_delete(auth->state, "/host/", id, error);
     }
     if (err != TP_OK && err != TP_NOT_FOUND) {
@@ -212,7 +239,8 @@ static enum tp_err check_name(struct auth *auth, const char *id, const char *nam
 }
 
 /* Certificates for a host whose right to them has been established, and its registration. */
-static void give_certs(struct call *call, const char *id, const char *raw_name, const char *token_mask, bool joining)
+static void give_certs(struct call *call, const char *id, const char *raw_name, unsigned roles, const char *token_mask,
+                       bool joining)
 {
     struct auth *auth = call->auth;
     struct tp_error error = {0};
@@ -240,14 +268,16 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
                                   .name = name,
                                   .tls_pub = tls_pub,
                                   .ssh_pub = ssh_pub,
-                                  .additional = json_is_array(additional) ? additional : NULL};
+                                  .additional = json_is_array(additional) ? additional : NULL,
+                                  .roles = roles};
         err = issue_host_certs(auth, &want, &result, &event, &error);
     }
     if (err == TP_OK) {
         char key_hash[HASH_TEXT_SIZE];
         doc_hash(tls_pub, key_hash);
-        json_t *doc = json_pack("{s:s, s:s, s:o, s:I}", "name", name, "key", key_hash, "joined",
-                                doc_time(clock_wall_ms()), "since", (json_int_t)since);
+        json_t *doc =
+            json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", name, "key", key_hash, "joined", doc_time(clock_wall_ms()),
+                      "since", (json_int_t)since, "roles", tokens_role_names(roles));
         err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
         json_decref(doc);
     }
@@ -258,12 +288,15 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         call_fail(call, &error);
         return;
     }
-    host_add(auth, id, name)->since = since;
+    struct host *host = host_add(auth, id, name);
+    host->since = since;
+    host->roles = roles;
     if (joining) {
         audit_emit(auth, event, NULL, NULL);
         event = call_event(call, "instance.join", true);
         json_object_set_new(event, "method", json_string("token"));
-        json_object_set_new(event, "role", json_string("Node"));
+        json_object_set_new(event, "role", json_string((roles & TOKEN_NODE) != 0 ? "Node" : "Kube"));
+        json_object_set_new(event, "roles", tokens_role_names(roles));
         json_object_set_new(event, "node_name", json_string(name));
         json_object_set_new(event, "host_id", json_string(id));
         json_object_set_new(event, "token_name", json_string(token_mask));
@@ -294,6 +327,25 @@ static enum tp_err check_id_free(struct auth *auth, const char *id, const char *
     return err;
 }
 
+/* "node", "kube" or "node,kube". */
+static enum tp_err read_roles(const char *text, unsigned *ret_roles, struct tp_error *error)
+{
+    unsigned roles = 0;
+    for (const char *p = text; *p != '\0';) {
+        size_t length = strcspn(p, ",");
+        char *name = mem_strndup(p, length);
+        unsigned role = token_role(name) & (TOKEN_NODE | TOKEN_KUBE);
+        mem_free(name);
+        if (role == 0) {
+            return err_set(error, TP_INVALID, "only the roles \"node\" and \"kube\" can join");
+        }
+        roles |= role;
+        p += length + (p[length] == ',');
+    }
+    *ret_roles = roles;
+    return roles != 0 ? TP_OK : err_set(error, TP_INVALID, "say as what this host joins: node, kube or node,kube");
+}
+
 void do_host_join(struct call *call)
 {
     struct auth *auth = call->auth;
@@ -302,6 +354,7 @@ void do_host_join(struct call *call)
     const char *id = NULL;
     const char *name = NULL;
     const char *role = NULL;
+    unsigned roles = 0;
     json_t *labels = NULL;
     enum tp_err err = json_need_text(call->params, "token", &secret, &error);
     if (err == TP_OK) {
@@ -313,11 +366,11 @@ void do_host_join(struct call *call)
     if (err == TP_OK) {
         err = json_need_text(call->params, "role", &role, &error);
     }
-    if (err == TP_OK && token_role(role) != TOKEN_NODE) {
-        err = err_set(&error, TP_INVALID, "only the role \"node\" can join");
+    if (err == TP_OK) {
+        err = read_roles(role, &roles, &error);
     }
     if (err == TP_OK) {
-        err = tokens_check(auth, secret, TOKEN_NODE, &labels, &error);
+        err = tokens_check(auth, secret, roles, &labels, &error);
     }
     if (err == TP_OK && !uuid_valid(id)) {
         err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
@@ -337,7 +390,7 @@ void do_host_join(struct call *call)
         return;
     }
     char *mask = tokens_mask(secret);
-    give_certs(call, id, name, mask, true);
+    give_certs(call, id, name, roles, mask, true);
     mem_free(mask);
 }
 
@@ -366,7 +419,7 @@ void do_host_join_local(struct call *call)
         call_fail(call, &error);
         return;
     }
-    give_certs(call, id, name, "local", true);
+    give_certs(call, id, name, TOKEN_NODE | TOKEN_KUBE, "local", true);
 }
 
 /* R15: a certificate that renews itself keeps its name or takes a free one; another host's name needs a token (a machine
@@ -400,11 +453,13 @@ void do_host_renew(struct call *call)
         return;
     }
     char *id = mem_strdup(call->caller.host_id);
-    give_certs(call, id, name, "", false);
+    /* Never wider than what it joined as. */
+    const struct host *self = hosts_get(call->auth, id);
+    give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, "", false);
     mem_free(id);
 }
 
-static enum tp_err check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error)
+enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error)
 {
     if (labels == NULL || json_is_null(labels)) {
         return TP_OK;
@@ -423,13 +478,66 @@ static enum tp_err check_labels(const json_t *labels, const char *key, bool comm
     return TP_OK;
 }
 
+/* What the heartbeat says about SSH, as the node resource; NULL: it serves none. */
+static json_t *node_of_heartbeat(const struct call *call, const struct host *host)
+{
+    const json_t *labels = json_object_get(call->params, "labels");
+    const json_t *commands = json_object_get(call->params, "cmd_labels");
+    const json_t *services = json_object_get(call->params, "services");
+    if (services != NULL && !json_list_has(services, "ssh")) {
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:o, s:s, s:b}}", "kind", "node", "version", "v2",
+                     "metadata", "name", host->id, "labels",
+                     json_is_object(labels) ? json_deep_copy(labels) : json_object(), "spec", "addr",
+                     json_get_text(call->params, "addr", ""), "hostname", host->name, "cmd_labels",
+                     json_is_object(commands) ? json_deep_copy(commands) : json_object(), "version",
+                     json_get_text(call->params, "version", ""), "use_tunnel", 1);
+}
+
+/* node may be NULL: it is a node no more. */
+static enum tp_err keep_node(struct auth *auth, struct host *host, json_t *node, struct tp_error *error)
+{
+    enum tp_err err = TP_OK;
+    if (node == NULL ? host->resource == NULL : json_equal(host->resource, node)) {
+        return TP_OK;
+    }
+    if (node != NULL) {
+        err = doc_put(auth->state, "/node/", host->id, node, STORE_ANY, NULL, error);
+    } else {
+        err = doc_delete(auth->state, "/node/", host->id, error);
+        err = err == TP_NOT_FOUND ? TP_OK : err;
+    }
+    if (err == TP_OK) {
+        json_decref(host->resource);
+        host->resource = json_incref(node);
+        sessions_recheck_host(auth, host->id);
+    }
+    return err;
+}
+
+/* R15: a host registers only what its token was for. The agent beside auth was started by the same configuration. */
+static enum tp_err check_services(const struct call *call, const struct host *host, struct tp_error *error)
+{
+    const json_t *services = json_object_get(call->params, "services");
+    unsigned roles = call->caller.local_agent ? TOKEN_NODE | TOKEN_KUBE : host->roles;
+    bool ssh = services == NULL || json_list_has(services, "ssh");
+    bool kube = json_list_has(services, "kube") || json_array_size(json_object_get(call->params, "kube_clusters")) > 0;
+    const char *missing = ssh && (roles & TOKEN_NODE) == 0 ? "node" : kube && (roles & TOKEN_KUBE) == 0 ? "kube" : NULL;
+    if (missing == NULL) {
+        return TP_OK;
+    }
+    return err_set(error, TP_DENIED,
+                   "this host joined without the role %s; make a token with `tportctl tokens add --type=%s`, "
+                   "stop the agent, delete DATA_DIR/agent and start it with the new token",
+                   missing, ssh && kube ? "node,kube" : missing);
+}
+
 void do_host_heartbeat(struct call *call)
 {
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct host *host = call->caller.host_id != NULL ? hosts_get(auth, call->caller.host_id) : NULL;
-    json_t *labels = json_object_get(call->params, "labels");
-    json_t *commands = json_object_get(call->params, "cmd_labels");
     enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
     if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
         err = err_set(&error, TP_DENIED,
@@ -438,31 +546,27 @@ void do_host_heartbeat(struct call *call)
                       host->name);
     }
     if (err == TP_OK) {
-        err = check_labels(labels, "labels", false, &error);
+        err = check_services(call, host, &error);
     }
     if (err == TP_OK) {
-        err = check_labels(commands, "cmd_labels", true, &error);
+        err = hosts_check_labels(json_object_get(call->params, "labels"), "labels", false, &error);
     }
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
+    if (err == TP_OK) {
+        err = hosts_check_labels(json_object_get(call->params, "cmd_labels"), "cmd_labels", true, &error);
     }
-    json_t *node =
-        json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:s, s:s, s:o, s:s, s:b}}", "kind", "node", "version", "v2", "metadata",
-                  "name", host->id, "labels", json_is_object(labels) ? json_deep_copy(labels) : json_object(), "spec",
-                  "addr", json_get_text(call->params, "addr", ""), "hostname", host->name, "cmd_labels",
-                  json_is_object(commands) ? json_deep_copy(commands) : json_object(), "version",
-                  json_get_text(call->params, "version", ""), "use_tunnel", 1);
-    host->last_seen_ms = clock_wall_ms();
-    if (host->resource == NULL || !json_equal(host->resource, node)) {
-        err = doc_put(auth->state, "/node/", host->id, node, STORE_ANY, NULL, &error);
-        if (err == TP_OK) {
-            json_decref(host->resource);
-            host->resource = json_incref(node);
-            sessions_recheck_host(auth, host->id);
+    if (err == TP_OK) {
+        json_t *node = node_of_heartbeat(call, host);
+        host->last_seen_ms = clock_wall_ms();
+        if (call->caller.local_agent) {
+            host->roles = TOKEN_NODE | TOKEN_KUBE; /* it may have joined when there was one role only */
         }
+        err = kube_report(auth, host, json_object_get(call->params, "kube_clusters"),
+                          json_get_text(call->params, "version", ""), &error);
+        if (err == TP_OK) {
+            err = keep_node(auth, host, node, &error);
+        }
+        json_decref(node);
     }
-    json_decref(node);
     if (err != TP_OK) {
         call_fail(call, &error);
         return;

@@ -83,7 +83,9 @@ struct tunnel_ref {
 struct host {
     char *id;
     char *name;       /* lower case */
-    json_t *resource; /* the node resource; NULL before its first heartbeat */
+    json_t *resource; /* the node resource; NULL before its first heartbeat, and when it serves no SSH */
+    json_t *kube;     /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
+    unsigned roles;   /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
@@ -344,6 +346,7 @@ struct issue_host {
     const char *tls_pub;
     const char *ssh_pub;
     const json_t *additional; /* array or NULL */
+    unsigned roles;           /* TOKEN_NODE, TOKEN_KUBE */
 };
 /* The result of host.join: certificates of role node and all of cluster.cas. */
 enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
@@ -387,14 +390,16 @@ enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, i
 enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *error) TP_MUST;
 
 /* ---- tokens.c ---- */
-/* A join token by its secret: live, and good for this role (TOKEN_*). Same sentence for unknown and expired. */
-enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, json_t **ret_labels,
+/* A join token by its secret: live, and good for all of these roles (TOKEN_*). Same sentence for unknown and expired. */
+enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned roles, json_t **ret_labels,
                          struct tp_error *error) TP_MUST;
 /* Stores a token resource under its hash. created says whether it was new. */
 enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expected, bool *ret_created,
                        struct tp_error *error) TP_MUST;
 /* Deletes by secret or by the masked name of a listing. */
 enum tp_err tokens_delete(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
+/* ["Node", ...] of a mask of TOKEN_*. */
+json_t *tokens_role_names(unsigned roles) TP_MUST;
 /* "ab12****" for people. */
 char *tokens_mask(const char *secret) TP_MUST;
 /* Drops expired ones. */
@@ -406,13 +411,18 @@ void hosts_free(struct auth *auth);
 struct host *hosts_get(struct auth *auth, const char *id);
 /* Registered and seen within ten minutes. */
 bool hosts_current(const struct host *host);
+/* Serves SSH: a host whose agent has registered Kubernetes clusters only is no node. */
+bool hosts_is_node(const struct host *host);
+/* A map of at most 200 labels; commands: each {"result": text}. NULL is fine. */
+enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) TP_MUST;
 /* The decision's view of a host. labels must be mem_free'd after the use of target. */
 void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels);
 /* Removes a node and its registration; its tunnels are cut. */
 enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
 /* The node resource with metadata.name, never NULL. */
 json_t *hosts_resource(const struct host *host) TP_MUST;
-/* The newest tunnel, or NULL. */
+/* Tells all workers where the host's tunnel is and what it serves. */
+void routes_tell(struct auth *auth, const struct host *host);
 void routes_send_all(struct auth *auth, struct link *link);
 void routes_worker_gone(struct auth *auth, int worker);
 void routes_free(struct host *host);

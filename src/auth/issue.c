@@ -226,6 +226,7 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     identity.name = mem_strdup(want->name);
     identity.host_id = mem_strdup(want->host_id);
     identity.host_role = mem_strdup("node");
+    identity.roles = tokens_role_names(want->roles);
     identity.not_before = now - ISSUE_SKEW_SECONDS;
     identity.not_after = now + HOST_CERT_SECONDS;
     char *tls = NULL;
@@ -233,7 +234,8 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     struct x509_options x509 = {.public_pem = want->tls_pub, .identity = &identity, .client = true, .server = true};
     enum tp_err err = x509_make(auth->ca[CA_HOST].tls_key, auth->ca[CA_HOST].tls_pem, &x509, &tls, error);
     if (err == TP_OK) {
-        const char *extensions[] = {"x-teleport-authority", cluster, "x-teleport-role", "Node", NULL};
+        const char *extensions[] = {"x-teleport-authority", cluster, "x-teleport-role",
+                                    (want->roles & TOKEN_NODE) != 0 ? "Node" : "Kube", NULL};
         struct sshcert_options options = {.public_line = want->ssh_pub,
                                           .host = true,
                                           .key_id = names.list[0],

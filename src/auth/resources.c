@@ -1,6 +1,6 @@
 /* Resources as people write them: get, put, rm with the checks of each kind. The store keeps the JSON; roles and locks
  * are kept parsed in memory too. */
-#include "auth/inner.h"
+#include "auth/kube.h"
 
 #include <string.h>
 
@@ -19,6 +19,7 @@ static const struct kind kinds[] = {
     {"lock", "/lock/", "lock.created", "lock.created", "lock.deleted", false},
     {"token", NULL, "join_token.create", "join_token.create", "join_token.delete", false},
     {"node", NULL, NULL, NULL, "node.deleted", false},
+    {"kube_server", NULL, NULL, NULL, "kube_server.deleted", false},
     {"cert_authority", NULL, NULL, NULL, NULL, false},
     {"cluster_auth_preference", "/config/", "auth_preference.update", "auth_preference.update",
      "auth_preference.update", true},
@@ -74,7 +75,28 @@ static void get_node(void *ctx, const char *key, void *value)
 {
     struct getting *getting = ctx;
     (void)key;
-    json_array_append_new(getting->items, hosts_resource(value));
+    if (hosts_is_node(value)) {
+        json_array_append_new(getting->items, hosts_resource(value));
+    }
+}
+
+struct kube_getting {
+    const struct call *call;
+    json_t *items;
+};
+
+/* A user's view is his reach, as with nodes. */
+static void get_kube_server(void *ctx, struct host *host, const json_t *cluster)
+{
+    struct kube_getting *getting = ctx;
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    const struct rbac_set *set = getting->call->caller.set;
+    kube_target(cluster, &target, &labels);
+    if (set == NULL || rbac_can_list(set, &target)) {
+        json_array_append_new(getting->items, kube_server_resource(host, cluster));
+    }
+    mem_free(labels);
 }
 
 static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
@@ -90,13 +112,19 @@ static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
     return doc;
 }
 
-static enum tp_err collect(struct auth *auth, const struct kind *kind, struct getting *getting, struct tp_error *error)
+static enum tp_err collect(const struct call *call, const struct kind *kind, struct getting *getting,
+                           struct tp_error *error)
 {
+    struct auth *auth = call->auth;
     if (strcmp(kind->name, "token") == 0) {
         return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
     }
     if (strcmp(kind->name, "node") == 0) {
         map_each(auth->hosts, get_node, getting);
+        return TP_OK;
+    }
+    if (strcmp(kind->name, "kube_server") == 0) {
+        kube_each(auth, get_kube_server, &(struct kube_getting){call, getting->items});
         return TP_OK;
     }
     if (strcmp(kind->name, "cert_authority") == 0) {
@@ -187,7 +215,7 @@ void do_resources_get(struct call *call)
         return;
     }
     struct getting getting = {.items = json_array()};
-    err = collect(call->auth, kind, &getting, &error);
+    err = collect(call, kind, &getting, &error);
     json_t *items = json_array();
     size_t i;
     json_t *doc;
@@ -486,6 +514,8 @@ void do_resources_rm(struct call *call)
         err = tokens_delete(auth, name, &error);
     } else if (err == TP_OK && strcmp(kind->name, "node") == 0) {
         err = hosts_delete(auth, name, &error);
+    } else if (err == TP_OK && strcmp(kind->name, "kube_server") == 0) {
+        err = kube_forget(auth, name, &error);
     } else if (err == TP_OK) {
         err = rm_document(call, kind, name, &error);
     }

@@ -1,13 +1,19 @@
 /* Which worker holds whose tunnel. All workers are told of each change. */
-#include "auth/inner.h"
+#include "auth/kube.h"
 
 #include <string.h>
 
 static json_t *route_json(const struct host *host)
 {
     const struct tunnel_ref *top = host->tunnels;
-    return json_pack("{s:s, s:s, s:i, s:I}", "host_id", host->id, "name", host->name, "worker",
-                     top != NULL ? top->worker : -1, "tunnel", (json_int_t)(top != NULL ? top->tunnel : 0));
+    return json_pack("{s:s, s:s, s:i, s:I, s:o}", "host_id", host->id, "name", host->name, "worker",
+                     top != NULL ? top->worker : -1, "tunnel", (json_int_t)(top != NULL ? top->tunnel : 0), "kube",
+                     kube_route_labels(host));
+}
+
+void routes_tell(struct auth *auth, const struct host *host)
+{
+    auth_tell_workers(auth, "route.set", route_json(host));
 }
 
 static void send_one(void *ctx, const char *key, void *value)
@@ -65,7 +71,7 @@ static void worker_gone(void *ctx, const char *key, void *value)
     struct host *host = value;
     (void)key;
     if (drop(host, gone->worker, -1)) {
-        auth_tell_workers(gone->auth, "route.set", route_json(host));
+        routes_tell(gone->auth, host);
     }
 }
 
@@ -96,7 +102,7 @@ void do_tunnel_up(struct call *call)
     host->tunnels = ref;
     host->last_seen_ms = clock_wall_ms();
     log_info("tunnel up", "host=%s name=\"%s\" worker=%d", host->id, host->name, ref->worker);
-    auth_tell_workers(auth, "route.set", route_json(host));
+    routes_tell(auth, host);
     call_reply(call, json_pack("{s:s, s:s}", "host_id", host->id, "name", host->name));
 }
 
@@ -107,7 +113,7 @@ void do_tunnel_down(struct call *call)
     int64_t tunnel = json_get_int(call->params, "tunnel", -2);
     if (host != NULL && tunnel >= 0 && drop(host, call->caller.worker, tunnel)) {
         log_info("tunnel down", "host=%s name=\"%s\" worker=%d", host->id, host->name, call->caller.worker);
-        auth_tell_workers(auth, "route.set", route_json(host));
+        routes_tell(auth, host);
     }
     call_reply(call, NULL);
 }

@@ -14,7 +14,7 @@ char *tokens_mask(const char *secret)
     return mem_printf("%.*s****************", (int)shown, secret);
 }
 
-static json_t *role_names(unsigned roles)
+json_t *tokens_role_names(unsigned roles)
 {
     json_t *list = json_array();
     for (unsigned bit = 1; bit != 0 && bit <= roles; bit <<= 1) {
@@ -65,7 +65,7 @@ enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expec
 }
 
 /* Static tokens of the configuration file: [{"value","roles":[]}] or "node,app:VALUE". */
-static bool static_token(struct auth *auth, const char *secret, unsigned role)
+static bool static_token(struct auth *auth, const char *secret, unsigned wanted)
 {
     const json_t *list = json_object_get(auth->settings.conf, "tokens");
     size_t i;
@@ -91,12 +91,12 @@ static bool static_token(struct auth *auth, const char *secret, unsigned role)
         json_array_foreach (json_object_get(item, "roles"), k, name) {
             roles |= json_is_string(name) ? token_role(json_string_value(name)) : 0;
         }
-        found |= value != NULL && secret_equal_text(value, secret) && (roles & role) != 0;
+        found |= value != NULL && secret_equal_text(value, secret) && (roles & wanted) == wanted;
     }
     return found;
 }
 
-enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, json_t **ret_labels,
+enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned roles, json_t **ret_labels,
                          struct tp_error *error)
 {
     *ret_labels = NULL;
@@ -105,7 +105,7 @@ enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, j
     struct token *token = NULL;
     struct tp_error ignored = {0};
     doc_hash(secret, hash);
-    if (static_token(auth, secret, role)) {
+    if (static_token(auth, secret, roles)) {
         return TP_OK;
     }
     bool good = secret[0] != '\0' && doc_find(auth->secrets, "/token/", hash, &doc, NULL, &ignored) == TP_OK;
@@ -114,7 +114,7 @@ enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, j
         json_object_set_new(json_object_get(doc, "metadata"), "name", json_string(secret));
     }
     good = good && token_parse_json(doc, &token, &ignored) == TP_OK &&
-           (token->expires_ms == 0 || token->expires_ms > clock_wall_ms()) && (token->roles & role) != 0;
+           (token->expires_ms == 0 || token->expires_ms > clock_wall_ms()) && (token->roles & roles) == roles;
     if (good) {
         *ret_labels = json_deep_copy(token->labels);
     }
@@ -123,7 +123,10 @@ enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned role, j
     if (!good) {
         return err_set(error, TP_DENIED,
                        "the join token is unknown, has expired or is not for this role; make a new one "
-                       "with `tportctl tokens add --type=node`");
+                       "with `tportctl tokens add --type=%s`",
+                       roles == TOKEN_NODE   ? "node"
+                       : roles == TOKEN_KUBE ? "kube"
+                                             : "node,kube");
     }
     return TP_OK;
 }
@@ -211,7 +214,7 @@ void do_tokens_add(struct call *call)
         const char *name = json_string_value(json_array_get(wanted, i));
         unsigned bit = token_role(name);
         if (bit == 0) {
-            err = err_set(&error, TP_INVALID, "\"%s\" is no role of a token; node is", name);
+            err = err_set(&error, TP_INVALID, "\"%s\" is no role of a token; node and kube are", name);
         }
         roles |= bit;
     }
@@ -226,9 +229,9 @@ void do_tokens_add(struct call *call)
     int64_t expires = clock_wall_ms() + (ttl == 0 ? TOKEN_TTL_MS : ttl);
     const char *value = json_get_text(call->params, "value", NULL);
     char *secret = value != NULL && value[0] != '\0' ? mem_strdup(value) : crypt_random_hex(16);
-    json_t *resource =
-        json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:o, s:s}}", "kind", "token", "version", "v2", "metadata", "name",
-                  secret, "expires", doc_time(expires), "spec", "roles", role_names(roles), "join_method", "token");
+    json_t *resource = json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:o, s:s}}", "kind", "token", "version", "v2", "metadata",
+                                 "name", secret, "expires", doc_time(expires), "spec", "roles",
+                                 tokens_role_names(roles), "join_method", "token");
     json_t *labels = json_object_get(call->params, "labels");
     if (json_is_object(labels) && json_object_size(labels) > 0) {
         json_t *suggested = json_object();
@@ -250,7 +253,7 @@ void do_tokens_add(struct call *call)
     char *mask = tokens_mask(secret);
     json_t *event = call_event(call, "join_token.create", true);
     json_object_set_new(event, "name", json_string(mask));
-    json_object_set_new(event, "roles", role_names(roles));
+    json_object_set_new(event, "roles", tokens_role_names(roles));
     json_object_set_new(event, "join_method", json_string("token"));
     json_object_set_new(event, "expires", doc_time(expires));
     json_t *result = json_pack("{s:s, s:O, s:o}", "token", secret, "roles", wanted, "expires", doc_time(expires));

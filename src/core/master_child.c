@@ -196,10 +196,12 @@ void master_child_adopt(struct master *master, enum child_role role, unsigned nu
     child->line = rpc_new_fd(master->loop, fd, &line_events, child);
 }
 
-/* The environment of every child: nothing of ours but what sanitizers and libuv are told by testers. */
+/* The environment of every child: nothing of ours but what sanitizers are told by testers, and where the API server of the
+ * Kubernetes cluster is that we run in. */
 static size_t child_environment(char **env, size_t size)
 {
-    static const char *const names[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+    static const char *const names[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "KUBERNETES_SERVICE_HOST",
+                                        "KUBERNETES_SERVICE_PORT"};
     size_t count = 0;
     env[count++] = mem_strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && count + 1 < size; i++) {

@@ -90,6 +90,8 @@ static enum tp_err read_host(const json_t *json, struct identity *identity, stru
         code = take_text(json, "host_role", &identity->host_role, error);
     if (code == TP_OK && strcmp(identity->host_role, "node") != 0 && strcmp(identity->host_role, "proxy") != 0)
         code = err_set(error, TP_INVALID, "the host's role is neither node nor proxy");
+    if (code == TP_OK && json_object_get(json, "roles"))
+        code = take_list(json, "roles", &identity->roles, error);
     return code;
 }
 
@@ -114,7 +116,7 @@ static enum tp_err read_user(const json_t *json, struct identity *identity, stru
 static enum tp_err refuse_unknown(const json_t *json, bool host, struct tp_error *error)
 {
     static const char *const common[] = {"v", "kind", "cluster", "name", NULL};
-    static const char *const of_host[] = {"host_id", "host_role", NULL};
+    static const char *const of_host[] = {"host_id", "host_role", "roles", NULL};
     static const char *const of_user[] = {"roles", "traits", "logins", "login_ip", "pinned_ip", NULL};
     const char *key;
     json_t *value;
@@ -204,6 +206,8 @@ json_t *identity_to_json(const struct identity *identity)
     if (host) {
         put_text(json, "host_id", identity->host_id);
         put_text(json, "host_role", identity->host_role);
+        if (identity->roles)
+            put_copy(json, "roles", identity->roles, NULL);
         return json;
     }
     put_copy(json, "roles", identity->roles, json_array());

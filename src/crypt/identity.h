@@ -14,8 +14,8 @@ struct identity {
     char *cluster;
     char *name;         /* user name, or host name of a host */
     char *host_id;      /* hosts: UUID; NULL for users */
-    char *host_role;    /* hosts: "node" or "proxy"; NULL for users */
-    json_t *roles;      /* users: array of strings; else NULL */
+    char *host_role;    /* hosts: "node" (every agent) or "proxy"; NULL for users */
+    json_t *roles;      /* users: array of strings; hosts: what they joined as (["Node", "Kube"]), or NULL */
     json_t *traits;     /* users: object of string arrays; else NULL */
     json_t *logins;     /* users: array of strings; else NULL */
     char *login_ip;     /* users: address at login, may be NULL */
