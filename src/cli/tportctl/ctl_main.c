@@ -52,7 +52,7 @@ static const struct command_option users_reset[] = {
 static const struct command_option format_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"}, NONE};
 static const struct command_option nodes_add[] = {
-    {"roles", 0, COMMAND_TEXT, "node", "What the new host may be"},
+    {"roles", 0, COMMAND_TEXT, "node,kube", "What the new host may be (node)"},
     {"ttl", 0, COMMAND_TEXT, "30m", "How long the token is good"},
     {"token", 0, COMMAND_TEXT, "VALUE", "Use this value instead of a random one"},
     {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
@@ -62,8 +62,11 @@ static const struct command_option nodes_ls[] = {
     {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},
     {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},
     NONE};
+static const struct command_option kube_ls[] = {{"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
+                                                {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},
+                                                NONE};
 static const struct command_option tokens_add[] = {
-    {"type", 0, COMMAND_TEXT, "node", "What the token admits (needed)"},
+    {"type", 0, COMMAND_TEXT, "node,kube", "What the token admits (needed)"},
     {"ttl", 0, COMMAND_TEXT, "30m", "How long the token is good"},
     {"value", 0, COMMAND_TEXT, "VALUE", "Use this value instead of a random one"},
     {"labels", 0, COMMAND_TEXT, "K=V,...", "Labels of the token"},
@@ -126,6 +129,7 @@ static const struct command commands[] = {
      users_reset, 1, 1, 0, false},
     {"nodes add", "", "Make a token with which a host joins", tportctl_nodes_add, nodes_add, 0, 0, 0, false},
     {"nodes ls", "[LABELS]", "List hosts", tportctl_nodes_ls, nodes_ls, 0, COMMAND_ANY_ARGS, 0, false},
+    {"kube ls", "", "List Kubernetes clusters and who serves them", tportctl_kube_ls, kube_ls, 0, 0, 0, false},
     {"tokens add", "", "Make a join token", tportctl_tokens_add, tokens_add, 0, 0, 0, false},
     {"tokens ls", "", "List join tokens", tportctl_tokens_ls, tokens_ls, 0, 0, 0, false},
     {"tokens rm", "TOKEN", "Delete a join token", tportctl_tokens_rm, NULL, 1, 1, 0, false},

@@ -1,4 +1,4 @@
-/* tportctl nodes and tokens. */
+/* tportctl nodes, kube and tokens. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/common/output.h"
@@ -29,6 +29,43 @@ static char *roles_text(const json_t *result, const char *asked)
     return json_array_size(roles) > 0 ? output_list(roles, ",") : mem_strdup(asked);
 }
 
+static bool has_role(const char *roles, const char *role)
+{
+    json_t *list = output_split(roles);
+    size_t index;
+    json_t *item;
+    bool found = false;
+    json_array_foreach (list, index, item)
+        found = found || strcasecmp(json_string_value(item), role) == 0;
+    json_decref(list);
+    return found;
+}
+
+/* The next step for a Kubernetes cluster: as a pod (the values of Teleport's chart teleport-kube-agent), or beside it. */
+static void print_kube_lines(const char *address, const char *pin, const char *token, const char *roles, int64_t ttl_ms)
+{
+    const char *proxy = address ? address : "PROXY-HOST:443";
+    (void)printf("The invite token: ");
+    output_safe(token);
+    (void)printf(
+        "\nThis token will expire in %lld minutes.\n\nInside the Kubernetes cluster, with Helm and a chart that takes "
+        "the values of teleport-kube-agent:\n\n",
+        (long long)((ttl_ms + 59999) / 60000));
+    (void)printf("> helm install tport-agent CHART \\\n   --set kubeClusterName=NAME \\\n   --set roles=\"%s\" \\\n"
+                 "   --set proxyAddr=%s \\\n   --set authToken=%s \\\n",
+                 roles, proxy, token);
+    if (pin)
+        (void)printf("   --set caPin[0]=%s \\\n", pin);
+    (void)printf("   --create-namespace --namespace=tport\n\nOr on a machine with a kubeconfig file for it:\n\n");
+    (void)printf("> tportd node configure \\\n   --roles=%s \\\n   --proxy=%s \\\n   --token=%s \\\n", roles, proxy,
+                 token);
+    if (pin)
+        (void)printf("   --ca-pin=%s \\\n", pin);
+    (void)printf("   --kubeconfig-file=FILE -o file\n\nPlease note:\n\n");
+    (void)printf("  - NAME is how people will call the cluster; the contexts of FILE bring their own names.\n");
+    (void)printf("  - %s must be reachable from there.\n", address ? address : "The proxy");
+}
+
 /* What a person does next with the token. */
 static void print_start_line(struct api *api, const char *address, const char *token, const char *roles, int64_t ttl_ms)
 {
@@ -36,6 +73,11 @@ static void print_start_line(struct api *api, const char *address, const char *t
     const char *pin = NULL;
     if (api_rpc(api, "cluster.status", json_object(), &status, NULL) == TP_OK)
         pin = json_string_value(json_array_get(json_object_get(status, "ca_pins"), 0));
+    if (has_role(roles, "kube")) {
+        print_kube_lines(address, pin, token, roles, ttl_ms);
+        json_decref(status);
+        return;
+    }
     (void)printf("The invite token: ");
     output_safe(token);
     (void)printf("\nThis token will expire in %lld minutes.\n\nRun this on the new node to join the cluster:\n\n",
@@ -125,6 +167,36 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
         table_print(table);
     }
     json_decref(labels);
+    json_decref(items);
+    return err;
+}
+
+enum tp_err tportctl_kube_ls(struct command_line *line, struct tp_error *error)
+{
+    static const char *const formats[] = {"text", "json", "yaml", NULL};
+    static const char *const titles[] = {"Kube Cluster Name", "Host", "Labels", "Version", NULL};
+    const char *format;
+    json_t *items = NULL, *item;
+    size_t index;
+
+    enum tp_err err = command_choice(line, "format", formats, &format, error);
+    if (err == TP_OK)
+        err = tportctl_list(line, "resources.get", json_pack("{s:s}", "kind", "kube_server"), 0, &items, error);
+    if (err == TP_OK && strcmp(format, "json") == 0) {
+        output_json(items);
+    } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
+        output_yaml(items, true);
+    } else if (err == TP_OK) {
+        struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 2);
+        json_array_foreach (items, index, item) {
+            char *labels = output_labels(output_at(item, "spec.cluster.metadata.labels"));
+            const char *cells[] = {output_text_at(item, "metadata.name"), output_text_at(item, "spec.hostname"), labels,
+                                   output_text_at(item, "spec.version")};
+            table_add(table, cells);
+            mem_free(labels);
+        }
+        table_print(table);
+    }
     json_decref(items);
     return err;
 }

@@ -29,6 +29,8 @@ static const struct {
     {"node", "node"},
     {"nodes", "node"},
     {"server", "node"},
+    {"kube_server", "kube_server"},
+    {"kube_servers", "kube_server"},
     {"cluster_auth_preference", "cluster_auth_preference"},
     {"cluster_authentication_preferences", "cluster_auth_preference"},
     {"cap", "cluster_auth_preference"},
@@ -65,6 +67,7 @@ const char *const *tportctl_kinds(void)
                                         "cluster_networking_config",
                                         "session_recording_config",
                                         "node",
+                                        "kube_server",
                                         "cert_authority",
                                         NULL};
     return kinds;
@@ -79,7 +82,7 @@ static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret
     *ret_kind = tportctl_kind(word);
     if (!*ret_kind)
         err_set(error, TP_INVALID,
-                "there is no kind of resource \"%s\"; role, user, token, lock, node, cap, netconfig, "
+                "there is no kind of resource \"%s\"; role, user, token, lock, node, kube_server, cap, netconfig, "
                 "recconfig and ca are there",
                 word);
     mem_free(word);
@@ -136,7 +139,7 @@ static void print_texts(const json_t *items)
             details = mem_printf("logins: %s  node labels: %s", *logins ? logins : "-", labels);
             mem_free(logins);
             mem_free(labels);
-        } else if (strcmp(kind, "node") == 0) {
+        } else if (strcmp(kind, "node") == 0 || strcmp(kind, "kube_server") == 0) {
             details = mem_strdup(output_text_at(item, "spec.hostname"));
         } else {
             details = mem_strdup(output_text_at(item, "metadata.description"));

@@ -31,6 +31,7 @@ enum tp_err tportctl_users_rm(struct command_line *line, struct tp_error *error)
 enum tp_err tportctl_users_reset(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_nodes_add(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error);
+enum tp_err tportctl_kube_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_tokens_add(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_tokens_rm(struct command_line *line, struct tp_error *error);
