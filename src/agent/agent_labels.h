@@ -1,4 +1,4 @@
-/* Dynamic labels (ssh_service.commands): each command is run at the start and then each period, its output is the value.
+/* Dynamic labels (ssh_service.commands, kubernetes_service.commands): each command is run at the start and then each period, its output is the value.
  * Commands run without a shell, at most LABELS_TIME_MS, one run of each at a time. */
 #ifndef AGENT_AGENT_LABELS_H
 #define AGENT_AGENT_LABELS_H

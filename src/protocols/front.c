@@ -2,7 +2,7 @@
  * A fresh connection until it is known what it wants and, where certificates are needed, who it is.
  *
  *   PROXY_HEADER --header read--> HELLO --complete--> (other worker: handed off)
- *        |                          |--------------> TLS --handshake done--> its protocol (web, api, ssh, tunnel)
+ *        |                          |--------------> TLS --handshake done--> its protocol (web, api, ssh, kube, tunnel)
  *        +------- any failure, deadline (10 s from accept), too many half-open: closed with one reason ----+
  *
  * Bytes are only peeked at until TLS starts, so that the connection can go to another worker untouched. While a hello is
@@ -127,6 +127,9 @@ static void on_tls_ready(void *ctx)
     case ROUTE_SSH:
         ssh_front_serve(worker, stream, &peer);
         return;
+    case ROUTE_KUBE:
+        kube_front_serve(worker, stream, &peer);
+        return;
     case ROUTE_API:
         web_peer.client_cert = tls_stream_peer_der(stream, &web_peer.client_cert_size);
         web_serve(worker->web, stream, &web_peer);
@@ -183,6 +186,31 @@ static void hand_off(struct front *front, int target)
     refuse(front, CLOSE_HANDED_OFF, NULL);
 }
 
+/* The worker that has a tunnel for what the server name says, or -1. */
+static int target_worker(const struct front *front)
+{
+    const struct worker *worker = front->worker;
+    const char *name = front->peer.server_name;
+    char target[256];
+    if (front->peer.route == ROUTE_SSH && ssh_front_target(name, worker->cluster_name, target, sizeof(target)) == TP_OK)
+        return tunnels_where(worker, target);
+    if (front->peer.route == ROUTE_KUBE &&
+        kube_front_target(name, worker->cluster_name, target, KUBE_LABEL_MAX + 1) == TP_OK)
+        return tunnels_where_kube(worker, target);
+    return -1;
+}
+
+/* HTTP for a Kubernetes cluster has a server name of its own. Also one whose label is nonsense: the web's certificate would
+ * not fit it. */
+static bool wants_kube(const struct worker *worker, const char *server_name)
+{
+    char tail[300];
+    size_t length = strlen(server_name);
+    int size = snprintf(tail, sizeof(tail), ".kube.%s", worker->cluster_name);
+    return size > 0 && (size_t)size < sizeof(tail) && length > (size_t)size &&
+           strcasecmp(server_name + length - (size_t)size, tail) == 0;
+}
+
 static void route(struct front *front, const struct hello *hello, bool may_hand_off)
 {
     struct worker *worker = front->worker;
@@ -209,14 +237,13 @@ static void route(struct front *front, const struct hello *hello, bool may_hand_
         refuse(front, CLOSE_NO_ROUTE, NULL);
         return;
     }
-    if (front->peer.route == ROUTE_SSH && may_hand_off) {
-        char target[256];
-        if (ssh_front_target(hello->server_name, worker->cluster_name, target, sizeof(target)) == TP_OK) {
-            int where = tunnels_where(worker, target);
-            if (where >= 0 && (unsigned)where != worker->number) {
-                hand_off(front, where);
-                return;
-            }
+    if (front->peer.route == ROUTE_WEB && wants_kube(worker, front->peer.server_name))
+        front->peer.route = ROUTE_KUBE;
+    if (may_hand_off) {
+        int where = target_worker(front);
+        if (where >= 0 && (unsigned)where != worker->number) {
+            hand_off(front, where);
+            return;
         }
     }
     start_tls(front);

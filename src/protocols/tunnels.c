@@ -10,6 +10,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "crypt/key.h"
 #include "tunnel/rpc_line.h"
 
 #include <stdio.h>
@@ -38,6 +39,7 @@ struct route {
     char *host_id;
     char *name;
     int worker;
+    json_t *kube; /* labels of the Kubernetes clusters it serves */
 };
 
 /* An agent's call on its way to auth. */
@@ -281,7 +283,41 @@ static void route_free(struct route *route)
         return;
     mem_free(route->host_id);
     mem_free(route->name);
+    json_decref(route->kube);
     mem_free(route);
+}
+
+static void kube_remove(struct worker *worker, const struct route *route)
+{
+    size_t i;
+    size_t k;
+    json_t *label;
+    json_t *host_id;
+    json_array_foreach (route->kube, i, label) {
+        json_t *hosts = map_get(worker->kube_hosts, json_string_value(label));
+        json_array_foreach (hosts, k, host_id) {
+            if (strcmp(json_string_value(host_id), route->host_id) == 0) {
+                (void)json_array_remove(hosts, k);
+                break;
+            }
+        }
+        if (hosts && json_array_size(hosts) == 0)
+            json_decref(map_remove(worker->kube_hosts, json_string_value(label)));
+    }
+}
+
+static void kube_add(struct worker *worker, const struct route *route)
+{
+    size_t i;
+    json_t *label;
+    json_array_foreach (route->kube, i, label) {
+        json_t *hosts = map_get(worker->kube_hosts, json_string_value(label));
+        if (!hosts) {
+            hosts = json_array();
+            (void)map_set(worker->kube_hosts, json_string_value(label), hosts);
+        }
+        (void)json_array_append_new(hosts, json_string(route->host_id));
+    }
 }
 
 void tunnels_route_set(struct worker *worker, const json_t *params)
@@ -293,14 +329,18 @@ void tunnels_route_set(struct worker *worker, const json_t *params)
 
     if (old && map_get(worker->routes_by_name, old->name) == old)
         (void)map_remove(worker->routes_by_name, old->name);
+    if (old)
+        kube_remove(worker, old);
     route_free(old);
     if (where >= 0) {
         struct route *route = mem_alloc(sizeof(*route));
         route->host_id = mem_strdup(host_id);
         route->name = mem_strdup(name);
         route->worker = (int)where;
+        route->kube = json_deep_copy(json_object_get(params, "kube"));
         (void)map_set(worker->routes, host_id, route);
         (void)map_set(worker->routes_by_name, name, route);
+        kube_add(worker, route);
     }
 }
 
@@ -313,6 +353,22 @@ int tunnels_where(const struct worker *worker, const char *target)
         return -1;
     /* A tunnel here is as good as the one auth named, and nearer. */
     return tunnels_find(worker, route->host_id) ? (int)worker->number : route->worker;
+}
+
+int tunnels_where_kube(const struct worker *worker, const char *label)
+{
+    const json_t *hosts = map_get(worker->kube_hosts, label);
+    size_t count = json_array_size(hosts);
+    uint32_t random = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (tunnels_find(worker, json_string_value(json_array_get(hosts, i))))
+            return (int)worker->number;
+    }
+    if (count == 0)
+        return -1;
+    crypt_random(&random, sizeof(random));
+    const struct route *route = map_get(worker->routes, json_string_value(json_array_get(hosts, random % count)));
+    return route ? route->worker : -1;
 }
 
 /* ---- all of them ---- */

@@ -59,9 +59,9 @@ void worker_tell_auth(struct worker *worker, const char *method, json_t *params)
 void worker_connection_closed(struct worker *worker, const struct peer *peer, enum close_reason reason,
                               const char *detail, uint64_t rx, uint64_t tx)
 {
-    static const char *const routes[ROUTE_COUNT] = {"web", "api", "ssh", "tunnel"};
+    static const char *const routes[ROUTE_COUNT] = {"web", "api", "ssh", "kube", "tunnel"};
     worker->connections--;
-    if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_TUNNEL)
+    if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_KUBE || peer->route == ROUTE_TUNNEL)
         log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s",
                  (unsigned long long)peer->id, peer->address, routes[peer->route], close_name(reason),
                  (unsigned long long)rx, (unsigned long long)tx, *detail ? " detail=\"" : "", detail,
@@ -116,6 +116,14 @@ static void make_contexts(struct worker *worker, const char *cert, const char *k
           .alpn = alpn_ssh,
           .alpn_required = true,
           .peer = TLS_PEER_USER,
+          .ca_pems = user_cas}},
+        /* Who has no good certificate is told in a way that kubectl shows. */
+        {ROUTE_KUBE,
+         {.server = true,
+          .cert_pem = cert,
+          .key_pem = key,
+          .alpn = alpn_web,
+          .peer = TLS_PEER_USER_OR_NONE,
           .ca_pems = user_cas}},
         {ROUTE_TUNNEL,
          {.server = true,
@@ -219,8 +227,8 @@ static void ask_cert(struct refresh *refresh)
     struct worker *worker = refresh->worker;
     struct key *key = key_generate(KEY_P256);
     char *public_pem = key_public_pem(key);
-    json_t *names =
-        json_pack("[s, o, s]", worker->cluster_name, json_sprintf("*.node.%s", worker->cluster_name), "localhost");
+    json_t *names = json_pack("[s, o, o, s]", worker->cluster_name, json_sprintf("*.node.%s", worker->cluster_name),
+                              json_sprintf("*.kube.%s", worker->cluster_name), "localhost");
     json_t *ips = json_pack("[s, s]", "127.0.0.1", "::1");
     size_t i;
     json_t *item;
@@ -295,7 +303,7 @@ static void on_auth_event(void *ctx, struct rpc *rpc, const char *event, json_t 
     if (strcmp(event, "route.set") == 0)
         tunnels_route_set(worker, params);
     else if (strcmp(event, "session.cut") == 0)
-        ssh_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
+        target_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
     else if (strcmp(event, "tunnel.cut") == 0)
         tunnels_cut(worker, json_get_text(params, "host_id", ""), reason);
 }
@@ -473,6 +481,7 @@ int worker_main(int control_fd)
     worker->host_tunnels = map_new();
     worker->routes = map_new();
     worker->routes_by_name = map_new();
+    worker->kube_hosts = map_new();
     worker->sessions = map_new();
     worker->half_open = map_new();
     worker->refresh = timer_new(worker->loop, on_refresh, worker);

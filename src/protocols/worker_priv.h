@@ -19,6 +19,7 @@ enum route_kind {
     ROUTE_WEB,    /* HTTP: pages and public API */
     ROUTE_API,    /* HTTP with a user's certificate: tport and tportctl */
     ROUTE_SSH,    /* bytes to a node */
+    ROUTE_KUBE,   /* HTTP to a Kubernetes cluster, which the agent reads */
     ROUTE_TUNNEL, /* an agent dials in */
     ROUTE_COUNT
 };
@@ -39,8 +40,9 @@ struct worker {
     struct map *host_tunnels; /* host id -> struct host_tunnel, a list per host */
     struct map *routes;       /* host id -> struct route, told by auth */
     struct map *routes_by_name;
-    struct map *sessions;  /* session id -> struct ssh_front */
-    struct map *half_open; /* source -> count, cast to a pointer */
+    struct map *kube_hosts; /* label of a Kubernetes cluster -> array of host ids (json_t) */
+    struct map *sessions;   /* session id -> struct target_front */
+    struct map *half_open;  /* source -> count, cast to a pointer */
     size_t half_open_total;
     size_t connections; /* all, of every kind */
     uint64_t last_connection_id;
@@ -85,6 +87,9 @@ void tunnels_serve(struct worker *worker, struct stream *stream, const struct pe
 struct tunnel *tunnels_find(const struct worker *worker, const char *host_id);
 /* The worker that holds a tunnel for a host name or id: our own number, another's, or -1. */
 int tunnels_where(const struct worker *worker, const char *target);
+/* The worker for a Kubernetes cluster's label: our own number when a host that serves it has a tunnel here, else one of the
+ * others by chance, or -1. */
+int tunnels_where_kube(const struct worker *worker, const char *label);
 /* May an agent call this method of auth in its own rpc stream? */
 bool tunnels_is_agent_method(const char *method);
 void tunnels_route_set(struct worker *worker, const json_t *params);
@@ -98,6 +103,15 @@ void tunnels_drop_idle(struct worker *worker);
 void ssh_front_serve(struct worker *worker, struct stream *stream, const struct peer *peer);
 /* "<hex>.node.<cluster>" to the name; TP_INVALID otherwise. */
 enum tp_err ssh_front_target(const char *server_name, const char *cluster, char *ret_name, size_t size) TP_MUST;
-void ssh_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text);
+
+/* kube_front.c: a client's connection to a Kubernetes cluster. */
+#define KUBE_LABEL_MAX 63 /* one DNS label, which a wildcard of our certificate covers */
+void kube_front_serve(struct worker *worker, struct stream *stream, const struct peer *peer);
+/* "<label>.kube.<cluster>" to the label in lower case: hex of the cluster's name, or "h" and hex of its hash, which auth
+ * knows how to read. TP_INVALID for another server name. */
+enum tp_err kube_front_target(const char *server_name, const char *cluster, char *ret_label, size_t size) TP_MUST;
+
+/* target_front.c: the grant of a connection is gone. */
+void target_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text);
 
 #endif

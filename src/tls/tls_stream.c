@@ -67,6 +67,7 @@ static bool kind_matches(enum tls_peer peer, const struct identity *identity)
 {
     switch (peer) {
     case TLS_PEER_USER:
+    case TLS_PEER_USER_OR_NONE:
         return identity->kind == IDENTITY_USER;
     case TLS_PEER_NODE:
         return identity->kind == IDENTITY_HOST && identity->host_role && strcmp(identity->host_role, "proxy") != 0;
@@ -79,7 +80,7 @@ static bool kind_matches(enum tls_peer peer, const struct identity *identity)
     return false;
 }
 
-static enum ssl_verify_result_t verify_peer(SSL *ssl, uint8_t *out_alert)
+static enum ssl_verify_result_t check_peer(SSL *ssl, uint8_t *out_alert)
 {
     struct tls_state *state = SSL_get_app_data(ssl);
     const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
@@ -105,6 +106,19 @@ static enum ssl_verify_result_t verify_peer(SSL *ssl, uint8_t *out_alert)
     }
     buf_clear(&state->peer_der);
     (void)buf_append(&state->peer_der, CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf));
+    return ssl_verify_ok;
+}
+
+static enum ssl_verify_result_t verify_peer(SSL *ssl, uint8_t *out_alert)
+{
+    struct tls_state *state = SSL_get_app_data(ssl);
+    enum ssl_verify_result_t result = check_peer(ssl, out_alert);
+    if (result == ssl_verify_ok || state->context->peer != TLS_PEER_USER_OR_NONE)
+        return result;
+    /* It goes on as a stranger, who is told why in his own protocol. */
+    if (state->has_identity)
+        identity_free(&state->identity);
+    state->has_identity = false;
     return ssl_verify_ok;
 }
 
@@ -221,7 +235,11 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
         /* A resumed session would carry an identity past its check: every connection shows its certificate. */
         (void)SSL_CTX_set_options(context->ctx, SSL_OP_NO_TICKET);
         (void)SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_OFF);
-        SSL_CTX_set_custom_verify(context->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_peer);
+        SSL_CTX_set_custom_verify(context->ctx,
+                                  options->peer == TLS_PEER_USER_OR_NONE
+                                      ? SSL_VERIFY_PEER
+                                      : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                                  verify_peer);
     }
     set_alpn(context, options->alpn);
     if (err == TP_OK && options->cert_pem)

@@ -13,10 +13,12 @@
 struct tls_context;
 
 enum tls_peer {
-    TLS_PEER_ANY,   /* no certificate is asked for (server) or checked (client: only for tests) */
-    TLS_PEER_USER,  /* a user's certificate is needed */
-    TLS_PEER_NODE,  /* a host certificate of any role but proxy */
-    TLS_PEER_PROXY, /* a host certificate of role proxy */
+    TLS_PEER_ANY,          /* no certificate is asked for (server) or checked (client: only for tests) */
+    TLS_PEER_USER,         /* a user's certificate is needed */
+    TLS_PEER_USER_OR_NONE, /* server: a user's certificate is asked for; without a good one there is no identity, and
+                              tls_stream_failure says why ("": none came). The owner must refuse such a client. */
+    TLS_PEER_NODE,         /* a host certificate of any role but proxy */
+    TLS_PEER_PROXY,        /* a host certificate of role proxy */
     TLS_PEER_SERVER /* client: any server whose chain leads to ca_pems and that holds the name given to tls_stream_new
                        (RFC 9525; the subject's common name does not count) */
 };
@@ -42,13 +44,13 @@ void tls_context_free(struct tls_context *context);
  * may be an IP address: the certificate must hold it. on_ready comes after the handshake. */
 struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *context, const char *server_name,
                               const struct stream_events *events, void *ctx) TP_MUST;
-/* After on_ready; owned by the stream. NULL when the context wanted none. */
+/* After on_ready; owned by the stream. NULL when the context wanted none, or could do without and got no good one. */
 const struct identity *tls_stream_identity(const struct stream *stream);
 /* The peer's certificate as DER, or NULL. Valid as long as the stream. */
 const uint8_t *tls_stream_peer_der(const struct stream *stream, size_t *ret_size);
 /* The chosen ALPN, "" when there is none. */
 const char *tls_stream_alpn(const struct stream *stream);
-/* Why the handshake failed, a sentence or "". May be asked in on_close. */
+/* Why the handshake failed, or the peer's certificate was not taken; a sentence or "". May be asked in on_close. */
 const char *tls_stream_failure(const struct stream *stream);
 
 #endif

@@ -1,0 +1,245 @@
+/* See target_front.h. */
+#include "protocols/target_front.h"
+
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "tunnel/relay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ASK_MS 15000
+#define JOIN_MS 3000
+#define JOIN_RETRY_MS 50
+#define HOSTS_MAX 8 /* asked for one connection, where several serve the target */
+
+struct target_front {
+    struct worker *worker;
+    struct peer peer;
+    const struct target_kind *kind;
+    struct stream *stream; /* the relay's once there is one */
+    struct relay *relay;
+    uint32_t request;  /* to auth, 0 when none is pending */
+    struct rpc *asked; /* by this line; auth may have a newer one by now */
+    bool refused;
+    char *sid;
+    char *host_id;
+    json_t *except; /* hosts whose tunnel was gone */
+    struct buf grant;
+    struct timer *retry;
+    int64_t join_deadline;
+    char target[256];
+};
+
+struct stream *target_front_stream(const struct target_front *front)
+{
+    return front->stream;
+}
+
+const struct peer *target_front_peer(const struct target_front *front)
+{
+    return &front->peer;
+}
+
+const char *target_front_target(const struct target_front *front)
+{
+    return front->target;
+}
+
+/* The grant is given back. */
+static void drop_grant(struct target_front *front, enum close_reason reason, uint64_t rx, uint64_t tx)
+{
+    if (!front->sid)
+        return;
+    (void)map_remove(front->worker->sessions, front->sid);
+    worker_tell_auth(front->worker, "session.closed",
+                     json_pack("{s:s, s:s, s:I, s:I}", "sid", front->sid, "reason", close_name(reason), "rx",
+                               (json_int_t)rx, "tx", (json_int_t)tx));
+    mem_free(front->sid);
+    front->sid = NULL;
+}
+
+static void finish(struct target_front *front, enum close_reason reason, const char *detail, uint64_t rx, uint64_t tx)
+{
+    struct worker *worker = front->worker;
+    /* A line answers all that is pending before it goes, so it is still there; ids on another line are others'. */
+    if (front->request)
+        rpc_cancel(front->asked, front->request);
+    drop_grant(front, reason, rx, tx);
+    worker_connection_closed(worker, &front->peer, reason, detail, rx, tx);
+    timer_free(front->retry);
+    buf_free(&front->grant);
+    json_decref(front->except);
+    mem_free(front->host_id);
+    mem_free(front);
+}
+
+/* ---- before the relay ---- */
+
+static void on_data(void *ctx, const uint8_t *data, size_t size)
+{
+    /* Reading is paused until the relay takes over; what slips through the same turn would be lost, so it ends here. */
+    struct target_front *front = ctx;
+    (void)data;
+    (void)size;
+    stream_close(front->stream, CLOSE_PROTOCOL_ERROR);
+}
+
+void target_front_closed(struct target_front *front, enum close_reason reason)
+{
+    finish(front, reason, "", stream_rx(front->stream), stream_tx(front->stream));
+}
+
+static void on_close(void *ctx, enum close_reason reason)
+{
+    target_front_closed(ctx, reason);
+}
+
+static const struct stream_events asking_events = {.on_data = on_data, .on_close = on_close};
+
+void target_front_refuse(struct target_front *front, enum close_reason reason, enum tp_err code, const char *sentence)
+{
+    if (front->refused)
+        return; /* it is being told another reason; the first one wins */
+    front->refused = true;
+    timer_stop(front->retry);
+    front->kind->refuse(front, reason, code, sentence);
+}
+
+/* ---- the relay ---- */
+
+static void on_relay_done(void *ctx, const struct relay_result *result)
+{
+    finish(ctx, result->reason, result->text, result->rx, result->tx);
+}
+
+/* The agent took no stream: what it says about it is for the person. */
+static void on_relay_refused(void *ctx, struct stream *stream, enum close_reason reason, const char *text)
+{
+    const struct target_front *front = ctx;
+    front->kind->say(stream, reason, *text ? text : close_text(reason));
+}
+
+static const struct relay_events relay_events = {.on_refused = on_relay_refused, .on_done = on_relay_done};
+
+/* An agent that moves to another worker, or has just lost its tunnel, is waited for a little; where others serve the same
+ * target, the next one is asked for at once. */
+static void join(void *ctx)
+{
+    struct target_front *front = ctx;
+    struct tunnel *tunnel = tunnels_find(front->worker, front->host_id);
+
+    if (stream_is_closing(front->stream))
+        return;
+    if (tunnel && relay_open(front->stream, tunnel, front->kind->stream, buf_head(&front->grant),
+                             buf_size(&front->grant), &relay_events, front, &front->relay) == TP_OK)
+        return;
+    if (front->kind->several && json_array_size(front->except) < HOSTS_MAX &&
+        !json_list_has(front->except, front->host_id)) {
+        drop_grant(front, CLOSE_TARGET_OFFLINE, 0, 0);
+        (void)json_array_append_new(front->except, json_string(front->host_id));
+        target_front_ask(front);
+        return;
+    }
+    if (loop_now_ms(front->worker->loop) < front->join_deadline) {
+        timer_start(front->retry, JOIN_RETRY_MS, 0);
+        return;
+    }
+    target_front_refuse(front, CLOSE_TARGET_OFFLINE, TP_UNAVAILABLE, front->kind->offline);
+}
+
+static enum close_reason reason_of(enum tp_err code)
+{
+    switch (code) {
+    case TP_NOT_FOUND:
+    case TP_AMBIGUOUS:
+        return CLOSE_TARGET_UNKNOWN;
+    case TP_UNAVAILABLE:
+        return CLOSE_TARGET_OFFLINE;
+    case TP_EXPIRED:
+        return CLOSE_CERT_EXPIRED;
+    case TP_CLOSED:
+    case TP_TIMEOUT:
+        return CLOSE_AUTH_UNAVAILABLE;
+    case TP_NO_SPACE:
+    case TP_IO:
+        return CLOSE_AUDIT_FAILED;
+    default:
+        return CLOSE_ACCESS_DENIED;
+    }
+}
+
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct target_front *front = ctx;
+    const char *sid;
+    const char *host_id;
+    const char *grant;
+    front->request = 0;
+    if (stream_is_closing(front->stream))
+        return;
+    if (error) {
+        target_front_refuse(front, reason_of(error->code), error->code, error->text);
+        return;
+    }
+    buf_clear(&front->grant);
+    if (json_need_text(result, "sid", &sid, NULL) != TP_OK ||
+        json_need_text(result, "host_id", &host_id, NULL) != TP_OK ||
+        json_need_text(result, "grant", &grant, NULL) != TP_OK ||
+        dec_base64(grant, strlen(grant), &front->grant) != TP_OK) {
+        target_front_refuse(front, CLOSE_INTERNAL, TP_INTERNAL, "an internal error, see the proxy's log");
+        return;
+    }
+    front->sid = mem_strdup(sid);
+    mem_free(front->host_id);
+    front->host_id = mem_strdup(host_id);
+    (void)map_set(front->worker->sessions, front->sid, front);
+    front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;
+    join(front);
+}
+
+struct target_front *target_front_new(struct worker *worker, struct stream *stream, const struct peer *peer,
+                                      const struct target_kind *kind, const char *target)
+{
+    struct target_front *front = mem_alloc(sizeof(*front));
+    front->worker = worker;
+    front->peer = *peer;
+    front->kind = kind;
+    front->stream = stream;
+    front->except = json_array();
+    front->retry = timer_new(worker->loop, join, front);
+    buf_init(&front->grant, TUNNEL_HEADER_MAX);
+    (void)snprintf(front->target, sizeof(front->target), "%s", target);
+    stream_set_events(stream, &asking_events, front);
+    stream_pause(stream);
+    return front;
+}
+
+void target_front_ask(struct target_front *front)
+{
+    struct worker *worker = front->worker;
+    json_t *params;
+    if (!worker->auth) {
+        target_front_refuse(front, CLOSE_AUTH_UNAVAILABLE, TP_UNAVAILABLE,
+                            "the auth service is not available now, try again in a moment");
+        return;
+    }
+    params = json_pack("{s:s, s:i}", "target", front->target, "worker", (int)worker->number);
+    if (json_array_size(front->except) > 0)
+        (void)json_object_set(params, "except", front->except);
+    front->asked = worker->auth;
+    front->request = rpc_request(front->asked, front->kind->method, params,
+                                 worker_caller("user", front->stream, &front->peer), ASK_MS, on_answer, front);
+}
+
+void target_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text)
+{
+    struct target_front *front = map_get(worker->sessions, sid);
+    if (!front)
+        return;
+    if (front->relay)
+        relay_cut(front->relay, reason, text);
+    else if (!stream_is_closing(front->stream))
+        target_front_refuse(front, reason, TP_DENIED, text && *text ? text : close_text(reason));
+}
