@@ -329,8 +329,10 @@ class Kube:
                 process.wait(10)
 
     def close(self):
-        for name in reversed(list(self.processes)):
-            self._end(name)
+        for process in self.processes.values():
+            process.kill() # nothing of them is wanted any more
+        for process in self.processes.values():
+            process.wait(30)
         parent = re.compile(rf"/{re.escape(self.folder.name)}(/|$)")
         for path, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
             if parent.search(path):

@@ -1,0 +1,74 @@
+"""tport kube on a machine: what kubectl is given, without a cluster behind it."""
+
+import json
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from tport import BIN, BUILD, wait_for
+
+
+def exec_plugin(person, *words, **kw):
+    return person.tport("kube", "credentials", f"--proxy={person.cluster.proxy}", *words, **kw)
+
+
+def test_credentials_come_from_the_profile(cluster, alice):
+    result = exec_plugin(alice, "--kube-cluster=any", "--teleport-cluster=test", check=True)
+    answer = json.loads(result.stdout)
+    assert answer["kind"] == "ExecCredential" and answer["apiVersion"] == "client.authentication.k8s.io/v1beta1"
+    keys = alice.home / ".tport" / "keys" / cluster.proxy.split(":")[0]
+    assert answer["status"]["clientCertificateData"] == (keys / "alice.crt").read_text()
+    assert answer["status"]["clientKeyData"] == (keys / "alice.key").read_text()
+    assert time.strptime(answer["status"]["expirationTimestamp"], "%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_credentials_answer_in_the_version_that_is_asked_for(alice):
+    for version in ("v1", "v1beta1"):
+        info = json.dumps({"apiVersion": f"client.authentication.k8s.io/{version}", "kind": "ExecCredential", "spec": {"interactive": False}})
+        result = subprocess.run([BIN / "tport", "kube", "credentials"], env={**alice.env(), "KUBERNETES_EXEC_INFO": info},
+                                capture_output=True, text=True, check=True)
+        assert json.loads(result.stdout)["apiVersion"].endswith(f"/{version}")
+
+
+def test_credentials_that_are_no_use_say_so(cluster, alice):
+    other = exec_plugin(alice, "--teleport-cluster=elsewhere")
+    assert other.returncode == 1 and "elsewhere" in other.stderr and not other.stdout
+    nobody = alice.run("env", f"TPORT_HOME={alice.home}/none", BIN / "tport", "kube", "credentials", f"--proxy={cluster.proxy}")
+    assert nobody.returncode == 1 and "tport login" in nobody.stderr and not nobody.stdout
+    brief = cluster.person("kube-brief", sign_in=False)
+    status, output = brief.login("--ttl=1m")
+    assert status == 0, output
+    if "asan" in str(BUILD): # faketime and the sanitizer do not go together
+        wait_for(lambda: exec_plugin(brief).returncode != 0, timeout=90, step=1)
+        late = exec_plugin(brief)
+    else:
+        late = brief.run("faketime", "-f", "+2m", BIN / "tport", "kube", "credentials", f"--proxy={cluster.proxy}")
+    assert late.returncode == 1 and "expired" in late.stderr and "tport login" in late.stderr and not late.stdout
+
+
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized programs start slowly")
+def test_credentials_take_under_ten_milliseconds(alice):
+    """kubectl starts it before each command. The median of many runs: the machine does other things too."""
+    env, command = alice.env(), [str(BIN / "tport"), "kube", "credentials"]
+    times = []
+    for _ in range(40):
+        begin = time.perf_counter()
+        subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - begin)
+    # Starting any program from Python costs something as well.
+    floor = []
+    for _ in range(40):
+        begin = time.perf_counter()
+        subprocess.run(["/bin/true"], env=env, stdout=subprocess.DEVNULL, check=True)
+        floor.append(time.perf_counter() - begin)
+    took = statistics.median(times) - statistics.median(floor)
+    assert took < 0.010, f"{took * 1000:.1f} ms more than /bin/true"
+
+
+def test_kube_login_wants_a_name_or_all(alice):
+    for words in ((), ("--all", "x"), ("--all", "--static"), ("x", "--out=f")):
+        result = alice.tport("kube", "login", *words)
+        assert result.returncode == 1 and result.stderr.startswith("ERROR: ")
+    assert not (alice.home / ".kube").exists()
