@@ -1,2 +1,3 @@
 tport_unit_test(test_kube_config tport_agent)
 tport_fuzz(fuzz_kube_config tport_agent)
+tport_unit_test(test_kube_upstream tport_agent)

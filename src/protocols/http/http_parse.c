@@ -196,8 +196,7 @@ static const char *check_framing(struct http_parser *parser)
     return NULL;
 }
 
-/* "Connection" is a list; only close and keep-alive mean something to us. */
-static bool connection_has(const struct http_request *request, const char *word)
+bool http_request_connection_has(const struct http_request *request, const char *word)
 {
     for (size_t i = 0; i < request->header_count; i++) {
         const char *at = request->headers[i].value;
@@ -235,8 +234,8 @@ static int on_headers_complete(llhttp_t *llhttp)
             return refuse(parser, 417, "an unknown expectation");
         request->expect_continue = request->has_body;
     }
-    request->keep_alive =
-        request->minor == 1 ? !connection_has(request, "close") : connection_has(request, "keep-alive");
+    request->keep_alive = request->minor == 1 ? !http_request_connection_has(request, "close")
+                                              : http_request_connection_has(request, "keep-alive");
     /* An offer to upgrade is not taken: the message ends where its framing says. */
     llhttp->upgrade = 0;
     parser->in_body = true;

@@ -53,6 +53,8 @@ struct http_request {
 const char *http_request_header(const struct http_request *request, const char *name);
 /* How many headers of that name (lower case) the request has. */
 size_t http_request_header_count(const struct http_request *request, const char *name);
+/* The word stands in the list of Connection, in any case (RFC 9110 section 7.6.1). */
+bool http_request_connection_has(const struct http_request *request, const char *word);
 /* The value of query parameter name, or NULL. */
 const char *http_request_param(const struct http_request *request, const char *name);
 /* Percent-decodes and checks a path (everything before '?'): TP_INVALID for one that does not start with '/', holds a

@@ -62,6 +62,8 @@ const char *http_status_text(int status);
  * appended) when a name or value can't be written. */
 enum tp_err http_write_response_head(struct buf *out, int status, const struct http_header *headers,
                                      size_t header_count, size_t size) TP_MUST;
+/* Appends a canonical path (http_path_canonical) as it stands in a request line. */
+void http_write_path(struct buf *out, const char *path);
 /* Writes a whole request from its parts, body included; used to prove that what we understood is what we would say. */
 enum tp_err http_write_request(struct buf *out, const struct http_request *request) TP_MUST;
 

@@ -76,7 +76,7 @@ enum tp_err http_write_response_head(struct buf *out, int status, const struct h
     return out->failed ? TP_TOO_LARGE : TP_OK;
 }
 
-static void write_path(struct buf *out, const char *path)
+void http_write_path(struct buf *out, const char *path)
 {
     for (; *path; path++) {
         uint8_t c = (uint8_t)*path;
@@ -91,7 +91,7 @@ static void write_path(struct buf *out, const char *path)
 enum tp_err http_write_request(struct buf *out, const struct http_request *request)
 {
     (void)buf_printf(out, "%s ", request->method);
-    write_path(out, request->path);
+    http_write_path(out, request->path);
     if (request->query)
         (void)buf_printf(out, "?%s", request->query);
     (void)buf_printf(out, " HTTP/1.%d\r\n", request->minor);
