@@ -1,0 +1,205 @@
+/* Kubernetes subjects and rules. The wide tables are in test/rbac/cases; here is one row for each sentence. */
+#include "rbac_help.h"
+
+#include "rbac/kube.h"
+
+static const char *const labels = "kubernetes_labels: {'*': '*'}, kubernetes_groups: [g]";
+
+struct row {
+    const char *version;
+    const char *allow; /* kubernetes_resources, or NULL: absent */
+    const char *deny;
+    const char *kind, *group, *name_space, *name, *verb;
+    bool collection;
+    enum rbac_kube_answer answer;
+};
+
+#define DENY RBAC_KUBE_DENY
+#define ALLOW RBAC_KUBE_ALLOW
+#define FILTER RBAC_KUBE_FILTER
+#define POD(ns, name) "[{kind: pod, namespace: '" ns "', name: '" name "', verbs: ['*']}]"
+#define POD6(ns, name) "[{kind: pod, namespace: '" ns "', name: '" name "'}]"
+#define EVERY8(ns) "[{kind: '*', api_group: '*', namespace: '" ns "', name: '*', verbs: ['*']}]"
+
+static const struct row rows[] = {
+    {"v5", NULL, NULL, "pods", "", "default", "p", "get", false, ALLOW},
+    {"v5", NULL, NULL, "widgets", "example.com", "default", "w", "get", false, ALLOW},
+    {"v6", NULL, NULL, "pods", "", "default", "p", "get", false, DENY},
+    {"v6", NULL, NULL, "secrets", "", "default", "p", "get", false, ALLOW},
+    {"v6", POD6("a", "*"), NULL, "pods", "", "a", "p", "exec", false, ALLOW},
+    {"v6", POD6("a", "*"), NULL, "pods", "", "b", "p", "exec", false, DENY},
+    {"v6", POD6("a", "*"), NULL, "widgets", "example.com", "a", "w", "get", false, DENY},
+    {"v6", POD6("*", "*"), NULL, "widgets", "example.com", "a", "w", "get", false, ALLOW},
+    {"v7", NULL, NULL, "widgets", "example.com", "a", "w", "get", false, ALLOW},
+    {"v7", POD("a", "w*"), NULL, "pods", "", "a", "web", "get", false, ALLOW},
+    {"v7", POD("a", "w*"), NULL, "pod", NULL, "a", "web", "get", false, ALLOW},
+    {"v7", POD("a", "w*"), NULL, "pods", "", "a", "db", "get", false, DENY},
+    {"v7", POD("a", "w*"), NULL, "pods", "metrics.k8s.io", "a", "web", "get", false, DENY},
+    {"v7", POD("^[ab]$", "*"), NULL, "pods", "", "b", "db", "get", false, ALLOW},
+    {"v7", "[{kind: namespace, name: dev, verbs: ['*']}]", NULL, "secrets", "", "dev", "s", "delete", false, ALLOW},
+    {"v7", "[{kind: namespace, name: dev, verbs: ['*']}]", NULL, "namespaces", "", "", "dev", "delete", false, ALLOW},
+    {"v7", "[{kind: namespace, name: dev, verbs: ['*']}]", NULL, "secrets", "", "prod", "s", "get", false, DENY},
+    {"v7", POD("dev", "*"), NULL, "namespaces", "", "", "dev", "get", false, ALLOW},
+    {"v7", POD("dev", "*"), NULL, "namespaces", "", "", "dev", "delete", false, DENY},
+    {"v7", POD("dev", "*"), NULL, "namespaces", "", "", "prod", "get", false, DENY},
+    {"v7", NULL, POD("dev", "*"), "namespaces", "", "", "dev", "get", false, ALLOW},
+    {"v7", NULL, "[{kind: deployment, namespace: '*', name: '*', verbs: ['*']}]", "deployments", "extensions", "a", "d",
+     "get", false, DENY},
+    {"v7", "[{kind: '*', namespace: dev, name: '*', verbs: ['*']}]", NULL, "nodes", "", "", "n", "get", false, ALLOW},
+    {"v8", EVERY8("dev"), NULL, "nodes", "", "", "n", "get", false, DENY},
+    {"v8", EVERY8("*"), NULL, "nodes", "", "", "n", "get", false, ALLOW},
+    {"v8", EVERY8("^.+$"), NULL, "nodes", "", "", "n", "get", false, DENY},
+    {"v8", EVERY8(""), NULL, "nodes", "", "", "n", "get", false, ALLOW},
+    {"v8", EVERY8(""), NULL, "pods", "", "a", "p", "get", false, DENY},
+    {"v8", "[{kind: deployments, api_group: apps, namespace: '*', name: '*', verbs: [get]}]", NULL, "deployments",
+     "apps", "a", "d", "get", false, ALLOW},
+    {"v8", "[{kind: deployments, api_group: apps, namespace: '*', name: '*', verbs: [get]}]", NULL, "deployments",
+     "batch", "a", "d", "get", false, DENY},
+    {"v7", NULL, NULL, "pods", "", "", "", "list", true, ALLOW},
+    {"v7", POD("a", "*"), NULL, "pods", "", "a", "", "list", true, ALLOW},
+    {"v7", POD("a", "*"), NULL, "pods", "", "", "", "list", true, FILTER},
+    {"v7", POD("a", "*"), NULL, "pods", "", "b", "", "list", true, DENY},
+    {"v7", POD("a", "*"), NULL, "secrets", "", "a", "", "list", true, DENY},
+    {"v7", NULL, POD("a", "*"), "pods", "", "a", "", "list", true, DENY},
+    {"v7", NULL, POD("a", "*"), "pods", "", "", "", "list", true, FILTER},
+    {"v7", NULL, POD("*", "*"), "pods", "", "", "", "list", true, DENY},
+    {"v7", NULL, POD("a", "db-*"), "pods", "", "a", "", "list", true, FILTER},
+    {"v7", NULL, POD("a", "*"), "secrets", "", "a", "", "list", true, ALLOW},
+    {"v7", POD("a", "*"), NULL, "namespaces", "", "", "", "list", true, FILTER},
+    {"v7", POD("a", "*"), NULL, "namespaces", "", "", "", "deletecollection", true, DENY},
+    /* Nobody lists what is not said: an unknown verb, an empty kind. */
+    {"v7", POD("a", "*"), NULL, "", "", "a", "p", "get", false, DENY},
+};
+
+static struct rbac_set *set_with(const struct row *row)
+{
+    char *spec = mem_printf("{allow: {%s%s%s}%s%s%s}", labels, row->allow ? ", kubernetes_resources: " : "",
+                            row->allow ? row->allow : "", row->deny ? ", deny: {kubernetes_resources: " : "",
+                            row->deny ? row->deny : "", row->deny ? "}" : "");
+    struct rbac_set *set = set_of_version(row->version, "alice", NULL, (const char *const[]){spec, NULL});
+    mem_free(spec);
+    return set;
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct row *row = &rows[i];
+        struct rbac_set *set = set_with(row);
+        struct rbac_target target = {.kind = ROLE_KUBE, .name = "k1"};
+        struct rbac_kube_request request = {row->kind, row->group, row->name_space,
+                                            row->name, row->verb,  row->collection};
+        json_t *resources = rbac_kube_resources(set, &target);
+        struct rbac_kube_rules *rules = NULL;
+        struct tp_error error = {0};
+        if (rbac_kube_rules_new(resources, &rules, &error))
+            fail_msg("row %zu: %s", i, error.text);
+        if (rbac_kube_check(rules, &request) != row->answer)
+            fail_msg("row %zu (%s %s %s/%s): answer %d", i, row->version, row->kind, row->name_space, row->name,
+                     (int)rbac_kube_check(rules, &request));
+        assert_int_equal(rbac_kube_access(set, &target, &(struct rbac_access){0}, &request, NULL) == TP_OK,
+                         row->answer != RBAC_KUBE_DENY);
+        rbac_kube_rules_free(rules);
+        json_decref(resources);
+        rbac_set_free(set);
+    }
+}
+
+static void test_open(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *version, *allow, *deny;
+        bool open;
+    } open[] = {{"v5", NULL, NULL, true},           {"v7", NULL, NULL, true},
+                {"v7", NULL, POD("a", "b"), false}, {"v7", POD("*", "*"), NULL, false},
+                {"v8", EVERY8("*"), NULL, true},    {"v8", EVERY8("^.+$"), NULL, false}};
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
+        struct row row = {.version = open[i].version, .allow = open[i].allow, .deny = open[i].deny};
+        struct rbac_set *set = set_with(&row);
+        json_t *resources = rbac_kube_resources(set, &(struct rbac_target){.kind = ROLE_KUBE});
+        struct rbac_kube_rules *rules = NULL;
+        assert_int_equal(rbac_kube_rules_new(resources, &rules, NULL), TP_OK);
+        assert_int_equal(rbac_kube_rules_open(rules), open[i].open);
+        rbac_kube_rules_free(rules);
+        json_decref(resources);
+        rbac_set_free(set);
+    }
+}
+
+static void check_subjects(const struct rbac_set *set, const char *text, int64_t ttl_ms, const char *expected)
+{
+    struct labels list;
+    struct rbac_target target = target_of(&list, ROLE_KUBE, text);
+    json_t *users, *groups, *both;
+    char *found;
+    rbac_kube_subjects(set, &target, ttl_ms, &users, &groups);
+    both = json_pack("[o, o]", users, groups);
+    found = json_dumps(both, JSON_COMPACT);
+    assert_string_equal(found, expected);
+    free(found);
+    json_decref(both);
+}
+
+static void test_subjects(void **state)
+{
+    (void)state;
+    struct rbac_set *set =
+        SET("alice", "{\"kubernetes_groups\": [\"edit\"]}",
+            "{allow: {kubernetes_labels: {env: dev}, kubernetes_groups: ['{{internal.kubernetes_groups}}', b, a], "
+            "kubernetes_users: ['{{internal.kubernetes_users}}', dev]}, options: {max_session_ttl: 1h}}",
+            "{allow: {kubernetes_labels: {'*': '*'}, kubernetes_groups: [c, d]}, deny: {kubernetes_groups: [b]}}",
+            "{deny: {kubernetes_groups: [d], kubernetes_labels: {env: prod}}}");
+    check_subjects(set, "env=dev", 0, "[[\"dev\"],[\"a\",\"c\",\"d\",\"edit\"]]");
+    check_subjects(set, "env=dev", 7200000, "[[],[\"c\",\"d\"]]");
+    check_subjects(set, "env=prod", 0, "[[],[\"c\"]]");
+    rbac_set_free(set);
+}
+
+static void test_rules_of_a_stranger_are_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"{}", "{\"allowed\": []}", "{\"allowed\": [{}], \"denied\": []}",
+                                        "{\"allowed\": [{\"kind\": \"pods\"}], \"denied\": []}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        json_t *json = json_loads(wrong[i], 0, NULL);
+        struct rbac_kube_rules *rules = NULL;
+        assert_int_equal(rbac_kube_rules_new(json, &rules, NULL), TP_INVALID);
+        json_decref(json);
+    }
+}
+
+/* A pattern that does not compile allows nothing and denies everything it could be meant for. */
+static void test_broken_pattern_fails_closed(void **state)
+{
+    (void)state;
+    static const char rule[] = "{\"kind\": \"pods\", \"api_group\": \"\", \"namespace\": \"*\", \"name\": \"^(($\", "
+                               "\"verbs\": [\"*\"]}";
+    struct rbac_kube_request request = {"pods", "", "a", "p", "get", false};
+    for (int deny = 0; deny < 2; deny++) {
+        char *text = deny ? mem_printf("{\"allowed\": [{\"kind\": \"*\", \"api_group\": \"*\", \"namespace\": \"*\", "
+                                       "\"name\": \"*\", \"verbs\": [\"*\"]}], \"denied\": [%s]}",
+                                       rule)
+                          : mem_printf("{\"allowed\": [%s], \"denied\": []}", rule);
+        json_t *json = json_loads(text, 0, NULL);
+        struct rbac_kube_rules *rules = NULL;
+        assert_int_equal(rbac_kube_rules_new(json, &rules, NULL), TP_OK);
+        assert_int_equal(rbac_kube_check(rules, &request), RBAC_KUBE_DENY);
+        rbac_kube_rules_free(rules);
+        json_decref(json);
+        mem_free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_subjects),
+        cmocka_unit_test(test_rules_of_a_stranger_are_refused),
+        cmocka_unit_test(test_broken_pattern_fails_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
