@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "tunnel/frame.h"
 #include "crypt/key.h"
 
 #include <string.h>
@@ -90,7 +91,24 @@ static void on_line_close(void *ctx, enum close_reason reason)
     }
 }
 
-static const struct rpc_events line_rpc_events = {0};
+static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
+    const struct conn *conn = ctx;
+    (void)rpc;
+    (void)fd; /* none comes through a tunnel */
+    if (strcmp(event, "session.cut") == 0) {
+        /* Through the codec of a reset: that is what such a sentence may look like on a terminal. */
+        uint8_t reset[FRAME_RESET_MAX];
+        char text[FRAME_TEXT_MAX + 1];
+        enum close_reason reason = close_from_name(json_get_text(params, "reason", ""));
+        size_t size = frame_reset_encode(reason, json_get_text(params, "text", ""), reset);
+        if (frame_reset_decode(reset, size, &reason, text) == TP_OK) {
+            session_cut(conn->agent, json_get_text(params, "sid", ""), reason, text);
+        }
+    }
+}
+
+static const struct rpc_events line_rpc_events = {.on_event = on_line_event};
 static const struct rpc_line_events line_events = {.rpc = &line_rpc_events, .on_close = on_line_close};
 
 struct rpc *link_rpc(struct agent *agent)

@@ -140,6 +140,8 @@ json_t *kube_clusters_report(const struct agent *agent) TP_MUST;
 /* agent_session.c: SSH connections. */
 void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
 /* Ends all of them with that reason. */
+/* Auth ended this session (event session.cut): the person is told text, then the connection ends. No such session: nothing. */
+void session_cut(struct agent *agent, const char *sid, enum close_reason reason, const char *text);
 void session_stop_all(struct agent *agent, enum close_reason reason);
 
 #endif

@@ -297,7 +297,7 @@ static void on_relay_done(void *ctx, const struct relay_result *result)
              (unsigned long long)result->rx, (unsigned long long)result->tx);
     if (session->child != NULL) {
         /* Ended from outside: its programs must not go on, and its people should read why. */
-        if (result->by_tunnel && close_is_error(result->reason) && session->line != NULL) {
+        if (result->by_tunnel && close_is_error(result->reason) && session->line != NULL && !session->cut) {
             session->cut = true;
             rpc_event(session->line, "cut",
                       json_pack("{s:s, s:s}", "reason", close_name(result->reason), "text",
@@ -332,6 +332,17 @@ static void on_child_exit(void *ctx, int status, int signal_number)
         relay_cut(session->relay, CLOSE_SESSION_CRASHED, "the process of this SSH connection died");
     }
     session_check_gone(session);
+}
+
+void session_cut(struct agent *agent, const char *sid, enum close_reason reason, const char *text)
+{
+    struct session *session = session_find(agent, sid);
+    if (session == NULL || session->cut || session->line == NULL || session->child == NULL) {
+        return;
+    }
+    session->cut = true;
+    rpc_event(session->line, "cut", json_pack("{s:s, s:s}", "reason", close_name(reason), "text", text));
+    timer_start(session->killer, CUT_KILL_MS, 0);
 }
 
 void session_stop_all(struct agent *agent, enum close_reason reason)

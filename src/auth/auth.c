@@ -308,7 +308,6 @@ static void on_line(struct auth *auth, const json_t *params, int fd)
         struct link *link = link_add(auth, fd, LINK_WORKER);
         link->worker = (int)json_get_int(params, "worker", -1);
         routes_send_all(auth, link);
-        sessions_worker_came(auth, link->worker);
     } else if (strcmp(kind, "agent") == 0) {
         (void)link_add(auth, fd, LINK_AGENT);
     } else if (strcmp(kind, "admin") == 0) {

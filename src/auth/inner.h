@@ -108,12 +108,14 @@ struct live {
     bool cut_at_expiry;
     bool closed; /* the relay is gone; late calls of the host are still heard */
     int64_t closed_ms;
-    bool cut;               /* session.cut was sent */
+    bool cut;               /* session.cut was sent, with cut_reason and cut_text */
+    bool resumed;           /* named by its worker on a new line; settled with the last call */
     bool dirty;             /* not stored yet */
     bool stored;            /* is in the store, perhaps not as it is now */
     unsigned channels;      /* session.start seen */
     unsigned open_channels; /* those without an end yet, since this process started */
     enum close_reason cut_reason;
+    char *cut_text;
 };
 
 struct recording; /* recordings.c */
@@ -146,6 +148,7 @@ struct auth {
     struct listen *admin; /* auth.c */
     struct timer *tick;   /* each 200 ms */
     unsigned ticks;
+    unsigned hosts_recheck; /* ticks until the tunnels of locked hosts are cut, 0: nothing to do */
     bool stopping;
 };
 
@@ -458,8 +461,6 @@ void sessions_tick(struct auth *auth);
 /* The batch was not written: everything goes into the next one. */
 void sessions_unsaved(struct auth *auth);
 void sessions_worker_gone(struct auth *auth, int worker);
-/* A worker's line has come up: decides its sessions anew and tells it of every cut that it may have missed. */
-void sessions_worker_came(struct auth *auth, int worker);
 
 /* ---- recordings.c ---- */
 enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
@@ -468,6 +469,8 @@ void recordings_free(struct auth *auth);
 void recordings_tick(struct auth *auth);
 /* The batch was written (those that are done leave the memory) or not (everything goes into the next one). */
 void recordings_saved(struct auth *auth, bool written);
+/* Ends all open channels of a host that may not report any more. */
+void recordings_end_host(struct auth *auth, const char *host_id, const char *reason);
 /* Forgets reads of recordings that are long past; all of them when the process ends. */
 void recordings_accesses_sweep(struct auth *auth);
 
@@ -506,6 +509,7 @@ METHOD(do_tunnel_up);
 METHOD(do_tunnel_down);
 METHOD(do_ssh_connect);
 METHOD(do_session_closed);
+METHOD(do_session_resume);
 METHOD(do_session_auth);
 METHOD(do_session_start);
 METHOD(do_session_event);

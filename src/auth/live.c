@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+/* Ticks from a change to the end of the tunnels of hosts that are locked now: at least 400 ms, below a second. */
+#define HOSTS_RECHECK_TICKS 3
 #define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
 
 /* Is the session still allowed to this caller (the user as he is now)? false: the roles took it away. */
@@ -61,6 +63,7 @@ static void live_destroy(struct live *live)
         mem_free(live->host_id);
         mem_free(live->client_addr);
         mem_free(live->pinned_login);
+        mem_free(live->cut_text);
         mem_free(live);
     }
 }
@@ -108,6 +111,12 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->not_after = json_get_int(doc, "not_after", 0);
     live->cut_at_expiry = json_get_bool(doc, "cut_at_expiry", false);
     live->channels = (unsigned)json_get_int(doc, "channels", 0);
+    const char *cut_text = json_get_text(doc, "cut_text", "");
+    live->cut = cut_text[0] != '\0';
+    if (live->cut) {
+        live->cut_text = mem_strdup(cut_text);
+        live->cut_reason = close_from_name(json_get_text(doc, "cut_reason", ""));
+    }
     live->stored = true;
     live_destroy(map_set(auth->live, live->sid, live));
     return true;
@@ -142,6 +151,14 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
     return TP_OK;
 }
 
+/* To all workers: one relays the session, and one (often another, after a reload) holds the line to its agent. */
+static void tell_cut(struct auth *auth, const struct live *live)
+{
+    auth_tell_workers(auth, "session.cut",
+                      json_pack("{s:s, s:s, s:s, s:s}", "sid", live->sid, "host_id", live->host_id, "reason",
+                                close_name(live->cut_reason), "text", live->cut_text));
+}
+
 void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
 {
     if (live->cut || live->closed) {
@@ -150,8 +167,9 @@ void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason
     live->cut = true;
     live->cut_reason = reason;
     log_info("session cut", "sid=%s user=\"%s\" reason=%s", live->sid, live->user, close_name(reason));
-    auth_tell_worker(auth, live->worker, "session.cut",
-                     json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(reason), "text", text));
+    live->cut_text = mem_strdup(text);
+    live->dirty = true;
+    tell_cut(auth, live);
     json_t *event = event_new("client.disconnect", true, auth->settings.cluster);
     json_object_set_new(event, "user", json_string(live->user));
     json_object_set_new(event, "sid", json_string(live->sid));
@@ -206,6 +224,22 @@ static void recheck_one(void *ctx, const char *key, void *value)
 void sessions_recheck(struct auth *auth)
 {
     map_each(auth->live, recheck_one, auth);
+    auth->hosts_recheck = HOSTS_RECHECK_TICKS;
+}
+
+/* A locked host: its people have read why, so its tunnels go. It cannot report any more, so its channels end here. */
+static void end_locked_host(void *ctx, const char *key, void *value)
+{
+    struct auth *auth = ctx;
+    const struct host *host = value;
+    struct tp_error error = {0};
+    (void)key;
+    if (host->tunnels != NULL && caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK) {
+        log_info("tunnels cut", "host=%s name=\"%s\" reason=locked", host->id, host->name);
+        auth_tell_workers(auth, "tunnel.cut",
+                          json_pack("{s:s, s:s}", "host_id", host->id, "reason", close_name(CLOSE_LOCKED)));
+        recordings_end_host(auth, host->id, close_name(CLOSE_LOCKED));
+    }
 }
 
 struct of_host {
@@ -271,46 +305,129 @@ void sessions_cut_user(struct auth *auth, const char *user, enum close_reason re
     map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text});
 }
 
-static void close_worker(void *ctx, const char *key, void *value)
+static void close_live(struct live *live)
 {
-    const int *worker = ctx;
-    struct live *live = value;
-    (void)key;
-    if (live->worker == *worker && !live->closed) {
+    if (!live->closed) {
         live->closed = true;
         live->closed_ms = clock_wall_ms();
     }
 }
 
+static void close_worker(void *ctx, const char *key, void *value)
+{
+    const int *worker = ctx;
+    struct live *live = value;
+    (void)key;
+    if (live->worker == *worker) {
+        close_live(live);
+    }
+}
+
+/* Its sessions count as closed until it says otherwise (session.resume). */
 void sessions_worker_gone(struct auth *auth, int worker)
 {
     map_each(auth->live, close_worker, &worker);
 }
 
-struct came {
-    struct auth *auth;
-    int worker;
-};
+/* ---- session.resume: a worker has a new line, and tells what is alive ---- */
 
-static void tell_cut(void *ctx, const char *key, void *value)
+/* Ours, once: the signature is that of a grant of ours, and it is long used, so its time does not count. */
+static enum tp_err open_grant(const struct auth *auth, const json_t *item, json_t **ret_grant)
 {
-    const struct came *came = ctx;
-    struct live *live = value;
-    if (live->worker != came->worker || live->closed) {
+    uint8_t key[32];
+    struct buf data;
+    const char *text = json_get_text(item, "grant", "");
+    buf_init(&data, 1024 * 1024);
+    enum tp_err err = key_ed25519_public(auth->grant_key, key);
+    if (err == TP_OK) {
+        err = dec_base64(text, strlen(text), &data);
+    }
+    if (err == TP_OK) {
+        const uint8_t(*keys)[32] = (const uint8_t(*)[32])key;
+        err = grant_open(buf_head(&data), buf_size(&data), keys, 1, json_get_text(item, "host_id", ""),
+                         json_get_text(item, "service", ""), 0, ret_grant, NULL);
+    }
+    buf_free(&data);
+    return err;
+}
+
+/* We were killed before the entry was stored: the grant says all that is needed. */
+static struct live *live_from_grant(struct auth *auth, const json_t *item, const char *sid, int worker)
+{
+    json_t *grant = NULL;
+    if (strlen(sid) >= UUID_TEXT_SIZE || open_grant(auth, item, &grant) != TP_OK) {
+        return NULL;
+    }
+    struct live *live = NULL;
+    if (strcmp(json_get_text(grant, "sid", ""), sid) == 0) {
+        live = mem_alloc(sizeof *live);
+        snprintf(live->sid, sizeof live->sid, "%s", sid);
+        live->service = mem_strdup(json_get_text(grant, "service", ""));
+        live->target = mem_strdup("");
+        live->user = mem_strdup(json_get_text(grant, "user", ""));
+        live->roles = json_deep_copy(json_object_get(grant, "roles"));
+        live->traits = json_deep_copy(json_object_get(grant, "traits"));
+        live->host_id = mem_strdup(json_get_text(grant, "host_id", ""));
+        live->client_addr = mem_strdup(json_get_text(grant, "client_addr", ""));
+        live->worker = worker;
+        live->started_ms = doc_ms(grant, "issued");
+        live->not_after = doc_ms(grant, "cert_not_after") / 1000;
+        live->dirty = true;
+        live_destroy(map_set(auth->live, live->sid, live));
+    }
+    json_decref(grant);
+    return live;
+}
+
+static void resume_one(struct auth *auth, const json_t *item, int worker)
+{
+    const char *sid = json_get_text(item, "sid", "");
+    struct live *live = map_get(auth->live, sid);
+    if (live == NULL) {
+        live = live_from_grant(auth, item, sid, worker);
+    }
+    if (live == NULL || live->worker != worker) {
+        log_warn("a worker holds a session that was never granted", "worker=%d sid=%.40s", worker, sid);
+        auth_tell_worker(auth, worker, "session.cut",
+                         json_pack("{s:s, s:s, s:s, s:s}", "sid", sid, "host_id", json_get_text(item, "host_id", ""),
+                                   "reason", close_name(CLOSE_INTERNAL), "text", "this session is not on record"));
         return;
     }
+    live->resumed = true;
+    live->closed = false;
     if (live->cut) {
-        auth_tell_worker(came->auth, live->worker, "session.cut",
-                         json_pack("{s:s, s:s, s:s}", "sid", live->sid, "reason", close_name(live->cut_reason), "text",
-                                   close_text(live->cut_reason)));
+        tell_cut(auth, live);
     } else {
-        recheck_one(came->auth, key, value);
+        recheck_one(auth, sid, live);
     }
 }
 
-void sessions_worker_came(struct auth *auth, int worker)
+/* What the worker did not name has ended while nobody could say so. */
+static void settle_one(void *ctx, const char *key, void *value)
 {
-    map_each(auth->live, tell_cut, &(struct came){auth, worker});
+    const int *worker = ctx;
+    struct live *live = value;
+    (void)key;
+    if (live->worker == *worker && !live->resumed) {
+        close_live(live);
+    }
+    live->resumed &= live->worker != *worker;
+}
+
+void do_session_resume(struct call *call)
+{
+    struct auth *auth = call->auth;
+    int worker = call->caller.worker;
+    const json_t *list = json_object_get(call->params, "sessions");
+    size_t i;
+    json_t *item;
+    json_array_foreach (list, i, item) {
+        resume_one(auth, item, worker);
+    }
+    if (json_get_bool(call->params, "last", false)) {
+        map_each(auth->live, settle_one, &worker);
+    }
+    call_reply(call, NULL);
 }
 
 static void store_live(struct auth *auth, const struct live *live)
@@ -321,6 +438,10 @@ static void store_live(struct auth *auth, const struct live *live)
                             live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker, "started",
                             doc_time(live->started_ms), "not_after", (json_int_t)live->not_after, "cut_at_expiry",
                             live->cut_at_expiry, "channels", (json_int_t)live->channels);
+    if (live->cut) {
+        json_object_set_new(doc, "cut_reason", json_string(close_name(live->cut_reason)));
+        json_object_set_new(doc, "cut_text", json_string(live->cut_text));
+    }
     batch_put(auth, "/live/", live->sid, doc);
     json_decref(doc);
 }
@@ -350,6 +471,9 @@ static void tick_one(void *ctx, const char *key, void *value)
 
 void sessions_tick(struct auth *auth)
 {
+    if (auth->hosts_recheck > 0 && --auth->hosts_recheck == 0) {
+        map_each(auth->hosts, end_locked_host, auth);
+    }
     map_each(auth->live, tick_one, auth);
 }
 

@@ -29,6 +29,7 @@ const struct method methods[] = {
     {"tunnel.down", P, RIGHT_NONE, "tunnel", "", false, false, do_tunnel_down},
     {"ssh.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_ssh_connect},
     {"session.closed", P, RIGHT_NONE, "report", "", false, false, do_session_closed},
+    {"session.resume", P, RIGHT_NONE, "report", "", false, false, do_session_resume},
     {"session.auth", H, RIGHT_SELF, "report", "", false, false, do_session_auth},
     {"session.start", H, RIGHT_SELF, "report", "", false, true, do_session_start},
     {"session.event", H, RIGHT_SELF, "report", "", false, false, do_session_event},

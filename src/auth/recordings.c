@@ -527,3 +527,23 @@ void recordings_tick(struct auth *auth)
         recordings_end(orphans.list[i], NULL, "interrupted", NULL);
     }
 }
+
+struct of_host {
+    const char *host_id;
+    const char *reason;
+};
+
+static void end_if_host(void *ctx, const char *key, void *value)
+{
+    const struct of_host *of = ctx;
+    struct recording *recording = value;
+    (void)key;
+    if (!recording->ended && strcmp(json_get_text(recording->meta, "host_id", ""), of->host_id) == 0) {
+        recordings_end(recording, NULL, of->reason, NULL);
+    }
+}
+
+void recordings_end_host(struct auth *auth, const char *host_id, const char *reason)
+{
+    map_each(auth->recordings, end_if_host, &(struct of_host){host_id, reason});
+}

@@ -58,6 +58,7 @@ static void refuse(struct target_front *front, enum close_reason reason, enum tp
 static const struct target_kind ssh_kind = {
     .stream = "ssh",
     .method = "ssh.connect",
+    .last_word = true,
     .offline = "the node is offline: its agent has no tunnel to this proxy now",
     .refuse = refuse,
     .say = say,

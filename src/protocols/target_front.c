@@ -12,7 +12,9 @@
 #define ASK_MS 15000
 #define JOIN_MS 3000
 #define JOIN_RETRY_MS 50
-#define HOSTS_MAX 8 /* asked for one connection, where several serve the target */
+#define LAST_WORD_MS 500 /* from the cut to the end of both sides, whatever the agent does */
+#define RESUME_MAX 200   /* sessions in one call */
+#define HOSTS_MAX 8      /* asked for one connection, where several serve the target */
 
 struct target_front {
     struct worker *worker;
@@ -27,8 +29,10 @@ struct target_front {
     char *host_id;
     json_t *except; /* hosts whose tunnel was gone */
     struct buf grant;
-    struct timer *retry;
+    struct timer *retry; /* until the relay stands; afterwards the end of the last word */
     int64_t join_deadline;
+    enum close_reason cut; /* CLOSE_NONE: it still has its right */
+    char *cut_text;
     char target[256];
 };
 
@@ -72,6 +76,7 @@ static void finish(struct target_front *front, enum close_reason reason, const c
     buf_free(&front->grant);
     json_decref(front->except);
     mem_free(front->host_id);
+    mem_free(front->cut_text);
     mem_free(front);
 }
 
@@ -111,7 +116,9 @@ void target_front_refuse(struct target_front *front, enum close_reason reason, e
 
 static void on_relay_done(void *ctx, const struct relay_result *result)
 {
-    finish(ctx, result->reason, result->text, result->rx, result->tx);
+    struct target_front *front = ctx;
+    bool cut = front->cut != CLOSE_NONE;
+    finish(front, cut ? front->cut : result->reason, cut ? "" : result->text, result->rx, result->tx);
 }
 
 /* The agent took no stream: what it says about it is for the person. */
@@ -125,9 +132,8 @@ static const struct relay_events relay_events = {.on_refused = on_relay_refused,
 
 /* An agent that moves to another worker, or has just lost its tunnel, is waited for a little; where others serve the same
  * target, the next one is asked for at once. */
-static void join(void *ctx)
+static void join(struct target_front *front)
 {
-    struct target_front *front = ctx;
     struct tunnel *tunnel = tunnels_find(front->worker, front->host_id);
 
     if (stream_is_closing(front->stream))
@@ -147,6 +153,15 @@ static void join(void *ctx)
         return;
     }
     target_front_refuse(front, CLOSE_TARGET_OFFLINE, TP_UNAVAILABLE, front->kind->offline);
+}
+
+static void on_timer(void *ctx)
+{
+    struct target_front *front = ctx;
+    if (front->relay)
+        relay_cut(front->relay, front->cut, front->cut_text); /* the last word has been said */
+    else
+        join(front);
 }
 
 static enum close_reason reason_of(enum tp_err code)
@@ -208,7 +223,7 @@ struct target_front *target_front_new(struct worker *worker, struct stream *stre
     front->kind = kind;
     front->stream = stream;
     front->except = json_array();
-    front->retry = timer_new(worker->loop, join, front);
+    front->retry = timer_new(worker->loop, on_timer, front);
     buf_init(&front->grant, TUNNEL_HEADER_MAX);
     (void)snprintf(front->target, sizeof(front->target), "%s", target);
     stream_set_events(stream, &asking_events, front);
@@ -238,8 +253,45 @@ void target_front_cut(struct worker *worker, const char *sid, enum close_reason 
     struct target_front *front = map_get(worker->sessions, sid);
     if (!front)
         return;
-    if (front->relay)
-        relay_cut(front->relay, reason, text);
-    else if (!stream_is_closing(front->stream))
+    if (front->relay && front->cut == CLOSE_NONE) {
+        front->cut = reason;
+        front->cut_text = mem_strdup(text);
+        relay_hush(front->relay);
+        timer_start(front->retry, front->kind->last_word ? LAST_WORD_MS : 0, 0);
+    } else if (!front->relay && !stream_is_closing(front->stream)) {
         target_front_refuse(front, reason, TP_DENIED, text && *text ? text : close_text(reason));
+    }
+}
+
+/* ---- a new line to auth ---- */
+
+struct resume {
+    struct worker *worker;
+    json_t *list;
+};
+
+static void send_resume(struct resume *resume, bool last)
+{
+    worker_tell_auth(resume->worker, "session.resume", json_pack("{s:o, s:b}", "sessions", resume->list, "last", last));
+    resume->list = json_array();
+}
+
+static void resume_one(void *ctx, const char *key, void *value)
+{
+    struct resume *resume = ctx;
+    const struct target_front *front = value;
+    char *grant = enc_base64(buf_head(&front->grant), buf_size(&front->grant));
+    json_array_append_new(resume->list, json_pack("{s:s, s:s, s:s, s:s}", "sid", key, "service", front->kind->stream,
+                                                  "host_id", front->host_id, "grant", grant));
+    mem_free(grant);
+    if (json_array_size(resume->list) >= RESUME_MAX)
+        send_resume(resume, false);
+}
+
+void target_front_report_all(struct worker *worker)
+{
+    struct resume resume = {.worker = worker, .list = json_array()};
+    map_each(worker->sessions, resume_one, &resume);
+    send_resume(&resume, true);
+    json_decref(resume.list);
 }

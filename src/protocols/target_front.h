@@ -2,7 +2,8 @@
  * A client that wants something behind an agent: TLS with a user's certificate is done; auth is asked; its grant opens a
  * stream in a tunnel of the agent; from then on a relay carries bytes that nobody here reads.
  *
- *   ASKING --grant--> RELAYING --either end, or cut--> closed
+ *   ASKING --grant--> RELAYING --either end--> closed
+ *      |                  +--cut: the client is heard no more--> LAST WORD --the agent's end, or 500 ms--> closed
  *      +--refused, target offline--> told in the words of its protocol (target_kind.refuse), closed
  *
  * What the kinds of targets share; ssh_front.c and kube_front.c hold the rest.
@@ -18,6 +19,7 @@ struct target_kind {
     const char *stream;  /* kind of the tunnel stream: "ssh" */
     const char *method;  /* of auth: "ssh.connect"; params target, worker, and except (below) */
     bool several;        /* another host may serve the same target: auth is asked again, with the ids that failed */
+    bool last_word;      /* the agent tells people why they were cut (event session.cut); else a cut ends at once */
     const char *offline; /* sentence for a target whose agent has no tunnel here any more */
     /* Tells the person why, then closes the stream with reason. May set events of its own on the stream (front->stream is
      * front_stream); its on_close must then call target_front_closed. code: of auth's refusal, or what comes closest. */

@@ -21,6 +21,12 @@
 #define TUNNELS_PER_HOST_MAX 16                   /* an agent has one, and dead ones for as long as silence lasts */
 #define AUTH_QUEUE_MAX ((size_t)64 * 1024 * 1024) /* agents wait before our own line to auth overflows and ends */
 
+/* One rpc stream that the agent opened. */
+struct agent_line {
+    struct host_tunnel *host; /* alive: a tunnel ends its streams before itself */
+    struct rpc_line *line;
+};
+
 struct host_tunnel {
     struct worker *worker;
     struct peer peer;
@@ -30,8 +36,9 @@ struct host_tunnel {
     char *name;
     char *cert; /* base64 DER, for auth */
     unsigned number;
-    unsigned lines; /* rpc streams now open */
-    bool up;        /* auth agreed */
+    unsigned lines;          /* rpc streams now open */
+    struct agent_line *line; /* the newest of them, or NULL: for what we have to tell the agent */
+    bool up;                 /* auth agreed */
     bool listed;
 };
 
@@ -119,7 +126,8 @@ bool tunnels_is_agent_method(const char *method)
 static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
                              json_t *caller, int fd)
 {
-    struct host_tunnel *host = ctx;
+    const struct agent_line *line = ctx;
+    const struct host_tunnel *host = line->host;
     struct forward *forward;
     (void)rpc;
     (void)fd;
@@ -142,9 +150,12 @@ static const struct rpc_events agent_rpc_events = {.on_request = on_agent_reques
 
 static void on_line_close(void *ctx, enum close_reason reason)
 {
-    struct host_tunnel *host = ctx; /* alive: a tunnel ends its streams before itself */
+    struct agent_line *line = ctx;
     (void)reason;
-    host->lines--;
+    line->host->lines--;
+    if (line->host->line == line)
+        line->host->line = NULL;
+    mem_free(line);
 }
 
 static const struct rpc_line_events line_events = {.rpc = &agent_rpc_events, .on_close = on_line_close};
@@ -231,8 +242,11 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
     if (strcmp(kind, "rpc") == 0 && size == 0 && host->lines >= LINES_MAX) {
         tunnel_stream_close(stream, CLOSE_CONNECTION_LIMIT, "too many rpc streams");
     } else if (strcmp(kind, "rpc") == 0 && size == 0) {
+        struct agent_line *line = mem_alloc(sizeof(*line));
         host->lines++;
-        rpc_line_accept(host->worker->loop, stream, &line_events, host);
+        host->line = line;
+        line->host = host;
+        line->line = rpc_line_accept(host->worker->loop, stream, &line_events, line);
     } else {
         tunnel_stream_close(stream, CLOSE_ACCESS_DENIED, "only rpc streams go this way");
     }
@@ -413,6 +427,15 @@ void tunnels_drop_idle(struct worker *worker)
 void tunnels_drain(struct worker *worker)
 {
     map_each(worker->host_tunnels, drain_one, NULL);
+}
+
+void tunnels_tell_agent(const struct worker *worker, const char *host_id, const char *event, json_t *params)
+{
+    for (const struct host_tunnel *host = map_get(worker->host_tunnels, host_id); host; host = host->next) {
+        if (host->up && host->line && rpc_line_rpc(host->line->line))
+            rpc_event(rpc_line_rpc(host->line->line), event, json_incref(params));
+    }
+    json_decref(params);
 }
 
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason)

@@ -302,9 +302,11 @@ static void on_auth_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         (void)close(fd);
     if (strcmp(event, "route.set") == 0)
         tunnels_route_set(worker, params);
-    else if (strcmp(event, "session.cut") == 0)
+    else if (strcmp(event, "session.cut") == 0) {
+        /* Its agent may have moved to a tunnel of ours while the session goes on in another worker that drains. */
+        tunnels_tell_agent(worker, json_get_text(params, "host_id", ""), event, json_incref(params));
         target_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
-    else if (strcmp(event, "tunnel.cut") == 0)
+    } else if (strcmp(event, "tunnel.cut") == 0)
         tunnels_cut(worker, json_get_text(params, "host_id", ""), reason);
 }
 
@@ -323,6 +325,7 @@ static void on_auth_line(struct worker *worker, int fd)
     rpc_free(worker->auth);
     worker->auth = rpc_new_fd(worker->loop, fd, &auth_events, worker);
     tunnels_report_all(worker);
+    target_front_report_all(worker);
     timer_start(worker->refresh, 0, 0);
 }
 

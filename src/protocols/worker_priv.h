@@ -94,6 +94,8 @@ int tunnels_where_kube(const struct worker *worker, const char *label);
 bool tunnels_is_agent_method(const char *method);
 void tunnels_route_set(struct worker *worker, const json_t *params);
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason);
+/* An event to the agent of this host, on each rpc stream that it has here; nothing when there is none. params is stolen. */
+void tunnels_tell_agent(const struct worker *worker, const char *host_id, const char *event, json_t *params);
 void tunnels_report_all(struct worker *worker); /* to a new auth process */
 void tunnels_drain(struct worker *worker);
 /* Closes the tunnels that carry no session: their agents had time to move. */
@@ -111,7 +113,11 @@ void kube_front_serve(struct worker *worker, struct stream *stream, const struct
  * knows how to read. TP_INVALID for another server name. */
 enum tp_err kube_front_target(const char *server_name, const char *cluster, char *ret_label, size_t size) TP_MUST;
 
-/* target_front.c: the grant of a connection is gone. */
+/* target_front.c */
+/* The grant of a connection is gone: what the client sends is dropped from now on; where its kind has a last word the agent
+ * has half a second to say why; then both sides are closed. reason and text are those of auth (`session.cut`). */
 void target_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text);
+/* Tells a new line to auth which sessions are alive here (`session.resume`). */
+void target_front_report_all(struct worker *worker);
 
 #endif

@@ -127,6 +127,9 @@ static void disconnect(struct net *net)
     }
     ssh_event_remove_session(net->event, net->ssh);
     if ((ssh_get_status(net->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR)) == 0) {
+        if (net->last_word[0] != '\0') {
+            (void)ssh_session_set_disconnect_message(net->ssh, net->last_word);
+        }
         ssh_disconnect(net->ssh);
     }
     ssh_event_free(net->event);
@@ -147,6 +150,7 @@ void net_close(struct net *net, enum close_reason reason, const char *text)
     net->reason = reason;
     rpc_event(net->monitor, "closing", json_pack("{s:s}", "reason", close_name(reason)));
     if (was_open && text != NULL) {
+        (void)snprintf(net->last_word, sizeof net->last_word, "%s", text);
         for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
             net_channel_say(channel, text);
         }

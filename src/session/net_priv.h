@@ -131,6 +131,7 @@ struct net {
     ssh_message global_queue[16]; /* global requests answered in order */
     size_t global_count;
     bool agent_asked;
+    char last_word[512]; /* for the SSH disconnect message: who only forwards ports has no terminal to read it in */
     enum close_reason reason;
 };
 

@@ -20,7 +20,8 @@ struct relay {
     bool stream_eof;    /* the stream sends no more */
     bool eof_passed;    /* and the tunnel knows */
     bool tunnel_eof;
-    bool ended; /* reason is set */
+    bool hushed; /* what the stream sends is dropped */
+    bool ended;  /* reason is set */
     bool by_tunnel;
     struct timer *linger;
     enum close_reason reason;
@@ -110,7 +111,7 @@ static void pump(struct relay *relay)
 static void on_stream_data(void *ctx, const uint8_t *data, size_t size)
 {
     struct relay *relay = ctx;
-    if (relay->tunnel == NULL || relay->ended) {
+    if (relay->tunnel == NULL || relay->ended || relay->hushed) {
         return;
     }
     size_t took = 0;
@@ -294,6 +295,15 @@ void relay_cut(struct relay *relay, enum close_reason reason, const char *text)
     }
     if (relay->stream != NULL) {
         stream_close(relay->stream, reason);
+    }
+}
+
+void relay_hush(struct relay *relay)
+{
+    relay->hushed = true;
+    buf_free(&relay->pending);
+    if (relay->stream != NULL && !relay->stream_eof) {
+        stream_resume(relay->stream); /* its end must still be seen */
     }
 }
 

@@ -39,7 +39,10 @@ struct relay *relay_accept(struct stream *stream, struct tunnel_stream *tunnel_s
                            const struct relay_events *events, void *ctx) TP_MUST;
 /* Ends both sides at once: the tunnel's other end is told reason and text (NULL: none). on_done follows. */
 void relay_cut(struct relay *relay, enum close_reason reason, const char *text);
-/* The same, but on_done is not called. */
+/* From now on nothing that the stream sends gets into the tunnel; what comes out of the tunnel still reaches the stream. For
+ * a last word to a person whose right is gone; relay_cut must follow soon. */
+void relay_hush(struct relay *relay);
+/* As relay_cut, but on_done is not called. */
 void relay_free(struct relay *relay, enum close_reason reason);
 /* Bytes so far, as in struct relay_result. */
 uint64_t relay_rx(const struct relay *relay);

@@ -1,0 +1,256 @@
+"""What happens to running things: a right that is lost ends the session at once, with a reason; others do not notice."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from datetime import datetime
+
+import pexpect
+import pytest
+
+from tport import BIN, Cluster, wait_for
+
+
+@pytest.fixture(scope="module")
+def home():
+    """A cluster of this file's own: tests change its settings and lock its nodes."""
+    made = Cluster(nodes=("node1", "node2"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def bystander(home):
+    """A shell that must live through everything."""
+    shell = Shell(home.person("bystander", roles="access", logins="root"))
+    yield shell
+    shell.ask()
+    shell.close()
+
+
+def role(name, allow, options="{}"):
+    return f"kind: role\nversion: v7\nmetadata: {{name: {name}}}\nspec:\n  allow: {allow}\n  options: {options}\n"
+
+
+EVERYWHERE = "{logins: [root], node_labels: {'*': '*'}}"
+
+
+class Stall(threading.Thread):
+    """How late this machine wakes a thread: what a bound of one second must be given on top, while others use the CPUs."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.worst, self.over = 0.0, False
+
+    def run(self):
+        while not self.over:
+            start = time.monotonic()
+            time.sleep(0.01)
+            self.worst = max(self.worst, time.monotonic() - start - 0.01)
+
+
+class Shell:
+    """tport ssh to a node, with a note of the moment at which it ended."""
+
+    def __init__(self, person, *words, node="node1", says="in-2"):
+        self.person = person
+        self.child = person.spawn(BIN / "tport", "ssh", *(words or (f"root@{node}",)))
+        self.text, self.ended = "", None
+        if not words:
+            self.child.sendline("echo in-$((1+1))")
+        if says:
+            self.child.expect(says)
+
+    def ask(self):
+        self.child.sendline("echo still-$((40+2))")
+        self.child.expect("still-42")
+
+    def watch(self):
+        self.thread = threading.Thread(target=self._drain, daemon=True)
+        self.thread.start()
+
+    def _drain(self):
+        self.child.expect(pexpect.EOF, timeout=20)
+        self.ended, self.text = time.time(), self.child.before
+
+    def wait(self):
+        self.thread.join(25)
+        assert self.ended is not None, "the session goes on"
+        return self.ended
+
+    def close(self):
+        self.child.close(force=True)
+
+
+def event_time(event):
+    text = re.sub(r"(\.\d+)?Z$", lambda m: f"{float(m.group(1) or 0):.6f}"[1:] + "+00:00", event["time"])
+    return datetime.fromisoformat(text).timestamp()
+
+
+def change(home, shells, act):
+    """Does act, returns for each shell the seconds from the moment at which auth accepted the change to its end. The start of
+    tportctl is not part of it: the time of auth's own record is. Auth writes that record with the change, before it answers."""
+    for shell in shells:
+        shell.watch()
+    stall = Stall()
+    stall.start()
+    before = time.time()
+    act()
+    ends = [shell.wait() for shell in shells]
+    stall.over = True
+    times = [event_time(e) for e in home.audit(limit=200) if event_time(e) >= before - 0.002]
+    start = min(times)
+    return [end - start for end in ends], stall.worst
+
+
+def cut_at_once(home, make, act, undo):
+    """The requirement is one second. A loaded machine gets its own measured delay on top (a cut crosses six processes), and a
+    second try."""
+    for attempt in (1, 2, 3):
+        shells = make()
+        took, stall = change(home, shells, act)
+        print("took", [f"{t:.3f}" for t in took], f"stall {stall:.3f}")
+        undo()
+        if max(took) < 1.0:
+            return shells
+        assert attempt < 3 and max(took) < 1.0 + 6 * stall, (took, stall)
+    return None
+
+
+CASES = {
+    # name: (what is done with the person's name and role, what the person reads)
+    "lock-user": (lambda c, n: c.ctl("lock", f"--user={n}", "--message=go home"), "go home"),
+    "lock-role": (lambda c, n: c.ctl("lock", f"--role=r-{n}", "--message=role closed"), "role closed"),
+    "lock-login": (lambda c, n: c.ctl("lock", f"--login=l-{n}"), "lock is in force"),
+    "role-changed": (lambda c, n: c.ctl("create", "-f", input=role(f"r-{n}", "{logins: [guest], node_labels: {'*': '*'}}")), "took the right"),
+    "role-taken": (lambda c, n: c.ctl("users", "update", n, "--set-roles=nothing"), "took the right"),
+    "user-deleted": (lambda c, n: c.ctl("users", "rm", n), "deleted"),
+    "user-reset": (lambda c, n: c.ctl("users", "reset", n), "reset"),
+}
+
+
+@pytest.mark.parametrize("how", sorted(CASES))
+def test_lost_right_ends_shell_exec_and_forward_within_a_second(home, bystander, how):
+    act, reads = CASES[how]
+    name = f"p-{how}"
+    login = f"l-{name}" if how == "lock-login" else "root"
+    home.ctl("create", "-f", input=role("nothing", "{}"))
+    allow = "{logins: [root, %s], node_labels: {'*': '*'}}" % login
+    home.ctl("create", "-f", input=role(f"r-{name}", allow))
+    if how == "lock-login":
+        subprocess.run(["useradd", "-o", "-u", "0", "-g", "0", "-M", "-d", "/root", "-s", "/bin/bash", login], check=True)
+    person = home.person(name, roles=f"r-{name}", logins="")
+
+    def make():
+        return [Shell(person, f"{login}@node1", "-t", "echo in-$((1+1)); exec cat"),
+                Shell(person, f"{login}@node1", "echo in-$((1+1)); sleep 60"),
+                Shell(person, f"{login}@node2", "-N", "-v", "-L", "127.0.0.1:39001:127.0.0.1:1", says="[Ee]ntering interactive session")]
+
+    tries = []
+
+    def undo():
+        tries.append(how)
+        if how.startswith("lock"):
+            for lock in json.loads(home.ctl("get", "lock", "--format=json").stdout):
+                home.ctl("rm", f"lock/{lock['metadata']['name']}")
+        elif how == "role-changed":
+            home.ctl("create", "-f", input=role(f"r-{name}", allow))
+        elif how == "role-taken":
+            home.ctl("users", "update", name, f"--set-roles=r-{name}")
+
+    try:
+        if how in ("user-deleted", "user-reset"):  # there is no second try after these
+            shells = make()
+            took, stall = change(home, shells, lambda: act(home, name))
+            assert max(took) < 1.0 + 6 * stall, (took, stall)
+        else:
+            shells = cut_at_once(home, make, lambda: act(home, name), undo)
+    finally:
+        if how == "lock-login":
+            subprocess.run(["userdel", "-f", login], check=False, capture_output=True)
+    for shell in shells:
+        assert reads in shell.text, shell.text
+    reasons = [e["reason"] for e in home.audit(type="client.disconnect", user=name)]
+    assert len([r for r in reasons if reads in r]) >= 3, reasons
+    bystander.ask()
+
+
+def test_a_locked_node_ends_its_sessions_and_tunnels(home, bystander):
+    person = home.person("nodelock", roles="access", logins="root")
+    node2 = next(n["metadata"]["name"] for n in home.node_list() if n["spec"]["hostname"] == "node2")
+    ended = []
+
+    def make():
+        home.wait_online("node2")
+        return [Shell(person, node="node2")]
+
+    def undo():
+        wait_for(lambda: not any(n["online"] for n in home.node_list() if n["spec"]["hostname"] == "node2"), 5)
+        ended.append([e for e in home.audit(type="session.end", user="nodelock")])
+        for lock in json.loads(home.ctl("get", "lock", "--format=json").stdout):
+            home.ctl("rm", f"lock/{lock['metadata']['name']}")
+
+    shells = cut_at_once(home, make, lambda: home.ctl("lock", f"--server-id={node2}", "--message=maintenance"), undo)
+    assert "maintenance" in shells[0].text
+    assert ended[-1], "no session.end for the session of a locked node"
+    home.wait_online("node2", timeout=60)  # it comes back by itself once the lock is gone
+    bystander.ask()
+
+
+def test_a_cluster_setting_counts_at_once(home):
+    person = home.person("expiring", roles="access", logins="root", sign_in=False)
+    home.ctl("create", "-f", input=role("short", EVERYWHERE, "{max_session_ttl: 20s}"))
+    home.ctl("users", "update", "expiring", "--set-roles=short")
+    status, output = person.login()
+    assert status == 0, output
+    start = time.time()
+    shell = Shell(person)
+    # On while the session runs: its certificate ends it now. Off by default: it would have gone on.
+    preference = ("kind: cluster_auth_preference\nversion: v2\nmetadata: {name: cluster-auth-preference}\n"
+                  "spec: {type: local, second_factor: otp, disconnect_expired_cert: true}\n")
+    home.ctl("create", "-f", input=preference)
+    try:
+        shell.watch()
+        end = shell.wait()
+    finally:
+        home.ctl("create", "-f", input=preference.replace("true", "false"))
+    assert "expired" in shell.text
+    assert 10 < end - start < 30
+
+
+def test_a_draining_worker_and_a_restarted_auth_still_cut(fresh):
+    cluster = fresh(nodes=("node1",))
+    cluster.ctl("create", "-f", input=role("r-drain", EVERYWHERE))
+    person = cluster.person("drain", roles="r-drain", logins="")
+    other = Shell(cluster.person("stays", roles="access", logins="root"))
+    old = Shell(person)
+    assert cluster.daemon.signal("reload").returncode == 0
+    wait_for(lambda: "draining" in cluster.daemon.text() or "drain" in cluster.daemon.text())
+    time.sleep(3)  # the agent moves its tunnels: the old worker has the session, a new one the agent's calls
+    [auth] = cluster.daemon.children("auth")
+    os.kill(auth, signal.SIGKILL)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0, 20)
+    old.ask()
+    took, stall = change(cluster, [old], lambda: cluster.ctl("lock", "--user=drain", "--message=after all"))
+    assert max(took) < 1.0 + 6 * stall, (took, stall)
+    assert "after all" in old.text
+    other.ask()
+    other.close()
+
+
+def test_max_connections_counts_over_the_cluster_and_is_given_back(home):
+    home.ctl("create", "-f", input=role("two", EVERYWHERE, "{max_connections: 2}"))
+    person = home.person("counted", roles="two", logins="")
+    first, second = Shell(person, node="node1"), Shell(person, node="node2")
+    third = person.tport("ssh", "root@node1", "true")
+    assert third.returncode != 0 and "2 connections open" in third.stderr, third.stderr
+    first.child.kill(signal.SIGKILL)  # however it dies
+    wait_for(lambda: person.tport("ssh", "root@node1", "true").returncode == 0, 10)
+    second.ask()
+    second.close()
+    rejected = home.audit(type="session.rejected", user="counted")
+    assert rejected and rejected[0]["reason"] == "max_connections"
