@@ -128,8 +128,7 @@ static enum tp_err list_kube(struct api *api, json_t *params, json_t **ret_items
     return TP_OK;
 }
 
-/* The Kubernetes cluster that kubectl would talk to now, if it goes through this profile; mem_free it. */
-static char *selected_cluster(const struct profile *profile, const char *option)
+char *tport_kube_selected(const struct profile *profile, const char *option)
 {
     char *path = kubeconfig_path(option);
     json_t *config = NULL;
@@ -196,7 +195,7 @@ static void print_table(const json_t *items, const struct profile *profile, cons
 static void print_listing(const json_t *items, const struct profile *profile, const struct command_line *line,
                           const char *format)
 {
-    char *selected = selected_cluster(profile, command_text(line, "kubeconfig", NULL));
+    char *selected = tport_kube_selected(profile, command_text(line, "kubeconfig", NULL));
     json_t *list = listing(items, profile, selected, command_flag(line, "all")), *item;
     size_t index;
     if (strcmp(format, "json") == 0) {

@@ -84,6 +84,7 @@ char *tport_status_block(const struct profile *profile, bool active, int64_t now
     char *until = valid_until(profile->identity.not_after, now);
     json_t *names = cert_extensions(profile->ssh_cert);
     char *extensions = output_list(names, ", ");
+    char *kube = profile->kube ? tport_kube_selected(profile, NULL) : NULL;
 
     buf_init(&out, 0);
     put(&out, true, active, "Profile URL", url);
@@ -92,6 +93,8 @@ char *tport_status_block(const struct profile *profile, bool active, int64_t now
     put(&out, false, active, "Roles", roles);
     put(&out, false, active, "Logins", *logins ? logins : "-");
     put(&out, false, active, "Kubernetes", profile->kube ? "enabled" : "disabled");
+    if (kube)
+        put(&out, false, active, "Kubernetes cluster", kube);
     put(&out, false, active, "Valid until", until);
     put(&out, false, active, "Extensions", extensions);
     mem_free(url);
@@ -99,6 +102,7 @@ char *tport_status_block(const struct profile *profile, bool active, int64_t now
     mem_free(logins);
     mem_free(until);
     mem_free(extensions);
+    mem_free(kube);
     json_decref(names);
     return buf_take(&out);
 }
@@ -107,6 +111,7 @@ static json_t *status_json(const struct profile *profile)
 {
     char until[CLOCK_TEXT_SIZE];
     char *url = mem_printf("https://%s", profile->address);
+    char *kube = profile->kube ? tport_kube_selected(profile, NULL) : NULL;
     json_t *object = json_object();
     const struct identity *identity = &profile->identity;
 
@@ -118,9 +123,12 @@ static json_t *status_json(const struct profile *profile)
     (void)json_object_set_new(object, "traits", identity->traits ? json_incref(identity->traits) : json_object());
     (void)json_object_set_new(object, "logins", identity->logins ? json_incref(identity->logins) : json_array());
     (void)json_object_set_new(object, "kubernetes_enabled", json_boolean(profile->kube));
+    if (kube)
+        (void)json_object_set_new(object, "kubernetes_cluster", json_string(kube));
     (void)json_object_set_new(object, "valid_until", json_string(until));
     (void)json_object_set_new(object, "extensions", cert_extensions(profile->ssh_cert));
     mem_free(url);
+    mem_free(kube);
     return object;
 }
 

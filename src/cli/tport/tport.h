@@ -25,6 +25,9 @@ char *tport_status_block(const struct profile *profile, bool active, int64_t now
 /* Puts all Kubernetes clusters that the profile may reach into the kubeconfig. The current context changes only when select
  * names one of them (TP_NOT_FOUND with a hint for another name). */
 enum tp_err tport_kube_after_login(const struct profile *profile, const char *select, struct tp_error *error) TP_MUST;
+/* The Kubernetes cluster that kubectl would talk to now, if it goes through this profile, or NULL; option is the value of
+ * --kubeconfig or NULL. mem_free it. */
+char *tport_kube_selected(const struct profile *profile, const char *option) TP_MUST;
 /* Takes the profile's entries out of the kubeconfig, if there is one. */
 enum tp_err tport_kube_logout(struct profile *profile, struct tp_error *error) TP_MUST;
 
