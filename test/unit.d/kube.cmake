@@ -1,0 +1,2 @@
+tport_unit_test(test_kube_path tport_kube)
+tport_fuzz(fuzz_kube_path tport_kube)
