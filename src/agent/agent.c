@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 
 #include "agent/agent_priv.h"
+#include "agent/kube.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -73,6 +74,9 @@ void agent_check_idle(struct agent *agent)
     if ((!agent->draining && !agent->stopping) || agent->sessions != NULL) {
         return;
     }
+    if (agent->kube != NULL && !kube_is_idle(agent->kube)) {
+        return;
+    }
     if (agent->calls != NULL && link_rpc(agent) != NULL) {
         return; /* the last words are on their way; on_idle_look comes again */
     }
@@ -101,6 +105,9 @@ static void stop(struct agent *agent)
     agent->stopping = true;
     join_stop(agent);
     session_stop_all(agent, CLOSE_SHUTDOWN);
+    if (agent->kube != NULL) {
+        kube_stop_all(agent->kube, CLOSE_SHUTDOWN);
+    }
     agent->stop_by_ms = loop_now_ms(agent->loop) + STOP_MS;
     timer_start(agent->idle_look, LOOK_MS, LOOK_MS);
     agent_check_idle(agent);
@@ -114,6 +121,9 @@ static void drain(struct agent *agent)
     agent->draining = true;
     join_stop(agent);
     link_drain(agent);
+    if (agent->kube != NULL) {
+        kube_drain(agent->kube);
+    }
     timer_start(agent->idle_look, LOOK_MS, LOOK_MS);
     agent_check_idle(agent);
 }
@@ -260,6 +270,7 @@ static const struct rpc_events control_events = {.on_event = on_control_event, .
 
 static void release(struct agent *agent)
 {
+    kube_free(agent->kube);
     host_stop(agent);
     up_stop(agent);
     if (agent->local != NULL) {
@@ -303,7 +314,8 @@ int agent_main(int control_fd)
     loop_run(agent.loop);
     bool failed = agent.failed;
     /* Sessions and tunnels that are still there after the deadline end with the process. */
-    bool clean = agent.sessions == NULL && agent.conns == NULL && agent.join == NULL;
+    bool clean = agent.sessions == NULL && agent.conns == NULL && agent.join == NULL &&
+                 (agent.kube == NULL || kube_is_idle(agent.kube));
     if (clean) {
         release(&agent);
         loop_free(agent.loop);

@@ -158,6 +158,8 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
     struct conn *conn = ctx;
     if (strcmp(kind, "ssh") == 0 && conn->agent->conf->ssh_enabled) {
         session_open(conn->agent, stream, header, size);
+    } else if (strcmp(kind, "kube") == 0 && conn->agent->conf->kube_enabled) {
+        kube_stream_open(conn->agent, stream, header, size);
     } else {
         tunnel_stream_close(stream, CLOSE_TARGET_REFUSED, "this host does not offer that service");
     }

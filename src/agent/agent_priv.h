@@ -68,6 +68,7 @@ struct agent {
     struct kube_cluster_conf *kube_clusters; /* as read at the start; they do not change */
     size_t kube_cluster_count;
     struct timer *kube_retry;
+    struct kube *kube; /* made with the first connection */
     char *kube_failure;
     struct timer *heartbeat;
     struct timer *renew;
@@ -137,7 +138,17 @@ const struct kube_cluster_conf *kube_clusters_find(const struct agent *agent, co
 /* [{name, labels {}, cmd_labels {}}] for host.heartbeat. */
 json_t *kube_clusters_report(const struct agent *agent) TP_MUST;
 
+/* agent_kube_open.c: Kubernetes connections. */
+void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
+
+/* agent_grant.c: signed by auth, for this host and service, not expired, not used before (and now it has been). The caller
+ * json_decref's ret_grant. TP_DENIED with a sentence. */
+enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
+                             json_t **ret_grant, struct tp_error *error) TP_MUST;
+
 /* agent_session.c: SSH connections. */
+/* An SSH connection with that sid is there. */
+bool session_is_open(struct agent *agent, const char *sid);
 void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
 /* Ends all of them with that reason. */
 /* Auth ended this session (event session.cut): the person is told text, then the connection ends. No such session: nothing. */

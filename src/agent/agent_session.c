@@ -12,7 +12,6 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "crypt/grant.h"
 #include "crypt/sshcert.h"
 #include "tunnel/relay.h"
 
@@ -24,7 +23,6 @@
 #define CUT_KILL_MS 5000   /* for a session that was cut to say its end */
 #define END_KILL_MS 600000 /* for one that ended by itself: its recording may still be on the way */
 #define CERT_MAX ((size_t)64 * 1024)
-#define SEEN_MAX 65536
 
 struct session {
     struct agent *agent;
@@ -68,6 +66,11 @@ static struct session *session_find(struct agent *agent, const char *sid)
         session = session->next;
     }
     return session;
+}
+
+bool session_is_open(struct agent *agent, const char *sid)
+{
+    return session_find(agent, sid) != NULL;
 }
 
 /* ---- calls of the session ---- */
@@ -364,30 +367,6 @@ void session_stop_all(struct agent *agent, enum close_reason reason)
 
 /* ---- start ---- */
 
-/* A grant opens one stream: true and remembered, or false when it was used before. */
-static bool first_use(struct agent *agent, const char *sid, int64_t expires)
-{
-    int64_t now = clock_wall();
-    size_t kept = 0;
-    bool used = session_find(agent, sid) != NULL;
-    for (size_t i = 0; i < agent->seen_count; i++) {
-        struct seen_sid *seen = &agent->seen[i];
-        if (seen->expires < now) {
-            mem_free(seen->sid);
-            continue;
-        }
-        used = used || strcmp(seen->sid, sid) == 0;
-        agent->seen[kept++] = *seen;
-    }
-    agent->seen_count = kept;
-    if (used || kept >= SEEN_MAX) {
-        return false;
-    }
-    agent->seen = mem_resize(agent->seen, (kept + 1) * sizeof(*agent->seen));
-    agent->seen[agent->seen_count++] = (struct seen_sid){.sid = mem_strdup(sid), .expires = expires};
-    return true;
-}
-
 static json_t *session_config(const struct agent *agent, const json_t *grant)
 {
     const struct agent_state *state = &agent->state;
@@ -458,37 +437,19 @@ static void refuse(struct tunnel_stream *stream, enum close_reason reason, const
     tunnel_stream_close(stream, reason, text);
 }
 
-static int64_t grant_expires(const json_t *grant)
-{
-    const char *text = json_get_text(grant, "expires", NULL);
-    int64_t ms = 0;
-    if (text != NULL && clock_parse_ms(text, &ms) == TP_OK) {
-        return ms / 1000;
-    }
-    return json_get_int(grant, "expires", clock_wall() + 3600);
-}
-
 void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant_data, size_t size)
 {
     struct tp_error error = {0};
     json_t *grant = NULL;
-    const uint8_t(*keys)[32] = (const uint8_t(*)[32])agent->state.grant_keys;
     if (agent->draining || agent->stopping) {
         refuse(stream, CLOSE_DRAIN, "the agent on this host is being replaced; try again");
         return;
     }
-    enum tp_err err = grant_open(grant_data, size, keys, agent->state.grant_key_count, agent->state.host_id, "ssh",
-                                 clock_wall(), &grant, &error);
-    if (err != TP_OK) {
+    if (agent_open_grant(agent, "ssh", grant_data, size, &grant, &error) != TP_OK) {
         refuse(stream, CLOSE_ACCESS_DENIED, error.text);
         return;
     }
     const char *sid = json_get_text(grant, "sid", "");
-    if (sid[0] == '\0' || strlen(sid) > 64 || !first_use(agent, sid, grant_expires(grant))) {
-        refuse(stream, CLOSE_ACCESS_DENIED, "the grant was used before");
-        json_decref(grant);
-        return;
-    }
     struct session *session = mem_alloc(sizeof(*session));
     session->agent = agent;
     session->sid = mem_strdup(sid);

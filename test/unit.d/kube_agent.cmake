@@ -1,3 +1,6 @@
-tport_unit_test(test_kube_config tport_agent)
+tport_fuzz(fuzz_kube_body tport_agent)
 tport_fuzz(fuzz_kube_config tport_agent)
+tport_unit_test(test_kube_body tport_agent)
+tport_unit_test(test_kube_config tport_agent)
+tport_unit_test(test_kube_proxy tport_agent)
 tport_unit_test(test_kube_upstream tport_agent)

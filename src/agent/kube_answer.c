@@ -1,0 +1,368 @@
+/* An answer on its way down: the API server's, streamed through the filter where there is one, or our own refusal. */
+#include "agent/kube_priv.h"
+#include "protocols/http/http_server.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define ANSWER_MS 75000 /* API servers cut ordinary requests after 60 s themselves */
+
+bool kube_put_header(struct buf *out, const char *name, const char *value)
+{
+    if (!http_is_token(name) || !http_is_value(value)) {
+        return false;
+    }
+    (void)buf_printf(out, "%s: %s\r\n", name, value);
+    return true;
+}
+
+/* ---- our own answers ---- */
+
+/* A whole answer, the exchange's last: what there was with the API server ends. */
+static void answer(struct kube_conn *conn, int status, const char *body)
+{
+    struct kube_exchange *x = &conn->x;
+    struct buf out;
+    kube_upstream_close(x->upstream);
+    http_response_parser_free(x->answer);
+    x->upstream = NULL;
+    x->answer = NULL;
+    if (x->request != NULL && x->status == 0) {
+        x->status = status;
+        kube_audit_request(conn, status);
+    }
+    x->answered = true;
+    x->answer_last = x->answer_last || !x->client_keeps || conn->audit_failed || conn->kube->draining;
+    buf_init(&out, 0);
+    (void)buf_printf(&out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status,
+                     http_status_text(status), strlen(body), x->answer_last ? "Connection: close\r\n" : "");
+    if (!x->to_head) {
+        (void)buf_append_text(&out, body);
+    }
+    kube_down(conn, buf_head(&out), buf_size(&out));
+    buf_free(&out);
+    if (x->answer_last) {
+        kube_finish(conn);
+    } else if (x->body_done) {
+        kube_next(conn);
+    } else {
+        conn->state = KUBE_DROP;
+        kube_deadline(conn, 30000);
+        kube_pump_later(conn);
+    }
+}
+
+void kube_refuse(struct kube_conn *conn, int status, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    log_info("kubernetes request refused", "sid=%s status=%d reason=\"%s\"", conn->sid, status, text);
+    char *body = kube_status_body(status, text);
+    answer(conn, status, body);
+    mem_free(body);
+}
+
+void kube_refuse_forbidden(struct kube_conn *conn, const char *name)
+{
+    const struct kube_request *request = conn->x.request;
+    kube_refuse(conn, 403, "your roles do not let you %s %s%s%s%s%s", request->verb, request->kind,
+                name[0] != '\0' ? " " : "", name, request->ns[0] != '\0' ? " in namespace " : "", request->ns);
+}
+
+void kube_answer_success(struct kube_conn *conn)
+{
+    static const char body[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";
+    answer(conn, 200, body);
+}
+
+void kube_answer_late(struct kube_conn *conn)
+{
+    kube_refuse(conn, 504, "the API server of %s did not answer within %d seconds",
+                kube_cluster_conf(conn->cluster)->name, ANSWER_MS / 1000);
+}
+
+/* ---- the head ---- */
+
+/* RFC 9110 section 7.6.1: these belong to one connection. The framing is written anew. */
+static bool is_hop(const struct http_response *response, const char *name)
+{
+    static const char *const names[] = {"connection", "keep-alive",        "proxy-connection", "te",
+                                        "trailer",    "transfer-encoding", "upgrade",          "content-length"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < response->header_count; i++) {
+        const char *at = response->headers[i].value;
+        if (strcmp(response->headers[i].name, "connection") != 0) {
+            continue;
+        }
+        while (*at != '\0') {
+            at += strspn(at, " \t,");
+            size_t length = strcspn(at, " \t,");
+            if (length > 0 && length == strlen(name) && strncasecmp(at, name, length) == 0) {
+                return true;
+            }
+            at += length;
+        }
+    }
+    return false;
+}
+
+/* Status line and headers; framing and the empty line follow. false: something can't be written. */
+static bool put_head(struct buf *out, const struct http_response *response, bool upgraded)
+{
+    bool fine = true;
+    (void)buf_printf(out, "HTTP/1.1 %d %s\r\n", response->status, http_status_text(response->status));
+    for (size_t i = 0; i < response->header_count && fine; i++) {
+        const struct http_header *header = &response->headers[i];
+        bool keep = upgraded ? strcmp(header->name, "upgrade") == 0 || !is_hop(response, header->name)
+                             : !is_hop(response, header->name);
+        fine = !keep || kube_put_header(out, header->name, header->value);
+    }
+    return fine;
+}
+
+void kube_answer_switch(struct kube_conn *conn)
+{
+    const struct http_response *response = http_response_parser_response(conn->x.answer);
+    struct buf out;
+    buf_init(&out, 0);
+    if (put_head(&out, response, true)) {
+        (void)buf_append_text(&out, "Connection: Upgrade\r\n\r\n");
+        kube_down(conn, buf_head(&out), buf_size(&out));
+    }
+    buf_free(&out);
+}
+
+static void put_framing(struct kube_exchange *x, struct buf *out, const struct http_response *response)
+{
+    if (!x->to_head && (response->status == 204 || response->status == 304)) {
+        /* none: these have no body by definition */
+    } else if (response->has_length) {
+        (void)buf_printf(out, "Content-Length: %llu\r\n", (unsigned long long)response->length);
+    } else if (x->to_head) {
+        /* its length stays unknown */
+    } else if (x->chunks_known) {
+        x->answer_chunked = true;
+        (void)buf_append_text(out, "Transfer-Encoding: chunked\r\n");
+    } else {
+        x->answer_last = true;
+    }
+    (void)buf_printf(out, "%s\r\n", x->answer_last ? "Connection: close\r\n" : "");
+}
+
+/* Only the agent's own credentials can be at fault: the person's name is a header that the API server would answer 403 to.
+ * What stands behind a proxy subresource may ask for a login of its own. */
+static bool credentials_refused(const struct kube_exchange *x, int status)
+{
+    return status == 401 && !kube_request_is_proxied(x->request);
+}
+
+static void take_head(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    const struct http_response *response = http_response_parser_response(x->answer);
+    const char *cluster = kube_cluster_conf(conn->cluster)->name;
+    struct buf out;
+    buf_free(&x->head);
+    kube_deadline(conn, 0);
+    if (credentials_refused(x, response->status)) {
+        log_error("the API server refuses the agent's credentials", "cluster=\"%s\"", cluster);
+        kube_refuse(conn, 502, "the API server of %s does not accept the credentials of the agent; renew them",
+                    cluster);
+        return;
+    }
+    x->status = response->status;
+    x->answered = true;
+    kube_audit_request(conn, response->status);
+    /* An answer to half a request, or a refused upgrade: what the client still sends can't be told from a next request
+     * with certainty (R11, CVE-2018-1002105). */
+    x->answer_last =
+        !x->client_keeps || !x->body_done || x->upgrade != NULL || conn->audit_failed || conn->kube->draining;
+    buf_init(&out, 0);
+    if (!put_head(&out, response, false)) {
+        buf_free(&out);
+        kube_cut(conn, CLOSE_PROTOCOL_ERROR, "the API server's answer can't be passed on");
+        return;
+    }
+    put_framing(x, &out, response);
+    kube_down(conn, buf_head(&out), buf_size(&out));
+    buf_free(&out);
+}
+
+/* ---- the body ---- */
+
+static void put_body(struct kube_conn *conn, const void *data, size_t size)
+{
+    char line[24];
+    if (size == 0) {
+        return;
+    }
+    if (conn->x.answer_chunked) {
+        int length = snprintf(line, sizeof(line), "%zx\r\n", size);
+        kube_down(conn, line, (size_t)length);
+        kube_down(conn, data, size);
+        kube_down(conn, "\r\n", 2);
+    } else {
+        kube_down(conn, data, size);
+    }
+}
+
+static void take_body(void *ctx, const uint8_t *data, size_t size)
+{
+    put_body(ctx, data, size);
+}
+
+static void take_end(struct kube_conn *conn, bool framed)
+{
+    struct kube_exchange *x = &conn->x;
+    const struct http_response *response = http_response_parser_response(x->answer);
+    bool reuse = framed && response->keep_alive && !response->until_close && x->body_done && x->upgrade == NULL;
+    if (x->answer_chunked) {
+        kube_down(conn, "0\r\n\r\n", 5);
+    }
+    if (reuse) {
+        kube_upstream_put(x->upstream);
+        x->upstream = NULL;
+    }
+    if (x->answer_last) {
+        kube_finish(conn);
+    } else {
+        kube_next(conn);
+    }
+}
+
+static void broken(struct kube_conn *conn, const char *why)
+{
+    if (conn->x.answered) {
+        log_info("kubernetes answer broken off", "sid=%s reason=\"%s\"", conn->sid, why);
+        kube_finish(conn);
+    } else {
+        kube_refuse(conn, 502, "the API server of %s gave no proper answer: %s", kube_cluster_conf(conn->cluster)->name,
+                    why);
+    }
+}
+
+/* ---- events of the connection to the API server ---- */
+
+static void on_up_open(void *ctx)
+{
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    conn->state = KUBE_ANSWER;
+    kube_upstream_write(x->upstream, buf_head(&x->head), buf_size(&x->head));
+    kube_upstream_write(x->upstream, buf_head(&x->held), buf_size(&x->held));
+    kube_deadline(conn, x->no_deadline || !x->body_done ? 0 : ANSWER_MS);
+    kube_pump_later(conn);
+}
+
+/* The request went up whole: now an answer is due. */
+void kube_answer_due(struct kube_conn *conn)
+{
+    if (conn->state == KUBE_ANSWER && !conn->x.answered && !conn->x.no_deadline) {
+        kube_deadline(conn, ANSWER_MS);
+    }
+}
+
+static void on_up_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    if (x->answer == NULL) {
+        x->answer = http_response_parser_new_proxy(x->to_head, x->upgrade != NULL, take_body, conn);
+    }
+    for (;;) {
+        size_t used = 0;
+        enum http_step step = http_response_parser_take(x->answer, data, size, &used);
+        data += used;
+        size -= used;
+        if (step == HTTP_HEAD_READY) {
+            if (http_response_parser_response(x->answer)->upgraded) {
+                kube_upgrade_switch(conn, data, size);
+                return;
+            }
+            take_head(conn);
+            if (x->answer == NULL) {
+                return; /* refused instead */
+            }
+        } else if (step == HTTP_DONE) {
+            take_end(conn, size == 0);
+            return;
+        } else if (step == HTTP_FAILED) {
+            broken(conn, http_response_parser_why(x->answer));
+            return;
+        } else {
+            break;
+        }
+    }
+    if (kube_down_is_full(conn)) {
+        kube_upstream_pause(x->upstream);
+    }
+}
+
+static void on_up_eof(void *ctx)
+{
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    if (x->answer != NULL && http_response_parser_end(x->answer) == HTTP_DONE) {
+        take_end(conn, false);
+    } else if (x->answer == NULL) {
+        /* on_close would come only when our direction has ended too. */
+        kube_upstream_close(x->upstream);
+        x->upstream = NULL;
+        kube_answer_lost(conn, NULL);
+    } else {
+        broken(conn, http_response_parser_why(x->answer));
+    }
+}
+
+static void on_up_drain(void *ctx)
+{
+    kube_pump_later(ctx);
+}
+
+/* The API server's connection is gone before a byte of an answer. One that had been idle may have been closed by the API
+ * server just when we used it: then, and when nothing of a body has gone up, it is tried once more on a new one. */
+void kube_answer_lost(struct kube_conn *conn, const struct tp_error *error)
+{
+    struct kube_exchange *x = &conn->x;
+    if (x->was_used && !x->retried && !x->body_sent) {
+        x->retried = true;
+        kube_send(conn);
+        return;
+    }
+    kube_refuse(conn, error != NULL && error->code == TP_TIMEOUT ? 504 : 503, "%s",
+                error != NULL ? error->text : "the API server closed the connection without an answer; try again");
+}
+
+static void on_up_close(void *ctx, const struct tp_error *error)
+{
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    x->upstream = NULL;
+    if (x->answer == NULL) {
+        kube_answer_lost(conn, error);
+    } else if (http_response_parser_end(x->answer) == HTTP_DONE) {
+        take_end(conn, false);
+    } else {
+        broken(conn, error->text);
+    }
+}
+
+const struct kube_upstream_events kube_answer_events = {
+    .on_open = on_up_open,
+    .on_data = on_up_data,
+    .on_eof = on_up_eof,
+    .on_drain = on_up_drain,
+    .on_close = on_up_close,
+};

@@ -1,0 +1,169 @@
+#include "agent/kube_body.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/node.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define BODY_MAX ((size_t)8 * 1024 * 1024)
+
+static enum tp_err bad(struct tp_error *error, const char *what)
+{
+    return err_set(error, TP_INVALID, "the object in the request can't be read: %s", what);
+}
+
+static enum tp_err from_json(const void *body, size_t size, char **ret_name, struct tp_error *error)
+{
+    json_t *json = NULL;
+    enum tp_err err = json_parse_object(body, size, BODY_MAX, &json, error); /* refuses keys that stand twice */
+    if (err != TP_OK) {
+        return bad(error, "it is no proper JSON object");
+    }
+    const json_t *name = json_object_get(json_object_get(json, "metadata"), "name");
+    if (name != NULL && !json_is_string(name) && !json_is_null(name)) {
+        err = bad(error, "metadata.name is no text");
+    } else if (name != NULL && json_is_string(name) && strlen(json_string_value(name)) != json_string_length(name)) {
+        err = bad(error, "metadata.name holds a NUL");
+    } else {
+        *ret_name = mem_strdup(json_is_string(name) ? json_string_value(name) : "");
+    }
+    json_decref(json);
+    return err;
+}
+
+static enum tp_err from_yaml(const void *body, size_t size, char **ret_name, struct tp_error *error)
+{
+    struct node *root = NULL;
+    enum tp_err err = node_parse_one(body, size, "the request", &root, error); /* refuses aliases and keys twice */
+    if (err != TP_OK) {
+        return err;
+    }
+    const struct node *name = node_get(node_get(root, "metadata"), "name");
+    if (name != NULL && name->kind != NODE_SCALAR) {
+        err = bad(error, "metadata.name is no text");
+    } else {
+        *ret_name = mem_strdup(name != NULL && !node_is_null(name) ? name->text : "");
+    }
+    node_free(root);
+    return err;
+}
+
+/* ---- protobuf (protobuf.dev, "Encoding") ---- */
+
+struct bytes {
+    const uint8_t *at;
+    size_t size;
+};
+
+static bool take_varint(struct bytes *from, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && from->size > 0; shift += 7) {
+        uint8_t byte = *from->at++;
+        from->size--;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool skip(struct bytes *from, size_t size)
+{
+    if (size > from->size) {
+        return false;
+    }
+    from->at += size;
+    from->size -= size;
+    return true;
+}
+
+/* The one member number (length-delimited) of a message. *ret_found false: absent. false: broken, or there twice: readers
+ * would join messages and take the last text. */
+static bool take_member(struct bytes from, uint64_t number, struct bytes *ret_member, bool *ret_found)
+{
+    *ret_found = false;
+    while (from.size > 0) {
+        uint64_t tag = 0;
+        uint64_t value = 0;
+        if (!take_varint(&from, &tag) || tag >> 3 == 0) {
+            return false;
+        }
+        switch (tag & 7) {
+        case 0:
+            if (!take_varint(&from, &value) || tag >> 3 == number) {
+                return false;
+            }
+            break;
+        case 1:
+        case 5:
+            if (!skip(&from, (tag & 7) == 1 ? 8 : 4) || tag >> 3 == number) {
+                return false;
+            }
+            break;
+        case 2:
+            if (!take_varint(&from, &value) || value > from.size) {
+                return false;
+            }
+            if (tag >> 3 == number) {
+                if (*ret_found) {
+                    return false;
+                }
+                *ret_found = true;
+                *ret_member = (struct bytes){from.at, (size_t)value};
+            }
+            (void)skip(&from, (size_t)value);
+            break;
+        default: /* groups are not used */
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum tp_err from_protobuf(const uint8_t *body, size_t size, char **ret_name, struct tp_error *error)
+{
+    static const uint8_t magic[] = {'k', '8', 's', 0};
+    struct bytes raw = {0};
+    struct bytes meta = {0};
+    struct bytes name = {0};
+    bool found = false;
+    if (size < sizeof(magic) || memcmp(body, magic, sizeof(magic)) != 0) {
+        return bad(error, "it is no Kubernetes protobuf");
+    }
+    struct bytes unknown = {body + sizeof(magic), size - sizeof(magic)};
+    /* runtime.Unknown: 2 is raw, 3 is contentEncoding; every object: 1 is metadata; ObjectMeta: 1 is name. */
+    if (!take_member(unknown, 3, &meta, &found) || (found && meta.size > 0)) {
+        return bad(error, "it is encoded in an unknown way");
+    }
+    if (!take_member(unknown, 2, &raw, &found) || (found && !take_member(raw, 1, &meta, &found)) ||
+        (found && !take_member(meta, 1, &name, &found))) {
+        return bad(error, "it is no proper protobuf");
+    }
+    if (found && memchr(name.at, '\0', name.size) != NULL) {
+        return bad(error, "metadata.name holds a NUL");
+    }
+    *ret_name = found ? mem_strndup((const char *)name.at, name.size) : mem_strdup("");
+    return TP_OK;
+}
+
+enum tp_err kube_body_name(const char *content_type, const void *body, size_t size, char **ret_name,
+                           struct tp_error *error)
+{
+    const char *type = content_type != NULL ? content_type : "application/json";
+    size_t length = strcspn(type, "; \t");
+    if (length == 16 && strncasecmp(type, "application/json", 16) == 0) {
+        return from_json(body, size, ret_name, error);
+    }
+    if (length == 16 && strncasecmp(type, "application/yaml", 16) == 0) {
+        return from_yaml(body, size, ret_name, error);
+    }
+    if (length == 35 && strncasecmp(type, "application/vnd.kubernetes.protobuf", 35) == 0) {
+        return from_protobuf(body, size, ret_name, error);
+    }
+    return err_set(error, TP_INVALID, "objects of the type %.100s can't be checked against your roles", type);
+}

@@ -1,0 +1,223 @@
+/*
+ * Requests that are allowed for some objects only, and whose URL does not name the object: a create is decided by the name in
+ * its body; a deletecollection becomes a list, and a delete of each object that may be deleted.
+ *
+ *     HOLD --body read--> create: name decided --> the exchange goes on as any other
+ *            |
+ *            `----------> deletecollection: SWEEP: list, then one delete after the other --> our answer
+ */
+#include "agent/kube_body.h"
+#include "agent/kube_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define LIST_MAX ((size_t)16 * 1024 * 1024)
+#define SWEEP_MS 30000 /* for each of its requests */
+
+struct kube_sweep {
+    struct kube_conn *conn;
+    struct kube_fetch *fetch;
+    char *path;
+    char *query; /* NULL: none */
+    json_t *names;
+    size_t at;
+    size_t deleted;
+    int failed; /* status of the first delete that failed */
+};
+
+void kube_sweep_free(struct kube_sweep *sweep)
+{
+    if (sweep == NULL) {
+        return;
+    }
+    kube_fetch_cancel(sweep->fetch);
+    json_decref(sweep->names);
+    mem_free(sweep->path);
+    mem_free(sweep->query);
+    mem_free(sweep);
+}
+
+/* ---- the deletes ---- */
+
+static void next_delete(struct kube_sweep *sweep);
+
+static void on_deleted(void *ctx, int status, const uint8_t *body, size_t size)
+{
+    struct kube_sweep *sweep = ctx;
+    (void)body;
+    (void)size;
+    sweep->fetch = NULL;
+    sweep->at++;
+    if (status >= 200 && status < 300) {
+        sweep->deleted++;
+    } else if (status != 404 && sweep->failed == 0) { /* 404: somebody else was faster */
+        sweep->failed = status != 0 ? status : 503;
+    }
+    next_delete(sweep);
+}
+
+static void finish(struct kube_sweep *sweep)
+{
+    struct kube_conn *conn = sweep->conn;
+    size_t deleted = sweep->deleted;
+    size_t wanted = json_array_size(sweep->names);
+    int failed = sweep->failed;
+    if (failed != 0) {
+        kube_refuse(conn, failed, "%zu of %zu objects were deleted; the cluster refused the others", deleted, wanted);
+    } else {
+        kube_answer_success(conn);
+    }
+}
+
+static void next_delete(struct kube_sweep *sweep)
+{
+    struct kube_conn *conn = sweep->conn;
+    struct kube_exchange *x = &conn->x;
+    if (sweep->at == json_array_size(sweep->names) || conn->ended) {
+        finish(sweep);
+        return;
+    }
+    char *path = mem_printf("%s/%s", sweep->path, json_string_value(json_array_get(sweep->names, sweep->at)));
+    struct kube_fetch_request request = {
+        .method = "DELETE",
+        .path = path,
+        .query = sweep->query,
+        .identity = x->identity,
+        .body_type = x->held_type,
+        .body = buf_head(&x->held),
+        .body_size = buf_size(&x->held),
+        .limit = LIST_MAX,
+        .within_ms = SWEEP_MS,
+    };
+    sweep->fetch = kube_fetch_start(conn->kube->loop, conn->cluster, &request, on_deleted, sweep);
+    mem_free(path);
+    if (sweep->fetch == NULL) {
+        sweep->failed = 503;
+        finish(sweep);
+    }
+}
+
+/* ---- the list ---- */
+
+/* Names are path segments: what is none stays out of a URL. */
+static bool is_segment(const char *name)
+{
+    return name[0] != '\0' && strpbrk(name, "/%?#\\ ") == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           http_is_value(name);
+}
+
+static void take_names(struct kube_sweep *sweep, const json_t *list)
+{
+    struct kube_conn *conn = sweep->conn;
+    size_t i;
+    json_t *item;
+    sweep->names = json_array();
+    json_array_foreach (json_object_get(list, "items"), i, item) {
+        const json_t *meta = json_object_get(item, "metadata");
+        const char *name = json_get_text(meta, "name", "");
+        struct rbac_kube_request asked;
+        kube_request_rbac(conn->x.request, &asked);
+        asked.name = name;
+        asked.name_space = json_get_text(meta, "namespace", "");
+        asked.collection = false;
+        if (is_segment(name) && rbac_kube_check(conn->rules, &asked) == RBAC_KUBE_ALLOW) {
+            (void)json_array_append_new(sweep->names, json_string(name));
+        }
+    }
+}
+
+static void on_list(void *ctx, int status, const uint8_t *body, size_t size)
+{
+    struct kube_sweep *sweep = ctx;
+    struct kube_conn *conn = sweep->conn;
+    struct tp_error error = {0};
+    json_t *list = NULL;
+    sweep->fetch = NULL;
+    if (status != 200) {
+        kube_refuse(conn, status >= 400 ? status : 502,
+                    "the objects to delete could not be listed; delete them one by one");
+        return;
+    }
+    if (json_parse_object(body, size, LIST_MAX, &list, &error) != TP_OK) {
+        kube_refuse(conn, 502, "the API server's list is no proper JSON");
+        return;
+    }
+    take_names(sweep, list);
+    json_decref(list);
+    next_delete(sweep);
+}
+
+static void sweep_begin(struct kube_conn *conn)
+{
+    const struct http_request *request = http_parser_request(conn->parser);
+    struct kube_sweep *sweep = mem_alloc(sizeof(*sweep));
+    conn->state = KUBE_SWEEP;
+    conn->x.sweep = sweep;
+    sweep->conn = conn;
+    sweep->path = mem_strdup(request->path);
+    sweep->query = request->query != NULL ? mem_strdup(request->query) : NULL;
+    struct kube_fetch_request list = {.method = "GET",
+                                      .path = sweep->path,
+                                      .query = sweep->query,
+                                      .identity = conn->x.identity,
+                                      .limit = LIST_MAX,
+                                      .within_ms = SWEEP_MS};
+    sweep->fetch = kube_fetch_start(conn->kube->loop, conn->cluster, &list, on_list, sweep);
+    if (sweep->fetch == NULL) {
+        kube_refuse(conn, 503, "the agent has no credentials for the cluster now; see its log");
+    }
+}
+
+/* ---- the body ---- */
+
+void kube_held_begin(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    const char *type = http_request_header(http_parser_request(conn->parser), "content-type");
+    conn->state = KUBE_HOLD;
+    x->held_type = mem_strdup(type != NULL ? type : "application/json");
+    buf_init(&x->held, KUBE_HELD_MAX);
+    kube_deadline(conn, SWEEP_MS);
+    if (x->body_done) {
+        kube_held_end(conn);
+    }
+}
+
+static void decide_create(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    struct rbac_kube_request asked;
+    struct tp_error error = {0};
+    char *name = NULL;
+    if (kube_body_name(x->held_type, buf_head(&x->held), buf_size(&x->held), &name, &error) != TP_OK) {
+        kube_refuse(conn, 400, "%s", error.text);
+        return;
+    }
+    kube_request_rbac(x->request, &asked);
+    asked.name = name;
+    asked.collection = false;
+    bool allowed = rbac_kube_check(conn->rules, &asked) == RBAC_KUBE_ALLOW;
+    if (!allowed) {
+        kube_refuse_forbidden(conn, name);
+    } else {
+        (void)buf_printf(&x->head, "Content-Length: %zu\r\n\r\n", buf_size(&x->held));
+        kube_send(conn);
+    }
+    mem_free(name);
+}
+
+void kube_held_end(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    kube_deadline(conn, 0);
+    if (x->held.failed) {
+        kube_refuse(conn, 413, "the object is larger than %zu bytes", KUBE_HELD_MAX);
+    } else if (kube_request_is_create(x->request)) {
+        decide_create(conn);
+    } else {
+        sweep_begin(conn);
+    }
+}

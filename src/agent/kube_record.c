@@ -1,0 +1,387 @@
+/*
+ * One session (exec, attach, port-forward) towards auth:
+ *
+ *     session.start --durable--> running (terminal: output is recorded) --kube_record_end--> the recorder's last piece
+ *        |                                                                   confirmed --> exec or port event
+ *        `--refused--> gone                                                            --> session.end --> gone
+ */
+#include "agent/kube_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "recording/recorder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TRIES 5 /* of a call whose line broke */
+
+enum record_step { RECORD_START, RECORD_RUN, RECORD_LAST, RECORD_EVENT, RECORD_END };
+
+struct kube_record {
+    struct kube *kube;
+    struct kube_record *next, **prev;
+    struct kube_conn *conn; /* NULL: gone */
+    kube_record_cb *started;
+    enum record_step step;
+    char *sid; /* of the grant */
+    char *id;  /* of this session */
+    json_t *start;
+    json_t *fields; /* kubernetes_*: for all its events */
+    char *command;  /* words with spaces between them; NULL: none */
+    char *event;    /* "exec" or "port"; NULL: none */
+    char *reason;
+    struct kube_pod *pod; /* being asked about */
+    struct recorder *recorder;
+    json_t *piece; /* of the recording, under way */
+    void *call;
+    unsigned tries;
+    uint32_t cols, rows;
+    bool strict;
+    bool records;
+    bool lost; /* the recorder failed */
+    bool has_exit;
+    int exit_code;
+};
+
+static void send_call(struct kube_record *record);
+
+static void record_free(struct kube_record *record)
+{
+    struct kube *kube = record->kube;
+    *record->prev = record->next;
+    if (record->next != NULL) {
+        record->next->prev = record->prev;
+    }
+    kube_pod_cancel(record->pod);
+    recorder_free(record->recorder);
+    json_decref(record->start);
+    json_decref(record->fields);
+    json_decref(record->piece);
+    mem_free(record->sid);
+    mem_free(record->id);
+    mem_free(record->command);
+    mem_free(record->event);
+    mem_free(record->reason);
+    mem_free(record);
+    if (kube->line.on_idle != NULL) {
+        kube->line.on_idle(kube->line.ctx);
+    }
+}
+
+static bool worth_trying_again(const struct tp_error *error)
+{
+    return error->code == TP_CLOSED || error->code == TP_UNAVAILABLE || error->code == TP_TIMEOUT;
+}
+
+/* ---- the recording ---- */
+
+static void send_piece(struct kube_record *record);
+
+static void on_piece(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct kube_record *record = ctx;
+    (void)result;
+    record->call = NULL;
+    if (error != NULL && worth_trying_again(error) && record->tries < TRIES) {
+        send_piece(record); /* the offset makes the second one harmless */
+        return;
+    }
+    json_decref(record->piece);
+    record->piece = NULL;
+    recorder_confirm(record->recorder, error);
+}
+
+static void send_piece(struct kube_record *record)
+{
+    const struct kube_line *line = &record->kube->line;
+    record->tries++;
+    record->call = line->request(line->ctx, "recording.append", json_incref(record->piece), on_piece, record);
+}
+
+static void on_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64)
+{
+    struct kube_record *record = ctx;
+    (void)recorder;
+    record->piece = json_pack("{s:s, s:s, s:I, s:s}", "sid", record->sid, "id", record->id, "offset",
+                              (json_int_t)offset, "data", base64);
+    record->tries = 0;
+    send_piece(record);
+}
+
+static void on_cancel(void *ctx)
+{
+    struct kube_record *record = ctx;
+    if (record->call != NULL) {
+        record->kube->line.cancel(record->kube->line.ctx, record->call);
+        record->call = NULL;
+    }
+}
+
+static void finish_if_done(struct kube_record *record)
+{
+    if (record->step != RECORD_LAST || record->pod != NULL ||
+        (record->recorder != NULL && !recorder_is_done(record->recorder))) {
+        return;
+    }
+    record->step = record->event != NULL ? RECORD_EVENT : RECORD_END;
+    record->tries = 0;
+    send_call(record);
+}
+
+static void on_recorder(void *ctx)
+{
+    struct kube_record *record = ctx;
+    if (recorder_has_failed(record->recorder) && !record->lost) {
+        record->lost = true;
+        log_warn(record->strict ? "session ended: it can't be recorded" : "session goes on without a recording",
+                 "id=%s", record->id);
+        if (record->strict && record->conn != NULL) {
+            kube_cut(record->conn, CLOSE_RECORDING_FAILED, "session closed: it can't be recorded");
+        }
+    }
+    if (record->conn != NULL) {
+        kube_upgrade_wake(record->conn);
+    }
+    finish_if_done(record);
+}
+
+static void start_recorder(struct kube_record *record)
+{
+    struct recorder_options options = {
+        .terminal = true,
+        .header = {.cols = record->cols,
+                   .rows = record->rows,
+                   .timestamp = clock_wall(),
+                   .term = "xterm",
+                   .command = record->command},
+    };
+    struct recorder_sink sink = {.append = on_append, .cancel = on_cancel, .ctx = record};
+    record->recorder = recorder_new(record->kube->loop, &sink, &options, on_recorder, record);
+}
+
+void kube_record_output(struct kube_record *record, const void *data, size_t size)
+{
+    if (record->recorder != NULL) {
+        recorder_output(record->recorder, data, size);
+    }
+}
+
+void kube_record_resize(struct kube_record *record, uint32_t cols, uint32_t rows)
+{
+    char size[32];
+    cols = cols == 0 || cols > 10000 ? 80 : cols;
+    rows = rows == 0 || rows > 10000 ? 25 : rows;
+    if (record->recorder == NULL || (cols == record->cols && rows == record->rows)) {
+        return;
+    }
+    record->cols = cols;
+    record->rows = rows;
+    recorder_resize(record->recorder, cols, rows);
+    (void)snprintf(size, sizeof(size), "%u:%u", cols, rows);
+    json_t *fields = json_copy(record->fields);
+    (void)json_object_set_new(fields, "size", json_string(size));
+    (void)record->kube->line.request(
+        record->kube->line.ctx, "session.event",
+        json_pack("{s:s, s:s, s:o}", "sid", record->id, "event", "resize", "fields", fields), NULL, NULL);
+}
+
+void kube_record_exit(struct kube_record *record, int code)
+{
+    record->has_exit = true;
+    record->exit_code = code;
+}
+
+bool kube_record_is_full(struct kube_record *record)
+{
+    return record->recorder != NULL && recorder_is_full(record->recorder);
+}
+
+static void set_field(struct kube_record *record, const char *name, const char *value)
+{
+    (void)json_object_set_new(record->fields, name, json_string(value));
+}
+
+static void on_pod(void *ctx, const struct kube_pod_facts *facts)
+{
+    struct kube_record *record = ctx;
+    record->pod = NULL;
+    set_field(record, "kubernetes_node_name", facts->node);
+    set_field(record, "kubernetes_container_name", facts->container);
+    set_field(record, "kubernetes_container_image", facts->image);
+    finish_if_done(record);
+}
+
+/* ---- calls ---- */
+
+static json_t *event_params(const struct kube_record *record)
+{
+    json_t *fields = json_copy(record->fields);
+    if (record->command != NULL) {
+        (void)json_object_set_new(fields, "command", json_string(record->command));
+    }
+    if (record->has_exit) {
+        char code[16];
+        (void)snprintf(code, sizeof(code), "%d", record->exit_code);
+        (void)json_object_set_new(fields, "exitCode", json_string(code));
+        (void)json_object_set_new(fields, "success", json_boolean(record->exit_code == 0));
+    }
+    return json_pack("{s:s, s:s, s:o}", "sid", record->id, "event", record->event, "fields", fields);
+}
+
+static json_t *end_params(const struct kube_record *record)
+{
+    json_t *params = json_pack("{s:s, s:s, s:s, s:b}", "sid", record->sid, "id", record->id, "reason", record->reason,
+                               "recorded", record->records && !record->lost);
+    (void)json_object_update(params, record->fields);
+    if (record->has_exit) {
+        (void)json_object_set_new(params, "exit_code", json_integer(record->exit_code));
+    }
+    return params;
+}
+
+/* auth said yes to session.start. */
+static void on_started(struct kube_record *record, json_t *result)
+{
+    record->id = mem_strdup(json_get_text(result, "id", record->sid));
+    if (record->conn == NULL) {
+        record->step = RECORD_LAST;
+        record->records = false;
+        finish_if_done(record);
+        return;
+    }
+    record->step = RECORD_RUN;
+    if (record->records) {
+        start_recorder(record);
+    }
+    record->started(record->conn, NULL);
+}
+
+static void on_called(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct kube_record *record = ctx;
+    record->call = NULL;
+    if (error != NULL && record->step != RECORD_START && worth_trying_again(error) && record->tries < TRIES) {
+        send_call(record);
+        return;
+    }
+    if (error != NULL) {
+        log_error("a session can't be put on record", "sid=%s error=\"%s\"", record->sid, error->text);
+    }
+    if (record->step == RECORD_START) {
+        if (error == NULL) {
+            on_started(record, result);
+            return;
+        }
+        struct kube_conn *conn = record->conn;
+        kube_record_cb *started = record->started;
+        if (conn != NULL) {
+            conn->record = NULL;
+        }
+        record_free(record);
+        if (conn != NULL) {
+            started(conn, error);
+        }
+    } else if (record->step == RECORD_EVENT) {
+        record->step = RECORD_END;
+        record->tries = 0;
+        send_call(record);
+    } else {
+        record_free(record);
+    }
+}
+
+static void send_call(struct kube_record *record)
+{
+    const struct kube_line *line = &record->kube->line;
+    const char *method = "session.start";
+    json_t *params;
+    record->tries++;
+    if (record->step == RECORD_EVENT) {
+        method = "session.event";
+        params = event_params(record);
+    } else if (record->step == RECORD_END) {
+        method = "session.end";
+        params = end_params(record);
+    } else {
+        params = json_incref(record->start);
+    }
+    record->call = line->request(line->ctx, method, params, on_called, record);
+}
+
+static const char *record_mode(const struct kube_conn *conn)
+{
+    return json_get_text(json_object_get(conn->grant, "options"), "record", "strict");
+}
+
+bool kube_record_wanted(const struct kube_conn *conn)
+{
+    return strcmp(record_mode(conn), "off") != 0;
+}
+
+void kube_record_start(struct kube_conn *conn, const struct kube_session *session, kube_record_cb *fn)
+{
+    struct kube *kube = conn->kube;
+    struct kube_record *record = mem_alloc(sizeof(*record));
+    record->kube = kube;
+    record->conn = conn;
+    record->started = fn;
+    record->sid = mem_strdup(conn->sid);
+    record->fields = kube_audit_fields(conn);
+    record->command = session->command != NULL ? mem_strdup(session->command) : NULL;
+    if (!session->tty) {
+        record->event = mem_strdup(strcmp(session->kind, "portforward") == 0 ? "port" : "exec");
+    }
+    record->cols = 80;
+    record->rows = 25;
+    record->strict = strcmp(record_mode(conn), "best_effort") != 0;
+    record->records = session->tty && kube_record_wanted(conn);
+    set_field(record, "kubernetes_pod_name", session->pod);
+    set_field(record, "kubernetes_pod_namespace", session->namespace);
+    set_field(record, "kubernetes_container_name", session->container);
+    record->start = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "sid", conn->sid, "login", session->login, "kind",
+                              session->kind, "command", record->command != NULL ? record->command : "", "interactive",
+                              session->tty, "size", "80:25");
+    (void)json_object_update(record->start, record->fields);
+    record->next = kube->records;
+    record->prev = &kube->records;
+    if (record->next != NULL) {
+        record->next->prev = &record->next;
+    }
+    kube->records = record;
+    conn->record = record;
+    if (session->ask_pod) {
+        record->pod = kube_pod_ask(kube->loop, conn->cluster, session->identity, session->namespace, session->pod,
+                                   session->container, on_pod, record);
+    }
+    send_call(record);
+}
+
+void kube_record_end(struct kube_record *record, const char *reason)
+{
+    if (record == NULL) {
+        return;
+    }
+    record->conn = NULL;
+    if (record->reason == NULL) {
+        record->reason = mem_strdup(reason);
+    }
+    if (record->step != RECORD_RUN) {
+        return; /* not started yet: on_started sees it */
+    }
+    record->step = RECORD_LAST;
+    if (record->recorder != NULL) {
+        recorder_finish(record->recorder);
+    }
+    finish_if_done(record);
+}
+
+void kube_records_free(struct kube *kube)
+{
+    while (kube->records != NULL) {
+        struct kube_record *record = kube->records;
+        on_cancel(record);
+        record_free(record);
+    }
+}

@@ -1,0 +1,216 @@
+/*
+ * exec, attach and port-forward: the connection becomes two streams of bytes (WebSocket or SPDY/3.1, as the client chose),
+ * which are passed on untouched and looked at on their way for the recording. Anything but a 101 that names the protocol
+ * closes both sides after the answer (CVE-2018-1002105): what follows a refused upgrade is nobody's request.
+ */
+#include "agent/kube_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define ATTEMPT_TRIES 3
+
+/* ---- the attempt on record ---- */
+
+/* A program may start as soon as the API server has the request, so the request is on record first. */
+struct kube_attempt {
+    struct kube_conn *conn; /* NULL: gone */
+    struct kube *kube;
+    json_t *params;
+    unsigned tries;
+};
+
+static void send_attempt(struct kube_attempt *attempt);
+
+static void on_attempt(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct kube_attempt *attempt = ctx;
+    struct kube_conn *conn = attempt->conn;
+    (void)result;
+    if (conn != NULL && error != NULL && error->code == TP_CLOSED && attempt->tries < ATTEMPT_TRIES) {
+        send_attempt(attempt);
+        return;
+    }
+    json_decref(attempt->params);
+    mem_free(attempt);
+    if (conn == NULL) {
+        return;
+    }
+    conn->attempt = NULL;
+    if (error != NULL) {
+        log_error("a kubernetes session can't be recorded", "sid=%s error=\"%s\"", conn->sid, error->text);
+        conn->x.status = 503; /* auth would refuse an event about it too */
+        kube_refuse(conn, 503, "this access can't be put on record, so it is refused: %s", error->text);
+        return;
+    }
+    kube_send(conn);
+}
+
+static void send_attempt(struct kube_attempt *attempt)
+{
+    const struct kube_line *line = &attempt->kube->line;
+    attempt->tries++;
+    (void)line->request(line->ctx, "session.event", json_incref(attempt->params), on_attempt, attempt);
+}
+
+void kube_upgrade_begin(struct kube_conn *conn)
+{
+    conn->state = KUBE_ATTEMPT;
+    conn->attempt = mem_alloc(sizeof(*conn->attempt));
+    conn->attempt->conn = conn;
+    conn->attempt->kube = conn->kube;
+    conn->attempt->params = kube_audit_event(conn, 0);
+    send_attempt(conn->attempt);
+}
+
+/* ---- what passes ---- */
+
+static void raw_ended(struct kube_conn *conn)
+{
+    kube_record_end(conn->record, close_name(CLOSE_TARGET_CLOSED));
+    conn->record = NULL;
+    kube_finish(conn);
+}
+
+static void on_raw_open(void *ctx)
+{
+    (void)ctx; /* it was open before */
+}
+
+static void on_raw_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->state == KUBE_START) {
+        (void)buf_append(&conn->switched, data, size); /* paused: at most what was read already */
+        return;
+    }
+    kube_down(conn, data, size);
+    if (kube_down_is_full(conn) || (conn->record != NULL && kube_record_is_full(conn->record))) {
+        kube_upstream_pause(conn->x.upstream);
+    }
+}
+
+static void on_raw_eof(void *ctx)
+{
+    raw_ended(ctx);
+}
+
+static void on_raw_drain(void *ctx)
+{
+    kube_pump_later(ctx);
+}
+
+static void on_raw_close(void *ctx, const struct tp_error *error)
+{
+    struct kube_conn *conn = ctx;
+    (void)error;
+    conn->x.upstream = NULL;
+    raw_ended(conn);
+}
+
+static const struct kube_upstream_events raw_events = {
+    .on_open = on_raw_open,
+    .on_data = on_raw_data,
+    .on_eof = on_raw_eof,
+    .on_drain = on_raw_drain,
+    .on_close = on_raw_close,
+};
+
+void kube_upgrade_client(struct kube_conn *conn, const uint8_t *data, size_t size)
+{
+    kube_upstream_write(conn->x.upstream, data, size);
+}
+
+void kube_upgrade_wake(struct kube_conn *conn)
+{
+    if (conn->state == KUBE_RAW && conn->x.upstream != NULL && !kube_down_is_full(conn) &&
+        (conn->record == NULL || !kube_record_is_full(conn->record))) {
+        kube_upstream_resume(conn->x.upstream);
+    }
+}
+
+/* ---- the switch ---- */
+
+static void pass(struct kube_conn *conn)
+{
+    struct buf rest = conn->switched;
+    buf_init(&conn->switched, 0);
+    kube_answer_switch(conn);
+    conn->x.answered = true;
+    conn->state = KUBE_RAW;
+    kube_deadline(conn, 0);
+    kube_upstream_resume(conn->x.upstream);
+    if (buf_size(&rest) > 0) {
+        on_raw_data(conn, buf_head(&rest), buf_size(&rest));
+    }
+    buf_free(&rest);
+    kube_pump_later(conn);
+}
+
+static void on_session(struct kube_conn *conn, const struct tp_error *error)
+{
+    if (conn->state != KUBE_START) {
+        return; /* the API server has gone in the meantime */
+    }
+    if (error != NULL) {
+        conn->x.answer_last = true;
+        kube_refuse(conn, 503, "this session can't be put on record, so it is refused: %s", error->text);
+        return;
+    }
+    pass(conn);
+}
+
+void kube_upgrade_switch(struct kube_conn *conn, const uint8_t *rest, size_t size)
+{
+    struct kube_exchange *x = &conn->x;
+    const char *chosen = http_response_header(http_response_parser_response(x->answer), "upgrade");
+    if (chosen == NULL || strcasecmp(chosen, x->upgrade) != 0) {
+        x->answer_last = true;
+        kube_refuse(conn, 502, "the API server switched to another protocol than it was asked for");
+        return;
+    }
+    kube_deadline(conn, 0);
+    kube_upstream_set_events(x->upstream, &raw_events, conn);
+    kube_upstream_pause(x->upstream);
+    (void)buf_append(&conn->switched, rest, size);
+    conn->state = KUBE_START;
+    if (!kube_request_is_session(x->request)) {
+        kube_audit_request(conn, 101);
+        pass(conn);
+        return;
+    }
+    struct kube_session session = {
+        .kind = x->request->subresource,
+        .pod = x->request->name,
+        .namespace = x->request->ns,
+        .container = x->request->container,
+        .login = x->login,
+        .command = x->request->command,
+        .tty = x->request->tty,
+        .identity = x->identity,
+        .ask_pod = kube_request_may_read_pod(conn),
+    };
+    kube_record_start(conn, &session, on_session);
+}
+
+const char *kube_upgrade_wanted(const struct http_request *request)
+{
+    const char *wanted = http_request_header(request, "upgrade");
+    if (wanted == NULL || http_request_header_count(request, "upgrade") != 1 ||
+        !http_request_connection_has(request, "upgrade")) {
+        return NULL;
+    }
+    return strcasecmp(wanted, "websocket") == 0 ? "websocket" : strcasecmp(wanted, "SPDY/3.1") == 0 ? "SPDY/3.1" : NULL;
+}
+
+void kube_upgrade_clear(struct kube_conn *conn)
+{
+    if (conn->attempt != NULL) {
+        conn->attempt->conn = NULL;
+    }
+    kube_record_end(conn->record, close_name(CLOSE_SHUTDOWN));
+    conn->record = NULL;
+}

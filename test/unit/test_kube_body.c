@@ -1,0 +1,68 @@
+/* The name in a body: what is understood, and that what two readers could read differently is refused. */
+#include "agent/kube_body.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define PROTO "application/vnd.kubernetes.protobuf"
+
+static const struct row {
+    const char *type;
+    const char *body;
+    size_t size;      /* 0: a text */
+    const char *name; /* NULL: refused */
+} rows[] = {
+    {"application/json", "{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"web\"}}", 0, "web"},
+    {NULL, "{\"metadata\":{\"name\":\"web\"}}", 0, "web"},
+    {"application/json; charset=utf-8", "{\"metadata\":{\"generateName\":\"web-\"}}", 0, ""},
+    {"application/json", "{}", 0, ""},
+    {"application/json", "{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", 0, NULL},
+    {"application/json", "{\"metadata\":{\"name\":\"a\"},\"metadata\":{\"name\":\"b\"}}", 0, NULL},
+    {"application/json", "{\"metadata\":{\"name\":7}}", 0, NULL},
+    {"application/json", "metadata: {name: web}", 0, NULL},
+    {"application/yaml", "metadata:\n  name: web\n", 0, "web"},
+    {"application/yaml", "metadata: {name: a}\n---\nmetadata: {name: b}\n", 0, NULL},
+    {"application/cbor", "\xa0", 0, NULL},
+    /* Unknown{raw: Object{metadata: ObjectMeta{name: "web"}}} */
+    {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x03web", 13, "web"},
+    {PROTO, "k8s\0\x0a\x04\x0a\x02v1\x12\x07\x0a\x05\x0a\x03web", 19, "web"},
+    {PROTO, "k8s\0\x12\x07\x0a\x05\x12\x03web", 13, ""},
+    {PROTO, "k8s\0\x12\x0c\x0a\x0a\x0a\x03web\x0a\x03two", 18, NULL},
+    {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x09web", 13, NULL},
+    {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x03web\x1a\x04gzip", 19, NULL},
+    {PROTO, "{\"metadata\":{\"name\":\"web\"}}", 0, NULL},
+};
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct row *row = &rows[i];
+        char *name = NULL;
+        struct tp_error error = {0};
+        enum tp_err err =
+            kube_body_name(row->type, row->body, row->size != 0 ? row->size : strlen(row->body), &name, &error);
+        if ((err == TP_OK) != (row->name != NULL)) {
+            fail_msg("row %zu: %s", i, error.text);
+        }
+        if (row->name != NULL) {
+            assert_string_equal(name, row->name);
+        } else {
+            assert_null(name);
+            assert_string_not_equal(error.text, "");
+        }
+        mem_free(name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
