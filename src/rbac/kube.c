@@ -99,6 +99,12 @@ static void put_v7(json_t *list, struct rule rule, bool deny)
         more = (struct rule){"*", "*", rule.name, "*", rule.verbs};
         put(list, &more);
     }
+    /* Who may have a service may have its endpoints. */
+    if (strcmp(rule.kind, "services") == 0) {
+        struct rule endpoints = rule;
+        endpoints.kind = "endpoints";
+        put(list, &endpoints);
+    }
     if (every && strcmp(rule.name_space, "*") != 0) {
         const char *kind;
         for (size_t i = 0; (kind = rbac_kube_kind(i, &cluster_wide)); i++) {

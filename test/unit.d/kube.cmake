@@ -1,2 +1,4 @@
 tport_unit_test(test_kube_path tport_kube)
 tport_fuzz(fuzz_kube_path tport_kube)
+tport_unit_test(test_kube_stream tport_kube)
+tport_fuzz(fuzz_kube_stream tport_kube)
