@@ -214,6 +214,14 @@ static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *
     return TP_OK;
 }
 
+/* pin_source_ip may have been set after the certificate was made (R4: an old credential is no way round it). */
+static bool must_pin(const struct auth *auth, const struct caller *caller)
+{
+    struct rbac_options options;
+    rbac_merge_options(caller->set, &auth->settings.cluster_options, &options);
+    return options.pin_source_ip;
+}
+
 static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
 {
     struct identity identity;
@@ -231,6 +239,10 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
     } else {
         err = caller_become_user(auth, identity.name, identity.roles, identity.traits, caller, error);
         caller->not_after = identity.not_after;
+        if (err == TP_OK && identity.pinned_ip == NULL && must_pin(auth, caller)) {
+            err = err_set(error, TP_DENIED,
+                          "your roles now bind certificates to the address of the login; sign in again");
+        }
     }
     identity_free(&identity);
     return err;

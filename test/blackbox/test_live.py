@@ -254,3 +254,52 @@ def test_max_connections_counts_over_the_cluster_and_is_given_back(home):
     second.close()
     rejected = home.audit(type="session.rejected", user="counted")
     assert rejected and rejected[0]["reason"] == "max_connections"
+
+
+def ssh_cert(person):
+    """What ssh-keygen says about the SSH certificate of a profile."""
+    [line] = list((person.home / ".tport").rglob("*-cert.pub"))
+    return subprocess.run(["ssh-keygen", "-L", "-f", str(line)], capture_output=True, text=True, check=True).stdout
+
+
+def test_R4_pin_source_ip_binds_a_certificate_to_its_login(home):
+    home.ctl("create", "-f", input=role("loose", EVERYWHERE))
+    person = home.person("pinned", roles="loose", logins="")
+    elsewhere = next(h for h in ("client7", "client8") if h != person.host)
+    at_home = person.host
+
+    def from_(host, *words):
+        person.host = host
+        try:
+            return person.tport(*words)
+        finally:
+            person.host = at_home
+
+    assert from_(elsewhere, "ssh", "root@node1", "echo in").stdout == "in\n"
+    assert "source-address" not in ssh_cert(person)
+    # Set while a certificate without a bond is about: it is worth nothing any more, anywhere.
+    home.ctl("create", "-f", input=role("loose", EVERYWHERE, "{pin_source_ip: true}"))
+    for host in (at_home, elsewhere):
+        refused = from_(host, "ssh", "root@node1", "true")
+        assert refused.returncode != 0 and "sign in again" in refused.stderr, refused.stderr
+    person.tport("logout", check=True)
+    status, output = person.login()
+    assert status == 0, output
+    assert re.search(r"source-address 10\.77\.0\.\d+/32", ssh_cert(person))
+    assert from_(at_home, "ssh", "root@node1", "echo in").stdout == "in\n"
+    for words in (("ssh", "root@node1", "true"), ("ls",), ("scp", "/etc/hostname", "root@node1:/tmp/pinned")):
+        refused = from_(elsewhere, *words)
+        assert refused.returncode != 0 and "address" in refused.stderr, (words, refused.stderr)
+
+
+def test_max_sessions_bounds_the_channels_of_one_connection(home):
+    home.ctl("create", "-f", input=role("narrow", EVERYWHERE, "{max_sessions: 1}"))
+    person = home.person("narrow", roles="narrow", logins="")
+    path = person.home / "mux"
+    master = person.spawn(BIN / "tport", "ssh", "-o", "ControlMaster=yes", "-o", f"ControlPath={path}", "root@node1", "echo in-$((1+1)); sleep 60")
+    master.expect("in-2")
+    second = person.run("ssh", "-o", f"ControlPath={path}", "root@node1", "echo second")
+    assert "second" not in second.stdout
+    rejected = wait_for(lambda: home.audit(type="session.rejected", user="narrow"))
+    assert rejected[0]["reason"] == "max_sessions" and rejected[0]["max"] == 1
+    master.close(force=True)
