@@ -136,6 +136,10 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
         rpc_fail_text(call, TP_DENIED, "an agent speaks for itself only");
         return;
     }
+    if (!tunnels_is_agent_method(method)) {
+        rpc_fail_text(call, TP_DENIED, "an agent may not use this call");
+        return;
+    }
     if (!host->worker->auth || rpc_queued(host->worker->auth) > AUTH_QUEUE_MAX) {
         rpc_fail_text(call, TP_UNAVAILABLE, REFUSED_RPC);
         return;

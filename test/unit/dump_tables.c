@@ -5,6 +5,7 @@
 #include "protocols/worker_priv.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void add_method(json_t *list, const struct method *method)
 {
