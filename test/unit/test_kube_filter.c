@@ -1,0 +1,296 @@
+/* Filters of lists and watches: what may not be seen is gone, what may is there, what is not understood ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "kube/kube_filter.h"
+#include "kube/kube_proto.h"
+
+#include <string.h>
+
+/* Pods in namespace dev, and one by name elsewhere. */
+static struct rbac_kube_rules *some_rules(void)
+{
+    json_t *json =
+        json_loads("{\"allowed\": [{\"kind\": \"pods\", \"api_group\": \"\", \"namespace\": \"dev\", \"name\": "
+                   "\"*\", \"verbs\": [\"*\"]}, {\"kind\": \"pods\", \"api_group\": \"\", \"namespace\": \"*\", "
+                   "\"name\": \"shown\", \"verbs\": [\"list\", \"watch\"]}], \"denied\": [{\"kind\": \"pods\", "
+                   "\"api_group\": \"\", \"namespace\": \"dev\", \"name\": \"secret\", \"verbs\": [\"*\"]}]}",
+                   0, NULL);
+    struct rbac_kube_rules *rules = NULL;
+    assert_int_equal(rbac_kube_rules_new(json, &rules, NULL), TP_OK);
+    json_decref(json);
+    return rules;
+}
+
+#define JSON "application/json"
+#define PROTO "application/vnd.kubernetes.protobuf"
+
+/* Filters in pieces of step bytes. */
+static enum tp_err filter(bool watch, const char *type, const void *data, size_t size, size_t step, struct buf *out)
+{
+    struct rbac_kube_rules *rules = some_rules();
+    struct kube_request *request = NULL;
+    struct kube_filter *one = NULL;
+    struct tp_error error = {0};
+    enum tp_err err = kube_request_parse("GET", "/api/v1/pods", watch ? "watch=1" : NULL, &request, NULL);
+    assert_int_equal(err, TP_OK);
+    buf_clear(out);
+    err = kube_filter_new(rules, request, type, &one, &error);
+    for (size_t at = 0; at < size && !err; at += step)
+        err = kube_filter_feed(one, (const char *)data + at, size - at < step ? size - at : step, out, &error);
+    if (!err)
+        err = kube_filter_end(one, out, &error);
+    assert_int_equal(err != TP_OK, error.text[0] != '\0');
+    kube_filter_free(one);
+    kube_request_free(request);
+    rbac_kube_rules_free(rules);
+    return err;
+}
+
+static void expect(bool watch, const char *text, const char *expected)
+{
+    struct buf out;
+    buf_init(&out, 0);
+    for (size_t step = 1; step < 10000; step *= 7) {
+        assert_int_equal(filter(watch, JSON ";charset=utf-8", text, strlen(text), step, &out), TP_OK);
+        assert_string_equal(buf_text(&out), expected);
+    }
+    buf_free(&out);
+}
+
+static void expect_invalid(bool watch, const char *text)
+{
+    struct buf out;
+    buf_init(&out, 0);
+    if (filter(watch, JSON, text, strlen(text), 5, &out) == TP_OK)
+        fail_msg("%s was taken: %s", text, buf_text(&out));
+    buf_free(&out);
+}
+
+#define POD(ns, name) "{\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\"},\"spec\":{\"n\":1.5}}"
+#define ROW(ns, name) "{\"cells\":[\"" name "\"],\"object\":" POD(ns, name) "}"
+
+static void test_lists(void **state)
+{
+    (void)state;
+    expect(false,
+           "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" POD(
+               "dev", "a") "," POD("dev", "secret") "," POD("prod", "b") "," POD("prod", "shown") "]}",
+           "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" POD(
+               "dev", "a") "," POD("prod", "shown") "]}\n");
+    expect(false, "{\"kind\":\"PodList\",\"items\":null}", "{\"kind\":\"PodList\",\"items\":null}\n");
+    expect(false, "{\"kind\":\"Table\",\"rows\":[" ROW("prod", "b") "," ROW("dev", "a") "]}",
+           "{\"kind\":\"Table\",\"rows\":[" ROW("dev", "a") "]}\n");
+    expect(false, "{\"kind\":\"Status\",\"status\":\"Failure\"}", "{\"kind\":\"Status\",\"status\":\"Failure\"}\n");
+}
+
+static void test_lists_that_are_not_understood(void **state)
+{
+    (void)state;
+    expect_invalid(false, "");
+    expect_invalid(false, "[]");
+    expect_invalid(false, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\"}}");
+    expect_invalid(false, "{\"kind\":\"PodList\",\"items\":{\"a\":1}}");
+    expect_invalid(false, "{\"kind\":\"Table\",\"items\":[]}");
+    expect_invalid(false, "{\"kind\":\"PodList\",\"items\":[],\"items\":[" POD("prod", "b") "]}");
+    expect_invalid(false, "{\"kind\":\"PodList\",\"items\":[]} {}");
+}
+
+/* Rows without metadata, names with a NUL: not shown. */
+static void test_what_has_no_clear_name_is_not_shown(void **state)
+{
+    (void)state;
+    expect(false, "{\"kind\":\"Table\",\"rows\":[{\"cells\":[\"a\"]},{\"cells\":[],\"object\":null}]}",
+           "{\"kind\":\"Table\",\"rows\":[]}\n");
+    expect(false, "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"namespace\":\"dev\\u0000\",\"name\":\"x\"}},{}]}",
+           "{\"kind\":\"PodList\",\"items\":[]}\n");
+}
+
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+
+static void test_watches(void **state)
+{
+    (void)state;
+    expect(true,
+           EVENT("ADDED", POD("dev", "a")) EVENT("ADDED", POD("prod", "b")) EVENT("DELETED", POD("prod", "shown"))
+               EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"9\"}}") EVENT("ERROR", "{\"kind\":\"Status\"}")
+                   EVENT("ADDED", "{\"kind\":\"Table\",\"rows\":[" ROW("prod", "b") "]}")
+                       EVENT("ADDED", "{\"kind\":\"Table\",\"rows\":[" ROW("dev", "}\\\"{") "]}"),
+           EVENT("ADDED", POD("dev", "a")) EVENT("DELETED", POD("prod", "shown"))
+               EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"9\"}}") EVENT("ERROR", "{\"kind\":\"Status\"}")
+                   EVENT("ADDED", "{\"kind\":\"Table\",\"rows\":[" ROW("dev", "}\\\"{") "]}"));
+    expect_invalid(true, EVENT("ADDED", POD("dev", "a")) "{\"type\":");
+    expect_invalid(true, "{\"object\":{}}\n");
+    expect_invalid(true, "garbage");
+}
+
+static void test_other_types_are_refused(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 0);
+    assert_int_equal(filter(false, "application/yaml", "x", 1, 1, &out), TP_INVALID);
+    assert_int_equal(filter(false, NULL, "x", 1, 1, &out), TP_INVALID);
+    buf_free(&out);
+}
+
+/* ---- protobuf ---- */
+
+static void put_text(struct buf *out, uint32_t number, const char *text)
+{
+    assert_int_equal(kube_proto_put(out, number, text, strlen(text)), TP_OK);
+}
+
+static void put_buf(struct buf *out, uint32_t number, struct buf *in)
+{
+    assert_int_equal(kube_proto_put(out, number, buf_head(in), buf_size(in)), TP_OK);
+    buf_free(in);
+}
+
+static void put_pod(struct buf *out, uint32_t number, const char *ns, const char *name)
+{
+    struct buf meta, pod;
+    buf_init(&meta, 0);
+    buf_init(&pod, 0);
+    put_text(&meta, 1, name);
+    put_text(&meta, 3, ns);
+    put_buf(&pod, 1, &meta);
+    wr_u8(&pod, 0x20); /* a varint that we do not know */
+    wr_u8(&pod, 0x05);
+    if (number == 0)
+        wr_bytes(out, buf_head(&pod), buf_size(&pod));
+    else
+        put_buf(out, number, &pod);
+    if (number == 0)
+        buf_free(&pod);
+}
+
+static void put_envelope(struct buf *out, const char *kind, struct buf *raw)
+{
+    struct buf meta;
+    buf_init(&meta, 0);
+    put_text(&meta, 1, "v1");
+    put_text(&meta, 2, kind);
+    wr_bytes(out, "k8s\0", 4);
+    put_buf(out, 1, &meta);
+    put_buf(out, 2, raw);
+    put_text(out, 3, "");
+    put_text(out, 4, "");
+}
+
+static void make_list(struct buf *out, const char *kind, const char *const names[][2], size_t count)
+{
+    struct buf list;
+    buf_init(&list, 0);
+    put_text(&list, 1, "\x12\x01\x37"); /* ListMeta {resourceVersion: "7"} */
+    for (size_t i = 0; i < count; i++)
+        put_pod(&list, 2, names[i][0], names[i][1]);
+    put_envelope(out, kind, &list);
+}
+
+static void test_protobuf_lists(void **state)
+{
+    (void)state;
+    static const char *const all[][2] = {{"dev", "a"}, {"dev", "secret"}, {"prod", "b"}, {"prod", "shown"}};
+    static const char *const left[][2] = {{"dev", "a"}, {"prod", "shown"}};
+    struct buf in, expected, out;
+    buf_init(&in, 0);
+    buf_init(&expected, 0);
+    buf_init(&out, 0);
+    make_list(&in, "PodList", all, 4);
+    make_list(&expected, "PodList", left, 2);
+    for (size_t step = 1; step < 1000; step *= 9) {
+        assert_int_equal(filter(false, PROTO, buf_head(&in), buf_size(&in), step, &out), TP_OK);
+        assert_int_equal(buf_size(&out), buf_size(&expected));
+        assert_memory_equal(buf_head(&out), buf_head(&expected), buf_size(&out));
+    }
+    /* Every cut is an error, never a part of a list. */
+    for (size_t size = 0; size < buf_size(&in); size++)
+        if (filter(false, PROTO, buf_head(&in), size, 1000, &out) == TP_OK)
+            assert_true(size > buf_size(&in) - 5); /* what is cut off there are empty fields */
+    buf_clear(&in);
+    make_list(&in, "Pod", all, 4);
+    assert_int_equal(filter(false, PROTO, buf_head(&in), buf_size(&in), 100, &out), TP_INVALID);
+    buf_free(&in);
+    buf_free(&expected);
+    buf_free(&out);
+}
+
+static void put_event(struct buf *out, const char *type, const char *ns, const char *name)
+{
+    struct buf pod, envelope, extension, event;
+    buf_init(&pod, 0);
+    buf_init(&envelope, 0);
+    buf_init(&extension, 0);
+    buf_init(&event, 0);
+    put_pod(&pod, 0, ns, name);
+    put_envelope(&envelope, "Pod", &pod);
+    put_buf(&extension, 1, &envelope);
+    put_text(&event, 1, type);
+    put_buf(&event, 2, &extension);
+    wr_u32(out, (uint32_t)buf_size(&event));
+    wr_bytes(out, buf_head(&event), buf_size(&event));
+    buf_free(&event);
+}
+
+static void test_protobuf_watches(void **state)
+{
+    (void)state;
+    struct buf in, expected, out;
+    buf_init(&in, 0);
+    buf_init(&expected, 0);
+    buf_init(&out, 0);
+    put_event(&in, "ADDED", "dev", "a");
+    put_event(&in, "ADDED", "prod", "b");
+    put_event(&in, "MODIFIED", "dev", "secret");
+    put_event(&in, "DELETED", "prod", "shown");
+    put_event(&in, "BOOKMARK", "", "");
+    put_event(&expected, "ADDED", "dev", "a");
+    put_event(&expected, "DELETED", "prod", "shown");
+    put_event(&expected, "BOOKMARK", "", "");
+    for (size_t step = 1; step < 1000; step *= 9) {
+        assert_int_equal(filter(true, PROTO ";stream=watch", buf_head(&in), buf_size(&in), step, &out), TP_OK);
+        assert_int_equal(buf_size(&out), buf_size(&expected));
+        assert_memory_equal(buf_head(&out), buf_head(&expected), buf_size(&out));
+    }
+    assert_int_equal(filter(true, PROTO, "\xff\xff\xff\xff", 4, 1, &out), TP_TOO_LARGE);
+    assert_int_equal(filter(true, PROTO, "\0\0\0\4junk", 8, 1, &out), TP_INVALID);
+    buf_free(&in);
+    buf_free(&expected);
+    buf_free(&out);
+}
+
+static void test_query(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {{NULL, "includeObject=Metadata"},
+                                          {"limit=500", "limit=500&includeObject=Metadata"},
+                                          {"includeObject=None&limit=5", "limit=5&includeObject=Metadata"},
+                                          {"a=b&include%4Fbject=None", "a=b&includeObject=Metadata"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *query = kube_filter_query(rows[i][0]);
+        assert_string_equal(query, rows[i][1]);
+        mem_free(query);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_lists_that_are_not_understood),
+        cmocka_unit_test(test_what_has_no_clear_name_is_not_shown),
+        cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_other_types_are_refused),
+        cmocka_unit_test(test_protobuf_lists),
+        cmocka_unit_test(test_protobuf_watches),
+        cmocka_unit_test(test_query),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
