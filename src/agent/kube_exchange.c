@@ -230,10 +230,6 @@ void kube_request_begin(struct kube_conn *conn)
         kube_refuse(conn, 400, "%s needs a connection that switches to WebSocket or SPDY/3.1", x->request->kind);
         return;
     }
-    if (kube_request_is_session(x->request) && x->request->tty && kube_record_wanted(conn)) {
-        kube_refuse(conn, 403, "a session with a terminal must be recorded, and this agent can't do that yet");
-        return;
-    }
     x->no_deadline = is_long_running(x->request);
     if (!write_head(conn, request)) {
         return;

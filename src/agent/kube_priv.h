@@ -8,6 +8,7 @@
 #include "kube/kube_headers.h"
 #include "kube/kube_path.h"
 #include "kube/kube_status.h"
+#include "kube/kube_stream.h"
 #include "protocols/http/http_client.h"
 #include "rbac/kube.h"
 #include "tunnel/tunnel.h"
@@ -91,6 +92,8 @@ struct kube_conn {
     struct http_parser *parser;
     struct kube_exchange x;
     struct kube_record *record;   /* of the upgrade */
+    struct kube_stream *tap;      /* reads along in what passes then */
+    int64_t idle_ms;              /* a terminal without a sign of life for so long is ended; 0: never */
     struct buf switched;          /* came behind 101, waits for session.start */
     struct kube_attempt *attempt; /* call under way to auth, or NULL */
     struct timer *deadline;
@@ -203,6 +206,8 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
 void kube_record_output(struct kube_record *record, const void *data, size_t size);
 void kube_record_resize(struct kube_record *record, uint32_t cols, uint32_t rows);
 void kube_record_exit(struct kube_record *record, int code);
+/* A connection to that port of the pod was opened. */
+void kube_record_port(struct kube_record *record, unsigned port);
 /* Nothing more may be read from the API server until kube_upgrade_wake. */
 bool kube_record_is_full(struct kube_record *record);
 /* Its connection is going away; the record ends by itself when auth knows. */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PORTS_MAX 256
 #define TRIES 5 /* of a call whose line broke */
 
 enum record_step { RECORD_START, RECORD_RUN, RECORD_LAST, RECORD_EVENT, RECORD_END };
@@ -40,7 +41,9 @@ struct kube_record {
     uint32_t cols, rows;
     bool strict;
     bool records;
-    bool lost; /* the recorder failed */
+    bool lost;      /* the recorder failed */
+    json_t *ports;  /* of the pod, that were connected to */
+    bool whole_pod; /* port-forward: no container is entered */
     bool has_exit;
     int exit_code;
 };
@@ -59,6 +62,7 @@ static void record_free(struct kube_record *record)
     json_decref(record->start);
     json_decref(record->fields);
     json_decref(record->piece);
+    json_decref(record->ports);
     mem_free(record->sid);
     mem_free(record->id);
     mem_free(record->command);
@@ -193,6 +197,20 @@ void kube_record_exit(struct kube_record *record, int code)
     record->exit_code = code;
 }
 
+void kube_record_port(struct kube_record *record, unsigned port)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (record->ports, i, item) {
+        if (json_integer_value(item) == (json_int_t)port) {
+            return;
+        }
+    }
+    if (json_array_size(record->ports) < PORTS_MAX) {
+        (void)json_array_append_new(record->ports, json_integer(port));
+    }
+}
+
 bool kube_record_is_full(struct kube_record *record)
 {
     return record->recorder != NULL && recorder_is_full(record->recorder);
@@ -208,8 +226,10 @@ static void on_pod(void *ctx, const struct kube_pod_facts *facts)
     struct kube_record *record = ctx;
     record->pod = NULL;
     set_field(record, "kubernetes_node_name", facts->node);
-    set_field(record, "kubernetes_container_name", facts->container);
-    set_field(record, "kubernetes_container_image", facts->image);
+    if (!record->whole_pod) {
+        set_field(record, "kubernetes_container_name", facts->container);
+        set_field(record, "kubernetes_container_image", facts->image);
+    }
     finish_if_done(record);
 }
 
@@ -220,6 +240,9 @@ static json_t *event_params(const struct kube_record *record)
     json_t *fields = json_copy(record->fields);
     if (record->command != NULL) {
         (void)json_object_set_new(fields, "command", json_string(record->command));
+    }
+    if (json_array_size(record->ports) > 0) {
+        (void)json_object_set(fields, "ports", record->ports);
     }
     if (record->has_exit) {
         char code[16];
@@ -330,9 +353,11 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
     record->sid = mem_strdup(conn->sid);
     record->fields = kube_audit_fields(conn);
     record->command = session->command != NULL ? mem_strdup(session->command) : NULL;
+    record->whole_pod = strcmp(session->kind, "portforward") == 0;
     if (!session->tty) {
-        record->event = mem_strdup(strcmp(session->kind, "portforward") == 0 ? "port" : "exec");
+        record->event = mem_strdup(record->whole_pod ? "port" : "exec");
     }
+    record->ports = json_array();
     record->cols = 80;
     record->rows = 25;
     record->strict = strcmp(record_mode(conn), "best_effort") != 0;

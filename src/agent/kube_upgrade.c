@@ -68,6 +68,68 @@ void kube_upgrade_begin(struct kube_conn *conn)
 
 /* ---- what passes ---- */
 
+static void is_alive(struct kube_conn *conn)
+{
+    if (conn->state == KUBE_RAW && conn->idle_ms > 0) {
+        kube_deadline(conn, conn->idle_ms);
+    }
+}
+
+static void on_tap_output(void *ctx, const void *data, size_t size)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->record != NULL) {
+        kube_record_output(conn->record, data, size);
+    }
+    is_alive(conn);
+}
+
+static void on_tap_resize(void *ctx, uint32_t columns, uint32_t rows)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->record != NULL) {
+        kube_record_resize(conn->record, columns, rows);
+    }
+    is_alive(conn);
+}
+
+static void on_tap_exit(void *ctx, int code)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->record != NULL) {
+        kube_record_exit(conn->record, code);
+    }
+}
+
+static void on_tap_port(void *ctx, unsigned port)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->record != NULL) {
+        kube_record_port(conn->record, port);
+    }
+}
+
+static const struct kube_stream_events tap_events = {
+    .on_output = on_tap_output, .on_resize = on_tap_resize, .on_exit = on_tap_exit, .on_port = on_tap_port};
+
+/* What can't be read can't be put on record, and does not pass. */
+static bool read_tap(struct kube_conn *conn, bool client, const void *data, size_t size)
+{
+    struct tp_error error = {0};
+    if (conn->tap == NULL) {
+        return true;
+    }
+    enum tp_err err =
+        client ? kube_stream_client(conn->tap, data, size, &error) : kube_stream_server(conn->tap, data, size, &error);
+    if (err != TP_OK) {
+        log_warn("a kubernetes session broke its protocol", "sid=%s by=%s error=\"%s\"", conn->sid,
+                 client ? "client" : "server", error.text);
+        kube_cut(conn, CLOSE_PROTOCOL_ERROR, NULL);
+        return false;
+    }
+    return true;
+}
+
 static void raw_ended(struct kube_conn *conn)
 {
     kube_record_end(conn->record, close_name(CLOSE_TARGET_CLOSED));
@@ -85,6 +147,9 @@ static void on_raw_data(void *ctx, const uint8_t *data, size_t size)
     struct kube_conn *conn = ctx;
     if (conn->state == KUBE_START) {
         (void)buf_append(&conn->switched, data, size); /* paused: at most what was read already */
+        return;
+    }
+    if (!read_tap(conn, false, data, size)) {
         return;
     }
     kube_down(conn, data, size);
@@ -121,7 +186,9 @@ static const struct kube_upstream_events raw_events = {
 
 void kube_upgrade_client(struct kube_conn *conn, const uint8_t *data, size_t size)
 {
-    kube_upstream_write(conn->x.upstream, data, size);
+    if (read_tap(conn, true, data, size)) {
+        kube_upstream_write(conn->x.upstream, data, size);
+    }
 }
 
 void kube_upgrade_wake(struct kube_conn *conn)
@@ -141,7 +208,7 @@ static void pass(struct kube_conn *conn)
     kube_answer_switch(conn);
     conn->x.answered = true;
     conn->state = KUBE_RAW;
-    kube_deadline(conn, 0);
+    kube_deadline(conn, conn->idle_ms);
     kube_upstream_resume(conn->x.upstream);
     if (buf_size(&rest) > 0) {
         on_raw_data(conn, buf_head(&rest), buf_size(&rest));
@@ -163,6 +230,28 @@ static void on_session(struct kube_conn *conn, const struct tp_error *error)
     pass(conn);
 }
 
+/* Starts to read along in what passes; false: it can't be read, and the connection is refused. */
+static bool start_tap(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    const struct http_response *response = http_response_parser_response(x->answer);
+    bool websocket = strcmp(x->upgrade, "websocket") == 0;
+    const char *protocol =
+        http_response_header(response, websocket ? "sec-websocket-protocol" : "x-stream-protocol-version");
+    struct tp_error error = {0};
+    if (kube_stream_new(websocket ? KUBE_STREAM_WEBSOCKET : KUBE_STREAM_SPDY, protocol,
+                        strcmp(x->request->subresource, "portforward") == 0, &tap_events, conn, &conn->tap,
+                        &error) != TP_OK) {
+        x->answer_last = true;
+        kube_refuse(conn, 502, "%s", error.text);
+        return false;
+    }
+    if (x->request->tty) {
+        conn->idle_ms = json_get_int(json_object_get(conn->grant, "options"), "idle_timeout", 0);
+    }
+    return true;
+}
+
 void kube_upgrade_switch(struct kube_conn *conn, const uint8_t *rest, size_t size)
 {
     struct kube_exchange *x = &conn->x;
@@ -180,6 +269,9 @@ void kube_upgrade_switch(struct kube_conn *conn, const uint8_t *rest, size_t siz
     if (!kube_request_is_session(x->request)) {
         kube_audit_request(conn, 101);
         pass(conn);
+        return;
+    }
+    if (!start_tap(conn)) {
         return;
     }
     struct kube_session session = {
@@ -211,6 +303,8 @@ void kube_upgrade_clear(struct kube_conn *conn)
     if (conn->attempt != NULL) {
         conn->attempt->conn = NULL;
     }
+    kube_stream_free(conn->tap);
+    conn->tap = NULL;
     kube_record_end(conn->record, close_name(CLOSE_SHUTDOWN));
     conn->record = NULL;
 }

@@ -774,7 +774,7 @@ static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
     struct world *world = world_new();
     (void)state;
     world->refuse_method = "session.start";
-    client_exec(world, "0");
+    client_exec(world, "1");
     run_until(world, api_has_head);
     api_say(world, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nserver-bytes");
     run_until(world, client_has_503);
@@ -810,6 +810,110 @@ static void test_a_refused_upgrade_closes_both_sides(void **state)
     }
 }
 
+#define TERMINAL                                                                                                \
+    "GET /api/v1/namespaces/default/pods/shell/exec?command=sh&container=main&stdin=true&stdout=true&tty=true " \
+    "HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: "                   \
+    "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
+#define SWITCH                                                                                                     \
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n" \
+    "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
+#define SHOWN "\x82\x06\x01hello"
+#define EXIT_7                                                                                                         \
+    "\x82\x7e\x00\x6b\x03{\"status\":\"Failure\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":" \
+    "\"ExitCode\",\"message\":\"7\"}]}}"
+
+static struct api_conn *session_conn(struct world *world)
+{
+    struct api_conn *conn = world->api; /* the newest may be our question about the pod */
+    while (conn != NULL && memmem(buf_head(&conn->got), buf_size(&conn->got), "websocket", 9) == NULL) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
+static void session_say(struct world *world, const char *data, size_t size)
+{
+    stream_write(session_conn(world)->stream, data, size);
+}
+
+static bool shown(struct world *world)
+{
+    return memmem(buf_head(&world->got), buf_size(&world->got), "hello", 5) != NULL;
+}
+
+static bool piece_is_confirmed(struct world *world)
+{
+    return call_of(world, "recording.append", NULL, 0) != NULL && world->pendings == NULL;
+}
+
+static void start_terminal(struct world *world)
+{
+    client_say(world, TERMINAL);
+    run_until(world, api_has_head);
+    api_say(world, SWITCH);
+    run_until(world, client_has_head);
+}
+
+static void test_a_terminal_is_recorded(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    start_terminal(world);
+    session_say(world, SHOWN, sizeof(SHOWN) - 1);
+    run_until(world, shown);
+    run_until(world, piece_is_confirmed);
+    session_say(world, EXIT_7, sizeof(EXIT_7) - 1);
+    stream_shutdown(session_conn(world)->stream);
+    run_until(world, session_ended);
+    json_t *end = call_of(world, "session.end", NULL, 0);
+    assert_true(json_get_bool(end, "recorded", false));
+    assert_int_equal(json_get_int(end, "exit_code", -1), 7);
+    assert_null(call_of(world, "session.event", "exec", 0)); /* the recording says it better */
+    assert_true(json_get_bool(call_of(world, "session.start", NULL, 0), "interactive", false));
+    world_free(world);
+}
+
+/* record_session: strict ends a session whose recording fails, best_effort lets it go on. */
+static void test_a_recorder_that_fails(void **state)
+{
+    (void)state;
+    for (int strict = 0; strict < 2; strict++) {
+        struct world *world = world_new();
+        json_t *options = json_object_get(world->grant, "options");
+        (void)json_object_set_new(options, "record", json_string(strict ? "strict" : "best_effort"));
+        tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+        run_until(world, client_is_closed);
+        client_open(world);
+        world->refuse_method = "recording.append";
+        start_terminal(world);
+        if (strict) {
+            run_until(world, client_is_closed);
+            assert_int_equal(world->client_reason, CLOSE_RECORDING_FAILED);
+        } else {
+            run_until(world, piece_is_confirmed);
+            session_say(world, SHOWN, sizeof(SHOWN) - 1);
+            run_until(world, shown);
+            tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+        }
+        run_until(world, session_ended);
+        assert_false(json_get_bool(call_of(world, "session.end", NULL, 0), "recorded", true));
+        world_free(world);
+    }
+}
+
+/* What can't be read can't be recorded, and does not pass. */
+static void test_bytes_that_are_no_websocket_end_the_session(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    start_terminal(world);
+    session_say(world, "\xf0hello", 6);
+    run_until(world, client_is_closed);
+    assert_false(shown(world));
+    assert_int_equal(world->client_reason, CLOSE_PROTOCOL_ERROR);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -827,6 +931,9 @@ int main(void)
         cmocka_unit_test(test_an_attempt_that_cannot_be_recorded_goes_nowhere),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
+        cmocka_unit_test(test_a_terminal_is_recorded),
+        cmocka_unit_test(test_a_recorder_that_fails),
+        cmocka_unit_test(test_bytes_that_are_no_websocket_end_the_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
