@@ -134,44 +134,51 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
                      doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
 }
 
-/* The event is on the disk. Between the decision and now a lock may have come: the live entry stands since the decision,
- * so whatever cut it shows here. */
-static void connect_recorded(void *ctx, const struct tp_error *error)
+/* Between the decision and now a lock may have come: the live entry stands since the decision, so whatever cut it shows
+ * here. */
+enum tp_err access_grant(struct auth *auth, const char *sid, const json_t *grant, const struct tp_error *failure,
+                         json_t **ret_result, struct tp_error *error)
+{
+    struct live *live = map_get(auth->live, sid);
+    struct buf bytes;
+    enum tp_err err = TP_OK;
+    buf_init(&bytes, 1024 * 1024);
+    if (failure != NULL) {
+        err = err_set(error, failure->code, "%s", failure->text);
+    } else if (live == NULL || live->cut) {
+        err = err_set(error, TP_DENIED, "access was taken away while you connected");
+    } else {
+        err = grant_sign(auth->grant_key, grant, &bytes);
+        if (err != TP_OK) {
+            err = err_set(error, err, "the grant could not be signed");
+        }
+    }
+    if (err == TP_OK) {
+        char *text = enc_base64(buf_head(&bytes), buf_size(&bytes));
+        *ret_result = json_pack("{s:s, s:s}", "sid", sid, "grant", text);
+        mem_free(text);
+    } else if (live != NULL) {
+        live->closed = true;
+        live->closed_ms = 0;
+    }
+    buf_free(&bytes);
+    return err;
+}
+
+static void connect_recorded(void *ctx, const struct tp_error *failure)
 {
     struct connect *connect = ctx;
     struct call *call = connect->call;
-    struct auth *auth = call->auth;
-    struct live *live = map_get(auth->live, connect->sid);
-    struct buf grant;
-    buf_init(&grant, 1024 * 1024);
-    struct tp_error refusal = {0};
-    enum tp_err err = TP_OK;
-    if (error != NULL) {
-        err = err_set(&refusal, error->code, "%s", error->text);
-    } else if (live == NULL || live->cut) {
-        err = err_set(&refusal, TP_DENIED, "access was taken away while you connected");
-    } else {
-        err = grant_sign(auth->grant_key, connect->grant, &grant);
-        if (err != TP_OK) {
-            err = err_set(&refusal, err, "the grant could not be signed");
-        }
-    }
-    if (err != TP_OK) {
-        if (live != NULL) {
-            live->closed = true;
-            live->closed_ms = 0;
-        }
-        buf_free(&grant);
+    struct tp_error error = {0};
+    json_t *result = NULL;
+    if (access_grant(call->auth, connect->sid, connect->grant, failure, &result, &error) != TP_OK) {
         connect_free(connect);
-        call_fail(call, &refusal);
+        call_fail(call, &error);
         return;
     }
-    char *text = enc_base64(buf_head(&grant), buf_size(&grant));
-    json_t *result =
-        json_pack("{s:s, s:s, s:s, s:s, s:I}", "sid", connect->sid, "host_id", connect->host_id, "hostname",
-                  connect->hostname, "grant", text, "not_after", (json_int_t)call->caller.not_after);
-    mem_free(text);
-    buf_free(&grant);
+    json_object_set_new(result, "host_id", json_string(connect->host_id));
+    json_object_set_new(result, "hostname", json_string(connect->hostname));
+    json_object_set_new(result, "not_after", json_integer(call->caller.not_after));
     connect_free(connect);
     call_reply(call, result);
 }

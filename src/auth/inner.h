@@ -94,11 +94,12 @@ struct host {
 /* A grant in use: one connection through a worker to what an agent serves. */
 struct live {
     char sid[UUID_TEXT_SIZE];
-    char *service; /* a row of live.c: "ssh" */
+    char *service; /* a row of live.c: "ssh", "kube" */
     char *target;  /* what was asked for, by the name that people know: host name, cluster name */
     char *user;
     json_t *roles; /* as of the certificate */
     json_t *traits;
+    json_t *rights; /* what the grant says, where the service compares it (kube_rights), or NULL */
     char *host_id;
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
@@ -438,6 +439,7 @@ struct live_new {
     const char *service;
     const char *target;
     const char *host_id; /* of the agent that serves it */
+    json_t *rights;      /* shared, not changed any more; or NULL */
     bool cut_at_expiry;
 };
 /* Puts a grant that is about to be given to this caller (a user, by a worker's line) into the table, under its sid. All of
@@ -461,6 +463,12 @@ void sessions_tick(struct auth *auth);
 /* The batch was not written: everything goes into the next one. */
 void sessions_unsaved(struct auth *auth);
 void sessions_worker_gone(struct auth *auth, int worker);
+
+/* ---- access.c ---- */
+/* The event of a new live session is on the disk, or (failure) could not be written: signs the grant. ret_result is {sid,
+ * grant}. A session that lost its right meanwhile is refused; after a refusal its live entry is closed. */
+enum tp_err access_grant(struct auth *auth, const char *sid, const json_t *grant, const struct tp_error *failure,
+                         json_t **ret_result, struct tp_error *error) TP_MUST;
 
 /* ---- recordings.c ---- */
 enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
@@ -508,6 +516,8 @@ METHOD(do_proxy_cert);
 METHOD(do_tunnel_up);
 METHOD(do_tunnel_down);
 METHOD(do_ssh_connect);
+METHOD(do_kube_connect);
+METHOD(do_kube_list);
 METHOD(do_session_closed);
 METHOD(do_session_resume);
 METHOD(do_session_auth);

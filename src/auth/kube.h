@@ -40,4 +40,29 @@ void kube_each(struct auth *auth, kube_server_fn *fn, void *ctx);
 /* Removes the registrations of that name (a live agent registers again with its next heartbeat). */
 enum tp_err kube_forget(struct auth *auth, const char *name, struct tp_error *error) TP_MUST;
 
+/* ---- kube_connect.c ---- */
+
+/* May this caller reach the cluster through this host, and as whom? {users [], groups [], resources {allowed [], denied []}}
+ * as the grant says it, or NULL with a sentence. ret_decision may be NULL. */
+json_t *kube_rights(struct auth *auth, const struct caller *caller, const struct host *host, const json_t *cluster,
+                    struct rbac_decision *ret_decision, struct tp_error *error) TP_MUST;
+/* The same out of a grant, for a session whose entry was lost; NULL when it is no grant of Kubernetes. */
+json_t *kube_rights_of_grant(const json_t *grant) TP_MUST;
+/* A row of live.c: is what the session's grant says (live->rights) still so? New rights do not end it. */
+bool kube_kept(struct auth *auth, const struct live *live, const struct caller *caller,
+               const struct rbac_access *access);
+
+/* ---- kube_list.c ---- */
+
+/* Users and groups that this caller may be on any cluster he reaches, sorted; arrays of strings. */
+void kube_subjects(struct auth *auth, const struct caller *caller, json_t **ret_users, json_t **ret_groups);
+
+/* ---- kube_session.c ---- */
+
+/* Members that events of a Kubernetes session have besides those of every session. */
+void kube_event_cluster(const struct live *live, json_t *event);
+/* Copies the kubernetes_* members of from that a session's start may carry (pod, namespace, container, image, node; texts of
+ * bounded size) into to. */
+void kube_session_fields(const json_t *from, json_t *to);
+
 #endif

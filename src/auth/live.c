@@ -1,6 +1,7 @@
 /* Live sessions of every service: what was granted and is still in use. A change of roles, users, locks, labels or
  * settings decides each of them anew, and those that lost their right are cut. What differs between services is a row of
  * the table `services`. */
+#include "auth/kube.h"
 #include "auth/recording.h"
 
 #include <string.h>
@@ -38,8 +39,10 @@ static bool ssh_kept(struct auth *auth, const struct live *live, const struct ca
 static const struct live_service {
     const char *name; /* as in grants, the store and events */
     kept_fn *kept;
+    bool until_expiry; /* ends with the certificate whatever disconnect_expired_cert says */
 } services[] = {
-    {"ssh", ssh_kept},
+    {"ssh", ssh_kept, false},
+    {"kube", kube_kept, true},
 };
 
 static const struct live_service *service_find(const char *name)
@@ -60,6 +63,7 @@ static void live_destroy(struct live *live)
         mem_free(live->user);
         json_decref(live->roles);
         json_decref(live->traits);
+        json_decref(live->rights);
         mem_free(live->host_id);
         mem_free(live->client_addr);
         mem_free(live->pinned_login);
@@ -77,6 +81,7 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->user = mem_strdup(call->caller.user);
     live->roles = json_deep_copy(call->caller.roles);
     live->traits = json_deep_copy(call->caller.traits);
+    live->rights = json_incref(fresh->rights);
     live->host_id = mem_strdup(fresh->host_id);
     live->client_addr = mem_strdup(call->caller.addr);
     live->worker = call->caller.worker;
@@ -102,6 +107,7 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->user = mem_strdup(json_get_text(doc, "user", ""));
     live->roles = json_deep_copy(json_object_get(doc, "roles"));
     live->traits = json_deep_copy(json_object_get(doc, "traits"));
+    live->rights = json_deep_copy(json_object_get(doc, "rights"));
     live->host_id = mem_strdup(json_get_text(doc, "host_id", ""));
     live->client_addr = mem_strdup(json_get_text(doc, "addr", ""));
     const char *login = json_get_text(doc, "login", "");
@@ -199,7 +205,7 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
         struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
         struct rbac_options options;
         rbac_merge_options(caller.set, &auth->settings.cluster_options, &options);
-        live->cut_at_expiry = options.disconnect_expired_cert;
+        live->cut_at_expiry = options.disconnect_expired_cert || (service != NULL && service->until_expiry);
         *ret_reason = CLOSE_RIGHT_LOST;
         if (service == NULL || !service->kept(auth, live, &caller, &access)) {
             err = err_set(error, TP_DENIED, "a change of roles took the right to this session away");
@@ -363,7 +369,8 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
         live = mem_alloc(sizeof *live);
         snprintf(live->sid, sizeof live->sid, "%s", sid);
         live->service = mem_strdup(json_get_text(grant, "service", ""));
-        live->target = mem_strdup("");
+        live->target = mem_strdup(json_get_text(grant, "kube_cluster", ""));
+        live->rights = kube_rights_of_grant(grant);
         live->user = mem_strdup(json_get_text(grant, "user", ""));
         live->roles = json_deep_copy(json_object_get(grant, "roles"));
         live->traits = json_deep_copy(json_object_get(grant, "traits"));
@@ -441,6 +448,9 @@ static void store_live(struct auth *auth, const struct live *live)
     if (live->cut) {
         json_object_set_new(doc, "cut_reason", json_string(close_name(live->cut_reason)));
         json_object_set_new(doc, "cut_text", json_string(live->cut_text));
+    }
+    if (live->rights != NULL) {
+        json_object_set(doc, "rights", live->rights);
     }
     batch_put(auth, "/live/", live->sid, doc);
     json_decref(doc);

@@ -3,7 +3,7 @@
  * password, wrong or used code, locked source and locked user take the same way through this file and end in one
  * sentence.
  */
-#include "auth/inner.h"
+#include "auth/kube.h"
 
 #include <string.h>
 
@@ -264,6 +264,11 @@ void do_user_status(struct call *call)
         json_array_append_new(list, json_string(logins[i]));
     }
     mem_free(logins);
-    call_reply(call, json_pack("{s:s, s:O, s:O, s:o, s:o}", "user", caller->user, "roles", caller->roles, "traits",
-                               caller->traits, "logins", list, "valid_until", doc_time(caller->not_after * 1000)));
+    json_t *users = NULL;
+    json_t *groups = NULL;
+    kube_subjects(call->auth, caller, &users, &groups);
+    call_reply(call,
+               json_pack("{s:s, s:O, s:O, s:o, s:o, s:b, s:o, s:o}", "user", caller->user, "roles", caller->roles,
+                         "traits", caller->traits, "logins", list, "valid_until", doc_time(caller->not_after * 1000),
+                         "kubernetes_enabled", 1, "kubernetes_users", users, "kubernetes_groups", groups));
 }

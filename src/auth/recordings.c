@@ -2,6 +2,7 @@
  * Channels of sessions and their recordings. Text arrives in order, is on the disk before it is acknowledged, and is
  * compressed and hashed when the channel ends; the hash is in the audit log (session.upload).
  */
+#include "auth/kube.h"
 #include "auth/recording.h"
 
 #include <dirent.h>
@@ -75,6 +76,9 @@ struct recording *recordings_begin(struct auth *auth, const struct live *live, c
         "command", json_get_text(call->params, "command", ""), "state", "live", "participants", live->user,
         "server_labels", labels, "recorded", 0);
     json_decref(node);
+    json_object_set_new(recording->meta, "proto", json_string(live->service));
+    kube_event_cluster(live, recording->meta);
+    kube_session_fields(call->params, recording->meta);
     map_set(auth->recordings, recording->id, recording);
     return recording;
 }
@@ -323,13 +327,17 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     const json_t *meta = recording->meta;
     int64_t now = clock_wall_ms();
     json_t *event = event_new("session.end", true, auth->settings.cluster);
-    static const char *const copied[] = {"user", "login", "interactive", "participants", "server_labels"};
+    static const char *const copied[] = {"user",         "login",         "interactive",
+                                         "participants", "server_labels", "kubernetes_cluster"};
     for (size_t i = 0; i < sizeof copied / sizeof copied[0]; i++) {
-        json_object_set(event, copied[i], json_object_get(meta, copied[i]));
+        if (json_object_get(meta, copied[i]) != NULL) {
+            json_object_set(event, copied[i], json_object_get(meta, copied[i]));
+        }
     }
     json_object_set_new(event, "sid", json_string(recording->id));
     json_object_set_new(event, "namespace", json_string("default"));
-    json_object_set_new(event, "proto", json_string("ssh"));
+    json_object_set_new(event, "proto", json_string(json_get_text(meta, "proto", "ssh")));
+    kube_session_fields(meta, event);
     json_object_set(event, "server_id", json_object_get(meta, "host_id"));
     json_object_set(event, "server_hostname", json_object_get(meta, "hostname"));
     json_object_set(event, "session_start", json_object_get(meta, "started"));

@@ -15,7 +15,9 @@ static json_t *where_session(const json_t *meta)
     json_object_set(session, "sid", json_object_get(meta, "id"));
     json_object_set(session, "server_id", json_object_get(meta, "host_id"));
     json_object_set(session, "server_hostname", json_object_get(meta, "hostname"));
-    json_object_set_new(session, "proto", json_string("ssh"));
+    if (json_object_get(session, "proto") == NULL) {
+        json_object_set_new(session, "proto", json_string("ssh"));
+    }
     return session;
 }
 
@@ -241,11 +243,12 @@ void do_recordings_read(struct call *call)
     reading->data = mem_alloc(reading->want);
     reading->total = json_get_int(meta, "size", 0);
     reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
+    const char *type = strcmp(json_get_text(meta, "proto", "ssh"), "kube") == 0 ? "k8s" : "ssh";
     reading->access = mem_printf("%u\n%s\n%s", call->caller.who, call->caller.user, id);
     if (offset == 0 || !access_recorded(auth, reading->access)) {
         reading->event = call_event(call, "session.recording.access", true);
         json_object_set_new(reading->event, "sid", json_string(id));
-        json_object_set_new(reading->event, "session_type", json_string("ssh"));
+        json_object_set_new(reading->event, "session_type", json_string(type));
         json_object_set_new(reading->event, "format", json_string("asciicast"));
     }
     json_decref(meta);

@@ -1,4 +1,5 @@
 /* What hosts and workers report about live sessions, and the lists and ends that people ask for. */
+#include "auth/kube.h"
 #include "auth/recording.h"
 
 #include <string.h>
@@ -49,6 +50,7 @@ static json_t *session_event(const struct call *call, const struct live *live, c
     json_object_set_new(event, "server_id", json_string(live->host_id));
     json_object_set_new(event, "server_hostname", json_string(host != NULL ? host->name : ""));
     json_object_set_new(event, "addr.remote", json_string(live->client_addr));
+    kube_event_cluster(live, event);
     return event;
 }
 
@@ -123,6 +125,7 @@ void do_session_start(struct call *call)
     json_object_set_new(event, "size", json_string(json_get_text(call->params, "size", "80:25")));
     json_object_set_new(event, "interactive", json_boolean(json_get_bool(call->params, "interactive", false)));
     json_object_set_new(event, "session_recording", json_string(auth->settings.record ? "node" : "off"));
+    kube_session_fields(call->params, event);
     const char *command = json_get_text(call->params, "command", "");
     if (command[0] != '\0') {
         json_object_set_new(event, "initial_command", json_pack("[s]", command));
@@ -146,6 +149,7 @@ static const char *const host_events[] = {"resize",
                                           "session.disk",
                                           "session.network",
                                           "client.disconnect",
+                                          "kube.request",
                                           NULL};
 
 void do_session_event(struct call *call)
@@ -170,6 +174,10 @@ void do_session_event(struct call *call)
     }
     if (live == NULL && sessions_of_host(auth, sid, call->caller.host_id, &live, &error) != TP_OK) {
         call_fail(call, &error);
+        return;
+    }
+    if (strcmp(name, "kube.request") == 0 && strcmp(live->service, "kube") != 0) {
+        call_fail_text(call, TP_DENIED, "this session is not one of Kubernetes");
         return;
     }
     bool success = json_get_bool(fields, "success", json_get_text(fields, "error", NULL) == NULL);

@@ -129,6 +129,367 @@ static void reports_are_bounded_and_checked(void **state)
     assert_int_equal(count_items(fixture, "kube_server"), 0);
 }
 
+static void put_role(struct fixture *fixture, const char *name, json_t *allow, json_t *deny, json_t *options)
+{
+    json_t *spec = json_pack("{s:o, s:o}", "allow", allow, "deny", deny != NULL ? deny : json_object());
+    if (options != NULL) {
+        json_object_set_new(spec, "options", options);
+    }
+    json_t *role =
+        json_pack("{s:s, s:s, s:{s:s}, s:o}", "kind", "role", "version", "v5", "metadata", "name", name, "spec", spec);
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o, s:b}", "resource", role, "force", 1)));
+}
+
+/* Allows clusters with this label, as this group. */
+static json_t *allows(const char *env, const char *group)
+{
+    return json_pack("{s:{s:s}, s:[s]}", "kubernetes_labels", "env", env, "kubernetes_groups", group);
+}
+
+static void up(struct fixture *fixture, const char *id, const char *name, int worker)
+{
+    struct caller host = as_host(id, name);
+    host.worker = worker;
+    json_decref(must(fixture, host, "tunnel.up", json_pack("{s:i}", "tunnel", 5)));
+}
+
+static void serve(struct fixture *fixture, const char *id, const char *host, json_t *clusters)
+{
+    join(fixture, id, host, "kube");
+    json_decref(must(fixture, as_host(id, host), "host.heartbeat", beat(host, "kube", clusters)));
+}
+
+static json_t *target(const char *name)
+{
+    char label[KUBE_LABEL_SIZE];
+    kube_label(name, label);
+    return json_pack("{s:s, s:i}", "target", label, "worker", 1);
+}
+
+static json_t *open_grant(struct fixture *fixture, const json_t *result, const char *host_id)
+{
+    struct tp_error error = {0};
+    struct buf bytes;
+    uint8_t key[1][32];
+    json_t *grant = NULL;
+    const char *text = json_get_text(result, "grant", "");
+    buf_init(&bytes, 65536);
+    assert_int_equal(dec_base64(text, strlen(text), &bytes), TP_OK);
+    assert_int_equal(key_ed25519_public(fixture->auth->grant_key, key[0]), TP_OK);
+    assert_int_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t(*)[32])key, 1, host_id, "kube",
+                                clock_wall(), &grant, &error),
+                     TP_OK);
+    buf_free(&bytes);
+    return grant;
+}
+
+static void grant_says_what_roles_say(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o, o]", cluster("dev1", "dev"), cluster("prod1", "prod")));
+    must_fail(fixture, as_user(fixture, "alice"), "kube.connect", target("dev1"), TP_UNAVAILABLE);
+    up(fixture, HOST_A, "a", 1);
+    json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("dev1"));
+    json_t *grant = open_grant(fixture, result, HOST_A);
+    assert_string_equal(json_get_text(grant, "user", ""), "alice");
+    assert_string_equal(json_get_text(grant, "kube_cluster", ""), "dev1");
+    assert_true(json_list_has(json_object_get(grant, "kube_groups"), "developer"));
+    assert_non_null(json_object_get(json_object_get(grant, "kube_resources"), "allowed"));
+    assert_non_null(json_object_get(json_object_get(grant, "options"), "record"));
+    json_decref(grant);
+    json_decref(result);
+    /* What he may not know is not there, as what is not there. */
+    struct tp_error hidden = {0};
+    struct tp_error absent = {0};
+    assert_null(ask(fixture, as_user(fixture, "alice"), "kube.connect", target("prod1"), &hidden));
+    assert_null(ask(fixture, as_user(fixture, "alice"), "kube.connect", target("prod2"), &absent));
+    assert_int_equal(hidden.code, TP_NOT_FOUND);
+    assert_int_equal(absent.code, TP_NOT_FOUND);
+    hidden.text[strcspn(hidden.text, "1")] = '2';
+    assert_string_equal(hidden.text, absent.text);
+    /* Both are on record: who, which cluster, and why. */
+    json_t *events =
+        must(fixture, as_local(), "audit.list", json_pack("{s:[s, s]}", "types", "session.connect", "auth"));
+    json_t *items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 4);
+    json_t *last = json_array_get(items, 2);
+    assert_string_equal(json_get_text(last, "event", ""), "session.connect");
+    assert_string_equal(json_get_text(last, "proto", ""), "kube");
+    assert_string_equal(json_get_text(last, "kubernetes_cluster", ""), "dev1");
+    assert_true(json_list_has(json_object_get(last, "kubernetes_groups"), "developer"));
+    json_decref(events);
+}
+
+static void who_may_and_who_not(void **state)
+{
+    struct fixture *fixture = *state;
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("dev1", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    put_role(fixture, "good", allows("dev", "developer"), NULL, NULL);
+    put_role(fixture, "nobody", json_pack("{s:{s:s}}", "kubernetes_labels", "env", "dev"), NULL, NULL);
+    put_role(fixture, "denied", allows("dev", "developer"), json_pack("{s:{s:s}}", "kubernetes_labels", "env", "dev"),
+             NULL);
+    put_role(fixture, "mfa", allows("dev", "developer"), NULL, json_pack("{s:b}", "require_session_mfa", 1));
+    put_role(fixture, "few", allows("dev", "developer"), NULL, json_pack("{s:i}", "max_kubernetes_connections", 2));
+    static const struct {
+        const char *role;
+        enum tp_err code;
+    } table[] = {{"good", TP_OK}, {"nobody", TP_DENIED}, {"denied", TP_NOT_FOUND}, {"mfa", TP_DENIED}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        mem_free(make_user(fixture, table[i].role, table[i].role, "root"));
+        struct tp_error error = {0};
+        json_t *result = ask(fixture, as_user(fixture, table[i].role), "kube.connect", target("dev1"), &error);
+        if (error.code != table[i].code) {
+            fail_msg("%s: %s: %s", table[i].role, err_name(error.code), error.text);
+        }
+        json_decref(result);
+    }
+    mem_free(make_user(fixture, "few", "few", "root"));
+    json_decref(must(fixture, as_user(fixture, "few"), "kube.connect", target("dev1")));
+    json_decref(must(fixture, as_user(fixture, "few"), "kube.connect", target("dev1")));
+    must_fail(fixture, as_user(fixture, "few"), "kube.connect", target("dev1"), TP_LIMIT);
+    /* A lock on the host that serves it. */
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "server_id", HOST_A)));
+    must_fail(fixture, as_user(fixture, "good"), "kube.connect", target("dev1"), TP_DENIED);
+    /* Nobody but a user by a worker's line. */
+    must_fail(fixture, as_nobody("10.0.0.1"), "kube.connect", target("dev1"), TP_UNAUTHENTICATED);
+    must_fail(fixture, as_host(HOST_A, "a"), "kube.connect", target("dev1"), TP_DENIED);
+    must_fail(fixture, as_local(), "kube.connect", target("dev1"), TP_DENIED);
+}
+
+/* Several agents: one with a tunnel in the asking worker first, one that was just found dead last, the offline never. */
+static void any_agent_that_is_online(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    serve(fixture, HOST_B, "b", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_B, "b", 7);
+    for (int i = 0; i < 4; i++) {
+        json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+        assert_string_equal(json_get_text(result, "host_id", ""), HOST_B);
+        json_decref(result);
+    }
+    up(fixture, HOST_A, "a", 1);
+    for (int i = 0; i < 4; i++) {
+        json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+        assert_string_equal(json_get_text(result, "host_id", ""), HOST_A);
+        json_decref(result);
+    }
+    json_t *again = target("c");
+    json_object_set_new(again, "except", json_pack("[s]", HOST_A));
+    json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", again);
+    assert_string_equal(json_get_text(result, "host_id", ""), HOST_B);
+    json_decref(result);
+    /* Equals share. */
+    up(fixture, HOST_B, "b", 1);
+    unsigned seen = 0;
+    for (int i = 0; i < 64; i++) {
+        result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+        seen |= strcmp(json_get_text(result, "host_id", ""), HOST_A) == 0 ? 1 : 2;
+        json_decref(result);
+    }
+    assert_int_equal(seen, 3);
+    /* R15: the name alone is not enough, the labels of that agent's registration decide. */
+    json_decref(must(fixture, as_host(HOST_A, "a"), "host.heartbeat",
+                     beat("a", "kube", json_pack("[o]", cluster("c", "prod")))));
+    for (int i = 0; i < 8; i++) {
+        result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+        assert_string_equal(json_get_text(result, "host_id", ""), HOST_B);
+        json_decref(result);
+    }
+}
+
+static bool is_cut(struct fixture *fixture, const char *sid)
+{
+    const struct live *live = map_get(fixture->auth->live, sid);
+    assert_non_null(live);
+    return live->cut;
+}
+
+static char *connect_sid(struct fixture *fixture, const char *user)
+{
+    json_t *result = must(fixture, as_user(fixture, user), "kube.connect", target("c"));
+    char *sid = mem_strdup(json_get_text(result, "sid", ""));
+    json_decref(result);
+    return sid;
+}
+
+static void changes_cut_what_lost_its_right(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    /* More rights end nothing, fewer do. */
+    char *sid = connect_sid(fixture, "alice");
+    json_t *both =
+        json_pack("{s:{s:s}, s:[s, s]}", "kubernetes_labels", "env", "dev", "kubernetes_groups", "developer", "viewer");
+    put_role(fixture, "dev", both, NULL, NULL);
+    assert_false(is_cut(fixture, sid));
+    put_role(fixture, "dev", allows("dev", "viewer"), NULL, NULL);
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+    /* The agent's labels. */
+    sid = connect_sid(fixture, "alice");
+    json_decref(must(fixture, as_host(HOST_A, "a"), "host.heartbeat",
+                     beat("a", "kube", json_pack("[o]", cluster("c", "prod")))));
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+    /* The registration itself, taken back by the agent or removed by an administrator. */
+    json_decref(must(fixture, as_host(HOST_A, "a"), "host.heartbeat",
+                     beat("a", "kube", json_pack("[o]", cluster("c", "dev")))));
+    sid = connect_sid(fixture, "alice");
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "kube_server", "name", "c")));
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+    /* A lock. */
+    json_decref(must(fixture, as_host(HOST_A, "a"), "host.heartbeat",
+                     beat("a", "kube", json_pack("[o]", cluster("c", "dev")))));
+    sid = connect_sid(fixture, "alice");
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+}
+
+/* Auth was killed before it had stored the entry: the worker's grant brings it back, and decisions go on. */
+static void resumed_from_the_grant(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+    const char *sid = json_get_text(result, "sid", "");
+    sessions_free(fixture->auth);
+    fixture->auth->live = map_new();
+    json_t *item = json_pack("{s:s, s:s, s:s, s:s}", "sid", sid, "service", "kube", "host_id", HOST_A, "grant",
+                             json_get_text(result, "grant", ""));
+    json_decref(must(fixture, as_proxy(), "session.resume", json_pack("{s:[o], s:b}", "sessions", item, "last", 1)));
+    const struct live *live = map_get(fixture->auth->live, sid);
+    assert_non_null(live);
+    assert_string_equal(live->target, "c");
+    assert_false(live->cut);
+    assert_true(live->cut_at_expiry);
+    put_role(fixture, "dev", allows("dev", "viewer"), NULL, NULL);
+    assert_true(is_cut(fixture, sid));
+    json_decref(result);
+}
+
+/* The certificate's end, whatever disconnect_expired_cert says. */
+static void expiry_ends_it(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    struct caller caller = as_user(fixture, "alice");
+    caller.not_after = clock_wall() + 1;
+    json_t *result = must(fixture, caller, "kube.connect", target("c"));
+    char *sid = mem_strdup(json_get_text(result, "sid", ""));
+    json_decref(result);
+    sessions_recheck(fixture->auth);
+    sessions_tick(fixture->auth);
+    assert_false(is_cut(fixture, sid));
+    fixture_settle(fixture, 2100);
+    sessions_tick(fixture->auth);
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+}
+
+/* What the agent reports: only for its own grants, and its word does not replace what auth knows. */
+static void reports_of_the_agent(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    serve(fixture, HOST_B, "b", json_pack("[o]", cluster("d", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    char *sid = connect_sid(fixture, "alice");
+    json_t *fields = json_pack("{s:s, s:s, s:i, s:s, s:[s], s:s, s:s}", "verb", "GET", "request_path",
+                               "/api/v1/namespaces/default/pods", "response_code", 200, "resource_kind", "pods",
+                               "kubernetes_groups", "developer", "kubernetes_cluster", "other", "user", "mallory");
+    json_t *report = json_pack("{s:s, s:s, s:o}", "sid", sid, "event", "kube.request", "fields", fields);
+    must_fail(fixture, as_host(HOST_B, "b"), "session.event", json_incref(report), TP_NOT_FOUND);
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.event", report));
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "kube.request"));
+    json_t *items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 1);
+    json_t *event = json_array_get(items, 0);
+    assert_string_equal(json_get_text(event, "code", ""), "T3009I");
+    assert_string_equal(json_get_text(event, "user", ""), "alice");
+    assert_string_equal(json_get_text(event, "kubernetes_cluster", ""), "c");
+    assert_string_equal(json_get_text(event, "proto", ""), "kube");
+    assert_string_equal(json_get_text(event, "server_id", ""), HOST_A);
+    assert_int_equal(json_get_int(event, "response_code", 0), 200);
+    json_decref(events);
+    json_t *start = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s}", "sid", sid, "login", "alice", "kind", "exec",
+                              "command", "sh", "interactive", 1, "kubernetes_pod_name", "web-0",
+                              "kubernetes_pod_namespace", "default", "kubernetes_node_name", "n1");
+    json_t *started = must(fixture, as_host(HOST_A, "a"), "session.start", start);
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.end",
+                     json_pack("{s:s, s:s}", "id", json_get_text(started, "id", ""), "reason", "done")));
+    json_decref(started);
+    events = must(fixture, as_local(), "audit.list", json_pack("{s:[s, s]}", "types", "session.start", "session.end"));
+    items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 2);
+    for (size_t i = 0; i < 2; i++) {
+        event = json_array_get(items, i);
+        assert_string_equal(json_get_text(event, "proto", ""), "kube");
+        assert_string_equal(json_get_text(event, "kubernetes_cluster", ""), "c");
+        assert_string_equal(json_get_text(event, "kubernetes_pod_name", ""), "web-0");
+        assert_string_equal(json_get_text(event, "kubernetes_node_name", ""), "n1");
+    }
+    json_decref(events);
+    mem_free(sid);
+}
+
+static void lists_show_reach(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a",
+          json_pack("[o, o, o]", cluster("c1", "dev"), cluster("c2", "dev"), cluster("p", "prod")));
+    serve(fixture, HOST_B, "b", json_pack("[o]", cluster("c1", "dev")));
+    up(fixture, HOST_B, "b", 1);
+    json_t *list = must(fixture, as_user(fixture, "alice"), "kube.list", json_object());
+    json_t *items = json_object_get(list, "items");
+    assert_int_equal(json_array_size(items), 2);
+    assert_int_equal(json_get_int(list, "total", 0), 2);
+    json_t *first = json_array_get(items, 0);
+    assert_string_equal(json_get_text(first, "name", ""), "c1");
+    assert_true(json_get_bool(first, "online", false));
+    assert_true(json_list_has(json_object_get(first, "kubernetes_groups"), "developer"));
+    assert_false(json_get_bool(json_array_get(items, 1), "online", true));
+    json_decref(list);
+    list = must(fixture, as_user(fixture, "alice"), "kube.list", json_pack("{s:i}", "limit", 1));
+    assert_string_equal(json_get_text(list, "start_key", ""), "c1");
+    json_t *next = must(fixture, as_user(fixture, "alice"), "kube.list",
+                        json_pack("{s:i, s:s}", "limit", 1, "start_key", json_get_text(list, "start_key", "")));
+    assert_string_equal(json_get_text(json_array_get(json_object_get(next, "items"), 0), "name", ""), "c2");
+    assert_string_equal(json_get_text(next, "start_key", "x"), "");
+    json_decref(list);
+    json_decref(next);
+    list =
+        must(fixture, as_local(), "kube.list", json_pack("{s:{s:s}, s:[s]}", "labels", "env", "prod", "search", "P"));
+    assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
+    json_decref(list);
+    json_t *got = must(fixture, as_user(fixture, "alice"), "resources.get", json_pack("{s:s}", "kind", "kube_server"));
+    assert_int_equal(json_array_size(json_object_get(got, "items")), 3); /* c1 twice, c2; not p */
+    json_decref(got);
+    json_t *status = must(fixture, as_user(fixture, "alice"), "user.status", json_object());
+    assert_true(json_list_has(json_object_get(status, "kubernetes_groups"), "developer"));
+    json_decref(status);
+}
+
 static void labels_of_server_names(void **state)
 {
     char label[KUBE_LABEL_SIZE];
@@ -152,6 +513,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(roles_of_tokens_and_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_are_bounded_and_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(grant_says_what_roles_say, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_may_and_who_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(any_agent_that_is_online, setup, teardown),
+        cmocka_unit_test_setup_teardown(changes_cut_what_lost_its_right, setup, teardown),
+        cmocka_unit_test_setup_teardown(resumed_from_the_grant, setup, teardown),
+        cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(lists_show_reach, setup, teardown),
         cmocka_unit_test(labels_of_server_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

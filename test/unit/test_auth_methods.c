@@ -65,7 +65,8 @@ static void r1_callers_reach_their_rows_only(void **state)
         }
         bool rule = method->right == RIGHT_RULE || method->right == RIGHT_POSSIBLE;
         bool implicit = rule && strcmp(method->verb, "list") == 0 &&
-                        (strcmp(method->kind, "node") == 0 || strcmp(method->kind, "ssh_session") == 0);
+                        (strcmp(method->kind, "node") == 0 || strcmp(method->kind, "ssh_session") == 0 ||
+                         strcmp(method->kind, "kube_cluster") == 0);
         implicit |= rule && strcmp(method->kind, "cluster_name") == 0;
         if ((method->who & WHO_USER) != 0 && rule && !implicit) {
             json_t *result = ask(fixture, as_user(fixture, "eve"), method->name, json_object(), &error);

@@ -24,8 +24,9 @@ static void answer_ping(struct web_request *request, json_t *result, bool with_a
     if (with_auth && auth)
         json_object_set(json, "auth", auth);
     json_object_set_new(json, "proxy",
-                        json_pack("{s:{s:b}, s:o, s:{}, s:b}", "kube", "enabled", 0, "ssh", host_list(options), "db",
-                                  "tls_routing_enabled", 1));
+                        json_pack("{s:{s:b, s:s, s:s}, s:o, s:{}, s:b}", "kube", "enabled", 1, "public_addr",
+                                  options->public_addr, "listen_addr", options->listen_addr, "ssh", host_list(options),
+                                  "db", "tls_routing_enabled", 1));
     json_object_set_new(json, "server_version", json_string(options->server_version));
     json_object_set_new(json, "min_client_version", json_string(options->server_version));
     json_object_set_new(json, "cluster_name",

@@ -99,6 +99,15 @@ static json_t *node_item(json_t *node, const char *cluster)
                      json_is_array(logins) ? json_incref(logins) : json_array());
 }
 
+/* One page of a list; items is stolen. */
+static void answer_items(struct web_request *request, json_t *items, const json_t *result)
+{
+    web_answer_json(request, 200,
+                    json_pack("{s:o, s:s, s:I}", "items", items, "startKey", json_get_text(result, "start_key", ""),
+                              "totalCount",
+                              (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
+}
+
 void web_nodes_finish(struct web_request *request, json_t *result)
 {
     json_t *items = json_array();
@@ -106,10 +115,33 @@ void web_nodes_finish(struct web_request *request, json_t *result)
     size_t i;
     json_array_foreach (json_object_get(result, "items"), i, node)
         json_array_append_new(items, node_item(node, web_options(request)->cluster_name));
-    web_answer_json(request, 200,
-                    json_pack("{s:o, s:s, s:I}", "items", items, "startKey", json_get_text(result, "start_key", ""),
-                              "totalCount",
-                              (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
+    answer_items(request, items, result);
+}
+
+static json_t *kube_item(const json_t *kube)
+{
+    static const char *const lists[] = {"kubernetes_users", "kubernetes_groups"};
+    json_t *labels = json_array();
+    json_t *item = json_pack("{s:s, s:o}", "name", json_get_text(kube, "name", ""), "labels", labels);
+    const char *name;
+    json_t *value;
+    json_object_foreach (json_object_get(kube, "labels"), name, value)
+        add_tag(labels, name, json_is_string(value) ? json_string_value(value) : "");
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        json_t *list = json_object_get(kube, lists[i]);
+        json_object_set_new(item, lists[i], json_is_array(list) ? json_incref(list) : json_array());
+    }
+    return item;
+}
+
+void web_kubernetes_finish(struct web_request *request, json_t *result)
+{
+    json_t *items = json_array();
+    json_t *kube;
+    size_t i;
+    json_array_foreach (json_object_get(result, "items"), i, kube)
+        json_array_append_new(items, kube_item(kube));
+    answer_items(request, items, result);
 }
 
 enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)

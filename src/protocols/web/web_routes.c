@@ -31,6 +31,8 @@ static const struct web_route routes[] = {
     {"GET", "/webapi/sites", WEB_SESSION, "user.status", NULL, "list clusters", WEB_API, NULL, web_sites_finish, NULL},
     {"GET", "/webapi/sites/:cluster/nodes", WEB_SESSION, "nodes.list", NULL, "list nodes", WEB_API, web_nodes_begin,
      web_nodes_finish, NULL},
+    {"GET", "/webapi/sites/:cluster/kubernetes", WEB_SESSION, "kube.list", NULL, "list Kubernetes clusters", WEB_API,
+     web_nodes_begin, web_kubernetes_finish, NULL},
     {"GET", "/webapi/sites/:cluster/events/search", WEB_SESSION, "audit.list", NULL, "search the audit log", WEB_API,
      web_events_begin, web_events_finish, NULL},
     {"GET", "/webapi/users", WEB_SESSION, "resources.get", NULL, "list users", WEB_API, web_users_begin,
@@ -66,7 +68,7 @@ bool web_route_is_user_method(const char *method)
         "cluster.info",    "cluster.cas",   "nodes.list",       "user.status",    "recordings.list",
         "recordings.read", "sessions.list", "sessions.end",     "users.add",      "users.reset",
         "users.update",    "tokens.add",    "resources.get",    "resources.put",  "resources.rm",
-        "locks.add",       "audit.list",    "audit.checkpoint", "cluster.status",
+        "locks.add",       "audit.list",    "audit.checkpoint", "cluster.status", "kube.list",
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strcmp(methods[i], method) == 0)

@@ -1,0 +1,243 @@
+"""The road of a Kubernetes connection up to the agent: joining, lists, who is let through, and what the others are told.
+What an agent does with the requests is tested with a real API server elsewhere; here none is needed."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import socket
+import ssl
+import time
+
+import pytest
+
+from tport import Daemon, in_host, wait_for
+
+ROLE = """
+kind: role
+version: v5
+metadata: {name: kube-dev}
+spec:
+  allow:
+    kubernetes_labels: {env: dev}
+    kubernetes_groups: [developer]
+"""
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: dev1
+clusters:
+- {name: x, cluster: {server: "https://127.0.0.1:9"}}
+users:
+- {name: x, user: {token: t}}
+contexts:
+- {name: dev1, context: {cluster: x, user: x}}
+- {name: "arn:aws:eks:eu-west-1:123456789012:cluster/long-name", context: {cluster: x, user: x}}
+"""
+LONG = "arn:aws:eks:eu-west-1:123456789012:cluster/long-name"
+
+
+def sni(name, cluster):
+    label = name.encode().hex() if len(name) <= 31 else "h" + hashlib.sha256(name.encode()).hexdigest()[:32]
+    return f"{label}.kube.{cluster.name}"
+
+
+def keys_of(person):
+    folder = person.home / ".tport" / "keys" / person.cluster.proxy.split(":")[0]
+    return str(folder / f"{person.name}.crt"), str(folder / f"{person.name}.key")
+
+
+@contextlib.contextmanager
+def dial(cluster, server_name, cert=None, alpn=None):
+    """TLS as kubectl does it: the host CA is trusted, and the name is checked."""
+    context = ssl.create_default_context(cadata=cluster.ca())
+    if cert:
+        context.load_cert_chain(*cert)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    host, port = cluster.proxy.split(":")
+    with in_host(cluster.net, "client"):
+        raw = socket.create_connection((host, int(port)), timeout=20)
+    with context.wrap_socket(raw, server_hostname=server_name) as tls:
+        yield tls
+
+
+def ask(cluster, server_name, cert=None, alpn=None, method="GET", path="/version", body=None):
+    with dial(cluster, server_name, cert, alpn) as tls:
+        connection = http.client.HTTPConnection("kube")
+        connection.sock = tls
+        connection.request(method, path, body=body)
+        reply = connection.getresponse()
+        return reply.status, reply.headers, reply.read()
+
+
+def refusal(cluster, server_name, **how):
+    status, headers, body = ask(cluster, server_name, **how)
+    assert headers["Content-Type"] == "application/json" and headers["Connection"] == "close"
+    answer = json.loads(body)
+    assert answer["kind"] == "Status" and answer["apiVersion"] == "v1" and answer["status"] == "Failure"
+    assert answer["code"] == status
+    return status, answer["reason"], answer["message"]
+
+
+@pytest.fixture(scope="module")
+def kube(cluster):
+    """A host that serves Kubernetes only, joined with a token of type kube, and people who may and may not."""
+    cluster.ctl("create", "-f", input=ROLE)
+    tokens = json.loads(cluster.ctl("nodes", "add", "--roles=kube", "--ttl=10000h", "--format=json").stdout)
+    assert len(tokens) == 1 and len(tokens[0]) == 32
+    folder = cluster.folder / "kube1"
+    folder.mkdir()
+    (folder / "kubeconfig").write_text(KUBECONFIG)
+    conf = f"""
+version: v3
+tport:
+  nodename: kube1
+  data_dir: {folder}/data
+  proxy_server: {cluster.proxy}
+  auth_token: {tokens[0]}
+  ca_pin: {cluster.pin()}
+ssh_service: {{enabled: no}}
+kubernetes_service:
+  enabled: yes
+  kubeconfig_file: {folder}/kubeconfig
+  labels: {{env: dev}}
+  commands:
+  - {{name: kernel, command: [uname, -s], period: 1h}}
+"""
+    daemon = Daemon(cluster.net, "kube1", folder, conf).start()
+    cluster.nodes["kube1"] = daemon
+    wait_for(lambda: len(servers(cluster)) == 2, timeout=40)
+    return daemon
+
+
+def servers(cluster):
+    return json.loads(cluster.ctl("kube", "ls", "--format=json").stdout)
+
+
+@pytest.fixture(scope="module")
+def dora(cluster, kube): # pylint: disable=unused-argument
+    return cluster.person("dora", roles="kube-dev", logins="")
+
+
+def listed(person):
+    found = json.loads(person.tport("kube", "ls", "--format=json", check=True).stdout)
+    return sorted(item.get("kube_cluster_name") or item["name"] for item in found)
+
+
+def test_a_kube_host_registers_its_clusters(cluster, kube, dora):
+    found = servers(cluster)
+    assert sorted(item["metadata"]["name"] for item in found) == [LONG, "dev1"]
+    assert all(item["kind"] == "kube_server" and item["spec"]["hostname"] == "kube1" for item in found)
+    wait_for(lambda: servers(cluster)[0]["spec"]["cluster"]["spec"]["dynamic_labels"]["kernel"]["result"] == "Linux")
+    assert not any(node["spec"]["hostname"] == "kube1" for node in cluster.node_list())
+    assert "dev1" in cluster.ctl("kube", "ls").stdout
+    assert "kind: kube_server" in cluster.ctl("get", "kube_server/dev1").stdout
+    assert listed(dora) == [LONG, "dev1"]
+
+
+def test_the_agent_is_no_root_where_it_serves_kubernetes_only(kube):
+    (pid,) = kube.children("agent")
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="ascii").read().splitlines() if ":\t" in line)
+    assert "0" not in status["Uid"].split()
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_who_brings_no_certificate_reads_401(cluster, kube): # pylint: disable=unused-argument
+    for alpn in (None, ["http/1.1"], ["h2", "http/1.1"]):
+        status, reason, message = refusal(cluster, sni("dev1", cluster), alpn=alpn)
+        assert (status, reason) == (401, "Unauthorized") and "tport login" in message
+
+
+def test_a_cluster_that_is_not_there_or_not_his_is_404(cluster, dora):
+    status, reason, message = refusal(cluster, sni("nowhere", cluster), cert=keys_of(dora))
+    assert (status, reason) == (404, "NotFound") and "nowhere" in message and "tport kube ls" in message
+    alice = cluster.person("kube-nobody", roles="auditor", logins="")
+    assert listed(alice) == []
+    status, reason, _ = refusal(cluster, sni("dev1", cluster), cert=keys_of(alice))
+    assert (status, reason) == (404, "NotFound")
+    status, reason, _ = refusal(cluster, f"zz.kube.{cluster.name}", cert=keys_of(dora))
+    assert (status, reason) == (404, "NotFound")
+
+
+def test_a_role_without_users_and_groups_is_403(cluster, kube): # pylint: disable=unused-argument
+    cluster.ctl("create", "-f", input=ROLE.replace("kube-dev", "kube-empty").replace("    kubernetes_groups: [developer]\n", ""))
+    erik = cluster.person("erik", roles="kube-empty", logins="")
+    status, reason, message = refusal(cluster, sni("dev1", cluster), cert=keys_of(erik))
+    assert (status, reason) == (403, "Forbidden") and "dev1" in message
+    event = next(e for e in cluster.audit(user="erik") if e["event"] == "auth")
+    assert event["proto"] == "kube" and event["kubernetes_cluster"] == "dev1" and event["code"] == "T3007W"
+
+
+def test_a_lock_is_403(cluster, kube): # pylint: disable=unused-argument
+    lars = cluster.person("lars", roles="kube-dev", logins="")
+    cluster.ctl("lock", "--user=lars", "--message=gone fishing")
+    status, reason, message = refusal(cluster, sni("dev1", cluster), cert=keys_of(lars))
+    assert (status, reason) == (403, "Forbidden") and "gone fishing" in message
+
+
+def test_refusals_of_every_kind_of_request(cluster, kube): # pylint: disable=unused-argument
+    """HEAD has no body; a body that nobody reads does not swallow the answer; what is no HTTP gets none."""
+    name = sni("dev1", cluster)
+    status, headers, body = ask(cluster, name, method="HEAD")
+    assert status == 401 and int(headers["Content-Length"]) > 0 and body == b""
+    assert ask(cluster, name, method="POST", body=b"x" * 300000)[0] == 401
+    assert ask(cluster, name, path="/" + "a" * 30000)[0] == 401
+    with dial(cluster, name) as tls:
+        tls.sendall(b"\x00\x01\x02\x03\r\n\r\n")
+        assert tls.recv(100) == b""
+    with dial(cluster, name) as tls, contextlib.suppress(OSError):
+        # More than a head may have: an end, not a hang.
+        tls.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20000)
+        assert tls.recv(100) == b""
+
+
+def test_others_are_not_asked_for_a_certificate(cluster, kube): # pylint: disable=unused-argument
+    with cluster.connection() as tls:
+        tls.sendall(b"GET /webapi/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while chunk := tls.recv(65536):
+            data += chunk
+    ping = json.loads(data.split(b"\r\n\r\n", 1)[1])
+    assert ping["proxy"]["kube"] == {"enabled": True, "public_addr": cluster.proxy, "listen_addr": ping["proxy"]["ssh"]["listen_addr"]}
+
+
+def test_an_agent_that_is_away_is_503(cluster, kube, dora):
+    for name in ("dev1", LONG):
+        wait_for(lambda name=name: any(e.get("kubernetes_cluster") == name for e in cluster.audit(type="session.connect"))
+                 or connects(cluster, dora, name))
+    kube.stop()
+    def away():
+        status, reason, message = refusal(cluster, sni("dev1", cluster), cert=keys_of(dora))
+        return (status, reason) == (503, "ServiceUnavailable") and "offline" in message
+    wait_for(away)
+    kube.start()
+    wait_for(lambda: connects(cluster, dora, "dev1"), timeout=40)
+
+
+def connects(cluster, person, name):
+    """Past the door: whatever the agent answers, auth has granted."""
+    before = len([e for e in cluster.audit(user=person.name, type="session.connect")])
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        ask(cluster, sni(name, cluster), cert=keys_of(person))
+    events = cluster.audit(user=person.name, type="session.connect")
+    if len(events) > before:
+        assert events[0]["proto"] == "kube" and events[0]["kubernetes_groups"] == ["developer"]
+        return True
+    time.sleep(0.2)
+    return False
+
+
+def test_token_without_kube_registers_nothing(cluster, kube): # pylint: disable=unused-argument
+    folder = cluster.folder / "kube2"
+    folder.mkdir()
+    (folder / "kubeconfig").write_text(KUBECONFIG.replace("dev1", "stolen"))
+    text = kube.conf.read_text().replace(str(kube.folder), str(folder)).replace("nodename: kube1", "nodename: kube2")
+    token = next(line for line in text.splitlines() if "auth_token" in line)
+    daemon = Daemon(cluster.net, "kube2", folder, text.replace(token, f"  auth_token: {cluster.token()}")).start()
+    try:
+        wait_for(lambda: "tokens add --type=kube" in daemon.text(), timeout=40)
+        assert not any(item["metadata"]["name"] == "stolen" for item in servers(cluster))
+    finally:
+        daemon.stop()
