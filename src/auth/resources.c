@@ -1,43 +1,65 @@
-/* Resources as people write them: get, put, rm with the checks of each kind. The store keeps the JSON; roles and locks
- * are kept parsed in memory too. */
-#include "auth/kube.h"
+/* The kinds of resources, and their removal. The store keeps the JSON as it was written; roles and locks are kept parsed
+ * in memory too. */
+#include "auth/resources.h"
 
 #include <string.h>
 
-struct kind {
-    const char *name;
-    const char *prefix;  /* in the state store */
-    const char *created; /* audit events */
-    const char *updated;
-    const char *deleted;
-    bool single; /* one of a kind: its name is the kind */
-};
+static const char *const client_secret[] = {"client_secret", "google_service_account", NULL};
+static const char *const key_pairs[] = {"signing_key_pair", "assertion_key_pair", NULL};
+static const char *const kubeconfig[] = {"kubeconfig", NULL};
+static const char *const token[] = {"token", NULL};
+static const char *const github_places[] = {"endpoint_url", "api_endpoint_url", NULL};
+static const char *const oidc_places[] = {"issuer_url", NULL};
+static const char *const saml_places[] = {"sso", "entity_descriptor_url", NULL};
+static const char *const cluster_places[] = {"web_proxy_addr", "tunnel_addr", NULL};
+static const char *const no_places[] = {NULL};
 
-static const struct kind kinds[] = {
-    {"role", "/role/", "role.created", "role.updated", "role.deleted", false},
-    {"user", "/user/", "user.create", "user.update", "user.delete", false},
-    {"lock", "/lock/", "lock.created", "lock.created", "lock.deleted", false},
-    {"token", NULL, "join_token.create", "join_token.create", "join_token.delete", false},
-    {"node", NULL, NULL, NULL, "node.deleted", false},
-    {"kube_server", NULL, NULL, NULL, "kube_server.deleted", false},
-    {"cert_authority", NULL, NULL, NULL, NULL, false},
+#define PLAIN .target = -1
+#define CONNECTOR .secret = true, .family = "auth_connector", .target = -1
+
+const struct kind resource_kind_table[] = {
+    {"user", "/user/", "user.create", "user.update", "user.delete", PLAIN},
+    {"role", "/role/", "role.created", "role.updated", "role.deleted", PLAIN},
+    {"lock", "/lock/", "lock.created", "lock.created", "lock.deleted", PLAIN},
+    {"token", NULL, "join_token.create", "join_token.create", "join_token.delete", PLAIN},
+    {"github", "/github/", "github.created", "github.updated", "github.deleted", .secrets = client_secret,
+     .places = github_places, CONNECTOR},
+    {"oidc", "/oidc/", "oidc.created", "oidc.updated", "oidc.deleted", .secrets = client_secret, .places = oidc_places,
+     CONNECTOR},
+    {"saml", "/saml/", "saml.created", "saml.updated", "saml.deleted", .secrets = key_pairs, .places = saml_places,
+     CONNECTOR},
+    {"trusted_cluster", "/trusted_cluster/", "trusted_cluster.create", "trusted_cluster.create",
+     "trusted_cluster.delete", .secret = true, .secrets = token, .places = cluster_places, .target = -1},
+    {"kube_cluster", "/kube_cluster/", "kube.create", "kube.update", "kube.delete", .secret = true,
+     .secrets = kubeconfig, .places = no_places, .target = ROLE_KUBE},
+    {"app", "/app/", "app.create", "app.update", "app.delete", .target = ROLE_APP},
+    {"db", "/db/", "db.create", "db.update", "db.delete", .target = ROLE_DB},
+    {"node", NULL, NULL, NULL, "node.deleted", .target = ROLE_NODE},
+    {"kube_server", NULL, NULL, NULL, "kube_server.deleted", PLAIN},
+    {"cert_authority", NULL, NULL, NULL, NULL, PLAIN},
     {"cluster_auth_preference", "/config/", "auth_preference.update", "auth_preference.update",
-     "auth_preference.update", true},
+     "auth_preference.update", true, PLAIN},
     {"cluster_networking_config", "/config/", "cluster_networking_config.update", "cluster_networking_config.update",
-     "cluster_networking_config.update", true},
+     "cluster_networking_config.update", true, PLAIN},
     {"session_recording_config", "/config/", "session_recording_config.update", "session_recording_config.update",
-     "session_recording_config.update", true},
+     "session_recording_config.update", true, PLAIN},
+    {0},
 };
 
-static const struct kind *kind_find(const char *name, struct tp_error *error)
+const struct kind *kind_find(const char *name, struct tp_error *error)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, name) == 0) {
-            return &kinds[i];
+    for (const struct kind *kind = resource_kind_table; kind->name != NULL; kind++) {
+        if (strcmp(kind->name, name) == 0) {
+            return kind;
         }
     }
-    (void)err_set(error, TP_INVALID, "resources of kind \"%s\" are not supported", name);
+    (void)err_set(error, TP_INVALID, "resources of kind \"%.80s\" are not supported", name);
     return NULL;
+}
+
+struct store *kind_store(struct auth *auth, const struct kind *kind)
+{
+    return kind->secret ? auth->secrets : auth->state;
 }
 
 void resources_role_changed(struct auth *auth, const char *name, struct role *role)
@@ -45,259 +67,48 @@ void resources_role_changed(struct auth *auth, const char *name, struct role *ro
     role_unref(role != NULL ? map_set(auth->roles, name, role) : map_remove(auth->roles, name));
 }
 
-static void set_revision(json_t *doc, uint64_t revision)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)revision);
-    json_t *metadata = json_object_get(doc, "metadata");
-    if (metadata == NULL) {
-        metadata = json_object();
-        json_object_set_new(doc, "metadata", metadata);
-    }
-    json_object_set_new(metadata, "revision", json_string(text));
-}
-
-struct getting {
-    json_t *items;
-};
-
-static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
-{
-    struct getting *getting = ctx;
-    (void)name;
-    json_t *copy = json_deep_copy(doc);
-    set_revision(copy, revision);
-    json_array_append_new(getting->items, copy);
-    return true;
-}
-
-static void get_node(void *ctx, const char *key, void *value)
-{
-    struct getting *getting = ctx;
-    (void)key;
-    if (hosts_is_node(value)) {
-        json_array_append_new(getting->items, hosts_resource(value));
-    }
-}
-
-struct kube_getting {
-    const struct call *call;
-    json_t *items;
-};
-
-/* A user's view is his reach, as with nodes. */
-static void get_kube_server(void *ctx, struct host *host, const json_t *cluster)
-{
-    struct kube_getting *getting = ctx;
-    struct rbac_target target;
-    struct rbac_label *labels = NULL;
-    const struct rbac_set *set = getting->call->caller.set;
-    kube_target(cluster, &target, &labels);
-    if (set == NULL || rbac_can_list(set, &target)) {
-        json_array_append_new(getting->items, kube_server_resource(host, cluster));
-    }
-    mem_free(labels);
-}
-
-static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
-{
-    const struct ca *ca = &auth->ca[kind];
-    char *pem = enc_base64(ca->tls_pem, strlen(ca->tls_pem));
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:s, s:s, s:{s:[{s:s}], s:[{s:s}]}, s:{}, s:{s:s}}}", "kind",
-                            "cert_authority", "sub_kind", ca_name(kind), "version", "v2", "metadata", "name",
-                            auth->settings.cluster, "spec", "type", ca_name(kind), "cluster_name",
-                            auth->settings.cluster, "active_keys", "ssh", "public_key", ca->ssh_line, "tls", "cert",
-                            pem, "additional_trusted_keys", "rotation", "state", "standby");
-    mem_free(pem);
-    return doc;
-}
-
-static enum tp_err collect(const struct call *call, const struct kind *kind, struct getting *getting,
-                           struct tp_error *error)
-{
-    struct auth *auth = call->auth;
-    if (strcmp(kind->name, "token") == 0) {
-        return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
-    }
-    if (strcmp(kind->name, "node") == 0) {
-        map_each(auth->hosts, get_node, getting);
-        return TP_OK;
-    }
-    if (strcmp(kind->name, "kube_server") == 0) {
-        kube_each(auth, get_kube_server, &(struct kube_getting){call, getting->items});
-        return TP_OK;
-    }
-    if (strcmp(kind->name, "cert_authority") == 0) {
-        for (int i = 0; i < CA_KIND_COUNT; i++) {
-            json_array_append_new(getting->items, ca_resource(auth, (enum ca_kind)i));
-        }
-        return TP_OK;
-    }
-    if (kind->single) {
-        json_t *doc = NULL;
-        uint64_t revision = 0;
-        enum tp_err err = doc_find(auth->state, kind->prefix, kind->name, &doc, &revision, error);
-        if (err == TP_NOT_FOUND) {
-            doc = json_pack("{s:s, s:s, s:{s:s}, s:{}}", "kind", kind->name, "version", "v2", "metadata", "name",
-                            kind->name, "spec");
-            if (strcmp(kind->name, "session_recording_config") == 0) {
-                json_object_set_new(json_object_get(doc, "spec"), "mode",
-                                    json_string(auth->settings.record ? "node" : "off"));
-            } else if (strcmp(kind->name, "cluster_auth_preference") == 0) {
-                json_object_set_new(json_object_get(doc, "spec"), "type", json_string("local"));
-                json_object_set_new(json_object_get(doc, "spec"), "second_factor", json_string("otp"));
-            }
-            err = TP_OK;
-        }
-        if (err == TP_OK) {
-            set_revision(doc, revision);
-            json_array_append_new(getting->items, doc);
-        }
-        return err;
-    }
-    return doc_each(auth->state, kind->prefix, NULL, get_one, getting, error);
-}
-
-static const char *resource_name(const json_t *doc)
+const char *resource_name(const json_t *doc)
 {
     return json_get_text(json_object_get(doc, "metadata"), "name", "");
 }
 
-/* One name, or for nodes the host name too. */
-static bool named(const json_t *doc, const char *name)
+enum tp_err resource_rule(const struct call *call, const char *verb, const struct kind *kind, const json_t *doc,
+                          struct tp_error *error)
 {
-    return strcmp(resource_name(doc), name) == 0 ||
-           (strcmp(json_get_text(doc, "kind", ""), "node") == 0 &&
-            strcmp(json_get_text(json_object_get(doc, "spec"), "hostname", ""), name) == 0) ||
-           (strcmp(json_get_text(doc, "kind", ""), "cert_authority") == 0 &&
-            strcmp(json_get_text(doc, "sub_kind", ""), name) == 0);
-}
-
-/* A user's view of nodes is his reach; everything else is decided by rule for each item, so that `where` counts. */
-static bool visible(const struct call *call, const char *verb, const struct kind *kind, const json_t *doc)
-{
-    struct tp_error ignored = {0};
-    if (strcmp(kind->name, "node") == 0 && call->caller.set != NULL) {
-        const struct host *host = hosts_get(call->auth, resource_name(doc));
-        struct rbac_target target;
-        struct rbac_label *labels = NULL;
-        if (host == NULL) {
-            return false;
-        }
-        hosts_target(host, &target, &labels);
-        bool reach = rbac_can_list(call->caller.set, &target);
-        mem_free(labels);
-        return reach;
-    }
-    struct rbac_context context = {.resource = doc};
-    return call_rule(call, verb, kind->name, &context, &ignored) == TP_OK;
-}
-
-void do_resources_get(struct call *call)
-{
-    struct tp_error error = {0};
-    const char *kind_name = NULL;
-    const char *name = json_get_text(call->params, "name", "");
-    enum tp_err err = json_need_text(call->params, "kind", &kind_name, &error);
-    const struct kind *kind = err == TP_OK ? kind_find(kind_name, &error) : NULL;
-    if (kind == NULL) {
-        call_fail(call, &error);
-        return;
-    }
-    /* Reading needs read, or for CAs (whose keys never leave) readnosecrets; a listing needs list and read. */
-    const char *verb = strcmp(kind->name, "cert_authority") == 0 ? "readnosecrets" : "read";
-    struct rbac_decision decision;
-    if (call->caller.set != NULL &&
-        (rbac_rule_possible(call->caller.set, verb, kind->name, &decision) != TP_OK ||
-         (name[0] == '\0' && rbac_rule_possible(call->caller.set, "list", kind->name, &decision) != TP_OK))) {
-        call_fail_text(call, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"",
-                       name[0] == '\0' ? "list" : verb, kind->name);
-        return;
-    }
-    struct getting getting = {.items = json_array()};
-    err = collect(call, kind, &getting, &error);
-    json_t *items = json_array();
-    size_t i;
-    json_t *doc;
-    json_array_foreach (getting.items, i, doc) {
-        if ((name[0] == '\0' || kind->single || named(doc, name)) && visible(call, verb, kind, doc)) {
-            json_array_append(items, doc);
-        }
-    }
-    json_decref(getting.items);
-    if (err == TP_OK && name[0] != '\0' && json_array_size(items) == 0) {
-        err = err_set(&error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
-    }
-    if (err != TP_OK) {
-        json_decref(items);
-        call_fail(call, &error);
-        return;
-    }
-    call_reply(call, doc_page(items, call->params));
-}
-
-/* ---- put ---- */
-
-/* Parses the document as its kind; what is kept in memory comes back in role or lock. */
-static enum tp_err validate(struct auth *auth, const struct kind *kind, const json_t *doc, struct role **ret_role,
-                            struct lock **ret_lock, struct tp_error *error)
-{
-    if (strcmp(kind->name, "role") == 0) {
-        enum tp_err err = role_parse_json(doc, ROLE_WRITTEN, ret_role, error);
-        if (err == TP_OK && !role_name_valid(resource_name(doc))) {
-            err = err_set(error, TP_INVALID, "the role's name is not valid");
-        }
+    const struct rbac_context context = {.resource = doc};
+    struct rbac_decision decision = {0};
+    enum tp_err err = call_rule(call, verb, kind->name, doc != NULL ? &context : NULL, error);
+    if (kind->family == NULL || call->caller.set == NULL) {
         return err;
     }
-    if (strcmp(kind->name, "user") == 0) {
-        struct user *user = NULL;
-        enum tp_err err = user_parse_json(doc, &user, error);
-        if (err == TP_OK && (!role_name_valid(user->name) || strlen(user->name) > 200)) {
-            err = err_set(error, TP_INVALID, "a user name has 1 to 200 letters, digits or . _ - @ +");
-        }
-        json_t *roles = json_object_get(json_object_get(doc, "spec"), "roles");
-        if (err == TP_OK && json_array_size(roles) > 0) {
-            err = users_check_roles(auth, roles, error);
-        }
-        user_free(user);
-        return err;
+    bool family = rbac_rule(call->caller.set, verb, kind->family, &context, &decision) == TP_OK;
+    if (decision.reason == RBAC_DENIED_BY_RULE || (err != TP_OK && !family)) {
+        return err_set(error, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"", verb, kind->name);
     }
-    if (strcmp(kind->name, "lock") == 0) {
-        return lock_parse_json(doc, ret_lock, error);
-    }
-    if (!json_is_object(json_object_get(doc, "spec"))) {
-        return err_set(error, TP_INVALID, "%s has no spec", kind->name);
+    if (err != TP_OK && rbac_rule(call->caller.set, verb, kind->name, &context, &decision) != TP_OK &&
+        decision.reason == RBAC_DENIED_BY_RULE) {
+        return err; /* the family allows it, but this very kind is denied */
     }
     return TP_OK;
 }
 
-/* Which revision the write expects: the one given, absent without force, any with force. */
-static enum tp_err expected_of(const struct call *call, const json_t *doc, bool exists, uint64_t current,
-                               uint64_t *ret_expected, struct tp_error *error)
+bool resource_reached(const struct call *call, const struct kind *kind, const json_t *doc)
 {
-    const char *revision = json_get_text(call->params, "revision", NULL);
-    if (revision == NULL || revision[0] == '\0') {
-        revision = NULL;
+    if (kind->target < 0 || call->caller.set == NULL) {
+        return true;
     }
-    if (revision != NULL) {
-        char text[32];
-        snprintf(text, sizeof text, "%llu", (unsigned long long)current);
-        if (!exists || strcmp(text, revision) != 0) {
-            return err_set(error, TP_CONFLICT, "%s was changed by someone else in the meantime; get it again",
-                           resource_name(doc));
-        }
-        *ret_expected = current;
-    } else if (exists && !json_get_bool(call->params, "force", false)) {
-        return err_set(error, TP_EXISTS, "%s \"%s\" exists already; use -f to replace it",
-                       json_get_text(doc, "kind", ""), resource_name(doc));
-    } else {
-        *ret_expected = exists ? current : STORE_ABSENT;
-    }
-    return TP_OK;
+    size_t count = 0;
+    struct rbac_label *labels =
+        rbac_labels_from_json(json_object_get(json_object_get(doc, "metadata"), "labels"), NULL, &count);
+    struct rbac_target target = {
+        .kind = (enum role_target)kind->target, .name = resource_name(doc), .labels = labels, .label_count = count};
+    bool reached = rbac_can_list(call->caller.set, &target);
+    mem_free(labels);
+    return reached;
 }
 
-static void after_change(struct auth *auth, const struct kind *kind, const char *name, struct role *role,
-                         struct lock *lock)
+void resource_changed(struct auth *auth, const struct kind *kind, const char *name, struct role *role,
+                      struct lock *lock)
 {
     if (strcmp(kind->name, "role") == 0) {
         resources_role_changed(auth, name, role);
@@ -305,165 +116,72 @@ static void after_change(struct auth *auth, const struct kind *kind, const char 
         lock_free(lock != NULL ? map_set(auth->locks, name, lock) : map_remove(auth->locks, name));
     } else if (kind->single) {
         settings_apply(auth);
+    } else if (strcmp(kind->name, "user") != 0) {
+        return; /* nothing running depends on it */
     }
     sessions_recheck(auth);
 }
 
-static json_t *change_event(const struct call *call, const char *event_name, const json_t *doc, const char *name)
+json_t *resource_event(const struct call *call, const char *event_name, const json_t *doc, const char *name)
 {
     json_t *event = call_event(call, event_name, true);
+    const json_t *spec = json_object_get(doc, "spec");
     json_object_set_new(event, "name", json_string(name));
-    const json_t *target = json_object_get(json_object_get(doc, "spec"), "target");
+    json_t *target = json_object_get(spec, "target");
     if (target != NULL) {
         json_object_set_new(event, "target", json_deep_copy(target));
     }
+    if (strcmp(json_get_text(doc, "kind", ""), "user") == 0) {
+        json_t *roles = json_object_get(spec, "roles");
+        json_object_set_new(event, "roles", json_is_array(roles) ? json_deep_copy(roles) : json_array());
+        json_object_set_new(event, "connector", json_string("local"));
+    }
     return event;
-}
-
-static void put_token(struct call *call, const struct kind *kind, json_t *doc)
-{
-    struct tp_error error = {0};
-    bool created = false;
-    bool force = json_get_bool(call->params, "force", false);
-    enum tp_err err = tokens_put(call->auth, doc, force ? STORE_ANY : STORE_ABSENT, &created, &error);
-    if (err == TP_EXISTS) {
-        err = err_set(&error, TP_EXISTS, "this token exists already; use -f to replace it");
-    }
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    char *mask = tokens_mask(resource_name(doc));
-    json_t *event = change_event(call, kind->created, NULL, mask);
-    call_reply_audited(call, event, json_pack("{s:b, s:s, s:s}", "created", created, "kind", kind->name, "name", mask));
-    mem_free(mask);
-}
-
-static enum tp_err put_check(struct call *call, const struct kind *kind, const json_t *doc, bool *ret_exists,
-                             uint64_t *ret_revision, struct tp_error *error)
-{
-    const char *name = kind->single ? kind->name : resource_name(doc);
-    json_t *old = NULL;
-    struct tp_error none = {0};
-    *ret_exists =
-        kind->prefix != NULL && doc_find(call->auth->state, kind->prefix, name, &old, ret_revision, &none) == TP_OK;
-    struct rbac_context context = {.resource = old != NULL ? old : doc};
-    enum tp_err err = call_rule(call, *ret_exists || kind->single ? "update" : "create", kind->name, &context, error);
-    json_decref(old);
-    return err;
-}
-
-static void put_document(struct call *call, const struct kind *kind, json_t *doc)
-{
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    bool exists = false;
-    uint64_t revision = 0;
-    uint64_t expected = 0;
-    struct role *role = NULL;
-    struct lock *lock = NULL;
-    if (strcmp(kind->name, "lock") == 0 && resource_name(doc)[0] == '\0') {
-        char id[UUID_TEXT_SIZE];
-        crypt_uuid(id);
-        json_object_set_new(doc, "metadata", json_pack("{s:s}", "name", id));
-    }
-    const char *name = kind->single ? kind->name : resource_name(doc);
-    enum tp_err err = put_check(call, kind, doc, &exists, &revision, &error);
-    if (err == TP_OK) {
-        err = expected_of(call, doc, exists && !kind->single, revision, &expected, &error);
-    }
-    if (err == TP_OK && kind->single) {
-        expected = exists ? revision : STORE_ABSENT;
-    }
-    json_object_del(json_object_get(doc, "metadata"), "revision");
-    if (err == TP_OK) {
-        err = validate(auth, kind, doc, &role, &lock, &error);
-    }
-    if (err == TP_OK && !exists && strcmp(kind->name, "user") == 0) {
-        err = users_mark_since(auth, name, &error);
-    }
-    if (err == TP_OK) {
-        err = doc_put(auth->state, kind->prefix, name, doc, expected, NULL, &error);
-    }
-    if (err != TP_OK) {
-        role_unref(role);
-        lock_free(lock);
-        call_fail(call, &error);
-        return;
-    }
-    json_t *event = change_event(call, exists ? kind->updated : kind->created, doc, name);
-    json_t *result = json_pack("{s:b, s:s, s:s}", "created", !exists, "kind", kind->name, "name", name);
-    if (role != NULL && role_warnings(role)[0] != '\0') {
-        json_object_set_new(result, "warnings", json_string(role_warnings(role)));
-    }
-    after_change(auth, kind, name, role, lock);
-    call_reply_audited(call, event, result);
-}
-
-void do_resources_put(struct call *call)
-{
-    struct tp_error error = {0};
-    json_t *resource = NULL;
-    const char *kind_name = NULL;
-    enum tp_err err = json_need_object(call->params, "resource", &resource, &error);
-    if (err == TP_OK) {
-        err = json_need_text(resource, "kind", &kind_name, &error);
-    }
-    const struct kind *kind = err == TP_OK ? kind_find(kind_name, &error) : NULL;
-    if (kind == NULL) {
-        call_fail(call, &error);
-        return;
-    }
-    if (kind->created == NULL) {
-        call_fail_text(call, TP_INVALID, "resources of kind \"%s\" can't be written", kind->name);
-        return;
-    }
-    json_t *doc = json_deep_copy(resource);
-    if (strcmp(kind->name, "token") == 0) {
-        /* With force it may turn out either way, so both rights are needed; the answer tells nothing about what exists. */
-        if (call_rule(call, "create", "token", NULL, &error) != TP_OK ||
-            (json_get_bool(call->params, "force", false) &&
-             call_rule(call, "update", "token", NULL, &error) != TP_OK)) {
-            call_fail(call, &error);
-        } else {
-            put_token(call, kind, doc);
-        }
-    } else {
-        put_document(call, kind, doc);
-    }
-    json_decref(doc);
 }
 
 /* ---- rm ---- */
 
 struct use {
     const char *role;
-    char user[256];
+    char by[300];
 };
 
 static bool role_used(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
     struct use *use = ctx;
     (void)revision;
-    if (json_list_has(json_object_get(json_object_get(doc, "spec"), "roles"), use->role)) {
-        snprintf(use->user, sizeof use->user, "%s", name);
+    if (json_list_has(json_object_get(json_object_get(doc, "spec"), "roles"), use->role) ||
+        delegate_maps_to(doc, use->role)) {
+        snprintf(use->by, sizeof use->by, "%s \"%s\"", json_get_text(doc, "kind", ""), name);
         return false;
     }
     return true;
+}
+
+/* A role that somebody has, or to which a connector maps people, stays. */
+static enum tp_err check_unused(struct auth *auth, const char *name, struct tp_error *error)
+{
+    struct use use = {.role = name};
+    enum tp_err err = TP_OK;
+    for (const struct kind *kind = resource_kind_table; err == TP_OK && kind->name != NULL; kind++) {
+        if (use.by[0] == '\0' &&
+            (kind->family != NULL || strcmp(kind->name, "user") == 0 || strcmp(kind->name, "trusted_cluster") == 0)) {
+            err = doc_each(kind_store(auth, kind), kind->prefix, NULL, role_used, &use, error);
+        }
+    }
+    if (err == TP_OK && use.by[0] != '\0') {
+        err = err_set(error, TP_INVALID, "role \"%s\" is in use by %s; take it away there first", name, use.by);
+    }
+    return err;
 }
 
 static enum tp_err rm_document(struct call *call, const struct kind *kind, const char *name, struct tp_error *error)
 {
     struct auth *auth = call->auth;
     if (strcmp(kind->name, "role") == 0) {
-        struct use use = {.role = name};
-        enum tp_err err = doc_each(auth->state, "/user/", NULL, role_used, &use, error);
-        if (err == TP_OK && use.user[0] != '\0') {
-            err = err_set(error, TP_INVALID, "role \"%s\" is in use by user \"%s\"; take it from the user first", name,
-                          use.user);
-        }
-        if (err != TP_OK) {
-            return err;
+        enum tp_err used = check_unused(auth, name, error);
+        if (used != TP_OK) {
+            return used;
         }
     }
     if (strcmp(kind->name, "user") == 0 && call->caller.who == WHO_USER && strcmp(call->caller.user, name) == 0) {
@@ -475,7 +193,7 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
         err = users_wipe_login(auth, name, error);
     }
     if (err == TP_OK) {
-        err = doc_delete(auth->state, kind->prefix, kind->single ? kind->name : name, error);
+        err = doc_delete(kind_store(auth, kind), kind->prefix, kind->single ? kind->name : name, error);
     }
     if (err == TP_NOT_FOUND) {
         return err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
@@ -484,9 +202,25 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
         sessions_cut_user(auth, name, CLOSE_RIGHT_LOST, "the user was deleted");
     }
     if (err == TP_OK) {
-        after_change(auth, kind, name, NULL, NULL);
+        resource_changed(auth, kind, name, NULL, NULL);
     }
     return err;
+}
+
+/* What is to be deleted, for `where`; NULL when there is no such document. */
+static json_t *stored(struct auth *auth, const struct kind *kind, const char *name)
+{
+    json_t *doc = NULL;
+    struct tp_error none = {0};
+    const struct host *host = strcmp(kind->name, "node") == 0 ? hosts_get(auth, name) : NULL;
+    if (host != NULL) {
+        return hosts_resource(host);
+    }
+    if (kind->prefix == NULL ||
+        doc_find(kind_store(auth, kind), kind->prefix, kind->single ? kind->name : name, &doc, NULL, &none) != TP_OK) {
+        return NULL;
+    }
+    return doc;
 }
 
 void do_resources_rm(struct call *call)
@@ -496,6 +230,7 @@ void do_resources_rm(struct call *call)
     const char *kind_name = NULL;
     const char *name = NULL;
     const struct kind *kind = NULL;
+    json_t *doc = NULL;
     enum tp_err err = json_need_text(call->params, "kind", &kind_name, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "name", &name, &error);
@@ -505,7 +240,11 @@ void do_resources_rm(struct call *call)
         err = kind != NULL ? TP_OK : error.code;
     }
     if (err == TP_OK) {
-        err = call_rule(call, "delete", kind->name, NULL, &error);
+        doc = stored(auth, kind, name);
+        err = resource_rule(call, "delete", kind, doc, &error);
+    }
+    if (err == TP_OK && doc != NULL && !resource_reached(call, kind, doc)) {
+        err = err_set(&error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
     }
     if (err == TP_OK && kind->deleted == NULL) {
         err = err_set(&error, TP_INVALID, "resources of kind \"%s\" can't be deleted", kind->name);
@@ -520,11 +259,13 @@ void do_resources_rm(struct call *call)
         err = rm_document(call, kind, name, &error);
     }
     if (err != TP_OK) {
+        json_decref(doc);
         call_fail(call, &error);
         return;
     }
     char *mask = strcmp(kind->name, "token") == 0 ? tokens_mask(name) : mem_strdup(name);
-    json_t *event = change_event(call, kind->deleted, NULL, mask);
+    json_t *event = resource_event(call, kind->deleted, doc, mask);
     mem_free(mask);
+    json_decref(doc);
     call_reply_audited(call, event, NULL);
 }

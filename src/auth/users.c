@@ -1,4 +1,4 @@
-#include "auth/inner.h"
+#include "auth/resources.h"
 
 #include <string.h>
 
@@ -104,6 +104,13 @@ void do_users_add(struct call *call)
     json_t *result = NULL;
     err = user_parse_json(doc, &user, &error);
     user_free(user);
+    struct rbac_context context = {.resource = doc};
+    if (err == TP_OK) {
+        err = call_rule(call, "create", "user", &context, &error);
+    }
+    if (err == TP_OK) {
+        err = delegate_user(call, NULL, doc, &error);
+    }
     json_t *old = NULL;
     struct tp_error none = {0};
     bool exists = doc_find(auth->state, "/user/", name, &old, NULL, &none) == TP_OK;
@@ -150,6 +157,10 @@ void do_users_reset(struct call *call)
         if (err == TP_NOT_FOUND) {
             err = err_set(&error, TP_NOT_FOUND, "there is no user \"%s\"", name);
         }
+        struct rbac_context context = {.resource = doc};
+        if (err == TP_OK) {
+            err = call_rule(call, "update", "user", &context, &error);
+        }
         json_decref(doc);
     }
     if (err == TP_OK) {
@@ -192,6 +203,7 @@ void do_users_update(struct call *call)
             err = err_set(&error, TP_NOT_FOUND, "there is no user \"%s\"", name);
         }
     }
+    json_t *old = json_deep_copy(doc);
     if (err == TP_OK) {
         json_t *spec = json_object_get(doc, "spec");
         if (roles != NULL) {
@@ -208,6 +220,18 @@ void do_users_update(struct call *call)
         err = user_parse_json(doc, &user, &error);
         user_free(user);
     }
+    struct rbac_context before = {.resource = old};
+    struct rbac_context after = {.resource = doc};
+    if (err == TP_OK) {
+        err = call_rule(call, "update", "user", &before, &error);
+    }
+    if (err == TP_OK) {
+        err = call_rule(call, "update", "user", &after, &error);
+    }
+    if (err == TP_OK) {
+        err = delegate_user(call, old, doc, &error);
+    }
+    json_decref(old);
     if (err == TP_OK) {
         err = doc_put(auth->state, "/user/", name, doc, revision, NULL, &error);
     }

@@ -50,6 +50,9 @@ enum tp_err node_int(const struct node *node, int64_t *ret_value) TP_MUST;
 /* YAML core schema: plain true/false, null, integers and decimals become JSON of that type, the rest strings. Whole
  * numbers outside int64 stay strings. The caller json_decref's it. */
 json_t *node_to_json(const struct node *node) TP_MUST;
+/* The same, but a scalar that its type would print differently (True, 1.10, +5) stays a string: what was written comes
+ * back. For resources, where every such value is read as text again. */
+json_t *node_to_json_exact(const struct node *node) TP_MUST;
 /* JSON to YAML text as people write it (block style, keys in order, strings quoted only where YAML needs it).
  * mem_free it. */
 char *node_yaml_from_json(const json_t *value) TP_MUST;

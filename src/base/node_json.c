@@ -56,43 +56,80 @@ static bool looks_decimal(const char *text)
     return special && *text == '\0';
 }
 
-static json_t *scalar_to_json(const struct node *node)
+/* The shortest form that reads back as the same number: 1.1, not 1.1000000000000001. */
+static char *number_text(const json_t *value)
+{
+    for (size_t digits = 15; json_is_real(value) && digits < 17; digits++) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        double back = text ? strtod(text, NULL) : 0;
+        if (text && memcmp(&back, &(double){json_real_value(value)}, sizeof(back)) == 0)
+            return text;
+        free(text);
+    }
+    return json_dumps(value, JSON_ENCODE_ANY);
+}
+
+/* A number whose own text would be lost (1.10, +5, 1e3) stays a text: a label or a version must come back as it was. */
+static json_t *number_or_text(json_t *number, const char *text, bool exact)
+{
+    if (!exact)
+        return number;
+    char *printed = number_text(number);
+    bool same = printed && strcmp(printed, text) == 0;
+    free(printed);
+    if (same)
+        return number;
+    json_decref(number);
+    return json_string(text);
+}
+
+static json_t *scalar_to_json(const struct node *node, bool exact)
 {
     if (node->quoted)
         return json_string(node->text);
     if (node_is_null(node))
         return json_null();
-    if (strcasecmp(node->text, "true") == 0)
+    if (strcmp(node->text, "true") == 0 || (!exact && strcasecmp(node->text, "true") == 0))
         return json_true();
-    if (strcasecmp(node->text, "false") == 0)
+    if (strcmp(node->text, "false") == 0 || (!exact && strcasecmp(node->text, "false") == 0))
         return json_false();
     if (looks_whole(node->text)) {
         intmax_t value;
         errno = 0;
         value = strtoimax(node->text, NULL, 10);
-        return errno == 0 ? json_integer(value) : json_string(node->text);
+        return errno == 0 ? number_or_text(json_integer(value), node->text, exact) : json_string(node->text);
     }
     if (looks_decimal(node->text)) {
         double value = strtod(node->text, NULL);
-        return isfinite(value) ? json_real(value) : json_string(node->text);
+        return isfinite(value) ? number_or_text(json_real(value), node->text, exact) : json_string(node->text);
     }
     return json_string(node->text);
 }
 
-json_t *node_to_json(const struct node *node)
+static json_t *to_json(const struct node *node, bool exact)
 {
     json_t *value;
     if (node->kind == NODE_SCALAR)
-        return scalar_to_json(node);
+        return scalar_to_json(node, exact);
     value = node->kind == NODE_MAP ? json_object() : json_array();
     for (size_t i = 0; i < node->count; i++) {
-        json_t *child = node_to_json(node->items[i]);
+        json_t *child = to_json(node->items[i], exact);
         if (node->kind == NODE_MAP)
             (void)json_object_set_new(value, node->keys[i], child);
         else
             (void)json_array_append_new(value, child);
     }
     return value;
+}
+
+json_t *node_to_json(const struct node *node)
+{
+    return to_json(node, false);
+}
+
+json_t *node_to_json_exact(const struct node *node)
+{
+    return to_json(node, true);
 }
 
 /* One code point of valid UTF-8; an invalid byte gives U+FFFD. */
@@ -237,19 +274,6 @@ static void write_block(struct buf *out, const char *text, size_t indent)
         text += *text == '\n';
         (void)buf_append_text(out, "\n");
     }
-}
-
-/* The shortest form that reads back as the same number: 1.1, not 1.1000000000000001. */
-static char *number_text(const json_t *value)
-{
-    for (size_t digits = 15; json_is_real(value) && digits < 17; digits++) {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-        double back = text ? strtod(text, NULL) : 0;
-        if (text && memcmp(&back, &(double){json_real_value(value)}, sizeof(back)) == 0)
-            return text;
-        free(text);
-    }
-    return json_dumps(value, JSON_ENCODE_ANY);
 }
 
 static void write_scalar(struct buf *out, const json_t *value, size_t indent)

@@ -54,7 +54,8 @@ static enum tp_err check_word(const struct node *node, const struct schema *entr
     return err_set(error, TP_INVALID, "line %d: \"%s\" cannot be \"%.80s\"", node->line, path, node->text);
 }
 
-static enum tp_err check_map_of(const struct node *node, bool lists, const char *path, struct tp_error *error)
+static enum tp_err check_map_of(const struct node *node, bool lists, bool nulls, const char *path,
+                                struct tp_error *error)
 {
     if (node->kind != NODE_MAP)
         return wrong(node, path, "a map", error);
@@ -66,7 +67,7 @@ static enum tp_err check_map_of(const struct node *node, bool lists, const char 
             enum tp_err result = check_texts(item, inner, error);
             if (result)
                 return result;
-        } else if (!is_text(item)) {
+        } else if (!is_text(item) && !(nulls && node_is_null(item))) {
             return wrong(item, inner, lists ? "a text or a list of texts" : "a text", error);
         }
     }
@@ -130,9 +131,11 @@ static enum tp_err check_value(const struct node *node, const struct schema *ent
                : is_text(node)         ? TP_OK
                                        : wrong(node, path, "a text or a list of texts", error);
     case SCHEMA_TEXT_MAP:
-        return check_map_of(node, false, path, error);
+        return check_map_of(node, false, false, path, error);
     case SCHEMA_LABELS:
-        return check_map_of(node, true, path, error);
+        return check_map_of(node, true, false, path, error);
+    case SCHEMA_TRAITS:
+        return check_map_of(node, true, true, path, error);
     case SCHEMA_WORD:
         return check_word(node, entry, path, error);
     case SCHEMA_WORDS:

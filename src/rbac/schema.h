@@ -20,6 +20,7 @@ enum schema_type {
     SCHEMA_VALUES,   /* scalar or list of scalars */
     SCHEMA_TEXT_MAP, /* map of scalars */
     SCHEMA_LABELS,   /* map of scalars or lists of scalars */
+    SCHEMA_TRAITS,   /* the same, where a null stands for no values */
     SCHEMA_WORD,     /* one of words */
     SCHEMA_WORDS,    /* list, each one of words */
     SCHEMA_MAP,      /* map with the keys of sub */

@@ -33,7 +33,7 @@ static const struct schema status_schema[] = {
 };
 static const struct schema spec_schema[] = {
     {"roles", SCHEMA_TEXTS, NULL, NULL, false},
-    {"traits", SCHEMA_LABELS, NULL, NULL, false},
+    {"traits", SCHEMA_TRAITS, NULL, NULL, false},
     {"github_identities", SCHEMA_MAPS, identity_schema, NULL, false},
     {"oidc_identities", SCHEMA_MAPS, identity_schema, NULL, false},
     {"saml_identities", SCHEMA_MAPS, identity_schema, NULL, false},
@@ -76,7 +76,7 @@ static json_t *read_traits(const struct node *map)
     for (size_t i = 0; map && i < map->count; i++) {
         const struct node *value = map->items[i];
         json_t *list = json_array();
-        if (value->kind == NODE_SCALAR)
+        if (value->kind == NODE_SCALAR && !node_is_null(value))
             json_array_append_new(list, json_string(value->text));
         for (size_t j = 0; value->kind == NODE_LIST && j < value->count; j++)
             json_array_append_new(list, json_string(value->items[j]->text));

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
     "protocols": {"base", "core", "crypt", "tls", "tunnel", "protocols/http", "protocols/web", "protocols/mux"},
     "cli/common": {"base", "core", "crypt", "tls", "protocols/http"},
     "cli/tport": {"base", "core", "crypt", "tls", "protocols/http", "cli/common"},
-    "cli/tportctl": {"base", "core", "crypt", "tls", "protocols/http", "cli/common", "audit"},
+    "cli/tportctl": {"base", "core", "crypt", "tls", "protocols/http", "cli/common", "audit", "rbac"},
 }
 # foreign header: the folders whose wrappers may include it (R8).
 FOREIGN = {

@@ -134,6 +134,22 @@ static void test_to_json(void **state)
     assert_json("a: |\n  one\n  two\n", "{\"a\":\"one\\ntwo\\n\"}");
 }
 
+/* What its type would print differently stays as it was written. */
+static void test_to_json_exact(void **state)
+{
+    (void)state;
+    static const char yaml[] = "[1.10, 1.5, +5, -0, True, FALSE, true, 10, 1e3]";
+    struct tp_error error = {0};
+    struct node *node = NULL;
+    assert_int_equal(node_parse_one(yaml, sizeof yaml - 1, "-", &node, &error), TP_OK);
+    json_t *value = node_to_json_exact(node);
+    char *text = json_dumps(value, JSON_COMPACT);
+    assert_string_equal(text, "[\"1.10\",1.5,\"+5\",\"-0\",\"True\",\"FALSE\",true,10,\"1e3\"]");
+    free(text);
+    json_decref(value);
+    node_free(node);
+}
+
 static void assert_yaml(const char *json, const char *yaml)
 {
     json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
@@ -178,8 +194,9 @@ static void test_to_yaml(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),   cmocka_unit_test(test_documents), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_to_json),   cmocka_unit_test(test_to_yaml),
+        cmocka_unit_test(test_tree),    cmocka_unit_test(test_documents), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_limits),  cmocka_unit_test(test_to_json),   cmocka_unit_test(test_to_json_exact),
+        cmocka_unit_test(test_to_yaml),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/common/table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -325,6 +326,21 @@ static int show_help(const struct command_program *program, const struct command
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* Messages quote files and servers: whatever they hold, the terminal gets text. Lines of a message stay lines. */
+static void print_error(const char *text)
+{
+    (void)fprintf(stderr, "ERROR: ");
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+        char *line = mem_strndup(text, length);
+        char *safe = text_safe(line);
+        (void)fprintf(stderr, "%s\n", safe);
+        mem_free(line);
+        mem_free(safe);
+        text += length + (text[length] != '\0');
+    }
+}
+
 static int help_words(const struct command_program *program, int argc, char **argv)
 {
     struct cursor cursor = {.argc = argc, .argv = argv, .at = 2};
@@ -341,7 +357,7 @@ static int help_words(const struct command_program *program, int argc, char **ar
     if (found)
         (void)printf("Commands of \"%s %s\":\n%s", program->name, argv[2], buf_text(&out));
     else
-        (void)fprintf(stderr, "ERROR: %s\n", error.text);
+        print_error(error.text);
     buf_free(&out);
     return found ? 0 : 1;
 }
@@ -366,7 +382,7 @@ int command_main(const struct command_program *program, int argc, char **argv)
         err = err_set(&error, TP_IO, "writing the output failed");
     if (err != TP_OK) {
         (void)fflush(stdout);
-        (void)fprintf(stderr, "ERROR: %s\n", error.text[0] ? error.text : err_text(err));
+        print_error(error.text[0] ? error.text : err_text(err));
         code = 1;
     }
     command_line_free(&line);

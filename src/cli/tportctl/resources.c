@@ -4,7 +4,6 @@
 #include "cli/common/argv.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
-#include "cli/common/table.h"
 #include "cli/tportctl/tportctl.h"
 
 #include <errno.h>
@@ -29,6 +28,24 @@ static const struct {
     {"node", "node"},
     {"nodes", "node"},
     {"server", "node"},
+    {"kube_cluster", "kube_cluster"},
+    {"kube_clusters", "kube_cluster"},
+    {"app", "app"},
+    {"apps", "app"},
+    {"db", "db"},
+    {"dbs", "db"},
+    {"database", "db"},
+    {"databases", "db"},
+    {"github", "github"},
+    {"oidc", "oidc"},
+    {"saml", "saml"},
+    {"connector", "connectors"},
+    {"connectors", "connectors"},
+    {"auth_connector", "connectors"},
+    {"auth_connectors", "connectors"},
+    {"trusted_cluster", "trusted_cluster"},
+    {"trusted_clusters", "trusted_cluster"},
+    {"tc", "trusted_cluster"},
     {"kube_server", "kube_server"},
     {"kube_servers", "kube_server"},
     {"cluster_auth_preference", "cluster_auth_preference"},
@@ -63,6 +80,13 @@ const char *const *tportctl_kinds(void)
                                         "role",
                                         "token",
                                         "lock",
+                                        "github",
+                                        "oidc",
+                                        "saml",
+                                        "trusted_cluster",
+                                        "kube_cluster",
+                                        "app",
+                                        "db",
                                         "cluster_auth_preference",
                                         "cluster_networking_config",
                                         "session_recording_config",
@@ -82,8 +106,8 @@ static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret
     *ret_kind = tportctl_kind(word);
     if (!*ret_kind)
         err_set(error, TP_INVALID,
-                "there is no kind of resource \"%s\"; role, user, token, lock, node, kube_server, cap, netconfig, "
-                "recconfig and ca are there",
+                "there is no kind of resource \"%s\"; role, user, token, lock, github, oidc, saml, connectors, "
+                "trusted_cluster, node, kube_server, kube_cluster, app, db, cap, netconfig, recconfig and ca are there",
                 word);
     mem_free(word);
     if (!*ret_kind)
@@ -107,6 +131,17 @@ static enum tp_err fetch(struct api *api, const char *kind, const char *name, bo
 {
     json_t *params = json_pack("{s:s, s:b}", "kind", kind, "with_secrets", secrets);
     json_t *items;
+    if (strcmp(kind, "connectors") == 0) {
+        static const char *const connectors[] = {"github", "oidc", "saml"};
+        enum tp_err err = TP_OK;
+        json_decref(params);
+        for (size_t i = 0; err == TP_OK && i < sizeof(connectors) / sizeof(connectors[0]); i++) {
+            err = fetch(api, connectors[i], name, secrets, all, error);
+            if (name && err == TP_NOT_FOUND && (i < 2 || json_array_size(all) > 0))
+                err = TP_OK;
+        }
+        return err;
+    }
     if (name)
         (void)json_object_set_new(params, "name", json_string(name));
     enum tp_err err = api_list(api, "resources.get", params, 0, &items, error);
@@ -118,37 +153,6 @@ static enum tp_err fetch(struct api *api, const char *kind, const char *name, bo
         (void)json_array_extend(all, items);
     json_decref(items);
     return err;
-}
-
-static void print_texts(const json_t *items)
-{
-    static const char *const titles[] = {"Kind", "Name", "Details", NULL};
-    struct table *table = table_new(titles, 2);
-    size_t index;
-    json_t *item;
-    json_array_foreach (items, index, item) {
-        const char *kind = json_get_text(item, "kind", "");
-        char *details;
-        if (strcmp(kind, "user") == 0) {
-            details = output_list(output_at(item, "spec.roles"), ",");
-        } else if (strcmp(kind, "role") == 0) {
-            char *logins = output_list(output_at(item, "spec.allow.logins"), ",");
-            char *labels = output_at(item, "spec.allow.node_labels")
-                               ? json_text(output_at(item, "spec.allow.node_labels"))
-                               : mem_strdup("-");
-            details = mem_printf("logins: %s  node labels: %s", *logins ? logins : "-", labels);
-            mem_free(logins);
-            mem_free(labels);
-        } else if (strcmp(kind, "node") == 0 || strcmp(kind, "kube_server") == 0) {
-            details = mem_strdup(output_text_at(item, "spec.hostname"));
-        } else {
-            details = mem_strdup(output_text_at(item, "metadata.description"));
-        }
-        const char *cells[] = {kind, output_text_at(item, "metadata.name"), details};
-        table_add(table, cells);
-        mem_free(details);
-    }
-    table_print(table);
 }
 
 enum tp_err tportctl_get(struct command_line *line, struct tp_error *error)
@@ -183,70 +187,10 @@ enum tp_err tportctl_get(struct command_line *line, struct tp_error *error)
     else if (err == TP_OK && strcmp(format, "yaml") == 0)
         output_yaml(all, true);
     else if (err == TP_OK)
-        print_texts(all);
+        tportctl_print_resources(all);
     json_decref(all);
     json_decref(refs);
     api_close(api);
-    return err;
-}
-
-static enum tp_err put(struct api *api, json_t *resource, bool force, const char *revision, bool quiet,
-                       struct tp_error *error)
-{
-    json_t *params = json_object(), *result;
-    (void)json_object_set(params, "resource", resource);
-    (void)json_object_set_new(params, "force", json_boolean(force));
-    if (revision && *revision)
-        (void)json_object_set_new(params, "revision", json_string(revision));
-    enum tp_err err = api_rpc(api, "resources.put", params, &result, error);
-    if (err != TP_OK || quiet) {
-        if (err == TP_OK)
-            json_decref(result);
-        return err;
-    }
-    const char *kind = json_get_text(result, "kind", json_get_text(resource, "kind", "resource"));
-    char *name = text_safe(json_get_text(result, "name", output_text_at(resource, "metadata.name")));
-    const char *quote = strcmp(kind, "role") == 0 ? "'" : "\"";
-    (void)printf("%s %s%s%s has been %s\n", kind, quote, name, quote,
-                 json_get_bool(result, "created", true) ? "created" : "updated");
-    mem_free(name);
-    json_decref(result);
-    return TP_OK;
-}
-
-enum tp_err tportctl_create(struct command_line *line, struct tp_error *error)
-{
-    bool from_file = line->arg_count > 0 && strcmp(line->args[0], "-") != 0;
-    const char *name = from_file ? line->args[0] : "standard input";
-    struct node **documents = NULL;
-    size_t count = 0;
-    struct api *api = NULL;
-    struct buf text;
-
-    buf_init(&text, NODE_MAX_BYTES);
-    enum tp_err err = from_file ? file_read(name, &text, error) : file_read_fd(STDIN_FILENO, name, &text, error);
-    if (err == TP_OK)
-        err = node_parse(buf_text(&text), buf_size(&text), name, &documents, &count, error);
-    if (err == TP_OK && count == 0)
-        err = err_set(error, TP_INVALID, "%s holds no resource", name);
-    if (err == TP_OK)
-        err = tportctl_open(line, &api, NULL, error);
-    for (size_t i = 0; err == TP_OK && i < count; i++) {
-        json_t *resource = node_to_json(documents[i]);
-        if (!json_is_object(resource))
-            err = err_set(error, TP_INVALID, "%s, line %d: a resource is needed (kind, version, metadata, spec)", name,
-                          documents[i]->line);
-        else
-            err = put(api, resource, command_flag(line, "force"), NULL, false, error);
-        if (err != TP_OK && count > 1)
-            err_prefix(error, "%s, document at line %d", name, documents[i]->line);
-        json_decref(resource);
-    }
-    for (size_t i = 0; i < count; i++)
-        node_free(documents[i]);
-    mem_free(documents);
-    api_close(api);
-    buf_wipe(&text);
     return err;
 }
 
@@ -311,7 +255,7 @@ static enum tp_err edit_text(json_t *resource, json_t **ret_edited, bool *ret_ch
     if (err == TP_OK && *ret_changed)
         err = node_parse_one(buf_text(&after), buf_size(&after), "the edited text", &node, error);
     if (node)
-        *ret_edited = node_to_json(node);
+        *ret_edited = node_to_json_exact(node);
     if (fd >= 0)
         (void)unlink(path);
     node_free(node);
@@ -332,7 +276,7 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = tportctl_open(line, &api, NULL, error);
     if (err == TP_OK)
-        err = fetch(api, kind, name, false, all, error);
+        err = fetch(api, kind, name, true, all, error); /* what is left out would be lost */
     if (err == TP_OK && json_array_size(all) != 1)
         err = err_set(error, TP_INVALID, "\"%s\" is not one resource: KIND/NAME is needed", line->args[0]);
     json_t *resource = json_array_get(all, 0);
@@ -345,7 +289,7 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
             strcmp(output_text_at(edited, "metadata.name"), output_text_at(resource, "metadata.name")) != 0)
             err = err_set(error, TP_INVALID, "kind and name can't be changed by editing; use create and rm");
         else
-            err = put(api, edited, true, output_text_at(resource, "metadata.revision"), false, error);
+            err = tportctl_put(api, edited, true, output_text_at(resource, "metadata.revision"), error);
         if (err == TP_CONFLICT)
             err = err_set(error, err, "%s was changed by someone else in the meantime; edit it again", line->args[0]);
     }

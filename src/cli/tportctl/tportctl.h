@@ -24,6 +24,12 @@ const char *tportctl_kind(const char *word);
 /* The list of kinds in "get all", NULL-terminated. */
 const char *const *tportctl_kinds(void);
 
+/* Writes one resource and says so. revision (or NULL): only when the stored one is still that. */
+enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const char *revision,
+                         struct tp_error *error) TP_MUST;
+/* Resources as tables, one for each kind. */
+void tportctl_print_resources(const json_t *items);
+
 enum tp_err tportctl_users_add(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_users_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_users_update(struct command_line *line, struct tp_error *error);

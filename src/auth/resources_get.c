@@ -1,0 +1,219 @@
+/* Reading resources: what the caller may see, item by item, without secrets unless he asks and may. */
+#include "auth/resources.h"
+
+#include <string.h>
+
+static void set_revision(json_t *doc, uint64_t revision)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)revision);
+    json_t *metadata = json_object_get(doc, "metadata");
+    if (metadata == NULL) {
+        metadata = json_object();
+        json_object_set_new(doc, "metadata", metadata);
+    }
+    json_object_set_new(metadata, "revision", json_string(text));
+}
+
+struct getting {
+    json_t *items;
+};
+
+static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
+    struct getting *getting = ctx;
+    (void)name;
+    json_t *copy = json_deep_copy(doc);
+    set_revision(copy, revision);
+    json_array_append_new(getting->items, copy);
+    return true;
+}
+
+static void get_node(void *ctx, const char *key, void *value)
+{
+    struct getting *getting = ctx;
+    (void)key;
+    if (hosts_is_node(value)) {
+        json_array_append_new(getting->items, hosts_resource(value));
+    }
+}
+
+struct kube_getting {
+    const struct call *call;
+    json_t *items;
+};
+
+/* A user's view is his reach, as with nodes. */
+static void get_kube_server(void *ctx, struct host *host, const json_t *cluster)
+{
+    struct kube_getting *getting = ctx;
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    const struct rbac_set *set = getting->call->caller.set;
+    kube_target(cluster, &target, &labels);
+    if (set == NULL || rbac_can_list(set, &target)) {
+        json_array_append_new(getting->items, kube_server_resource(host, cluster));
+    }
+    mem_free(labels);
+}
+
+static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
+{
+    const struct ca *ca = &auth->ca[kind];
+    char *pem = enc_base64(ca->tls_pem, strlen(ca->tls_pem));
+    json_t *doc = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:s, s:s, s:{s:[{s:s}], s:[{s:s}]}, s:{}, s:{s:s}}}", "kind",
+                            "cert_authority", "sub_kind", ca_name(kind), "version", "v2", "metadata", "name",
+                            auth->settings.cluster, "spec", "type", ca_name(kind), "cluster_name",
+                            auth->settings.cluster, "active_keys", "ssh", "public_key", ca->ssh_line, "tls", "cert",
+                            pem, "additional_trusted_keys", "rotation", "state", "standby");
+    mem_free(pem);
+    return doc;
+}
+
+static enum tp_err collect(const struct call *call, const struct kind *kind, struct getting *getting,
+                           struct tp_error *error)
+{
+    struct auth *auth = call->auth;
+    if (strcmp(kind->name, "token") == 0) {
+        return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
+    }
+    if (strcmp(kind->name, "node") == 0) {
+        map_each(auth->hosts, get_node, getting);
+        return TP_OK;
+    }
+    if (strcmp(kind->name, "kube_server") == 0) {
+        kube_each(auth, get_kube_server, &(struct kube_getting){call, getting->items});
+        return TP_OK;
+    }
+    if (strcmp(kind->name, "cert_authority") == 0) {
+        for (int i = 0; i < CA_KIND_COUNT; i++) {
+            json_array_append_new(getting->items, ca_resource(auth, (enum ca_kind)i));
+        }
+        return TP_OK;
+    }
+    if (kind->single) {
+        json_t *doc = NULL;
+        uint64_t revision = 0;
+        enum tp_err err = doc_find(auth->state, kind->prefix, kind->name, &doc, &revision, error);
+        if (err == TP_NOT_FOUND) {
+            doc = json_pack("{s:s, s:s, s:{s:s}, s:{}}", "kind", kind->name, "version", "v2", "metadata", "name",
+                            kind->name, "spec");
+            if (strcmp(kind->name, "session_recording_config") == 0) {
+                json_object_set_new(json_object_get(doc, "spec"), "mode",
+                                    json_string(auth->settings.record ? "node" : "off"));
+            } else if (strcmp(kind->name, "cluster_auth_preference") == 0) {
+                json_object_set_new(json_object_get(doc, "spec"), "type", json_string("local"));
+                json_object_set_new(json_object_get(doc, "spec"), "second_factor", json_string("otp"));
+            }
+            err = TP_OK;
+        }
+        if (err == TP_OK) {
+            set_revision(doc, revision);
+            json_array_append_new(getting->items, doc);
+        }
+        return err;
+    }
+    const char *name = json_get_text(call->params, "name", "");
+    if (name[0] != '\0') {
+        json_t *doc = NULL;
+        uint64_t revision = 0;
+        struct tp_error none = {0};
+        enum tp_err err = doc_find(kind_store(auth, kind), kind->prefix, name, &doc, &revision, &none);
+        if (err == TP_OK) {
+            (void)get_one(getting, name, doc, revision);
+            json_decref(doc);
+        }
+        return err == TP_NOT_FOUND ? TP_OK : err == TP_OK ? TP_OK : err_set(error, err, "%s", none.text);
+    }
+    return doc_each(kind_store(auth, kind), kind->prefix, NULL, get_one, getting, error);
+}
+
+/* One name, or for nodes the host name too. */
+static bool named(const json_t *doc, const char *name)
+{
+    return strcmp(resource_name(doc), name) == 0 ||
+           (strcmp(json_get_text(doc, "kind", ""), "node") == 0 &&
+            strcmp(json_get_text(json_object_get(doc, "spec"), "hostname", ""), name) == 0) ||
+           (strcmp(json_get_text(doc, "kind", ""), "cert_authority") == 0 &&
+            strcmp(json_get_text(doc, "sub_kind", ""), name) == 0);
+}
+
+/* A user's view of nodes is his reach; everything else is decided by rule for each item, so that `where` counts. */
+static bool visible(const struct call *call, const char *verb, const struct kind *kind, const json_t *doc)
+{
+    struct tp_error ignored = {0};
+    if (strcmp(kind->name, "node") == 0 && call->caller.set != NULL) {
+        const struct host *host = hosts_get(call->auth, resource_name(doc));
+        struct rbac_target target;
+        struct rbac_label *labels = NULL;
+        if (host == NULL) {
+            return false;
+        }
+        hosts_target(host, &target, &labels);
+        bool reach = rbac_can_list(call->caller.set, &target);
+        mem_free(labels);
+        return reach;
+    }
+    return resource_reached(call, kind, doc) && resource_rule(call, verb, kind, doc, &ignored) == TP_OK;
+}
+
+/* Could the caller do verb on some resource of this kind? */
+static bool possible(const struct call *call, const char *verb, const struct kind *kind)
+{
+    struct rbac_decision decision;
+    return call->caller.set == NULL || rbac_rule_possible(call->caller.set, verb, kind->name, &decision) == TP_OK ||
+           (kind->family != NULL && rbac_rule_possible(call->caller.set, verb, kind->family, &decision) == TP_OK);
+}
+
+static void hide_secrets(const struct kind *kind, json_t *doc)
+{
+    json_t *spec = json_object_get(doc, "spec");
+    for (size_t i = 0; kind->secrets != NULL && kind->secrets[i] != NULL; i++) {
+        (void)json_object_del(spec, kind->secrets[i]);
+    }
+}
+
+void do_resources_get(struct call *call)
+{
+    struct tp_error error = {0};
+    const char *kind_name = NULL;
+    const char *name = json_get_text(call->params, "name", "");
+    enum tp_err err = json_need_text(call->params, "kind", &kind_name, &error);
+    const struct kind *kind = err == TP_OK ? kind_find(kind_name, &error) : NULL;
+    if (kind == NULL) {
+        call_fail(call, &error);
+        return;
+    }
+    /* Reading needs read; where secrets stay hidden, readnosecrets (which read includes). A listing needs list too. */
+    bool secrets = json_get_bool(call->params, "with_secrets", false);
+    bool hide = kind->secrets != NULL && !secrets;
+    const char *verb = hide || strcmp(kind->name, "cert_authority") == 0 ? "readnosecrets" : "read";
+    if (!possible(call, verb, kind) || (name[0] == '\0' && !possible(call, "list", kind))) {
+        call_fail_text(call, TP_DENIED, "access denied to perform action \"%s\" on \"%s\"",
+                       name[0] == '\0' ? "list" : verb, kind->name);
+        return;
+    }
+    struct getting getting = {.items = json_array()};
+    err = collect(call, kind, &getting, &error);
+    json_t *items = json_array();
+    size_t i;
+    json_t *doc;
+    json_array_foreach (getting.items, i, doc) {
+        if ((name[0] == '\0' || kind->single || named(doc, name)) && visible(call, verb, kind, doc)) {
+            if (hide) {
+                hide_secrets(kind, doc);
+            }
+            json_array_append(items, doc);
+        }
+    }
+    json_decref(getting.items);
+    if (err == TP_OK && name[0] != '\0' && json_array_size(items) == 0) {
+        err = err_set(&error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
+    }
+    if (err != TP_OK) {
+        json_decref(items);
+        call_fail(call, &error);
+        return;
+    }
+    call_reply(call, doc_page(items, call->params));
+}

@@ -1,0 +1,165 @@
+/* tportctl get --format=text: one table for each kind. */
+#include "base/mem.h"
+#include "base/node.h"
+#include "cli/common/output.h"
+#include "cli/common/table.h"
+#include "cli/tportctl/tportctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COLUMNS 5
+
+/* Where a cell comes from. "labels:" before the path: a map of labels; "list:": a list; "size:": how many. */
+struct column {
+    const char *title;
+    const char *path;
+};
+
+static const struct {
+    const char *kind;
+    struct column columns[COLUMNS];
+} layouts[] = {
+    {"role",
+     {{"Role", "metadata.name"},
+      {"Allowed to login as", "list:spec.allow.logins"},
+      {"Node Labels", "labels:spec.allow.node_labels"},
+      {"Access to resources", "rules:spec.allow.rules"}}},
+    {"user", {{"User", "metadata.name"}}},
+    {"token", {{"Token", "metadata.name"}, {"Type", "list:spec.roles"}, {"Expires", "metadata.expires"}}},
+    {"lock",
+     {{"ID", "metadata.name"},
+      {"Target", "labels:spec.target"},
+      {"Message", "spec.message"},
+      {"Expires", "spec.expires"}}},
+    {"github", {{"Name", "metadata.name"}, {"Teams To Roles", "size:spec.teams_to_roles"}}},
+    {"oidc", {{"Name", "metadata.name"}, {"Issuer URL", "spec.issuer_url"}}},
+    {"saml", {{"Name", "metadata.name"}, {"SSO URL", "spec.sso"}}},
+    {"trusted_cluster",
+     {{"Name", "metadata.name"},
+      {"Enabled", "spec.enabled"},
+      {"Proxy Address", "spec.web_proxy_addr"},
+      {"Reverse Tunnel Address", "spec.tunnel_addr"}}},
+    {"node",
+     {{"Host", "spec.hostname"},
+      {"UUID", "metadata.name"},
+      {"Labels", "labels:metadata.labels"},
+      {"Version", "spec.version"}}},
+    {"kube_server",
+     {{"Cluster", "metadata.name"},
+      {"Host", "spec.hostname"},
+      {"Labels", "labels:metadata.labels"},
+      {"Version", "spec.version"}}},
+    {"kube_cluster", {{"Name", "metadata.name"}, {"Labels", "labels:metadata.labels"}}},
+    {"app",
+     {{"Name", "metadata.name"},
+      {"Public Address", "spec.public_addr"},
+      {"URI", "spec.uri"},
+      {"Labels", "labels:metadata.labels"}}},
+    {"db",
+     {{"Name", "metadata.name"},
+      {"Protocol", "spec.protocol"},
+      {"URI", "spec.uri"},
+      {"Labels", "labels:metadata.labels"}}},
+    {"cert_authority", {{"Cluster Name", "metadata.name"}, {"CA Type", "sub_kind"}}},
+    {"cluster_auth_preference", {{"Type", "spec.type"}, {"Second Factor", "spec.second_factor"}}},
+    {"cluster_networking_config", {{"Client Idle Timeout", "spec.client_idle_timeout"}}},
+    {"session_recording_config", {{"Mode", "spec.mode"}}},
+};
+
+/* "role,user:list,read": what rules open, without their conditions. */
+static char *rules_text(const json_t *rules)
+{
+    struct buf text;
+    size_t index;
+    json_t *rule;
+    buf_init(&text, 0);
+    json_array_foreach (rules, index, rule) {
+        char *kinds = output_list(json_object_get(rule, "resources"), ",");
+        char *verbs = output_list(json_object_get(rule, "verbs"), ",");
+        (void)buf_printf(&text, "%s%s:%s", index > 0 ? " " : "", kinds, verbs);
+        mem_free(kinds);
+        mem_free(verbs);
+    }
+    return buf_take(&text);
+}
+
+static char *labels_text(const json_t *labels)
+{
+    const json_t *all = json_object_get(labels, "*");
+    if (json_is_string(all) ? strcmp(json_string_value(all), "*") == 0 : json_list_has(all, "*"))
+        return mem_strdup("<all nodes>");
+    struct buf text;
+    const char *key;
+    json_t *value;
+    buf_init(&text, 0);
+    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
+        char *list = json_is_array(value)    ? output_list(value, "|")
+                     : json_is_string(value) ? mem_strdup(json_string_value(value))
+                                             : json_text(value);
+        (void)buf_printf(&text, "%s%s=%s", buf_size(&text) > 0 ? "," : "", key, list);
+        mem_free(list);
+    }
+    return buf_take(&text);
+}
+
+static char *cell_text(const json_t *item, const char *path)
+{
+    const char *colon = strchr(path, ':');
+    const json_t *value = output_at(item, colon ? colon + 1 : path);
+    if (!value || json_is_null(value))
+        return mem_strdup("");
+    if (strncmp(path, "list:", 5) == 0)
+        return output_list(value, ",");
+    if (strncmp(path, "labels:", 7) == 0)
+        return labels_text(value);
+    if (strncmp(path, "rules:", 6) == 0)
+        return rules_text(value);
+    if (strncmp(path, "size:", 5) == 0)
+        return mem_printf("%zu", json_array_size(value));
+    return json_is_string(value) ? mem_strdup(json_string_value(value)) : json_text(value);
+}
+
+static void print_kind(const json_t *items, const struct column *columns, const char *kind)
+{
+    const char *titles[COLUMNS + 1] = {NULL};
+    int labels = -1;
+    size_t index, count = 0;
+    json_t *item;
+    for (; count < COLUMNS && columns[count].title; count++) {
+        titles[count] = columns[count].title;
+        if (labels < 0 && strncmp(columns[count].path, "labels:", 7) == 0)
+            labels = (int)count;
+    }
+    struct table *table = table_new(titles, labels);
+    json_array_foreach (items, index, item) {
+        char *texts[COLUMNS] = {NULL};
+        const char *cells[COLUMNS] = {NULL};
+        if (strcmp(json_get_text(item, "kind", ""), kind) != 0)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            cells[i] = texts[i] = cell_text(item, columns[i].path);
+        table_add(table, cells);
+        for (size_t i = 0; i < count; i++)
+            mem_free(texts[i]);
+    }
+    table_print(table);
+}
+
+void tportctl_print_resources(const json_t *items)
+{
+    bool first = true;
+    for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
+        bool any = false;
+        size_t index;
+        json_t *item;
+        json_array_foreach (items, index, item)
+            any = any || strcmp(json_get_text(item, "kind", ""), layouts[i].kind) == 0;
+        if (!any)
+            continue;
+        if (!first)
+            (void)printf("\n");
+        first = false;
+        print_kind(items, layouts[i].columns, layouts[i].kind);
+    }
+}

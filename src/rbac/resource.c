@@ -1,0 +1,172 @@
+#include "rbac/resource.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "rbac/lock.h"
+#include "rbac/names.h"
+#include "rbac/resource_private.h"
+#include "rbac/role.h"
+#include "rbac/token.h"
+#include "rbac/user.h"
+
+#include <string.h>
+
+const char *const resource_kinds[] = {"role",
+                                      "user",
+                                      "token",
+                                      "lock",
+                                      "github",
+                                      "oidc",
+                                      "saml",
+                                      "trusted_cluster",
+                                      "kube_cluster",
+                                      "app",
+                                      "db",
+                                      "cluster_auth_preference",
+                                      "cluster_networking_config",
+                                      "session_recording_config",
+                                      NULL};
+
+static const char *const v2[] = {"v2", NULL};
+static const char *const v3[] = {"v3", NULL};
+static const char *const v2_v3[] = {"v2", "v3", NULL};
+
+static const struct {
+    const char *kind;
+    const char *const *versions;
+    const struct schema *spec;
+    bool single;  /* needs no name */
+    bool slashes; /* names may hold "/", as ARNs do */
+} kinds[] = {{"github", v3, resource_github, false, false},
+             {"oidc", v2_v3, resource_oidc, false, false},
+             {"saml", v2, resource_saml, false, false},
+             {"trusted_cluster", v2, resource_trusted_cluster, false, false},
+             {"kube_cluster", v3, resource_kube_cluster, false, true},
+             {"app", v3, resource_app, false, true},
+             {"db", v3, resource_db, false, true},
+             {"cluster_auth_preference", v2, resource_auth_preference, true, false},
+             {"cluster_networking_config", v2, resource_networking, true, false},
+             {"session_recording_config", v2, resource_recording, true, false}};
+
+static enum tp_err check_role(const struct node *document, struct tp_error *error)
+{
+    struct role *role = NULL;
+    enum tp_err err = role_parse(document, ROLE_WRITTEN, &role, error);
+    if (err == TP_OK)
+        role_unref(role);
+    return err;
+}
+
+static enum tp_err check_user(const struct node *document, struct tp_error *error)
+{
+    struct user *user = NULL;
+    enum tp_err err = user_parse(document, &user, error);
+    if (err == TP_OK)
+        user_free(user);
+    return err;
+}
+
+static enum tp_err check_token(const struct node *document, struct tp_error *error)
+{
+    struct token *token = NULL;
+    enum tp_err err = token_parse(document, &token, error);
+    if (err == TP_OK)
+        token_free(token);
+    return err;
+}
+
+static enum tp_err check_lock(const struct node *document, struct tp_error *error)
+{
+    struct lock *lock = NULL;
+    enum tp_err err = lock_parse(document, &lock, error);
+    if (err == TP_OK)
+        lock_free(lock);
+    return err;
+}
+
+/* Names become parts of keys and of command lines. */
+static enum tp_err check_name(const struct node *document, bool slashes, struct tp_error *error)
+{
+    const struct node *name = node_get(node_get(document, "metadata"), "name");
+    char *plain = mem_strdup(name->text);
+    for (char *at = plain; slashes && *at; at++)
+        *at = *at == '/' ? ':' : *at;
+    bool good = role_name_valid(plain) && name->text[0] != '/' && !strstr(name->text, "..");
+    mem_free(plain);
+    return good ? TP_OK
+                : err_set(error, TP_INVALID,
+                          "line %d: \"%.80s\" cannot be a name: use letters, digits and . _ - @ + :", name->line,
+                          name->text);
+}
+
+/* A connector that maps nobody to a role would let nobody in. */
+static enum tp_err check_mapping(const struct node *document, const char *kind, struct tp_error *error)
+{
+    const struct node *spec = node_get(document, "spec");
+    if (strcmp(kind, "github") == 0 && !schema_get(spec, "teams_to_roles") && !schema_get(spec, "teams_to_logins"))
+        return err_set(error, TP_INVALID, "line %d: \"spec.teams_to_roles\" is missing", spec->line);
+    return TP_OK;
+}
+
+static enum tp_err check_by_table(const struct node *document, size_t index, struct tp_error *error)
+{
+    const char *const kind_words[] = {kinds[index].kind, NULL};
+    const struct schema metadata[] = {
+        {"name", SCHEMA_TEXT, NULL, NULL, !kinds[index].single},
+        {"description", SCHEMA_TEXT, NULL, NULL, false},
+        {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false},
+        {"expires", SCHEMA_TIME, NULL, NULL, false},
+        {"id", SCHEMA_TEXT, NULL, NULL, false},
+        {"revision", SCHEMA_TEXT, NULL, NULL, false},
+        {"namespace", SCHEMA_TEXT, NULL, NULL, false},
+        {0},
+    };
+    const struct schema table[] = {
+        {"kind", SCHEMA_WORD, NULL, kind_words, true},
+        {"version", SCHEMA_WORD, NULL, kinds[index].versions, true},
+        {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},
+        {"metadata", SCHEMA_MAP, metadata, NULL, !kinds[index].single},
+        {"spec", SCHEMA_MAP, kinds[index].spec, NULL, true},
+        {"status", SCHEMA_ANY, NULL, NULL, false},
+        {0},
+    };
+    enum tp_err err = schema_check(document, table, "", error);
+    if (err == TP_OK && !kinds[index].single)
+        err = check_name(document, kinds[index].slashes, error);
+    return err == TP_OK ? check_mapping(document, kinds[index].kind, error) : err;
+}
+
+enum tp_err resource_check(const struct node *document, struct tp_error *error)
+{
+    static const struct {
+        const char *kind;
+        enum tp_err (*check)(const struct node *document, struct tp_error *error);
+    } parsers[] = {{"role", check_role}, {"user", check_user}, {"token", check_token}, {"lock", check_lock}};
+    const struct node *kind = document->kind == NODE_MAP ? schema_get(document, "kind") : NULL;
+    if (document->kind != NODE_MAP)
+        return err_set(error, TP_INVALID, "line %d: a resource is a map of kind, version, metadata and spec",
+                       document->line);
+    if (!kind || kind->kind != NODE_SCALAR)
+        return err_set(error, TP_INVALID, "line %d: \"kind\" is missing, for example kind: role", document->line);
+    for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++)
+        if (strcmp(parsers[i].kind, kind->text) == 0)
+            return parsers[i].check(document, error);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].kind, kind->text) == 0)
+            return check_by_table(document, i, error);
+    const char *meant = names_nearest(resource_kinds, kind->text);
+    return err_set(error, TP_INVALID, "line %d: resources of kind \"%.80s\" can't be written here%s%s%s", kind->line,
+                   kind->text, meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+}
+
+enum tp_err resource_check_json(const json_t *document, struct tp_error *error)
+{
+    char *text = json_text(document);
+    struct node *node = NULL;
+    enum tp_err err = node_parse_one(text, strlen(text), "resource", &node, error);
+    if (err == TP_OK)
+        err = resource_check(node, error);
+    node_free(node);
+    secret_free(text);
+    return err;
+}

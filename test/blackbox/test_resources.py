@@ -1,0 +1,203 @@
+"""Resources: files of Teleport load unchanged and come back unchanged; bad ones give one clear line and change nothing."""
+
+import json
+import pathlib
+import re
+
+import pytest
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parents[1] / "resources"
+BAD = sorted((HERE / "bad").glob("*.yaml"))
+GOOD = HERE / "good" / "tctl-get.yaml"
+SINGLE = ("cluster_auth_preference", "cluster_networking_config", "session_recording_config")
+
+
+class Plain(yaml.SafeLoader):
+    """Every scalar as the text that stands in the file: 1.10 is not 1.1."""
+
+
+for first, resolvers in list(Plain.yaml_implicit_resolvers.items()):
+    Plain.yaml_implicit_resolvers = {**Plain.yaml_implicit_resolvers, first: [r for r in resolvers if r[0].endswith(("null", "merge"))]}
+
+
+def documents(text):
+    return [d for d in yaml.load_all(text, Loader=Plain) if d]
+
+
+def state(cluster):
+    """Everything that is written, and the revision of each."""
+    return cluster.ctl("get", "all", "--format=json", "--with-secrets").stdout
+
+
+def refused(cluster, *words, **kw):
+    result = cluster.ctl("create", *words, check=False, **kw)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("ERROR: ") and result.stderr.count("\n") == 1, result.stderr
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", result.stderr), "a control character reached the terminal"
+    return result.stderr
+
+
+def test_bad_files_say_where_and_change_nothing(cluster):
+    before = state(cluster)
+    assert len(BAD) > 35
+    for path in BAD:
+        expected = re.search(rb"# expect: (.*)", path.read_bytes()).group(1).decode().strip()
+        said = refused(cluster, path)
+        assert expected in said and path.name in said, f"{path.name}: {said}"
+    assert state(cluster) == before
+
+
+@pytest.fixture
+def big(tmp_path):
+    """Files too large to keep, by name, with what the answer must hold."""
+    role = "kind: role\nversion: v7\nmetadata: {name: r%d}\nspec: {allow: {logins: [root]}}\n---\n"
+    deep = "kind: role\nversion: v7\nmetadata: {name: deep}\nspec:\n  allow: " + "[" * 100000 + "]" * 100000 + "\n"
+    files = {"roles.yaml": ("".join(role % i for i in range(100000)), "split"),
+             "ten-megabytes.yaml": ("kind: role\nversion: v7\nmetadata: {name: x, description: '" + "a" * 10_000_000 + "'}\n", "split"),
+             "deep.yaml": (deep, "deep.yaml:5: nested deeper"),
+             "keys.yaml": ("kind: role\nversion: v7\nmetadata: {name: x}\nspec: {allow: {node_labels: {" + ", ".join(f"k{i}: v" for i in range(60000)) + ", k7: v}}}\n", "keys.yaml:4: the key \"k7\" stands twice"),
+             "logins.yaml": ("kind: role\nversion: v7\nmetadata: {name: x}\nspec: {allow: {logins: [" + "a, " * 120000 + "]}}\n", "logins.yaml:4: more than")}
+    paths = {}
+    for name, (text, expected) in files.items():
+        (tmp_path / name).write_text(text)
+        paths[tmp_path / name] = expected
+    return paths
+
+
+def test_large_files_are_refused_at_once(cluster, big):
+    before = state(cluster)
+    for path, expected in big.items():
+        assert expected in refused(cluster, path), path.name
+    assert state(cluster) == before
+
+
+# One value of each form for every key; a key whose own form it is takes it.
+FORMS = {"map": "{a: b}", "list of maps": "[{zzz: b}]", "text": "some text", "list": "[a, [b]]"}
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from leaves(child, path + (key,))
+            if path:
+                yield path + (key,)
+
+
+def test_wrong_types_at_every_key(cluster, tmp_path):
+    """Whatever stands at whatever key: it is taken as it stands, or refused with its line; never anything else."""
+    before = state(cluster)
+    tried = taken = 0
+    for document in documents(GOOD.read_text()):
+        if document["kind"] in SINGLE:
+            continue
+        for path in sorted(set(leaves(document))):
+            for form in FORMS.values():
+                broken = json.loads(json.dumps(document))
+                place = broken
+                for key in path[:-1]:
+                    place = place[key]
+                place[path[-1]] = yaml.safe_load(form)
+                tried += 1
+                (tmp_path / f"{tried}.json").write_text(json.dumps(broken))
+    files = sorted(tmp_path.glob("*.json"))
+    assert tried > 300
+    for path in files[::4]:
+        result = cluster.ctl("create", path, check=False)
+        if result.returncode == 0:
+            taken += 1
+            kind = json.loads(path.read_text())
+            name = re.search(r"['\"](.*)['\"] has been", result.stdout).group(1)
+            assert cluster.ctl("rm", f"{kind['kind']}/{name}", check=False).returncode == 0
+        else:
+            assert re.match(r"ERROR: \S*\.json: (line \d+|there is no role)", result.stderr), (path.read_text(), result.stderr)
+    assert taken < len(files[::4]) / 2
+    assert state(cluster) == before
+
+
+def test_files_of_teleport_come_back_as_written(fresh):
+    cluster = fresh()
+    source = documents(GOOD.read_text())
+    out = cluster.ctl("create", GOOD).stdout
+    assert "role 'dev2' has been created" in out and 'user "jean@example.com" has been created' in out
+    for document in source:
+        kind, name = document["kind"], document["metadata"]["name"]
+        text = cluster.ctl("get", kind if kind in SINGLE else f"{kind}/{name}", "--with-secrets").stdout
+        back = documents(text)
+        assert len(back) == 1
+        back[0]["metadata"].pop("revision")
+        document["metadata"].pop("revision", None)
+        if kind in SINGLE:
+            document["metadata"]["name"] = kind
+        assert back[0] == document
+        # The order of keys is that of the file.
+        assert list(back[0]) == list(document) and list(back[0]["spec"]) == list(document["spec"])
+        assert cluster.ctl("get", kind if kind in SINGLE else f"{kind}/{name}", "--format=json").stdout.startswith("[")
+    # Without -f what is there stays.
+    again = cluster.ctl("create", GOOD, check=False)
+    assert again.returncode == 1 and "exists already" in again.stderr and "Nothing was applied" in again.stderr
+    # A backup restores: what is printed can be created again.
+    backup = cluster.ctl("get", "role,user,lock,connectors,trusted_cluster,kube_cluster,app,db,cap,netconfig,recconfig", "--with-secrets").stdout
+    restored = cluster.ctl("create", "-f", input=backup)
+    assert restored.stdout.count("has been updated") == len(documents(backup))
+
+
+def test_secrets_show_only_when_asked(fresh):
+    cluster = fresh()
+    cluster.ctl("create", GOOD)
+    for words in (["get", "all"], ["get", "connectors"], ["get", "trusted_cluster,kube_cluster", "--format=json"], ["get", "all", "--format=text"]):
+        out = cluster.ctl(*words).stdout
+        assert "top-secret" not in out and "dG9wLXNlY3JldC1vZi1rdWJl" not in out
+    assert cluster.ctl("get", "all", "--with-secrets").stdout.count("top-secret") == 4
+    # Written back without its secret, a connector keeps it; sent elsewhere, the secret must be given anew.
+    without = cluster.ctl("get", "oidc/okta").stdout
+    cluster.ctl("create", "-f", input=without)
+    assert "top-secret-of-oidc" in cluster.ctl("get", "oidc/okta", "--with-secrets").stdout
+    moved = cluster.ctl("create", "-f", input=without.replace("example.okta.com", "evil.example.com"), check=False)
+    assert moved.returncode == 1 and "client_secret must be given again" in moved.stderr
+    # The store keeps them in the half that only auth opens.
+    held = [str(p.relative_to(cluster.daemon.data)) for p in cluster.daemon.data.rglob("*") if p.is_file() and b"top-secret-of-oidc" in p.read_bytes()]
+    assert held and all("secret" in name for name in held), held
+    events = {(e["event"], e["code"]) for e in cluster.audit()}
+    assert {("github.created", "T8000I"), ("oidc.created", "T8100I"), ("oidc.updated", "T8102I"), ("saml.created", "T8200I"),
+            ("trusted_cluster.create", "T7000I"), ("kube.create", "T3010I"), ("app.create", "TAP03I"), ("db.create", "TDB03I"),
+            ("role.created", "T9000I"), ("user.create", "T1002I"), ("lock.created", "TLK00I"),
+            ("auth_preference.update", "TCAUTH001I"), ("cluster_networking_config.update", "TCNET002I"),
+            ("session_recording_config.update", "TCREC003I")} <= events
+
+
+def test_half_a_file_says_what_was_done(cluster):
+    text = "".join(f"kind: user\nversion: v2\nmetadata: {{name: half-{i}}}\nspec: {{roles: [{role}]}}\n---\n" for i, role in enumerate(["access", "access", "gone", "access"]))
+    result = cluster.ctl("create", "-f", input=text, check=False)
+    assert result.returncode == 1
+    assert "document 3 of 4 (line 11)" in result.stderr and "Documents 1 to 2 are applied, the rest is not" in result.stderr
+    cluster.ctl("users", "rm", "half-0,half-1")
+
+
+def test_role_of_a_connector_stays(fresh):
+    cluster = fresh()
+    cluster.ctl("create", input="kind: role\nversion: v7\nmetadata: {name: mapped}\nspec: {}\n---\nkind: github\nversion: v3\nmetadata: {name: gh}\nspec:\n  client_id: x\n  teams_to_roles: [{organization: o, team: t, roles: [mapped]}]\n")
+    result = cluster.ctl("rm", "role/mapped", check=False)
+    assert result.returncode == 1 and 'in use by github "gh"' in result.stderr
+    cluster.ctl("rm", "github/gh")
+    assert 'role "mapped" has been deleted' in cluster.ctl("rm", "role/mapped").stdout
+
+
+def test_nobody_gives_himself_more(cluster):
+    """A person who may write users, but not roles."""
+    cluster.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: helpdesk}\nspec:\n  allow:\n    rules:\n    - {resources: [user, github], verbs: [list, read, create, update, delete]}\n")
+    hugo = cluster.person("hugo", roles="helpdesk,access", logins="hugo")
+    ctl = lambda *words, **kw: hugo.run(*words, **kw)  # noqa: E731
+    import tport
+    program = tport.BIN / "tportctl"
+    for words in (["users", "update", "hugo", "--set-roles=helpdesk,access,editor"], ["users", "update", "hugo", "--set-logins=hugo,root"],
+                  ["users", "add", "puppet", "--roles=editor"], ["users", "add", "puppet", "--roles=access", "--logins=root"]):
+        result = ctl(program, f"--auth-server={cluster.proxy}", *words)
+        assert result.returncode == 1 and "access denied" in result.stderr, (words, result.stdout, result.stderr)
+    result = ctl(program, f"--auth-server={cluster.proxy}", "create", "-f", input="kind: github\nversion: v3\nmetadata: {name: mine}\nspec:\n  client_id: x\n  teams_to_roles: [{organization: o, team: t, roles: [editor]}]\n")
+    assert result.returncode == 1 and "access denied" in result.stderr
+    # What is his he may give on, and what others have stays theirs when he changes something else.
+    done = ctl(program, f"--auth-server={cluster.proxy}", "users", "add", "puppet", "--roles=access", "--logins=hugo")
+    assert done.returncode == 0, done.stderr
+    cluster.ctl("users", "rm", "puppet,hugo")
+    cluster.ctl("rm", "role/helpdesk")
