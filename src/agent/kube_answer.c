@@ -148,7 +148,7 @@ static void put_framing(struct kube_exchange *x, struct buf *out, const struct h
 {
     if (!x->to_head && (response->status == 204 || response->status == 304)) {
         /* none: these have no body by definition */
-    } else if (response->has_length) {
+    } else if (response->has_length && x->filter == NULL && !(x->to_head && x->filtered)) {
         (void)buf_printf(out, "Content-Length: %llu\r\n", (unsigned long long)response->length);
     } else if (x->to_head) {
         /* its length stays unknown */
@@ -168,36 +168,64 @@ static bool credentials_refused(const struct kube_exchange *x, int status)
     return status == 401 && !kube_request_is_proxied(x->request);
 }
 
+/* The head goes down, and the request is put on record with it. */
+static void give_head(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    x->status = http_response_parser_response(x->answer)->status;
+    x->answered = true;
+    kube_audit_request(conn, x->status);
+    kube_down(conn, buf_head(&x->late_head), buf_size(&x->late_head));
+    buf_free(&x->late_head);
+}
+
+/* false: refused. */
+static bool start_filter(struct kube_conn *conn, const struct http_response *response)
+{
+    struct kube_exchange *x = &conn->x;
+    struct tp_error error = {0};
+    if (!x->filtered || response->status != 200 || x->to_head) {
+        return true;
+    }
+    if (http_response_header(response, "content-encoding") != NULL) {
+        (void)err_set(&error, TP_INVALID, "it is compressed");
+    } else if (kube_filter_new(conn->rules, x->request, http_response_header(response, "content-type"), &x->filter,
+                               &error) == TP_OK) {
+        return true;
+    }
+    kube_refuse(conn, 406, "you may see only a part of this answer, and it can't be taken apart: %s", error.text);
+    return false;
+}
+
 static void take_head(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
     const struct http_response *response = http_response_parser_response(x->answer);
     const char *cluster = kube_cluster_conf(conn->cluster)->name;
-    struct buf out;
     buf_free(&x->head);
-    kube_deadline(conn, 0);
     if (credentials_refused(x, response->status)) {
         log_error("the API server refuses the agent's credentials", "cluster=\"%s\"", cluster);
         kube_refuse(conn, 502, "the API server of %s does not accept the credentials of the agent; renew them",
                     cluster);
         return;
     }
-    x->status = response->status;
-    x->answered = true;
-    kube_audit_request(conn, response->status);
+    if (!start_filter(conn, response)) {
+        return;
+    }
     /* An answer to half a request, or a refused upgrade: what the client still sends can't be told from a next request
      * with certainty (R11, CVE-2018-1002105). */
     x->answer_last =
         !x->client_keeps || !x->body_done || x->upgrade != NULL || conn->audit_failed || conn->kube->draining;
-    buf_init(&out, 0);
-    if (!put_head(&out, response, false)) {
-        buf_free(&out);
+    buf_init(&x->late_head, 0);
+    if (!put_head(&x->late_head, response, false)) {
         kube_cut(conn, CLOSE_PROTOCOL_ERROR, "the API server's answer can't be passed on");
         return;
     }
-    put_framing(x, &out, response);
-    kube_down(conn, buf_head(&out), buf_size(&out));
-    buf_free(&out);
+    put_framing(x, &x->late_head, response);
+    if (x->filter == NULL || x->request->is_watch) {
+        kube_deadline(conn, 0);
+        give_head(conn);
+    }
 }
 
 /* ---- the body ---- */
@@ -218,9 +246,67 @@ static void put_body(struct kube_conn *conn, const void *data, size_t size)
     }
 }
 
+static void put_filtered(struct kube_conn *conn, const struct buf *out)
+{
+    if (buf_size(out) > 0 && !conn->x.answered) {
+        kube_deadline(conn, 0);
+        give_head(conn);
+    }
+    put_body(conn, buf_head(out), buf_size(out));
+}
+
 static void take_body(void *ctx, const uint8_t *data, size_t size)
 {
-    put_body(ctx, data, size);
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    struct buf out;
+    struct tp_error error = {0};
+    if (x->filter == NULL) {
+        put_body(conn, data, size);
+        return;
+    }
+    buf_init(&out, 0);
+    if (!x->filter_failed && kube_filter_feed(x->filter, data, size, &out, &error) == TP_OK) {
+        put_filtered(conn, &out);
+    } else if (!x->filter_failed) {
+        x->filter_failed = true;
+        log_warn("kubernetes answer can't be filtered", "sid=%s error=\"%s\"", conn->sid, error.text);
+    }
+    buf_free(&out);
+}
+
+/* What was shown so far stands; the client learns by the missing end that it is not all. */
+static void end_without_filter(struct kube_conn *conn)
+{
+    if (conn->x.answered) {
+        kube_finish(conn);
+    } else {
+        kube_refuse(conn, 502, "you may see only a part of this answer, and it can't be taken apart");
+    }
+}
+
+/* false: the answer has been ended otherwise. */
+static bool end_filter(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    struct buf out;
+    struct tp_error error = {0};
+    if (x->filter == NULL) {
+        return true;
+    }
+    buf_init(&out, 0);
+    enum tp_err err = kube_filter_end(x->filter, &out, &error);
+    if (err == TP_OK) {
+        put_filtered(conn, &out);
+    }
+    buf_free(&out);
+    if (err != TP_OK) {
+        log_warn("kubernetes answer can't be filtered", "sid=%s error=\"%s\"", conn->sid, error.text);
+        end_without_filter(conn);
+    } else if (!x->answered) {
+        give_head(conn);
+    }
+    return err == TP_OK;
 }
 
 static void take_end(struct kube_conn *conn, bool framed)
@@ -228,6 +314,9 @@ static void take_end(struct kube_conn *conn, bool framed)
     struct kube_exchange *x = &conn->x;
     const struct http_response *response = http_response_parser_response(x->answer);
     bool reuse = framed && response->keep_alive && !response->until_close && x->body_done && x->upgrade == NULL;
+    if (!end_filter(conn)) {
+        return;
+    }
     if (x->answer_chunked) {
         kube_down(conn, "0\r\n\r\n", 5);
     }
@@ -295,6 +384,9 @@ static void on_up_data(void *ctx, const uint8_t *data, size_t size)
             if (x->answer == NULL) {
                 return; /* refused instead */
             }
+        } else if (x->filter_failed) {
+            end_without_filter(conn);
+            return;
         } else if (step == HTTP_DONE) {
             take_end(conn, size == 0);
             return;

@@ -17,6 +17,8 @@ void kube_exchange_clear(struct kube_conn *conn)
     kube_upstream_close(x->upstream);
     http_response_parser_free(x->answer);
     kube_request_free(x->request);
+    kube_filter_free(x->filter);
+    buf_free(&x->late_head);
     kube_sweep_free(x->sweep);
     buf_free(&x->held);
     mem_free(x->held_type);
@@ -35,8 +37,8 @@ bool kube_can_send(const struct kube_conn *conn)
 
 /* ---- the head for the API server ---- */
 
-/* These belong to one connection (RFC 9110 section 7.6.1), or are written anew. */
-static bool is_ours(const char *name)
+/* These belong to one connection (RFC 9110 section 7.6.1), are written anew, or would compress what is to be filtered. */
+static bool is_ours(const struct kube_exchange *x, const char *name)
 {
     static const char *const names[] = {"host",       "content-length", "transfer-encoding", "upgrade", "te", "trailer",
                                         "keep-alive", "expect",         "connection"};
@@ -45,7 +47,7 @@ static bool is_ours(const char *name)
             return true;
         }
     }
-    return false;
+    return x->filtered && (strcmp(name, "accept-encoding") == 0 || strcmp(name, "range") == 0);
 }
 
 static void put_target(struct kube_conn *conn, const struct http_request *request)
@@ -53,9 +55,13 @@ static void put_target(struct kube_conn *conn, const struct http_request *reques
     struct buf *out = &conn->x.head;
     (void)buf_printf(out, "%s %s", request->method, kube_cluster_conf(conn->cluster)->prefix);
     http_write_path(out, request->path);
-    if (request->query != NULL && request->query[0] != '\0') {
-        (void)buf_printf(out, "?%s", request->query);
+    char *query = conn->x.filtered         ? kube_filter_query(request->query)
+                  : request->query != NULL ? mem_strdup(request->query)
+                                           : NULL;
+    if (query != NULL && query[0] != '\0') {
+        (void)buf_printf(out, "?%s", query);
     }
+    mem_free(query);
     (void)buf_append_text(out, " HTTP/1.1\r\n");
 }
 
@@ -88,11 +94,14 @@ static bool put_headers(struct kube_conn *conn, const struct http_request *reque
                      conf->port);
     for (size_t i = 0; i < request->header_count && fine; i++) {
         const struct http_header *header = &request->headers[i];
-        if (!is_ours(header->name) && !kube_header_is_dropped(request, header->name)) {
+        if (!is_ours(x, header->name) && !kube_header_is_dropped(request, header->name)) {
             fine = kube_put_header(out, header->name, header->value);
         }
     }
     (void)buf_append_text(out, x->identity);
+    if (x->filtered) {
+        (void)buf_append_text(out, "Accept-Encoding: identity\r\n");
+    }
     if (x->upgrade != NULL) {
         (void)buf_printf(out, "Connection: Upgrade\r\nUpgrade: %s\r\n", x->upgrade);
     }
@@ -198,8 +207,8 @@ static bool decide(struct kube_conn *conn, const struct http_request *request)
     case RBAC_KUBE_ALLOW:
         return true;
     case RBAC_KUBE_FILTER:
-        kube_refuse(conn, 403, "you may see only some of these %s; name the one you want", x->request->kind);
-        return false;
+        x->filtered = true;
+        return true;
     case RBAC_KUBE_DENY:
         break;
     }
@@ -223,8 +232,8 @@ void kube_request_begin(struct kube_conn *conn)
         return;
     }
     x->upgrade = kube_upgrade_wanted(request);
-    if (x->upgrade != NULL && request->has_body) {
-        x->upgrade = NULL; /* what would the body's end be? */
+    if (x->upgrade != NULL && (request->has_body || x->filtered)) {
+        x->upgrade = NULL; /* a watch over WebSocket is a watch: filtered, it is an ordinary answer */
     }
     if (kube_request_is_session(x->request) && x->upgrade == NULL) {
         kube_refuse(conn, 400, "%s needs a connection that switches to WebSocket or SPDY/3.1", x->request->kind);

@@ -5,6 +5,7 @@
 #include "agent/kube.h"
 #include "agent/kube_upstream.h"
 #include "base/map.h"
+#include "kube/kube_filter.h"
 #include "kube/kube_headers.h"
 #include "kube/kube_path.h"
 #include "kube/kube_status.h"
@@ -68,6 +69,10 @@ struct kube_exchange {
     bool answered; /* the answer's head has gone down */
     bool answer_chunked;
     bool answer_last; /* the connection to the client ends with this answer */
+    bool filtered;    /* only some items of the answer may be shown */
+    struct kube_filter *filter;
+    bool filter_failed;
+    struct buf late_head; /* of a filtered list: it goes down when the list is understood */
     bool retried;
     bool was_used; /* the connection to the API server had served others before */
     int status;
