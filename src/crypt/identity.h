@@ -1,5 +1,5 @@
 /*
- * Who a certificate is for. In X.509 it travels as JSON in one extension of our own (2.25 UUID arc, never critical);
+ * Who a certificate is for. In X.509 it travels as JSON in one extension of our own (never critical);
  * in SSH certificates as the extension tport-identity@tport with the same JSON.
  */
 #ifndef CRYPT_IDENTITY_H

@@ -6,12 +6,13 @@
 
 #include <openssl/base.h>
 
-/* Our extension: 2.25.337442689316002862709229640004305275000, the UUID fddd1915-aa20-4157-b1b4-c4041b89c878. Content of the
- * OBJECT IDENTIFIER. The value is a DER UTF8String with the identity's JSON. */
+/* Our extension: 2.999.64989.26303138.4282289.189546561.193579128, the UUID fddd1915-aa20-4157-b1b4-c4041b89c878 in parts of
+ * 28 bits: the one number of the arc 2.25 would be the form for it, but Go's parser (kubectl, helm) refuses certificates
+ * with larger parts. Content of the OBJECT IDENTIFIER. The value is a DER UTF8String with the identity's JSON. */
 #define X509_IDENTITY_OID                                                                                           \
     {                                                                                                               \
-        0x69, 0x83, 0xfb, 0xdd, 0x8c, 0xc5, 0xb5, 0xa2, 0x82, 0x85, 0xaf, 0xb1, 0xda, 0xb1, 0x80, 0xc1, 0xdc, 0xa7, \
-            0x90, 0x78                                                                                              \
+        0x88, 0x37, 0x83, 0xFB, 0x5D, 0x8C, 0xC5, 0xB5, 0x22, 0x82, 0x85, 0xAF, 0x31, 0xDA, 0xB1, 0x80, 0x41, 0xDC, \
+            0xA7, 0x90, 0x78                                                                                        \
     }
 #define X509_IDENTITY_MAX ((size_t)48 * 1024) /* bytes of JSON; the certificate must fit into a TLS handshake */
 

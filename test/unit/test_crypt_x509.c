@@ -270,7 +270,7 @@ static X509 *read_pem(const char *pem)
 static int find_ours(X509 *cert)
 {
     for (int i = 0; i < X509_get_ext_count(cert); i++) {
-        if (OBJ_length(X509_EXTENSION_get_object(X509_get_ext(cert, i))) == 20)
+        if (OBJ_length(X509_EXTENSION_get_object(X509_get_ext(cert, i))) == 21)
             return i;
     }
     return -1;
@@ -366,6 +366,27 @@ static void change_it(X509 *cert, enum change change)
     default:
         break;
     }
+}
+
+/* Go's X.509 (kubectl, helm) refuses a certificate with an object identifier that has a part past 28 bits. */
+static void test_go_can_read_the_name_of_our_extension(void **state)
+{
+    (void)state;
+    char *pem = make_user();
+    X509 *cert = read_pem(pem);
+    for (int i = 0; i < X509_get_ext_count(cert); i++) {
+        const ASN1_OBJECT *object = X509_EXTENSION_get_object(X509_get_ext(cert, i));
+        const uint8_t *data = OBJ_get0_data(object);
+        size_t part = 0;
+        for (size_t at = 0; at < OBJ_length(object); at++) {
+            part++;
+            assert_true(part <= 4);
+            if ((data[at] & 0x80) == 0)
+                part = 0;
+        }
+    }
+    X509_free(cert);
+    mem_free(pem);
 }
 
 static void test_R6_correctly_signed_but_wrong(void **state)
@@ -493,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_R6_times),
         cmocka_unit_test(test_R6_user_and_host_CA_are_never_mixed),
         cmocka_unit_test(test_R6_subject_keys),
+        cmocka_unit_test(test_go_can_read_the_name_of_our_extension),
         cmocka_unit_test(test_R6_correctly_signed_but_wrong),
         cmocka_unit_test(test_R6_a_leaf_signs_nobody),
         cmocka_unit_test(test_R6_every_changed_or_missing_byte),
