@@ -1,6 +1,6 @@
 /* The one door through which certificates leave (R4): times are capped by the roles, hosts get role node and their own
  * id only, and what was issued is on record before it is handed out. */
-#include "auth/inner.h"
+#include "auth/kube.h"
 
 #include <string.h>
 
@@ -106,6 +106,19 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
     return event;
 }
 
+/* As whom the person may speak to Kubernetes: told at the login, decided anew at each connection. */
+static void add_kube(struct auth *auth, struct rbac_set *set, json_t *result)
+{
+    struct caller caller;
+    json_t *users = NULL;
+    json_t *groups = NULL;
+    caller_init(&caller);
+    caller.set = set;
+    kube_subjects(auth, &caller, &users, &groups);
+    json_object_set_new(result, "kubernetes_users", users);
+    json_object_set_new(result, "kubernetes_groups", groups);
+}
+
 enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, json_t **ret_result, json_t **ret_event,
                              struct tp_error *error)
 {
@@ -161,6 +174,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
             json_pack("{s:s, s:s, s:s, s:o, s:O}", "username", want->name, "cert", ssh, "tls_cert", tls, "valid_until",
                       doc_time(identity.not_after * 1000), "host_signers", json_object_get(cas, "host_signers"));
         json_decref(cas);
+        add_kube(auth, set, *ret_result);
         *ret_event = cert_event(auth, "user", &identity);
         json_object_set_new(*ret_event, "user", json_string(want->name));
     }

@@ -137,6 +137,12 @@ def test_a_kube_host_registers_its_clusters(cluster, kube, dora):
     assert listed(dora) == [LONG, "dev1"]
 
 
+def test_status_says_as_whom(dora):
+    block = dora.tport("status", check=True).stdout
+    assert "Kubernetes:         enabled" in block and "Kubernetes groups:  developer" in block
+    assert json.loads(dora.tport("status", "--format=json", check=True).stdout)["active"]["kubernetes_groups"] == ["developer"]
+
+
 def test_the_agent_is_no_root_where_it_serves_kubernetes_only(kube):
     (pid,) = kube.children("agent")
     status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="ascii").read().splitlines() if ":\t" in line)

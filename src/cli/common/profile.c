@@ -135,6 +135,8 @@ void profile_free(struct profile *profile)
                        &profile->tls_key, &profile->tls_cert, &profile->cas,      &profile->known_hosts};
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         mem_free(*fields[i]);
+    json_decref(profile->kube_users);
+    json_decref(profile->kube_groups);
     identity_free(&profile->identity);
     memset(profile, 0, sizeof(*profile));
 }
@@ -176,6 +178,16 @@ static enum tp_err read_identity(struct profile *profile, struct tp_error *error
     return err;
 }
 
+static json_t *read_texts(const struct node *list)
+{
+    json_t *texts = json_array();
+    for (size_t i = 0; list && list->kind == NODE_LIST && i < list->count; i++) {
+        if (list->items[i]->kind == NODE_SCALAR)
+            (void)json_array_append_new(texts, json_string(list->items[i]->text));
+    }
+    return texts;
+}
+
 static enum tp_err load_file(const char *home, const char *host, struct profile *ret_profile, struct tp_error *error)
 {
     char *path = mem_printf("%s/%s.yaml", home, host);
@@ -199,6 +211,10 @@ static enum tp_err load_file(const char *home, const char *host, struct profile 
             err = profile_init(ret_profile, home, host, address, user, cluster, error);
         if (node_get(node, "kube_enabled") && node_bool(node_get(node, "kube_enabled"), &kube) == TP_OK)
             ret_profile->kube = kube;
+        if (err == TP_OK) {
+            ret_profile->kube_users = read_texts(node_get(node, "kube_users"));
+            ret_profile->kube_groups = read_texts(node_get(node, "kube_groups"));
+        }
     }
     node_free(node);
     buf_free(&text);
@@ -279,6 +295,10 @@ static enum tp_err write_yaml(const struct profile *profile, struct tp_error *er
                   profile->address, "kube_proxy_addr", profile->address, "user", profile->user, "cluster",
                   profile->cluster, "tls_routing_enabled", 1, "kube_enabled", profile->kube ? 1 : 0);
     enum tp_err err = TP_INVALID;
+    if (object && json_array_size(profile->kube_users) > 0)
+        (void)json_object_set(object, "kube_users", profile->kube_users);
+    if (object && json_array_size(profile->kube_groups) > 0)
+        (void)json_object_set(object, "kube_groups", profile->kube_groups);
     if (object) {
         char *text = node_yaml_from_json(object);
         err = file_write_text(path, text, error);

@@ -14,6 +14,7 @@ struct profile {
     char *user;
     char *cluster;
     bool kube;                             /* the proxy serves Kubernetes */
+    json_t *kube_users, *kube_groups;      /* texts: what the roles gave at the login; NULL: none */
     char *ssh_key, *ssh_public, *ssh_cert; /* paths */
     char *tls_key, *tls_cert, *cas;
     char *known_hosts;

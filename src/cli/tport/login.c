@@ -35,14 +35,17 @@ struct login {
     struct key *ssh_key, *tls_key;
     char *ssh_public, *ssh_private, *tls_private;
     char *ssh_cert, *tls_cert;
-    struct buf cas;        /* PEM of the host CA */
-    struct argv host_keys; /* authorized_keys lines of the SSH host CA */
+    json_t *kube_users, *kube_groups; /* texts, or NULL */
+    struct buf cas;                   /* PEM of the host CA */
+    struct argv host_keys;            /* authorized_keys lines of the SSH host CA */
 };
 
 static void login_free(struct login *login)
 {
     api_close(login->api);
     json_decref(login->ping);
+    json_decref(login->kube_users);
+    json_decref(login->kube_groups);
     key_free(login->ssh_key);
     key_free(login->tls_key);
     secret_free(login->ssh_private);
@@ -280,6 +283,19 @@ static enum tp_err check_clock(const struct identity *identity, struct tp_error 
 }
 
 /* The certificates are for our keys and our user, or we do not keep them. */
+/* The texts of a list; anything else in it is left out. */
+static json_t *texts_of(const json_t *answer, const char *key)
+{
+    json_t *texts = json_array();
+    size_t index;
+    json_t *item;
+    json_array_foreach (json_object_get(answer, key), index, item) {
+        if (json_is_string(item))
+            (void)json_array_append(texts, item);
+    }
+    return texts;
+}
+
 static enum tp_err check_certs(const struct login *login, const char *cluster, struct tp_error *error)
 {
     struct buf blob, der, plain;
@@ -349,6 +365,10 @@ static enum tp_err sign_in(struct login *login, struct tp_error *error)
         err = read_signers(login, answer, cluster, error);
     if (err == TP_OK)
         err = check_certs(login, cluster, error);
+    if (err == TP_OK) {
+        login->kube_users = texts_of(answer, "kubernetes_users");
+        login->kube_groups = texts_of(answer, "kubernetes_groups");
+    }
     json_decref(answer);
     return err;
 }
@@ -422,6 +442,8 @@ static enum tp_err write_profile(const struct command_line *line, struct login *
                                       .cas = buf_text(&login->cas),
                                       .host_keys = (const char *const *)login->host_keys.items};
     profile.kube = json_is_true(output_at(login->ping, "proxy.kube.enabled"));
+    profile.kube_users = json_incref(login->kube_users);
+    profile.kube_groups = json_incref(login->kube_groups);
     err = profile_save(&profile, &content, error);
     if (err == TP_OK)
         err = profile_load(login->home, login->host, &saved, error);

@@ -75,6 +75,15 @@ static char *valid_until(int64_t not_after, int64_t now)
     return text;
 }
 
+/* Nothing for an empty list. */
+static void put_list(struct buf *out, bool active, const char *label, const json_t *list)
+{
+    char *text = output_list(list, ", ");
+    if (*text)
+        put(out, false, active, label, text);
+    mem_free(text);
+}
+
 char *tport_status_block(const struct profile *profile, bool active, int64_t now)
 {
     struct buf out;
@@ -95,6 +104,8 @@ char *tport_status_block(const struct profile *profile, bool active, int64_t now
     put(&out, false, active, "Kubernetes", profile->kube ? "enabled" : "disabled");
     if (kube)
         put(&out, false, active, "Kubernetes cluster", kube);
+    put_list(&out, active, "Kubernetes users", profile->kube_users);
+    put_list(&out, active, "Kubernetes groups", profile->kube_groups);
     put(&out, false, active, "Valid until", until);
     put(&out, false, active, "Extensions", extensions);
     mem_free(url);
@@ -125,6 +136,10 @@ static json_t *status_json(const struct profile *profile)
     (void)json_object_set_new(object, "kubernetes_enabled", json_boolean(profile->kube));
     if (kube)
         (void)json_object_set_new(object, "kubernetes_cluster", json_string(kube));
+    (void)json_object_set_new(object, "kubernetes_users",
+                              profile->kube_users ? json_incref(profile->kube_users) : json_array());
+    (void)json_object_set_new(object, "kubernetes_groups",
+                              profile->kube_groups ? json_incref(profile->kube_groups) : json_array());
     (void)json_object_set_new(object, "valid_until", json_string(until));
     (void)json_object_set_new(object, "extensions", cert_extensions(profile->ssh_cert));
     mem_free(url);

@@ -112,6 +112,7 @@ static void set_base64(json_t *json, const char *name, const char *text)
 
 void web_login_finish(struct web_request *request, json_t *result)
 {
+    static const char *const kube[] = {"kubernetes_users", "kubernetes_groups"};
     json_t *json = json_object();
     json_object_set_new(json, "username", json_string(json_get_text(result, "username", "")));
     set_base64(json, "cert", json_get_text(result, "cert", ""));
@@ -121,6 +122,10 @@ void web_login_finish(struct web_request *request, json_t *result)
         json_object_set(json, "host_signers", json_object_get(result, "host_signers"));
     else
         json_object_set_new(json, "host_signers", json_array());
+    for (size_t i = 0; i < sizeof(kube) / sizeof(kube[0]); i++) {
+        json_t *list = json_object_get(result, kube[i]);
+        json_object_set_new(json, kube[i], list ? json_incref(list) : json_array());
+    }
     web_answer_json(request, 200, json);
 }
 
