@@ -246,8 +246,8 @@ static void test_refusals(void **state)
     assert_fails(place, false, 1, "--labels=a=[x]", NULL, "NAME=[PERIOD:");
     assert_fails(place, false, 1, "--cluster-name=a b", NULL, "is no domain name");
     assert_fails(place, false, 1, "-o", "http://x", "--output must be");
-    assert_fails(place, false, 1, "-o", "/nonexistent/x", "cannot write /nonexistent/x");
-    assert_fails(place, false, 1, "--test", "/nonexistent/x", "cannot open the configuration");
+    assert_fails(place, false, 1, "-o", "/proc/nonexistent/x", "cannot write /proc/nonexistent/x");
+    assert_fails(place, false, 1, "--test", "/proc/nonexistent/x", "cannot open the configuration");
     assert_fails(place, false, 2, "--acme", NULL, "not supported by this version");
     assert_fails(place, false, 2, "--join-method", "iam", "not supported by this version");
     assert_fails(place, false, 2, "extra", NULL, "what is \"extra\"?");
