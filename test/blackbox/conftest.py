@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from kube_site import DEVELOPER, Site  # noqa: E402  pylint: disable=wrong-import-position
 from tport import Cluster  # noqa: E402  pylint: disable=wrong-import-position
 
 
@@ -20,6 +21,32 @@ def cluster():
 def alice(cluster):
     """Signed in; roles access, editor, auditor; login root."""
     return cluster.person("alice")
+
+
+@pytest.fixture(scope="session")
+def site():
+    """Two real Kubernetes clusters behind tport; tests leave them as they found them."""
+    made = Site()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def member(site):
+    """system:masters everywhere."""
+    person = site.person("seokbin2", "member")
+    person.tport("kube", "login", "prod", check=True)
+    person.tport("kube", "login", "--all", check=True)
+    return person
+
+
+@pytest.fixture(scope="session")
+def developer(site):
+    """The walkthrough's alice."""
+    site.prod.admin("apply", "-f", "-", input=DEVELOPER)
+    person = site.person("alice", "dev2")
+    person.tport("kube", "login", "prod", check=True)
+    return person
 
 
 @pytest.fixture
@@ -43,6 +70,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.when == "call" and report.failed:
         for value in item.funcargs.values():
+            value = value.cluster if isinstance(value, Site) else value
             if isinstance(value, Cluster):
                 for daemon in [value.daemon, *value.nodes.values()]:
                     report.sections.append((str(daemon.log), "\n".join(daemon.text().splitlines()[-40:])))
