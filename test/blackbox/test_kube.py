@@ -99,10 +99,10 @@ def test_kubeconfig_keeps_what_others_wrote(site, member):
     assert status == 0 and "WARNING" in output and (folder / "config").read_text() == "clusters: ["
 
 
-def test_static_kubeconfig_needs_no_tport(site, member):
+def test_static_kubeconfig_needs_no_tport(site, member, tmp_path):
     member.tport("kube", "login", "--static", "prod", "-o", member.home / "fixed", check=True)
     assert (member.home / "fixed").stat().st_mode & 0o777 == 0o600
-    result = member.run("env", "PATH=/usr/bin", "HOME=/nonexistent", kube.kubectl_path("1.20"), f"--kubeconfig={member.home}/fixed", "get", "pods")
+    result = member.run("env", "PATH=/usr/bin", f"HOME={tmp_path}", kube.kubectl_path("1.20"), f"--kubeconfig={member.home}/fixed", "get", "pods")
     assert result.returncode == 0 and "shell" in result.stdout, result.stderr
     again = member.tport("kube", "login", "--static", "prod", "-o", member.home / "fixed")
     assert again.returncode == 1 and "--overwrite" in again.stderr
