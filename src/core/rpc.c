@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -223,7 +224,8 @@ static void send_frame(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, j
             while (*tail)
                 tail = &(*tail)->next;
             item->position = rpc->out_position + buf_size(&rpc->out);
-            item->fd = dup(fd);
+            /* Not into the next child: it would hold another process's line open, and could speak on it. */
+            item->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
             *tail = item;
         }
         wr_bytes(&rpc->out, header, sizeof(header));

@@ -1,5 +1,6 @@
 """The daemon's life: reload, drain, crash, bad files, kill -9 of each process."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -193,3 +194,29 @@ def test_F11_processes_have_users_and_filters_of_their_own(cluster):
             assert "NoNewPrivs:\t1" in status
             if "asan" not in str(BIN):
                 assert "Seccomp:\t2" in status
+
+
+def sockets(pid):
+    """Inodes of the sockets that a process holds."""
+    found = set()
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = os.readlink(entry)
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
+    return found
+
+
+def test_F11_no_process_holds_the_line_of_another(fresh):
+    """A line that a neighbour holds too could be spoken on by it, and its end would never be noticed."""
+    cluster = fresh(workers=3)
+    held = {pid: sockets(pid) for pid in cluster.daemon.children()}
+    tables = pathlib.Path(f"/proc/{cluster.daemon.master_pid()}/net/tcp").read_text().splitlines()[1:]
+    listening = {int(line.split()[9]) for line in tables if line.split()[3] == "0A"}
+    for one, mine in held.items():
+        for other, theirs in held.items():
+            assert one == other or not (mine & theirs) - listening
+    killed, pid = next((title, pid) for pid, title in cluster.daemon.children().items() if title == "worker")
+    assert killed == "worker"
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "line closed kind=worker" in cluster.daemon.text(), 10)
