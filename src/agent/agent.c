@@ -281,6 +281,7 @@ static void release(struct agent *agent)
     }
     for (size_t i = 0; i < AGENT_SLOTS; i++) {
         timer_free(agent->slots[i].retry);
+        timer_free(agent->slots[i].spread);
         mem_free(agent->slots[i].last_failure);
     }
     timer_free(agent->idle_look);

@@ -4,6 +4,10 @@
  *     dial --> TLS --> hello --> up (rpc line open) --drain--> the slot dials a new one; when that is up, the old one's
  *       ^        |        |        |                           rpc line is closed and its SSH streams end by themselves
  *       +--------+--------+--------+ failure: retry after a jittered time, 1 s doubling to 30 s
+ *
+ * Two tunnels are worth their price when they end in two processes of the proxy. Each tells its name on the rpc line (event
+ * tunnel.holder); the other slot dials with a server name that asks for anybody else ("not-NAME.tunnel.CLUSTER"). Where that
+ * did not help, one of the two is moved later, ever more seldom.
  */
 #include "agent/agent_priv.h"
 
@@ -12,6 +16,8 @@
 #include "tunnel/frame.h"
 #include "crypt/key.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +25,10 @@
 #define RETRY_FIRST_MS 1000
 #define RETRY_LAST_MS 30000
 #define STABLE_MS 60000 /* up for so long: the next failure is a first one again */
+#define SECOND_MS 2000  /* the second slot waits so long for the first one to know where it has landed */
+#define SPREAD_FIRST_MS 5000
+#define SPREAD_TRIES_MAX 7 /* doublings: ten minutes */
+#define HOLDER_MAX 32
 
 struct conn {
     struct agent *agent;
@@ -28,8 +38,10 @@ struct conn {
     struct stream *stream; /* during the handshake only */
     struct tunnel *tunnel;
     struct rpc_line *line;
-    struct timer *deadline; /* until it is up */
-    int64_t up_ms;          /* 0: not up */
+    struct timer *deadline;      /* until it is up */
+    int64_t up_ms;               /* 0: not up */
+    char holder[HOLDER_MAX + 1]; /* the proxy's process at the other end, "" while unknown */
+    bool others;                 /* that proxy has more of them */
 };
 
 static void slot_dial(struct slot *slot);
@@ -91,12 +103,80 @@ static void on_line_close(void *ctx, enum close_reason reason)
     }
 }
 
+/* The tunnel of another slot that ends in the same process although there are more; NULL when all is well. */
+static const struct conn *same_holder(const struct slot *slot)
+{
+    const struct agent *agent = slot->agent;
+    const struct conn *mine = slot->conn;
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        const struct conn *other = agent->slots[i].conn;
+        if (mine != NULL && other != NULL && other != mine && mine->holder[0] != '\0' && mine->others &&
+            strcmp(mine->holder, other->holder) == 0) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* A new tunnel is dialled; this one takes no more streams and ends when its last one has. */
+static void move_away(struct slot *slot)
+{
+    struct conn *conn = slot->conn;
+    conn->slot = NULL;
+    slot->conn = NULL;
+    tunnel_drain(conn->tunnel);
+    slot_dial(slot);
+}
+
+static void on_spread(void *ctx)
+{
+    struct slot *slot = ctx;
+    if (same_holder(slot) != NULL && slot->conn->tunnel != NULL && !slot->agent->draining && !slot->agent->stopping) {
+        log_info("both tunnels end in one process of the proxy: moving one", "");
+        move_away(slot);
+    }
+}
+
+static void on_holder(struct conn *conn, const json_t *params)
+{
+    struct agent *agent = conn->agent;
+    struct slot *slot = conn->slot;
+    (void)snprintf(conn->holder, sizeof(conn->holder), "%s", json_get_text(params, "holder", ""));
+    conn->others = json_get_bool(params, "others", false);
+    for (const char *at = conn->holder; *at != '\0'; at++) {
+        if (!isalnum((unsigned char)*at)) { /* it becomes a part of a server name */
+            conn->holder[0] = '\0';
+            return;
+        }
+    }
+    if (slot == NULL || agent->draining || agent->stopping) {
+        return;
+    }
+    if (same_holder(slot) == NULL) {
+        slot->spread_tries = 0;
+    } else {
+        int64_t base = (int64_t)SPREAD_FIRST_MS << slot->spread_tries;
+        uint32_t random;
+        crypt_random(&random, sizeof(random));
+        slot->spread_tries += slot->spread_tries < SPREAD_TRIES_MAX;
+        timer_start(slot->spread, base + (int64_t)(random % (uint32_t)base), 0);
+    }
+    /* Who has waited for this only may dial now. */
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        if (agent->slots[i].conn == NULL && agent->slots[i].failures == 0) {
+            slot_dial(&agent->slots[i]);
+        }
+    }
+}
+
 static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
 {
-    const struct conn *conn = ctx;
+    struct conn *conn = ctx;
     (void)rpc;
     (void)fd; /* none comes through a tunnel */
-    if (strcmp(event, "session.cut") == 0) {
+    if (strcmp(event, "tunnel.holder") == 0) {
+        on_holder(conn, params);
+    } else if (strcmp(event, "session.cut") == 0) {
         /* Through the codec of a reset: that is what such a sentence may look like on a terminal. */
         uint8_t reset[FRAME_RESET_MAX];
         char text[FRAME_TEXT_MAX + 1];
@@ -240,6 +320,20 @@ static const struct stream_events tls_events = {
     .on_close = on_tls_close,
 };
 
+/* The cluster, or the wish not to end where the other tunnel does; mem_free it. The certificate is checked all the same. */
+static char *server_name(const struct conn *conn)
+{
+    const struct agent *agent = conn->agent;
+    const char *cluster = agent->state.identity.cluster;
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        const struct conn *other = agent->slots[i].conn;
+        if (other != NULL && other != conn && other->holder[0] != '\0' && other->others) {
+            return mem_printf("not-%s.tunnel.%s", other->holder, cluster);
+        }
+    }
+    return mem_strdup(cluster);
+}
+
 static void on_dialled(void *ctx, int fd, const struct tp_error *error)
 {
     struct conn *conn = ctx;
@@ -248,8 +342,9 @@ static void on_dialled(void *ctx, int fd, const struct tp_error *error)
         conn_ended(conn, error);
         return;
     }
-    conn->stream =
-        tls_stream_new(conn->agent->loop, fd, conn->agent->tls, conn->agent->state.identity.cluster, &tls_events, conn);
+    char *name = server_name(conn);
+    conn->stream = tls_stream_new(conn->agent->loop, fd, conn->agent->tls, name, &tls_events, conn);
+    mem_free(name);
 }
 
 static void on_deadline(void *ctx)
@@ -293,7 +388,8 @@ void link_start(struct agent *agent)
         struct slot *slot = &agent->slots[i];
         slot->agent = agent;
         slot->retry = timer_new(agent->loop, on_retry, slot);
-        timer_start(slot->retry, (int64_t)i * 100, 0);
+        slot->spread = timer_new(agent->loop, on_spread, slot);
+        timer_start(slot->retry, (int64_t)i * SECOND_MS, 0);
     }
 }
 
@@ -302,6 +398,7 @@ static void close_all(struct agent *agent, bool drain)
     for (size_t i = 0; i < AGENT_SLOTS; i++) {
         if (agent->slots[i].retry != NULL) {
             timer_stop(agent->slots[i].retry);
+            timer_stop(agent->slots[i].spread);
         }
     }
     struct conn *next;

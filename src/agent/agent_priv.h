@@ -25,6 +25,8 @@ struct slot {
     struct agent *agent;
     struct conn *conn; /* being made or up; NULL: waiting for retry */
     struct timer *retry;
+    struct timer *spread; /* both tunnels end in one process of the proxy: try to move this one */
+    unsigned spread_tries;
     unsigned failures;
     char *last_failure; /* said in the log once per change */
 };

@@ -170,10 +170,10 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
             (void)json_array_append_new(plan->listen, json_string(conf->web_listen_addr));
             plan->worker_count = (size_t)conf->workers;
             plan->worker =
-                json_pack("{s:s, s:O, s:O, s:o, s:s, s:o, s:s, s:o}", "cluster_name", conf->cluster_name, "public_addr",
-                          public_addr, "listen", plan->listen, "keypairs", pairs, "proxy_protocol",
-                          conf->proxy_protocol, "proxy_protocol_trusted", texts(&conf->proxy_protocol_trusted),
-                          "version", TPORT_VERSION, "log", log_settings(conf));
+                json_pack("{s:i, s:s, s:O, s:O, s:o, s:s, s:o, s:s, s:o}", "workers", (int)conf->workers,
+                          "cluster_name", conf->cluster_name, "public_addr", public_addr, "listen", plan->listen,
+                          "keypairs", pairs, "proxy_protocol", conf->proxy_protocol, "proxy_protocol_trusted",
+                          texts(&conf->proxy_protocol_trusted), "version", TPORT_VERSION, "log", log_settings(conf));
         }
     }
     if (err == TP_OK && (conf->ssh_enabled || conf->kube_enabled))

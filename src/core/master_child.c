@@ -15,8 +15,6 @@
 #define QUICK_DEATH_MS 10000
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MOST_MS 10000
-#define HANDOFF_QUEUE_MAX ((size_t)32 * 1024) /* some 300 descriptors */
-#define HANDOFF_ADDRESS_MAX 64
 
 static const char *const role_names[] = {[CHILD_AUTH] = "auth", [CHILD_WORKER] = "worker", [CHILD_AGENT] = "agent"};
 
@@ -138,30 +136,12 @@ static void on_line_close(void *ctx, struct rpc *rpc, enum close_reason reason)
 
 /* ---- what children say ---- */
 
-/* Only these two texts go on, and nothing while the other is slow: a worker that was taken over must not be able to fill
- * master with descriptors or break the line of another. */
-static void pass_handoff(struct master_child *child, const json_t *params, int fd)
-{
-    int64_t number = json_get_int(params, "worker", -1);
-    const char *address = json_get_text(params, "address", "");
-    if (child->role != CHILD_WORKER || number < 0 || strlen(address) > HANDOFF_ADDRESS_MAX)
-        return;
-    for (struct master_child *other = child->master->children; other; other = other->next) {
-        if (other == child || other->role != CHILD_WORKER || (int64_t)other->number != number || !other->line)
-            continue;
-        if (rpc_queued(other->line) > HANDOFF_QUEUE_MAX)
-            return;
-        rpc_event_fd(other->line, "handoff", json_pack("{s:I, s:s}", "worker", (json_int_t)number, "address", address),
-                     fd);
-    }
-}
-
 static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
 {
     struct master_child *child = ctx;
     (void)rpc;
     if (strcmp(event, "handoff") == 0 && fd >= 0) {
-        pass_handoff(child, params, fd);
+        master_pass_handoff(child, params, fd);
     } else if (strcmp(event, "ready") == 0 && !child->ready) {
         child->ready = true;
         child->master->backoff_ms = 0;

@@ -61,6 +61,8 @@ void master_child_tell(struct master_child *child, const char *event);
 void master_child_adopt(struct master *master, enum child_role role, unsigned number, pid_t pid, int fd);
 struct master_child *master_auth(struct master *master);
 const char *master_role_name(enum child_role role);
+/* master_handoff.c: event "handoff" of a worker; fd stays the caller's. Nothing happens when it breaks a rule. */
+void master_pass_handoff(struct master_child *child, const json_t *params, int fd);
 /* master.c: a child has gone. */
 void master_child_gone(struct master *master);
 /* master.c: a worker of the newest generation is ready. */

@@ -36,7 +36,8 @@ struct front {
     struct worker *worker;
     struct peer peer;
     enum state state;
-    int fd; /* until TLS takes it */
+    bool handed; /* it came from another worker */
+    int fd;      /* until TLS takes it */
     size_t peeked;
     struct watch *watch;
     struct timer *deadline;
@@ -176,7 +177,7 @@ static void start_tls(struct front *front)
 
 /* ---- routing ---- */
 
-/* Gives the connection to the worker that holds the target's tunnel. */
+/* Gives the connection to the worker that holds the target's tunnel, or to any other (-1). */
 static void hand_off(struct front *front, int target)
 {
     struct worker *worker = front->worker;
@@ -211,7 +212,7 @@ static bool wants_kube(const struct worker *worker, const char *server_name)
            strcasecmp(server_name + length - (size_t)size, tail) == 0;
 }
 
-static void route(struct front *front, const struct hello *hello, bool may_hand_off)
+static void route(struct front *front, const struct hello *hello)
 {
     struct worker *worker = front->worker;
     static const struct {
@@ -239,12 +240,14 @@ static void route(struct front *front, const struct hello *hello, bool may_hand_
     }
     if (front->peer.route == ROUTE_WEB && wants_kube(worker, front->peer.server_name))
         front->peer.route = ROUTE_KUBE;
-    if (may_hand_off) {
-        int where = target_worker(front);
-        if (where >= 0 && (unsigned)where != worker->number) {
-            hand_off(front, where);
-            return;
-        }
+    if (front->peer.route == ROUTE_TUNNEL && !front->handed && tunnels_wants_other(worker, hello->server_name)) {
+        hand_off(front, -1);
+        return;
+    }
+    int where = target_worker(front);
+    if (where >= 0 && (unsigned)where != worker->number) {
+        hand_off(front, where);
+        return;
     }
     start_tls(front);
 }
@@ -387,7 +390,7 @@ static void look(struct front *front)
     else if (err != TP_OK)
         refuse(front, CLOSE_BAD_HELLO, NULL);
     else
-        route(front, &hello, true);
+        route(front, &hello);
 }
 
 static void on_readable(void *ctx, int events)
@@ -415,6 +418,7 @@ void front_accept(struct worker *worker, int fd, const struct sockaddr *address,
     front->worker = worker;
     front->peer = peer;
     front->fd = fd;
+    front->handed = handed;
     front->state = !handed && is_trusted(worker, address) ? FRONT_PROXY_HEADER : FRONT_HELLO;
     front->deadline = timer_new(worker->loop, on_deadline, front);
     timer_start(front->deadline, PREAUTH_MS, 0);

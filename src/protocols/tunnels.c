@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define REFUSED_RPC "the auth service is not available now"
 #define LINES_MAX 4                               /* an agent uses one; each may hold a frame of 16 MB */
@@ -164,6 +165,22 @@ static void on_line_close(void *ctx, enum close_reason reason)
 
 static const struct rpc_line_events line_events = {.rpc = &agent_rpc_events, .on_close = on_line_close};
 
+/* ---- two tunnels, two workers ---- */
+
+static bool has_others(const struct worker *worker)
+{
+    return json_get_int(worker->config, "workers", 1) > 1;
+}
+
+/* "not-HOLDER.tunnel.CLUSTER": a hint that nobody vouches for, so it only chooses between our own workers. */
+bool tunnels_wants_other(const struct worker *worker, const char *server_name)
+{
+    char *ours = mem_printf("not-%s.tunnel.%s", worker->holder, worker->cluster_name);
+    bool wants = strcasecmp(server_name, ours) == 0 && has_others(worker);
+    mem_free(ours);
+    return wants;
+}
+
 /* ---- one tunnel ---- */
 
 /* The tunnel may die while auth is asked: the question carries numbers, not pointers. */
@@ -251,6 +268,8 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
         host->line = line;
         line->host = host;
         line->line = rpc_line_accept(host->worker->loop, stream, &line_events, line);
+        rpc_event(rpc_line_rpc(line->line), "tunnel.holder",
+                  json_pack("{s:s, s:b}", "holder", host->worker->holder, "others", (int)has_others(host->worker)));
     } else {
         tunnel_stream_close(stream, CLOSE_ACCESS_DENIED, "only rpc streams go this way");
     }

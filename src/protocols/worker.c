@@ -480,7 +480,11 @@ int worker_main(int control_fd)
     struct worker *worker = mem_alloc(sizeof(*worker));
     (void)signal(SIGPIPE, SIG_IGN);
     log_init("worker", STDERR_FILENO, LOG_LEVEL_INFO, false);
+    uint8_t random[8];
     worker->loop = loop_new();
+    crypt_random(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        (void)snprintf(worker->holder + 2 * i, 3, "%02x", random[i]);
     worker->host_tunnels = map_new();
     worker->routes = map_new();
     worker->routes_by_name = map_new();

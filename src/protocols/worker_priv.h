@@ -11,6 +11,8 @@
 
 #include <netinet/in.h>
 
+#define HOLDER_SIZE 17
+
 struct web;
 struct listener;
 struct host_tunnel;
@@ -49,6 +51,7 @@ struct worker {
     unsigned last_tunnel_number;
     struct cidr *proxy_trusted;
     size_t proxy_trusted_count;
+    char holder[HOLDER_SIZE]; /* a random name of this process, for agents that want their tunnels in two */
     bool draining;
     int64_t drain_limit; /* loop time at which the last ones are cut */
     bool ready;          /* contexts are made, listeners accept */
@@ -90,6 +93,8 @@ int tunnels_where(const struct worker *worker, const char *target);
 /* The worker for a Kubernetes cluster's label: our own number when a host that serves it has a tunnel here, else one of the
  * others by chance, or -1. */
 int tunnels_where_kube(const struct worker *worker, const char *label);
+/* Does an agent that dials with this server name want a worker other than this one (and is there one)? */
+bool tunnels_wants_other(const struct worker *worker, const char *server_name);
 /* May an agent call this method of auth in its own rpc stream? */
 bool tunnels_is_agent_method(const char *method);
 void tunnels_route_set(struct worker *worker, const json_t *params);
