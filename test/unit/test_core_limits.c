@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,6 +130,22 @@ static pid_t sleeper(void)
     return pid;
 }
 
+/* Both ends of a TCP connection of our own; [0] is what a listener would have accepted. */
+static void tcp_pair(int ends[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    ends[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(ends[1], (struct sockaddr *)&address, sizeof(address)), 0);
+    ends[0] = accept(listener, NULL, NULL);
+    assert_true(ends[0] >= 0);
+    (void)close(listener);
+}
+
 static const struct rpc_events no_events = {0};
 
 static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void **state)
@@ -135,6 +153,7 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     struct master master = {.admin_fd = -1, .stopping = true, .loop = loop_new()};
     int bad[2];
     int good[2];
+    int client[2];
     pid_t pids[2] = {sleeper(), sleeper()};
     struct rlimit limit = {8192, 8192};
     (void)state;
@@ -144,13 +163,16 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     master_child_adopt(&master, CHILD_WORKER, 1, pids[0], bad[0]);
     master_child_adopt(&master, CHILD_WORKER, 2, pids[1], good[0]);
     struct rpc *line = rpc_new_fd(master.loop, bad[1], &no_events, NULL);
+    tcp_pair(client);
+    /* What is no connection goes nowhere. */
+    rpc_event_fd(line, "handoff", json_pack("{s:i, s:s}", "worker", 2, "address", "192.0.2.9:1000"), STDIN_FILENO);
     size_t before = open_descriptors();
     for (int round = 0; round < 60; round++) {
         for (int i = 0; i < 100; i++)
             rpc_event_fd(line, "handoff",
                          json_pack("{s:i, s:s, s:s}", "worker", 2, "address", "192.0.2.1:1000", "more",
                                    "what master must not pass on"),
-                         STDIN_FILENO);
+                         client[0]);
         run_for(master.loop, 5);
     }
     assert_true(open_descriptors() < before + 1000);
@@ -162,7 +184,8 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     text[size] = 0;
     for (ssize_t i = 0; i < size; i++)
         text[i] = text[i] ? text[i] : ' ';
-    assert_non_null(strstr(text, "192.0.2.1:1000"));
+    assert_null(strstr(text, "192.0.2.")); /* a worker can't make up where a connection comes from */
+    assert_non_null(strstr(text, "127.0.0.1:"));
     assert_null(strstr(text, "must not pass on"));
     for (size_t i = 0; i < 2; i++) {
         (void)kill(pids[i], SIGKILL);
@@ -177,6 +200,8 @@ static void test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling(void
     }
     run_for(master.loop, 20);
     (void)close(good[1]);
+    (void)close(client[0]);
+    (void)close(client[1]);
     loop_free(master.loop);
 }
 
