@@ -155,6 +155,22 @@ static void cut_to_record(const struct user *user, const json_t *roles, const js
     }
 }
 
+/* The first of the dates at which the user or one of the roles ends by itself; 0: none has one. */
+static int64_t first_end(const struct auth *auth, const struct user *user, const json_t *roles)
+{
+    int64_t first = user->expires_ms;
+    size_t i;
+    json_t *item;
+    json_array_foreach (roles, i, item) {
+        const struct role *role = map_get(auth->roles, json_string_value(item));
+        int64_t ends = role != NULL ? role_expires_ms(role) : 0;
+        if (ends > clock_wall_ms() && (first == 0 || ends < first)) {
+            first = ends;
+        }
+    }
+    return first;
+}
+
 enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t *roles, const json_t *traits,
                                struct caller *caller, struct tp_error *error)
 {
@@ -185,6 +201,7 @@ enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t
         mem_free(caller->user);
         caller->user = mem_strdup(name);
         caller->set = caller_set(auth, name, caller->roles, caller->traits);
+        caller->ends_ms = first_end(auth, user, caller->roles);
     }
     user_free(user);
     return err;

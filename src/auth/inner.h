@@ -107,7 +107,8 @@ struct live {
     int64_t started_ms;
     int64_t not_after; /* Unix seconds, of the certificate */
     bool cut_at_expiry;
-    bool closed; /* the relay is gone; late calls of the host are still heard */
+    int64_t recheck_ms; /* when its user or one of the roles expires by itself, 0: never */
+    bool closed;        /* the relay is gone; late calls of the host are still heard */
     int64_t closed_ms;
     bool cut;               /* session.cut was sent, with cut_reason and cut_text */
     bool resumed;           /* named by its worker on a new line; settled with the last call */
@@ -252,6 +253,7 @@ struct caller {
     char *host_name;
     char *web_key;     /* hash of the web session's id, or NULL */
     int64_t not_after; /* of the credential, Unix seconds */
+    int64_t ends_ms;   /* WHO_USER: when the user or the first of the roles expires, 0: never */
 };
 void caller_init(struct caller *caller);
 void caller_free(struct caller *caller);

@@ -88,6 +88,7 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->started_ms = clock_wall_ms();
     live->not_after = call->caller.not_after;
     live->cut_at_expiry = fresh->cut_at_expiry;
+    live->recheck_ms = call->caller.ends_ms;
     live->dirty = true;
     live_destroy(map_set(auth->live, live->sid, live));
     return live;
@@ -200,6 +201,7 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
     if (err == TP_OK && live->pinned_login != NULL && caller_login_locked(auth, live->pinned_login)) {
         err = err_set(error, TP_DENIED, "a lock is in force on this login");
     }
+    live->recheck_ms = caller.ends_ms;
     if (err == TP_OK) {
         const struct live_service *service = service_find(live->service);
         struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
@@ -461,6 +463,10 @@ static void tick_one(void *ctx, const char *key, void *value)
     struct auth *auth = ctx;
     struct live *live = value;
     int64_t now_ms = clock_wall_ms();
+    if (live->recheck_ms != 0 && live->recheck_ms <= now_ms) {
+        live->recheck_ms = 0;
+        recheck_one(auth, key, live);
+    }
     if (live->cut_at_expiry && live->not_after <= now_ms / 1000) {
         sessions_cut(auth, live, CLOSE_CERT_EXPIRED, "the certificate has expired");
     }

@@ -213,7 +213,7 @@ static enum tp_err write_pid(const struct master *master, struct tp_error *error
 {
     char text[32];
     int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    int fd = open(master->plan.pid_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(master->plan.pid_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     ssize_t put;
     if (fd < 0)
         return err_errno(error, errno, "can't write the pid file %s", master->plan.pid_file);

@@ -17,6 +17,7 @@
 
 #define CONNECT_MS 30000
 #define LISTEN_MS 10000
+#define HELPERS_MAX 64 /* at once: what net asks for costs a process each, whatever has become of net */
 
 struct ask {
     struct monitor *monitor;
@@ -25,6 +26,7 @@ struct ask {
     char *host;
     int port;
     char *agent_dir;
+    bool started; /* counted in monitor->helpers */
 };
 
 static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_t *params)
@@ -40,6 +42,7 @@ static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_
 
 static void ask_free(struct ask *ask)
 {
+    ask->monitor->helpers -= ask->started;
     mem_free(ask->host);
     mem_free(ask->agent_dir);
     mem_free(ask);
@@ -54,7 +57,12 @@ static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper
 {
     struct tp_error error = {0};
     struct monitor *monitor = ask->monitor;
-    if (helper_start(monitor->loop, &monitor->account, timeout_ms, work, ask, done, ask, &error) != TP_OK) {
+    ask->started = true;
+    monitor->helpers++; /* until ask_free */
+    if (monitor->helpers > HELPERS_MAX) {
+        (void)err_set(&error, TP_LIMIT, "too many forwardings are being opened at once on this connection");
+        done(ask, -1, 0, &error);
+    } else if (helper_start(monitor->loop, &monitor->account, timeout_ms, work, ask, done, ask, &error) != TP_OK) {
         done(ask, -1, 0, &error);
     }
 }

@@ -54,6 +54,7 @@ struct monitor {
     struct account account;
     bool forward_agent;
     struct session *sessions;
+    size_t helpers;     /* processes that open sockets for net now */
     size_t agent_calls; /* questions to the agent without an answer */
     char *agent_path;   /* SSH_AUTH_SOCK */
     char *agent_dir;

@@ -152,6 +152,48 @@ static void lost_rights_cut_sessions(void **state)
     mem_free(carol);
 }
 
+/* A date that comes by itself takes the right as a change does: of the user, of the role that carried the session; a
+ * session that another role allows too goes on. */
+static void expiry_cuts_sessions(void **state)
+{
+    struct fixture *fixture = *state;
+    char soon[CLOCK_TEXT_SIZE];
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    put_role(fixture, "brief", "ubuntu", "dev", NULL);
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    mem_free(make_user(fixture, "bob", "brief", "x"));
+    mem_free(make_user(fixture, "carol", "brief", "x"));
+    json_decref(must(fixture, as_local(), "users.update",
+                     json_pack("{s:s, s:[s, s]}", "name", "carol", "set_roles", "brief", "dev")));
+    clock_format_ms(clock_wall_ms() + 3000, soon);
+    const char *const kinds[][2] = {{"user", "alice"}, {"role", "brief"}};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *got = must(fixture, as_local(), "resources.get",
+                           json_pack("{s:s, s:s}", "kind", kinds[i][0], "name", kinds[i][1]));
+        json_t *resource = json_deep_copy(json_array_get(json_object_get(got, "items"), 0));
+        json_object_set_new(json_object_get(resource, "metadata"), "expires", json_string(soon));
+        json_decref(got);
+        json_decref(
+            must(fixture, as_local(), "resources.put", json_pack("{s:o, s:b}", "resource", resource, "force", 1)));
+    }
+    char *alice = connect_as(fixture, "alice", "web-1");
+    char *bob = connect_as(fixture, "bob", "web-1");
+    char *carol = connect_as(fixture, "carol", "web-1");
+    assert_false(is_cut(fixture, alice) || is_cut(fixture, bob) || is_cut(fixture, carol));
+    int64_t end = 0;
+    assert_int_equal(clock_parse_ms(soon, &end), TP_OK);
+    while (clock_wall_ms() < end + 600) {
+        fixture_settle(fixture, 100);
+    }
+    assert_true(is_cut(fixture, alice));
+    assert_true(is_cut(fixture, bob));
+    assert_false(is_cut(fixture, carol));
+    mem_free(alice);
+    mem_free(bob);
+    mem_free(carol);
+}
+
 /* A session is recorded, sealed and readable by those whose rules say so. */
 static void recording_is_kept_and_guarded(void **state)
 {
@@ -584,6 +626,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r5_deny_over_allow, setup, teardown),
         cmocka_unit_test_setup_teardown(ambiguous_and_offline, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
@@ -124,6 +125,7 @@ static pid_t sleeper(void)
 {
     pid_t pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails must not leave it behind, with all it has open */
         (void)pause();
         _exit(0);
     }
