@@ -220,3 +220,15 @@ def test_F11_no_process_holds_the_line_of_another(fresh):
     assert killed == "worker"
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "line closed kind=worker" in cluster.daemon.text(), 10)
+
+
+def test_pid_file_is_no_way_to_overwrite_another(fresh):
+    cluster = fresh(workers=1)
+    cluster.daemon.stop()
+    precious = cluster.folder / "precious"
+    precious.write_text("of another program\n")
+    (cluster.daemon.data / "tportd.pid").symlink_to(precious)
+    cluster.daemon.start()
+    assert cluster.daemon.process.wait(20) == 1
+    assert "can't write the pid file" in cluster.daemon.text()
+    assert precious.read_text() == "of another program\n"

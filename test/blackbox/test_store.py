@@ -1,0 +1,82 @@
+"""A damaged store and a full disk: a sentence that says what to do, nothing lost, and all is well again afterwards."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tport import ROOT_USER, wait_for
+
+
+def truncated(data):
+    return data[:5000]
+
+
+def flipped(data):
+    return bytes(byte ^ 0x5a if i % 97 == 0 else byte for i, byte in enumerate(data))
+
+
+@pytest.mark.parametrize("harm", [truncated, flipped])
+def test_damaged_store_is_named_and_never_overwritten(fresh, harm):
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    for name in ("state", "secrets"):
+        path = cluster.daemon.data / "auth" / name / "data.mdb"
+        good = path.read_bytes()
+        path.write_bytes(harm(good))
+        before = len(cluster.daemon.text())
+        cluster.daemon.start()
+        said = wait_for(lambda start=before: next((line for line in cluster.daemon.text()[start:].splitlines()
+                                                   if "auth cannot start" in line), None))
+        assert f"/auth/{name}" in said and "damaged" in said and "backup" in said
+        cluster.daemon.stop()
+        assert path.read_bytes() == harm(good)  # what a person may still want to look at
+        path.write_bytes(good)
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="mounts a small file system")
+def test_disk_full_refuses_and_recovers_by_itself(fresh):
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "before", "--roles=access")
+    cluster.daemon.stop()
+    data = cluster.daemon.data
+    aside = cluster.folder / "aside"
+    shutil.move(data, aside)
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=711", "tmpfs", data], check=True)
+    try:
+        subprocess.run(["cp", "-a", f"{aside}/.", data], check=True)
+        cluster.start()
+        filler = data / "filler"
+        with open(filler, "wb", buffering=0) as out:
+            try:
+                while out.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+
+        acknowledged = ["before"]
+
+        def refused():
+            """Until the last free page is used some are still taken; what was acknowledged counts."""
+            name = f"during{len(acknowledged)}"
+            result = cluster.ctl("users", "add", name, "--roles=access", check=False)
+            if result.returncode == 0:
+                acknowledged.append(name)
+            return result if result.returncode != 0 else None
+
+        result = wait_for(refused)
+        assert any(word in result.stderr for word in ("disk", "space", "full")), result.stderr
+        assert "before" in cluster.ctl("users", "ls").stdout  # what needs no writing goes on
+        filler.unlink()
+        wait_for(lambda: cluster.ctl("users", "add", "after", "--roles=access", check=False).returncode == 0, 30)
+        acknowledged.append("after")
+        listed = cluster.ctl("users", "ls").stdout
+        created = [e.get("name") for e in cluster.audit(limit=1000) if e["event"] == "user.create"]
+        assert not [name for name in acknowledged if name not in listed or name not in created]
+    finally:
+        cluster.daemon.stop()
+        subprocess.run(["umount", data], check=False)
