@@ -171,12 +171,10 @@ static void on_holder(struct conn *conn, const json_t *params)
 
 static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
 {
-    struct conn *conn = ctx;
+    const struct conn *conn = ctx;
     (void)rpc;
     (void)fd; /* none comes through a tunnel */
-    if (strcmp(event, "tunnel.holder") == 0) {
-        on_holder(conn, params);
-    } else if (strcmp(event, "session.cut") == 0) {
+    if (strcmp(event, "session.cut") == 0) {
         /* Through the codec of a reset: that is what such a sentence may look like on a terminal. */
         uint8_t reset[FRAME_RESET_MAX];
         char text[FRAME_TEXT_MAX + 1];
@@ -185,6 +183,9 @@ static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         if (frame_reset_decode(reset, size, &reason, text) == TP_OK) {
             session_cut(conn->agent, json_get_text(params, "sid", ""), reason, text);
         }
+    }
+    if (strcmp(event, "tunnel.holder") == 0) {
+        on_holder(ctx, params);
     }
 }
 
