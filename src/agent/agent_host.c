@@ -11,7 +11,8 @@
 #define BEAT_MS 60000 /* when auth does not say */
 #define BEAT_MIN_MS 1000
 #define BEAT_RETRY_MS 5000
-#define REFRESH_MS 600000   /* cluster.cas */
+#define REFRESH_MS 600000 /* cluster.cas */
+#define CERT_SKEW_SECONDS 60
 #define RENEW_LOOK_MS 60000 /* how often we look at the certificate's age */
 
 /* ---- heartbeat ---- */
@@ -24,6 +25,10 @@ static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *err
         return;
     }
     agent_log_change(&agent->heartbeat_failure, "heartbeat not delivered", error);
+    if (error == NULL &&
+        agent->state.identity.not_before + CERT_SKEW_SECONDS <= json_get_int(result, "hosts_since", 0)) {
+        host_refresh(agent); /* we were away when the host CA changed */
+    }
     int64_t next = error != NULL ? BEAT_RETRY_MS : json_get_int(result, "next", BEAT_MS);
     if (next < BEAT_MIN_MS || next > 10 * BEAT_MS) {
         next = BEAT_MS;
@@ -118,6 +123,8 @@ static struct labels *start_labels(struct agent *agent, const struct conf_comman
 
 /* ---- what we trust ---- */
 
+static void renew(struct agent *agent);
+
 static void on_cas(void *ctx, json_t *result, const struct tp_error *failure)
 {
     struct agent *agent = ctx;
@@ -136,13 +143,24 @@ static void on_cas(void *ctx, json_t *result, const struct tp_error *failure)
     }
     if (err != TP_OK) {
         log_error("the cluster's certificate authorities can't be taken over", "error=\"%s\"", error.text);
+        return;
+    }
+    /* Certificates are made valid from a minute before their making. */
+    if (agent->state.identity.not_before + CERT_SKEW_SECONDS <= json_get_int(result, "hosts_since", 0)) {
+        renew(agent);
+    }
+}
+
+void host_refresh(struct agent *agent)
+{
+    if (!agent->stopping) {
+        (void)up_request(agent, "cluster.cas", NULL, on_cas, agent);
     }
 }
 
 static void on_refresh(void *ctx)
 {
-    struct agent *agent = ctx;
-    (void)up_request(agent, "cluster.cas", NULL, on_cas, agent);
+    host_refresh(ctx);
 }
 
 /* ---- renewal ---- */
@@ -177,14 +195,12 @@ static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure
         return;
     }
     log_info("this host's certificate has been renewed", "");
+    link_move(agent);
 }
 
-static void on_renew_look(void *ctx)
+static void renew(struct agent *agent)
 {
-    struct agent *agent = ctx;
-    const struct identity *identity = &agent->state.identity;
-    int64_t life = identity->not_after - identity->not_before;
-    if (agent->renew_out || agent->draining || clock_wall() < identity->not_before + life / 3 * 2) {
+    if (agent->renew_out || agent->draining || agent->stopping) {
         return;
     }
     struct tp_error error = {0};
@@ -200,6 +216,16 @@ static void on_renew_look(void *ctx)
     key_free(tls_key);
     agent->renew_out = true;
     (void)up_request(agent, "host.renew", params, on_renewed, agent);
+}
+
+static void on_renew_look(void *ctx)
+{
+    struct agent *agent = ctx;
+    const struct identity *identity = &agent->state.identity;
+    int64_t life = identity->not_after - identity->not_before;
+    if (clock_wall() >= identity->not_before + life / 3 * 2) {
+        renew(agent);
+    }
 }
 
 /* ---- life ---- */

@@ -174,7 +174,9 @@ static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t 
     const struct conn *conn = ctx;
     (void)rpc;
     (void)fd; /* none comes through a tunnel */
-    if (strcmp(event, "session.cut") == 0) {
+    if (strcmp(event, "ca.changed") == 0) {
+        host_refresh(conn->agent);
+    } else if (strcmp(event, "session.cut") == 0) {
         /* Through the codec of a reset: that is what such a sentence may look like on a terminal. */
         uint8_t reset[FRAME_RESET_MAX];
         char text[FRAME_TEXT_MAX + 1];
@@ -418,6 +420,22 @@ static void close_all(struct agent *agent, bool drain)
         } else if (conn->tunnel != NULL) {
             tunnel_close(conn->tunnel, CLOSE_SHUTDOWN);
         }
+    }
+}
+
+void link_move(struct agent *agent)
+{
+    for (size_t i = 0; i < AGENT_SLOTS; i++) {
+        struct slot *slot = &agent->slots[i];
+        struct conn *conn = slot->conn;
+        if (conn == NULL || conn->tunnel == NULL || conn->up_ms == 0 || agent->draining || agent->stopping) {
+            continue; /* one that is being dialled is in time for the new certificate, or fails and comes again */
+        }
+        conn->slot = NULL;
+        slot->conn = NULL;
+        slot->failures = 0;
+        tunnel_drain(conn->tunnel);
+        slot_dial(slot);
     }
 }
 

@@ -125,6 +125,10 @@ void host_start(struct agent *agent);
 void host_stop(struct agent *agent);
 /* Sends a heartbeat now. */
 void host_beat(struct agent *agent);
+/* Asks what to trust now, and renews when the host CA has changed since our certificate was made. */
+void host_refresh(struct agent *agent);
+/* Dials new tunnels with the certificate of now; the old ones take no new streams and end with their sessions. */
+void link_move(struct agent *agent);
 /* Labels of the configuration as {name: value}. */
 json_t *agent_labels_of(const struct conf_labels *labels) TP_MUST;
 

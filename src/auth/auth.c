@@ -73,6 +73,7 @@ static void tick(void *ctx)
     auth_save(auth);
     if (auth->ticks % (1000 / TICK_MS) == 0) {
         audit_tick(auth);
+        ca_tick(auth);
     }
     if (auth->ticks % (60000 / TICK_MS) == 0) {
         lockout_sweep(auth->lockout, clock_mono_ms());

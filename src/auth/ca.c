@@ -19,19 +19,24 @@ static json_t *pem_json(const struct key *key)
     return text;
 }
 
-/* Makes a key pair document: {"tls_key","tls_cert","ssh_key"}. */
-static enum tp_err ca_make(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+json_t *ca_make_keys(struct auth *auth, enum ca_kind kind)
 {
     struct key *tls_key = key_generate(KEY_P256);
     struct key *ssh_key = key_generate(KEY_ED25519);
     char *cert = x509_make_ca(tls_key, auth->settings.cluster, ca_names[kind], clock_wall());
     json_t *doc = json_pack("{s:o, s:s, s:o, s:o}", "tls_key", pem_json(tls_key), "tls_cert", cert, "ssh_key",
                             pem_json(ssh_key), "created", doc_time(clock_wall_ms()));
-    enum tp_err err = doc_put(auth->secrets, "/ca/", ca_names[kind], doc, STORE_ABSENT, NULL, error);
-    json_decref(doc);
     mem_free(cert);
     key_free(tls_key);
     key_free(ssh_key);
+    return doc;
+}
+
+static enum tp_err ca_make(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+{
+    json_t *doc = ca_make_keys(auth, kind);
+    enum tp_err err = doc_put(auth->secrets, "/ca/", ca_names[kind], doc, STORE_ABSENT, NULL, error);
+    json_decref(doc);
     return err;
 }
 
@@ -45,36 +50,106 @@ static enum tp_err key_member(const json_t *doc, const char *member, struct key 
     return err;
 }
 
-static enum tp_err ca_read(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+static void keys_free(struct ca_keys *keys)
 {
-    json_t *doc = NULL;
-    enum tp_err err = doc_find(auth->secrets, "/ca/", ca_names[kind], &doc, NULL, error);
-    if (err == TP_NOT_FOUND) {
-        err = ca_make(auth, kind, error);
-        if (err == TP_OK) {
-            err = doc_find(auth->secrets, "/ca/", ca_names[kind], &doc, NULL, error);
-        }
-    }
-    if (err != TP_OK) {
-        return err;
-    }
-    struct ca *ca = &auth->ca[kind];
+    key_free(keys->tls_key);
+    key_free(keys->ssh_key);
+    mem_free(keys->tls_pem);
+    mem_free(keys->ssh_line);
+    *keys = (struct ca_keys){0};
+}
+
+static void ca_clear(struct ca *ca)
+{
+    keys_free(&ca->keys);
+    keys_free(&ca->fresh);
+    mem_free(ca->trusted_pems);
+    *ca = (struct ca){0};
+}
+
+static enum tp_err keys_read(const json_t *doc, struct ca_keys *keys, struct tp_error *error)
+{
     const char *cert = NULL;
-    err = key_member(doc, "tls_key", &ca->tls_key, error);
+    enum tp_err err = key_member(doc, "tls_key", &keys->tls_key, error);
     if (err == TP_OK) {
-        err = key_member(doc, "ssh_key", &ca->ssh_key, error);
+        err = key_member(doc, "ssh_key", &keys->ssh_key, error);
     }
     if (err == TP_OK) {
         err = json_need_text(doc, "tls_cert", &cert, error);
     }
     if (err == TP_OK) {
-        ca->tls_pem = mem_strdup(cert);
-        ca->ssh_line = key_public_ssh(ca->ssh_key, NULL);
-    } else {
-        err_prefix(error, "the %s CA", ca_names[kind]);
+        keys->tls_pem = mem_strdup(cert);
+        keys->ssh_line = key_public_ssh(keys->ssh_key, NULL);
     }
-    json_decref(doc);
     return err;
+}
+
+static enum tp_err parse(const json_t *doc, struct ca *ca, struct tp_error *error)
+{
+    const json_t *rotation = json_object_get(doc, "rotation");
+    const json_t *fresh = json_object_get(doc, "fresh");
+    enum tp_err err = keys_read(doc, &ca->keys, error);
+    if (err == TP_OK && fresh != NULL) {
+        err = keys_read(fresh, &ca->fresh, error);
+    }
+    ca->phase = ca_phase_parse(json_get_text(rotation, "phase", ca_phase_name(CA_STANDBY)));
+    ca->automatic = json_get_bool(rotation, "automatic", false);
+    ca->grace_ms = json_get_int(rotation, "grace", 0);
+    ca->started_ms = doc_ms(rotation, "started");
+    ca->since = json_get_int(rotation, "since", 0);
+    if (err == TP_OK && (ca->phase == CA_PHASE_COUNT || (ca->phase == CA_STANDBY) != (fresh == NULL))) {
+        err = err_set(error, TP_INVALID, "its rotation is in no phase that is known here");
+    }
+    if (err == TP_OK) {
+        ca->trusted_pems = mem_printf("%s%s", ca->keys.tls_pem, fresh != NULL ? ca->fresh.tls_pem : "");
+    }
+    return err;
+}
+
+enum tp_err ca_reload(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+{
+    json_t *doc = NULL;
+    struct ca fresh = {0};
+    char *pin = NULL;
+    enum tp_err err = doc_find(auth->secrets, "/ca/", ca_names[kind], &doc, NULL, error);
+    if (err == TP_OK) {
+        err = parse(doc, &fresh, error);
+        json_decref(doc);
+    }
+    if (err == TP_OK && kind == CA_HOST) {
+        err = x509_pin(fresh.keys.tls_pem, &pin, error);
+    }
+    if (err != TP_OK) {
+        err_prefix(error, "the %s CA", ca_names[kind]);
+        ca_clear(&fresh);
+        return err;
+    }
+    if (pin != NULL) {
+        mem_free(auth->host_pin);
+        auth->host_pin = pin;
+    }
+    ca_clear(&auth->ca[kind]);
+    auth->ca[kind] = fresh;
+    return TP_OK;
+}
+
+const struct ca_keys *ca_signer(const struct auth *auth, enum ca_kind kind, bool servers)
+{
+    const struct ca *ca = &auth->ca[kind];
+    /* What users show is checked by our own processes, which trust both sets since init. */
+    bool fresh = ca->phase == CA_UPDATE_SERVERS || (ca->phase == CA_UPDATE_CLIENTS && !servers);
+    return fresh ? &ca->fresh : &ca->keys;
+}
+
+static enum tp_err ca_read(struct auth *auth, enum ca_kind kind, struct tp_error *error)
+{
+    json_t *doc = NULL;
+    enum tp_err err = doc_find(auth->secrets, "/ca/", ca_names[kind], &doc, NULL, error);
+    json_decref(doc);
+    if (err == TP_NOT_FOUND) {
+        err = ca_make(auth, kind, error);
+    }
+    return err == TP_OK ? ca_reload(auth, kind, error) : err;
 }
 
 /* A lone Ed25519 key under /key/NAME. */
@@ -107,19 +182,13 @@ enum tp_err ca_load(struct auth *auth, struct tp_error *error)
     if (err == TP_OK) {
         err = lone_key(auth, "audit", &auth->audit_key, error);
     }
-    if (err == TP_OK) {
-        err = x509_pin(auth->ca[CA_HOST].tls_pem, &auth->host_pin, error);
-    }
     return err;
 }
 
 void ca_free(struct auth *auth)
 {
     for (int kind = 0; kind < CA_KIND_COUNT; kind++) {
-        key_free(auth->ca[kind].tls_key);
-        key_free(auth->ca[kind].ssh_key);
-        mem_free(auth->ca[kind].tls_pem);
-        mem_free(auth->ca[kind].ssh_line);
+        ca_clear(&auth->ca[kind]);
     }
     key_free(auth->grant_key);
     key_free(auth->audit_key);
@@ -134,19 +203,49 @@ static json_t *base64_json(const void *data, size_t size)
     return json;
 }
 
+/* Both sets of keys while a rotation runs: everybody must trust the new one before anything is signed with it. */
+static void describe_keys(const struct ca_keys *keys, bool base64, json_t *tls, json_t *ssh)
+{
+    if (keys->tls_pem != NULL) {
+        json_array_append_new(tls,
+                              base64 ? base64_json(keys->tls_pem, strlen(keys->tls_pem)) : json_string(keys->tls_pem));
+        json_array_append_new(ssh, json_string(keys->ssh_line));
+    }
+}
+
 json_t *ca_describe(const struct auth *auth)
 {
     const struct ca *host = &auth->ca[CA_HOST];
     const struct ca *user = &auth->ca[CA_USER];
-    json_t *signers = json_pack("[{s:s, s:[s], s:[o]}]", "domain_name", auth->settings.cluster, "checking_keys",
-                                host->ssh_line, "tls_certs", base64_json(host->tls_pem, strlen(host->tls_pem)));
+    json_t *host_tls = json_array();
+    json_t *host_ssh = json_array();
+    json_t *user_tls = json_array();
+    json_t *user_ssh = json_array();
+    describe_keys(&host->keys, true, host_tls, host_ssh);
+    describe_keys(&host->fresh, true, host_tls, host_ssh);
+    describe_keys(&user->keys, false, user_tls, user_ssh);
+    describe_keys(&user->fresh, false, user_tls, user_ssh);
     uint8_t grant[32];
     json_t *grants = json_array();
     if (key_ed25519_public(auth->grant_key, grant) == TP_OK) {
         json_array_append_new(grants, base64_json(grant, sizeof grant));
     }
-    return json_pack("{s:o, s:[s], s:[s], s:o}", "host_signers", signers, "user_ca_tls", user->tls_pem, "user_ca_ssh",
-                     user->ssh_line, "grant_keys", grants);
+    return json_pack("{s:[{s:s, s:o, s:o}], s:o, s:o, s:o, s:I}", "host_signers", "domain_name", auth->settings.cluster,
+                     "checking_keys", host_ssh, "tls_certs", host_tls, "user_ca_tls", user_tls, "user_ca_ssh", user_ssh,
+                     "grant_keys", grants, "hosts_since", (json_int_t)host->since);
+}
+
+/* Pins of the host CA, both while a rotation runs. */
+static json_t *pins(const struct auth *auth)
+{
+    json_t *list = json_pack("[s]", auth->host_pin);
+    char *pin = NULL;
+    struct tp_error error = {0};
+    if (auth->ca[CA_HOST].fresh.tls_pem != NULL && x509_pin(auth->ca[CA_HOST].fresh.tls_pem, &pin, &error) == TP_OK) {
+        json_array_append_new(list, json_string(pin));
+        mem_free(pin);
+    }
+    return list;
 }
 
 void do_cluster_cas(struct call *call)
@@ -164,9 +263,9 @@ void do_cluster_info(struct call *call)
                   "local", "name", "", "private_key_policy", "none", "device_trust", "disabled", 1, "auto_enroll", 0,
                   "has_motd", settings->message_of_the_day != NULL, "default_session_ttl",
                   (json_int_t)settings->default_session_ttl_ms, "signature_algorithm_suite", "balanced-v1");
-    json_t *result = json_pack("{s:s, s:s, s:I, s:[s], s:o}", "cluster_name", settings->cluster, "version",
+    json_t *result = json_pack("{s:s, s:s, s:I, s:o, s:o}", "cluster_name", settings->cluster, "version",
                                settings->version, "default_session_ttl", (json_int_t)settings->default_session_ttl_ms,
-                               "ca_pins", auth->host_pin, "auth", local);
+                               "ca_pins", pins(auth), "auth", local);
     if (settings->message_of_the_day != NULL) {
         json_object_set_new(result, "message_of_the_day", json_string(settings->message_of_the_day));
     }
@@ -178,16 +277,21 @@ void do_cluster_status(struct call *call)
     const struct auth *auth = call->auth;
     json_t *cas = json_array();
     for (int kind = 0; kind < CA_KIND_COUNT; kind++) {
-        char *pin = NULL;
-        int64_t end = 0;
-        struct tp_error error = {0};
-        if (x509_pin(auth->ca[kind].tls_pem, &pin, &error) == TP_OK &&
-            x509_not_after(auth->ca[kind].tls_pem, &end, &error) == TP_OK) {
-            json_array_append_new(cas, json_pack("{s:s, s:s, s:o, s:s}", "type", ca_names[kind], "fingerprint", pin,
-                                                 "not_after", doc_time(end * 1000), "state", "standby"));
+        const struct ca *ca = &auth->ca[kind];
+        const struct ca_keys *sets[] = {&ca->keys, &ca->fresh};
+        for (size_t i = 0; i < 2 && sets[i]->tls_pem != NULL; i++) {
+            char *pin = NULL;
+            int64_t end = 0;
+            struct tp_error error = {0};
+            if (x509_pin(sets[i]->tls_pem, &pin, &error) == TP_OK &&
+                x509_not_after(sets[i]->tls_pem, &end, &error) == TP_OK) {
+                json_array_append_new(cas, json_pack("{s:s, s:s, s:o, s:s, s:s}", "type", ca_names[kind], "fingerprint",
+                                                     pin, "not_after", doc_time(end * 1000), "state",
+                                                     ca_phase_name(ca->phase), "keys", i == 0 ? "current" : "new"));
+            }
+            mem_free(pin);
         }
-        mem_free(pin);
     }
-    call_reply(call, json_pack("{s:s, s:s, s:o, s:[s]}", "cluster_name", auth->settings.cluster, "version",
-                               auth->settings.version, "cas", cas, "ca_pins", auth->host_pin));
+    call_reply(call, json_pack("{s:s, s:s, s:o, s:o}", "cluster_name", auth->settings.cluster, "version",
+                               auth->settings.version, "cas", cas, "ca_pins", pins(auth)));
 }

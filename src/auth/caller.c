@@ -218,7 +218,7 @@ static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *
         err = dec_base64(text, strlen(text), &der);
     }
     if (err == TP_OK) {
-        err = x509_check(buf_head(&der), buf_size(&der), auth->ca[ca].tls_pem, clock_wall(), ret_identity, error);
+        err = x509_check(buf_head(&der), buf_size(&der), auth->ca[ca].trusted_pems, clock_wall(), ret_identity, error);
     }
     buf_free(&der);
     if (err != TP_OK) {

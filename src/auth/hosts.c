@@ -571,5 +571,6 @@ void do_host_heartbeat(struct call *call)
         call_fail(call, &error);
         return;
     }
-    call_reply(call, json_pack("{s:I}", "next", (json_int_t)HEARTBEAT_MS));
+    call_reply(call, json_pack("{s:I, s:I}", "next", (json_int_t)HEARTBEAT_MS, "hosts_since",
+                               (json_int_t)auth->ca[CA_HOST].since));
 }

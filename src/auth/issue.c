@@ -78,7 +78,7 @@ static enum tp_err user_ssh(struct auth *auth, const struct issue_user *want, co
                                   .valid_before = identity->not_after,
                                   .source_address = source,
                                   .extensions = extensions};
-    enum tp_err err = sshcert_make(auth->ca[CA_USER].ssh_key, &ssh, ret_line, error);
+    enum tp_err err = sshcert_make(ca_signer(auth, CA_USER, false)->ssh_key, &ssh, ret_line, error);
     mem_free(roles);
     mem_free(traits);
     mem_free(identity_text);
@@ -163,7 +163,8 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     }
     if (err == TP_OK) {
         struct x509_options x509 = {.public_pem = want->tls_pub, .identity = &identity, .client = true};
-        err = x509_make(auth->ca[CA_USER].tls_key, auth->ca[CA_USER].tls_pem, &x509, &tls, error);
+        const struct ca_keys *ca = ca_signer(auth, CA_USER, false);
+        err = x509_make(ca->tls_key, ca->tls_pem, &x509, &tls, error);
     }
     if (err == TP_OK) {
         err = user_ssh(auth, want, &identity, &options, principals, &ssh, error);
@@ -246,7 +247,8 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
     char *tls = NULL;
     char *ssh = NULL;
     struct x509_options x509 = {.public_pem = want->tls_pub, .identity = &identity, .client = true, .server = true};
-    enum tp_err err = x509_make(auth->ca[CA_HOST].tls_key, auth->ca[CA_HOST].tls_pem, &x509, &tls, error);
+    const struct ca_keys *ca = ca_signer(auth, CA_HOST, false);
+    enum tp_err err = x509_make(ca->tls_key, ca->tls_pem, &x509, &tls, error);
     if (err == TP_OK) {
         const char *extensions[] = {"x-teleport-authority", cluster, "x-teleport-role",
                                     (want->roles & TOKEN_NODE) != 0 ? "Node" : "Kube", NULL};
@@ -257,7 +259,7 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
                                           .valid_after = identity.not_before,
                                           .valid_before = identity.not_after,
                                           .extensions = extensions};
-        err = sshcert_make(auth->ca[CA_HOST].ssh_key, &options, &ssh, error);
+        err = sshcert_make(ca_signer(auth, CA_HOST, true)->ssh_key, &options, &ssh, error);
     }
     if (err == TP_OK) {
         *ret_result = ca_describe(auth);
@@ -315,7 +317,8 @@ void do_proxy_cert(struct call *call)
     struct x509_options x509 = {
         .public_pem = public_pem, .identity = &identity, .server = true, .dns_names = dns, .ip_addresses = addresses};
     char *tls = NULL;
-    err = x509_make(auth->ca[CA_HOST].tls_key, auth->ca[CA_HOST].tls_pem, &x509, &tls, &error);
+    const struct ca_keys *ca = ca_signer(auth, CA_HOST, true);
+    err = x509_make(ca->tls_key, ca->tls_pem, &x509, &tls, &error);
     json_t *event = err == TP_OK ? cert_event(auth, "host", &identity) : NULL;
     identity_free(&identity);
     mem_free(dns);
@@ -324,7 +327,7 @@ void do_proxy_cert(struct call *call)
         call_fail(call, &error);
         return;
     }
-    json_t *result = json_pack("{s:s, s:s}", "tls_cert", tls, "ca", auth->ca[CA_HOST].tls_pem);
+    json_t *result = json_pack("{s:s, s:s}", "tls_cert", tls, "ca", ca->tls_pem);
     mem_free(tls);
     call_reply_audited(call, event, result);
 }

@@ -15,6 +15,7 @@ const struct method methods[] = {
     {"cluster.info", A | U | H | P | L, RIGHT_NONE, "info", "", false, false, do_cluster_info},
     {"cluster.cas", A | U | H | P | L, RIGHT_NONE, "info", "", false, false, do_cluster_cas},
     {"cluster.status", U | L, RIGHT_RULE, "read", "cluster_name", false, false, do_cluster_status},
+    {"ca.rotate", U | L, RIGHT_RULE, "rotate", "cert_authority", false, true, do_ca_rotate},
     {"login.password", A, RIGHT_NONE, "login", "", true, true, do_login_password},
     {"login.web", A, RIGHT_NONE, "login", "", true, true, do_login_web},
     {"login.web_end", U, RIGHT_SELF, "logout", "", false, false, do_login_web_end},

@@ -60,14 +60,21 @@ static void get_kube_server(void *ctx, struct host *host, const json_t *cluster)
 static json_t *ca_resource(const struct auth *auth, enum ca_kind kind)
 {
     const struct ca *ca = &auth->ca[kind];
-    char *pem = enc_base64(ca->tls_pem, strlen(ca->tls_pem));
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:s, s:s, s:{s:[{s:s}], s:[{s:s}]}, s:{}, s:{s:s}}}", "kind",
-                            "cert_authority", "sub_kind", ca_name(kind), "version", "v2", "metadata", "name",
-                            auth->settings.cluster, "spec", "type", ca_name(kind), "cluster_name",
-                            auth->settings.cluster, "active_keys", "ssh", "public_key", ca->ssh_line, "tls", "cert",
-                            pem, "additional_trusted_keys", "rotation", "state", "standby");
-    mem_free(pem);
-    return doc;
+    json_t *sets[2];
+    for (size_t i = 0; i < 2; i++) {
+        const struct ca_keys *keys = i == 0 ? &ca->keys : &ca->fresh;
+        char *pem = keys->tls_pem != NULL ? enc_base64(keys->tls_pem, strlen(keys->tls_pem)) : NULL;
+        sets[i] = pem == NULL
+                      ? json_object()
+                      : json_pack("{s:[{s:s}], s:[{s:s}]}", "ssh", "public_key", keys->ssh_line, "tls", "cert", pem);
+        mem_free(pem);
+    }
+    return json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:s, s:s, s:o, s:o, s:{s:s, s:s, s:s}}}", "kind", "cert_authority",
+                     "sub_kind", ca_name(kind), "version", "v2", "metadata", "name", auth->settings.cluster, "spec",
+                     "type", ca_name(kind), "cluster_name", auth->settings.cluster, "active_keys", sets[0],
+                     "additional_trusted_keys", sets[1], "rotation", "state",
+                     ca->phase == CA_STANDBY ? "standby" : "in_progress", "phase", ca_phase_name(ca->phase), "mode",
+                     ca->automatic ? "auto" : "manual");
 }
 
 static enum tp_err collect(const struct call *call, const struct kind *kind, struct getting *getting,

@@ -414,8 +414,11 @@ static void report_one(void *ctx, const char *key, void *value)
 {
     (void)ctx;
     (void)key;
-    for (struct host_tunnel *host = value; host; host = host->next)
-        report(host);
+    /* One that drains takes nothing new: nobody needs a way to it, and its certificate may be from before a rotation. */
+    for (struct host_tunnel *host = value; host; host = host->next) {
+        if (!tunnel_is_draining(host->tunnel))
+            report(host);
+    }
 }
 
 void tunnels_report_all(struct worker *worker)
@@ -459,6 +462,23 @@ void tunnels_tell_agent(const struct worker *worker, const char *host_id, const 
             rpc_event(rpc_line_rpc(host->line->line), event, json_incref(params));
     }
     json_decref(params);
+}
+
+struct tell {
+    const struct worker *worker;
+    const char *event;
+};
+
+static void tell_one(void *ctx, const char *key, void *value)
+{
+    const struct tell *tell = ctx;
+    (void)value;
+    tunnels_tell_agent(tell->worker, key, tell->event, json_object());
+}
+
+void tunnels_tell_agents(struct worker *worker, const char *event)
+{
+    map_each(worker->host_tunnels, tell_one, &(struct tell){worker, event});
 }
 
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason)

@@ -306,6 +306,9 @@ static void on_auth_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         /* Its agent may have moved to a tunnel of ours while the session goes on in another worker that drains. */
         tunnels_tell_agent(worker, json_get_text(params, "host_id", ""), event, json_incref(params));
         target_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
+    } else if (strcmp(event, "ca.changed") == 0) {
+        timer_start(worker->refresh, 0, 0);
+        tunnels_tell_agents(worker, event);
     } else if (strcmp(event, "tunnel.cut") == 0)
         tunnels_cut(worker, json_get_text(params, "host_id", ""), reason);
 }

@@ -101,6 +101,8 @@ void tunnels_route_set(struct worker *worker, const json_t *params);
 void tunnels_cut(struct worker *worker, const char *host_id, enum close_reason reason);
 /* An event to the agent of this host, on each rpc stream that it has here; nothing when there is none. params is stolen. */
 void tunnels_tell_agent(const struct worker *worker, const char *host_id, const char *event, json_t *params);
+/* The same without params, to all agents. */
+void tunnels_tell_agents(struct worker *worker, const char *event);
 void tunnels_report_all(struct worker *worker); /* to a new auth process */
 void tunnels_drain(struct worker *worker);
 /* Closes the tunnels that carry no session: their agents had time to move. */

@@ -23,6 +23,7 @@ CALLS = {
     "cluster.info": "AUHPL none info - web tunnel",
     "cluster.cas": "AUHPL none info - web tunnel",
     "cluster.status": "UL rule read cluster_name web",
+    "ca.rotate": "UL rule rotate cert_authority web",
     "login.password": "A none login -",
     "login.web": "A none login -",
     "login.web_end": "U self logout -",

@@ -16,15 +16,15 @@ static void check_host(struct fixture *fixture, const json_t *result, const char
     struct identity identity;
     const char *pem = json_get_text(result, "tls_cert", "");
     assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
-    assert_int_equal(
-        x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(), &identity, &error),
-        TP_OK);
+    assert_int_equal(x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].keys.tls_pem, clock_wall(),
+                                &identity, &error),
+                     TP_OK);
     assert_int_equal(identity.kind, IDENTITY_HOST);
     assert_string_equal(identity.host_id, id);
     assert_string_equal(identity.host_role, "node");
     identity_free(&identity);
     buf_clear(&der);
-    const char *lines[] = {fixture->auth->ca[CA_HOST].ssh_line, NULL};
+    const char *lines[] = {fixture->auth->ca[CA_HOST].keys.ssh_line, NULL};
     struct sshcert cert;
     char *full = mem_printf("%s.demo.test", name);
     assert_int_equal(sshcert_blob(json_get_text(result, "ssh_cert", ""), &der, &error), TP_OK);

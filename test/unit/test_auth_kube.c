@@ -66,9 +66,9 @@ static void roles_of_tokens_and_hosts(void **state)
     const char *pem = json_get_text(joined, "tls_cert", "");
     buf_init(&der, 65536);
     assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
-    assert_int_equal(
-        x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(), &identity, &error),
-        TP_OK);
+    assert_int_equal(x509_check(buf_head(&der), buf_size(&der), fixture->auth->ca[CA_HOST].keys.tls_pem, clock_wall(),
+                                &identity, &error),
+                     TP_OK);
     assert_int_equal(json_array_size(identity.roles), 1);
     assert_string_equal(json_string_value(json_array_get(identity.roles, 0)), "Kube");
     identity_free(&identity);

@@ -88,18 +88,18 @@ static void certificates_carry_the_identity(void **state)
     struct identity identity;
     const char *pem = json_get_text(result, "tls_cert", "");
     assert_int_equal(x509_pem_to_der(pem, strlen(pem), &blob, &error), TP_OK);
-    assert_int_equal(x509_check(buf_head(&blob), buf_size(&blob), fixture->auth->ca[CA_USER].tls_pem, clock_wall(),
+    assert_int_equal(x509_check(buf_head(&blob), buf_size(&blob), fixture->auth->ca[CA_USER].keys.tls_pem, clock_wall(),
                                 &identity, &error),
                      TP_OK);
     assert_string_equal(identity.name, "alice");
     assert_int_equal(json_array_size(identity.logins), 2);
     assert_true(identity.not_after <= clock_wall() + 8 * 3600);
     identity_free(&identity);
-    assert_int_not_equal(x509_check(buf_head(&blob), buf_size(&blob), fixture->auth->ca[CA_HOST].tls_pem, clock_wall(),
-                                    &identity, &error),
+    assert_int_not_equal(x509_check(buf_head(&blob), buf_size(&blob), fixture->auth->ca[CA_HOST].keys.tls_pem,
+                                    clock_wall(), &identity, &error),
                          TP_OK);
     buf_clear(&blob);
-    const char *lines[] = {fixture->auth->ca[CA_USER].ssh_line, NULL};
+    const char *lines[] = {fixture->auth->ca[CA_USER].keys.ssh_line, NULL};
     struct sshcert cert;
     assert_int_equal(sshcert_blob(json_get_text(result, "cert", ""), &blob, &error), TP_OK);
     assert_int_equal(sshcert_check(buf_head(&blob), buf_size(&blob), false, lines, clock_wall(), "ec2-user", "10.0.0.1",

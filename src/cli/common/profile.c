@@ -366,6 +366,32 @@ enum tp_err profile_save(const struct profile *profile, const struct profile_con
     return err;
 }
 
+enum tp_err profile_update_trust(const struct profile *profile, const char *cas, const char *const *host_keys,
+                                 struct tp_error *error)
+{
+    struct buf old;
+    int lock = -1;
+    buf_init(&old, FILE_MAX);
+    enum tp_err err = file_read(profile->cas, &old, error);
+    size_t size = strlen(cas);
+    /* Both halves of a CA change together, and the X.509 half is written last: a crash in between is made good. */
+    bool same = err == TP_OK && buf_size(&old) == size + (size > 0 && cas[size - 1] != '\n') &&
+                strncmp(buf_text(&old), cas, size) == 0;
+    buf_free(&old);
+    if (same || (err != TP_OK && err != TP_NOT_FOUND))
+        return err;
+    char *text = mem_printf("%s%s", cas, size > 0 && cas[size - 1] == '\n' ? "" : "\n");
+    err = lock_home(profile->home, &lock, error);
+    if (err == TP_OK)
+        err = write_known_hosts(profile, host_keys, error);
+    if (err == TP_OK)
+        err = file_write_text(profile->cas, text, error);
+    if (lock >= 0)
+        (void)close(lock);
+    mem_free(text);
+    return err;
+}
+
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error)
 {
     char *yaml = mem_printf("%s/%s.yaml", home, host);

@@ -55,6 +55,9 @@ enum tp_err profile_check_valid(const struct profile *profile, struct tp_error *
 /* Writes all files and makes it the current one. Takes the lock of home. */
 enum tp_err profile_save(const struct profile *profile, const struct profile_content *content,
                          struct tp_error *error) TP_MUST;
+/* Replaces what the profile trusts (as in struct profile_content), if it differs. Takes the lock of home only then. */
+enum tp_err profile_update_trust(const struct profile *profile, const char *cas, const char *const *host_keys,
+                                 struct tp_error *error) TP_MUST;
 /* Removes the profile of that proxy with its keys. Takes the lock of home. */
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error) TP_MUST;
 /* Proxy names of all profiles, sorted; ends with NULL. Free each and the array. */

@@ -3,11 +3,11 @@
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/mem.h"
-#include "cli/common/argv.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
 #include "cli/common/term.h"
 #include "cli/tport/tport.h"
+#include "cli/tport/trust.h"
 #include "crypt/key.h"
 #include "crypt/sshcert.h"
 #include "crypt/x509.h"
@@ -36,8 +36,7 @@ struct login {
     char *ssh_public, *ssh_private, *tls_private;
     char *ssh_cert, *tls_cert;
     json_t *kube_users, *kube_groups; /* texts, or NULL */
-    struct buf cas;                   /* PEM of the host CA */
-    struct argv host_keys;            /* authorized_keys lines of the SSH host CA */
+    struct trust trust_given;         /* what the answer says about the host CA */
 };
 
 static void login_free(struct login *login)
@@ -57,8 +56,7 @@ static void login_free(struct login *login)
     mem_free(login->host);
     mem_free(login->address);
     mem_free(login->user);
-    buf_free(&login->cas);
-    argv_free(&login->host_keys);
+    trust_free(&login->trust_given);
 }
 
 static enum tp_err parse_ttl(const struct command_line *line, int64_t *ret_ms, struct tp_error *error)
@@ -193,78 +191,6 @@ static enum tp_err field_text(const json_t *object, const char *key, const char 
     return TP_OK;
 }
 
-/* The first two words of a key line, checked: nothing else may get into known_hosts. */
-static enum tp_err add_host_key(struct login *login, const char *value, struct tp_error *error)
-{
-    struct buf decoded, blob;
-    char *line;
-    enum tp_err err = TP_OK;
-
-    buf_init(&decoded, FIELD_MAX);
-    buf_init(&blob, FIELD_MAX);
-    if (strncmp(value, "ssh-", 4) != 0 && strncmp(value, "ecdsa-", 6) != 0 &&
-        dec_base64(value, strlen(value), &decoded) == TP_OK)
-        line = mem_strdup(buf_text(&decoded));
-    else
-        line = mem_strdup(value);
-    size_t type = strcspn(line, " ");
-    size_t key = line[type] == ' ' ? strcspn(line + type + 1, " \t\r\n") : 0;
-    line[type + (line[type] == ' ') + key] = '\0';
-    if (key == 0 || strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789-@.") != type ||
-        sshcert_blob(line, &blob, error) != TP_OK)
-        err = err_set(error, TP_PROTOCOL, "the proxy's answer holds a broken SSH host CA");
-    else
-        argv_add(&login->host_keys, line);
-    mem_free(line);
-    buf_free(&decoded);
-    buf_free(&blob);
-    return err;
-}
-
-static enum tp_err add_ca(struct login *login, const char *value, struct tp_error *error)
-{
-    struct buf pem;
-    char *pin;
-    buf_init(&pem, FIELD_MAX);
-    if (strncmp(value, "-----BEGIN", 10) == 0)
-        (void)buf_append_text(&pem, value);
-    else if (dec_base64(value, strlen(value), &pem) != TP_OK)
-        (void)buf_append_text(&pem, "?");
-    enum tp_err err = x509_pin(buf_text(&pem), &pin, error);
-    if (err == TP_OK) {
-        mem_free(pin);
-        (void)buf_printf(&login->cas, "%s\n", buf_text(&pem));
-    } else {
-        err = err_set(error, TP_PROTOCOL, "the proxy's answer holds a broken host CA certificate");
-    }
-    buf_free(&pem);
-    return err;
-}
-
-static enum tp_err read_signers(struct login *login, const json_t *answer, const char *cluster, struct tp_error *error)
-{
-    json_t *signers, *signer, *item;
-    size_t index, inner;
-    enum tp_err err = json_need_array(answer, "host_signers", &signers, error);
-    if (err != TP_OK)
-        return err;
-    json_array_foreach (signers, index, signer) {
-        if (strcmp(json_get_text(signer, "domain_name", ""), cluster) != 0)
-            continue;
-        json_array_foreach (json_object_get(signer, "checking_keys"), inner, item) {
-            if (err == TP_OK && json_is_string(item))
-                err = add_host_key(login, json_string_value(item), error);
-        }
-        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item) {
-            if (err == TP_OK && json_is_string(item))
-                err = add_ca(login, json_string_value(item), error);
-        }
-    }
-    if (err == TP_OK && (login->host_keys.count == 0 || buf_size(&login->cas) == 0))
-        err = err_set(error, TP_PROTOCOL, "the proxy's answer names no CA of the cluster %s", cluster);
-    return err;
-}
-
 /* A certificate that was made this moment must be valid this moment: else one of the two clocks is wrong, and every
  * command after this one would fail with a less helpful sentence. */
 static enum tp_err check_clock(const struct identity *identity, struct tp_error *error)
@@ -282,7 +208,6 @@ static enum tp_err check_clock(const struct identity *identity, struct tp_error 
         here, there);
 }
 
-/* The certificates are for our keys and our user, or we do not keep them. */
 /* The texts of a list; anything else in it is left out. */
 static json_t *texts_of(const json_t *answer, const char *key)
 {
@@ -296,6 +221,7 @@ static json_t *texts_of(const json_t *answer, const char *key)
     return texts;
 }
 
+/* The certificates are for our keys and our user, or we do not keep them. */
 static enum tp_err check_certs(const struct login *login, const char *cluster, struct tp_error *error)
 {
     struct buf blob, der, plain;
@@ -362,7 +288,7 @@ static enum tp_err sign_in(struct login *login, struct tp_error *error)
     if (err == TP_OK)
         err = field_text(answer, "tls_cert", "-----BEGIN", &login->tls_cert, error);
     if (err == TP_OK)
-        err = read_signers(login, answer, cluster, error);
+        err = trust_read(&login->trust_given, answer, cluster, error);
     if (err == TP_OK)
         err = check_certs(login, cluster, error);
     if (err == TP_OK) {
@@ -402,10 +328,10 @@ static enum tp_err write_out(const struct command_line *line, const struct login
         struct buf all;
         buf_init(&all, 0);
         (void)buf_printf(&all, "%s%s\n%s%s%s", login->ssh_private, login->ssh_cert, login->tls_private, login->tls_cert,
-                         (const char *)buf_head(&login->cas));
-        for (size_t i = 0; i < login->host_keys.count; i++)
+                         (const char *)buf_head(&login->trust_given.cas));
+        for (size_t i = 0; i < login->trust_given.host_keys.count; i++)
             (void)buf_printf(&all, "@cert-authority *.%s %s type=host\n", output_text_at(login->ping, "cluster_name"),
-                             login->host_keys.items[i]);
+                             login->trust_given.host_keys.items[i]);
         err = write_new(path, buf_text(&all), overwrite, error);
         buf_wipe(&all);
     }
@@ -439,8 +365,8 @@ static enum tp_err write_profile(const struct command_line *line, struct login *
                                       .ssh_cert = login->ssh_cert,
                                       .tls_key = login->tls_private,
                                       .tls_cert = login->tls_cert,
-                                      .cas = buf_text(&login->cas),
-                                      .host_keys = (const char *const *)login->host_keys.items};
+                                      .cas = buf_text(&login->trust_given.cas),
+                                      .host_keys = (const char *const *)login->trust_given.host_keys.items};
     profile.kube = json_is_true(output_at(login->ping, "proxy.kube.enabled"));
     profile.kube_users = json_incref(login->kube_users);
     profile.kube_groups = json_incref(login->kube_groups);
@@ -464,7 +390,7 @@ enum tp_err tport_login(struct command_line *line, struct tp_error *error)
     const char *auth = command_text(line, "auth", "local");
     const char *out = command_text(line, "out", NULL);
 
-    buf_init(&login.cas, FIELD_MAX);
+    trust_init(&login.trust_given);
     enum tp_err err = choose(line, &login, error);
     if (err == TP_OK && strcmp(auth, "local") != 0)
         err = err_set(error, TP_INVALID, "--auth=%s: only local sign-in is there", auth);

@@ -4,6 +4,7 @@
 #include "cli/common/output.h"
 #include "cli/common/table.h"
 #include "cli/tport/tport.h"
+#include "cli/tport/trust.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,11 @@ enum tp_err tport_open(const struct command_line *line, struct profile *ret_prof
 {
     *ret_api = NULL;
     enum tp_err err = tport_profile(line, ret_profile, error);
-    return err == TP_OK ? api_open_profile(ret_profile, ret_api, error) : err;
+    if (err == TP_OK)
+        err = api_open_profile(ret_profile, ret_api, error);
+    if (err == TP_OK)
+        trust_refresh(*ret_api, ret_profile);
+    return err;
 }
 
 static int compare_nodes(const void *a, const void *b)

@@ -15,14 +15,14 @@
 
 static void print_cas(const json_t *status)
 {
-    static const char *const titles[] = {"CA Type", "Fingerprint", "Not After (UTC)", "State", NULL};
+    static const char *const titles[] = {"CA Type", "Fingerprint", "Not After (UTC)", "State", "Keys", NULL};
     struct table *table = table_new(titles, -1);
     size_t index;
     json_t *ca;
     json_array_foreach (json_object_get(status, "cas"), index, ca) {
         char *until = output_time(json_get_text(ca, "not_after", ""));
         const char *cells[] = {json_get_text(ca, "type", ""), json_get_text(ca, "fingerprint", ""), until,
-                               json_get_text(ca, "state", "")};
+                               json_get_text(ca, "state", ""), json_get_text(ca, "keys", "")};
         table_add(table, cells);
         mem_free(until);
     }
@@ -51,6 +51,10 @@ enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
         (void)printf("\n");
         json_array_foreach (json_object_get(status, "cas"), index, item) {
             char *title = mem_printf("%s CA:", json_get_text(item, "type", ""));
+            if (strcmp(json_get_text(item, "keys", ""), "new") == 0) {
+                mem_free(title);
+                continue; /* the second set of a rotation; auth ls shows it */
+            }
             (void)printf("%-12s ", title);
             output_safe(json_get_text(item, "state", ""));
             (void)printf("\n");
@@ -63,6 +67,36 @@ enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
         }
     }
     json_decref(status);
+    return err;
+}
+
+enum tp_err tportctl_auth_rotate(struct command_line *line, struct tp_error *error)
+{
+    const char *type = command_text(line, "type", NULL), *phase = command_text(line, "phase", NULL);
+    json_t *params = json_object(), *result = NULL;
+    int64_t grace = 0;
+
+    enum tp_err err = command_duration_ms(line, "grace-period", 0, &grace, error);
+    if (err == TP_OK && !type)
+        err = err_set(error, TP_INVALID, "which CA? Give --type=user, host, app or db");
+    if (type)
+        (void)json_object_set_new(params, "type", json_string(type));
+    if (phase)
+        (void)json_object_set_new(params, "phase", json_string(phase));
+    if (grace > 0)
+        (void)json_object_set_new(params, "grace_period", json_integer(grace));
+    (void)json_object_set_new(params, "manual", json_boolean(command_flag(line, "manual")));
+    if (err == TP_OK)
+        err = tportctl_call(line, "ca.rotate", json_incref(params), &result, error);
+    if (err == TP_OK) {
+        (void)printf("Updated rotation phase of the ");
+        output_safe(json_get_text(result, "type", ""));
+        (void)printf(" CA to \"");
+        output_safe(json_get_text(result, "phase", ""));
+        (void)printf("\". To check status use \"tportctl status\"\n");
+    }
+    json_decref(params);
+    json_decref(result);
     return err;
 }
 

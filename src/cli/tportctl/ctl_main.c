@@ -112,6 +112,12 @@ static const struct command_option audit_options[] = {
     {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (1000)"},
     {"format", 'f', COMMAND_TEXT, "text|json", "A table, or one JSON object a line"},
     NONE};
+static const struct command_option rotate_options[] = {
+    {"type", 0, COMMAND_TEXT, "user|host|app|db", "Which CA (needed)"},
+    {"manual", 0, COMMAND_FLAG, NULL, "Set each phase by hand"},
+    {"phase", 0, COMMAND_TEXT, "PHASE", "init, update_clients, update_servers, standby, or rollback"},
+    {"grace-period", 0, COMMAND_TEXT, "DURATION", "Length of a rotation that goes by itself (30h)"},
+    NONE};
 static const struct command_option checkpoint_options[] = {
     {"key", 0, COMMAND_FLAG, NULL, "The verifier key that audit verify needs"}, NONE};
 static const struct command_option verify_options[] = {
@@ -141,6 +147,8 @@ static const struct command commands[] = {
     {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false},
     {"status", "", "Show the cluster and its CAs", tportctl_status, format_options, 0, 0, 0, false},
     {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false},
+    {"auth rotate", "", "Replace the keys of a CA, phase by phase", tportctl_auth_rotate, rotate_options, 0, 0, 0,
+     false},
     {"auth ls", "", "List CAs", tportctl_auth_ls, format_options, 0, 0, 0, false},
     {"sessions ls", "", "List running sessions", tportctl_sessions_ls, format_options, 0, 0, 0, false},
     {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false},

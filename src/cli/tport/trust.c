@@ -1,0 +1,112 @@
+/* The cluster's host CAs as its answers name them, and the profile's files that hold them. */
+#include "cli/tport/trust.h"
+
+#include "base/enc.h"
+#include "base/mem.h"
+#include "crypt/sshcert.h"
+#include "crypt/x509.h"
+
+#include <string.h>
+
+#define FIELD_MAX ((size_t)1024 * 1024)
+
+void trust_init(struct trust *trust)
+{
+    *trust = (struct trust){0};
+    buf_init(&trust->cas, FIELD_MAX);
+}
+
+void trust_free(struct trust *trust)
+{
+    buf_free(&trust->cas);
+    argv_free(&trust->host_keys);
+}
+
+/* The first two words of a key line, checked: nothing else may get into known_hosts. */
+static enum tp_err add_host_key(struct trust *trust, const char *value, struct tp_error *error)
+{
+    struct buf decoded, blob;
+    char *line;
+    enum tp_err err = TP_OK;
+
+    buf_init(&decoded, FIELD_MAX);
+    buf_init(&blob, FIELD_MAX);
+    if (strncmp(value, "ssh-", 4) != 0 && strncmp(value, "ecdsa-", 6) != 0 &&
+        dec_base64(value, strlen(value), &decoded) == TP_OK)
+        line = mem_strdup(buf_text(&decoded));
+    else
+        line = mem_strdup(value);
+    size_t type = strcspn(line, " ");
+    size_t key = line[type] == ' ' ? strcspn(line + type + 1, " \t\r\n") : 0;
+    line[type + (line[type] == ' ') + key] = '\0';
+    if (key == 0 || strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789-@.") != type ||
+        sshcert_blob(line, &blob, error) != TP_OK)
+        err = err_set(error, TP_PROTOCOL, "the proxy's answer holds a broken SSH host CA");
+    else
+        argv_add(&trust->host_keys, line);
+    mem_free(line);
+    buf_free(&decoded);
+    buf_free(&blob);
+    return err;
+}
+
+static enum tp_err add_ca(struct trust *trust, const char *value, struct tp_error *error)
+{
+    struct buf pem;
+    char *pin;
+    buf_init(&pem, FIELD_MAX);
+    if (strncmp(value, "-----BEGIN", 10) == 0)
+        (void)buf_append_text(&pem, value);
+    else if (dec_base64(value, strlen(value), &pem) != TP_OK)
+        (void)buf_append_text(&pem, "?");
+    enum tp_err err = x509_pin(buf_text(&pem), &pin, error);
+    if (err == TP_OK) {
+        mem_free(pin);
+        (void)buf_printf(&trust->cas, "%s\n", buf_text(&pem));
+    } else {
+        err = err_set(error, TP_PROTOCOL, "the proxy's answer holds a broken host CA certificate");
+    }
+    buf_free(&pem);
+    return err;
+}
+
+enum tp_err trust_read(struct trust *trust, const json_t *answer, const char *cluster, struct tp_error *error)
+{
+    json_t *signers, *signer, *item;
+    size_t index, inner;
+    enum tp_err err = json_need_array(answer, "host_signers", &signers, error);
+    if (err != TP_OK)
+        return err;
+    json_array_foreach (signers, index, signer) {
+        if (strcmp(json_get_text(signer, "domain_name", ""), cluster) != 0)
+            continue;
+        json_array_foreach (json_object_get(signer, "checking_keys"), inner, item) {
+            if (err == TP_OK && json_is_string(item))
+                err = add_host_key(trust, json_string_value(item), error);
+        }
+        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item) {
+            if (err == TP_OK && json_is_string(item))
+                err = add_ca(trust, json_string_value(item), error);
+        }
+    }
+    if (err == TP_OK && (trust->host_keys.count == 0 || buf_size(&trust->cas) == 0))
+        err = err_set(error, TP_PROTOCOL, "the proxy's answer names no CA of the cluster %s", cluster);
+    return err;
+}
+
+void trust_refresh(struct api *api, const struct profile *profile)
+{
+    struct tp_error error = {0};
+    struct trust trust;
+    json_t *answer = NULL;
+    trust_init(&trust);
+    /* The answer came over TLS with a server of the CA that we trust: it may name the next one. */
+    enum tp_err err = api_rpc(api, "cluster.cas", json_object(), &answer, &error);
+    if (err == TP_OK)
+        err = trust_read(&trust, answer, profile->cluster, &error);
+    if (err == TP_OK)
+        err = profile_update_trust(profile, buf_text(&trust.cas), (const char *const *)trust.host_keys.items, &error);
+    (void)err; /* the command itself goes on, and says what is wrong if something is */
+    json_decref(answer);
+    trust_free(&trust);
+}

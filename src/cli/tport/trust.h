@@ -1,0 +1,23 @@
+/* What a profile trusts: the host CAs of its cluster, two of them while one is being replaced. */
+#ifndef CLI_TPORT_TRUST_H
+#define CLI_TPORT_TRUST_H
+
+#include "base/buf.h"
+#include "cli/common/api.h"
+#include "cli/common/argv.h"
+#include "cli/common/profile.h"
+
+struct trust {
+    struct buf cas;        /* PEM of the X.509 host CAs */
+    struct argv host_keys; /* authorized_keys lines of the SSH host CAs */
+};
+
+void trust_init(struct trust *trust);
+void trust_free(struct trust *trust); /* what it holds */
+/* Adds the host_signers of an answer (of a login or of cluster.cas) for this cluster, each checked: only keys and
+ * certificates get into our files. TP_PROTOCOL when there are none or one is broken. */
+enum tp_err trust_read(struct trust *trust, const json_t *answer, const char *cluster, struct tp_error *error) TP_MUST;
+/* Asks the cluster and puts what is new into the profile's files. Failures are passed over: the next command tries again. */
+void trust_refresh(struct api *api, const struct profile *profile);
+
+#endif

@@ -1,0 +1,168 @@
+"""Rotation of the user CA and the host CA, phase by phase, while people work."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tport import BIN, wait_for
+
+
+def phase(cluster, kind, to):
+    cluster.ctl("auth", "rotate", f"--type={kind}", "--manual", f"--phase={to}")
+    cas = {c["type"]: c for c in json.loads(cluster.ctl("auth", "ls", "--format=json").stdout) if c["keys"] == "current"}
+    assert cas[kind]["state"] == to
+    assert f"{kind} CA:" in cluster.ctl("status").stdout
+
+
+def renewals(cluster):
+    return cluster.nodes["node1"].text().count("certificate has been renewed")
+
+
+def key_of(person, name):
+    [path] = list((person.home / ".tport").rglob(name))
+    return path
+
+
+def signer(person):
+    said = subprocess.run(["ssh-keygen", "-L", "-f", str(key_of(person, "*-cert.pub"))], capture_output=True, text=True, check=True).stdout
+    return next(line for line in said.splitlines() if "Signing CA" in line)
+
+
+class Shell:
+    def __init__(self, person):
+        self.child = person.spawn(BIN / "tport", "ssh", "root@node1")
+        self.ask()
+
+    def ask(self):
+        self.child.sendline("echo alive-$((40+2))")
+        self.child.expect("alive-42")
+
+
+def stock_ssh(person):
+    return person.run("ssh", "-F", person.home / "ssh_config", "root@node1.test", "echo in")
+
+
+@pytest.fixture
+def town(fresh):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("worker", roles="access", logins="root")
+    (person.home / "ssh_config").write_text(person.tport("config", check=True).stdout)
+    assert stock_ssh(person).stdout == "in\n"
+    return cluster, person
+
+
+def test_the_user_ca_rotates_under_a_running_shell(town):
+    cluster, person = town
+    shell = Shell(person)
+    old_signer = signer(person)
+    old = cluster.person("old", roles="access", logins="root")
+    assert old.tport("ls").returncode == 0
+    refused = cluster.ctl("auth", "rotate", "--type=user", "--manual", "--phase=update_servers", check=False)
+    assert refused.returncode != 0 and "can't follow" in refused.stderr
+    phase(cluster, "user", "init")
+    exported = cluster.ctl("auth", "export", "--type=user").stdout
+    assert exported.count("cert-authority") == 2
+    phase(cluster, "user", "update_clients")
+    # A crash in the middle: the phase is what it was.
+    [auth] = cluster.daemon.children("auth")
+    os.kill(auth, signal.SIGKILL)
+    wait_for(lambda: "update_clients" in cluster.ctl("status", check=False).stdout, 20)
+    shell.ask()
+    # Certificates of both sets are good.
+    assert stock_ssh(person).stdout == "in\n"
+    person.tport("logout")
+    status, output = person.login()
+    assert status == 0, output
+    assert signer(person) != old_signer
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
+    phase(cluster, "user", "update_servers")
+    assert old.tport("ssh", "root@node1", "echo in").stdout == "in\n"
+    phase(cluster, "user", "standby")
+    assert cluster.ctl("auth", "export", "--type=user").stdout.count("cert-authority") == 1
+    # The retired CA: its certificates are worth nothing; what runs goes on; new ones work.
+    wait_for(lambda: old.tport("ls").returncode != 0, 10)
+    assert old.tport("ssh", "root@node1", "echo in").returncode != 0
+    assert person.tport("ssh", "root@node1", "echo in").stdout == "in\n"
+    assert stock_ssh(person).stdout == "in\n"
+    shell.ask()
+    shell.child.close(force=True)
+
+
+def test_the_host_ca_rotates_and_agents_and_people_follow(town):
+    cluster, person = town
+    shell = Shell(person)
+    old_cert = (cluster.folder / "node1" / "data" / "agent" / "tls.crt").read_text()
+    shutil.copytree(cluster.folder / "node1" / "data" / "agent", cluster.folder / "node1" / "before")
+    phase(cluster, "host", "init")
+    assert person.tport("ls", check=True).stdout  # any call brings the profile up to date
+    assert (person.home / ".tport" / "known_hosts").read_text().count("@cert-authority") == 2
+    assert stock_ssh(person).stdout == "in\n"
+    before = renewals(cluster)
+    phase(cluster, "host", "update_clients")
+    wait_for(lambda: renewals(cluster) > before, 15)
+    cluster.wait_online("node1")
+    assert (cluster.folder / "node1" / "data" / "agent" / "tls.crt").read_text() != old_cert
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
+    shell.ask()
+    time.sleep(1.1)  # what a certificate says about its age is in seconds
+    before = renewals(cluster)
+    phase(cluster, "host", "update_servers")
+    wait_for(lambda: renewals(cluster) > before, 15)
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
+    shell.ask()
+    phase(cluster, "host", "standby")
+    assert person.tport("ls", check=True).stdout
+    assert (person.home / ".tport" / "known_hosts").read_text().count("@cert-authority") == 1
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
+    shell.ask()
+    # auth and the worker start anew with the new keys only, and the shell is still there.
+    [auth] = cluster.daemon.children("auth")
+    os.kill(auth, signal.SIGKILL)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0, 20)
+    cluster.wait_online("node1")
+    shell.ask()
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
+    shell.child.close(force=True)
+    # An agent that slept through all of it is a stranger now.
+    agent = cluster.nodes["node1"]
+    agent.stop()
+    shutil.rmtree(cluster.folder / "node1" / "data" / "agent")
+    shutil.copytree(cluster.folder / "node1" / "before", cluster.folder / "node1" / "data" / "agent")
+    agent.start()
+    time.sleep(3)
+    assert not any(n["online"] for n in cluster.node_list())
+
+
+def test_a_rotation_rolls_back(town):
+    cluster, person = town
+    old_signer = signer(person)
+    for to in ("init", "update_clients"):
+        phase(cluster, "user", to)
+    person.tport("logout")
+    status, output = person.login()
+    assert status == 0, output
+    new_signer = signer(person)
+    assert new_signer != old_signer
+    phase(cluster, "user", "rollback")
+    wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)  # still trusted, until standby
+    phase(cluster, "user", "standby")
+    wait_for(lambda: person.tport("ls").returncode != 0, 10)
+    person.tport("logout")
+    status, output = person.login()
+    assert status == 0, output
+    assert signer(person) == old_signer
+    assert stock_ssh(person).stdout == "in\n"
+    events = [(e["type"], e["phase"]) for e in cluster.audit(type="cert_authority.rotate")]
+    assert events == [("user", p) for p in ("standby", "rollback", "update_clients", "init")]
+
+
+def test_only_who_may_rotate_rotates(cluster):
+    cluster.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: no-rotation}\nspec: {allow: {rules: [{resources: [cert_authority], verbs: [list, read, update]}]}}\n")
+    person = cluster.person("rotator", roles="no-rotation", logins="")
+    refused = person.run(BIN / "tportctl", f"--auth-server={cluster.proxy}", "auth", "rotate", "--type=user", "--manual", "--phase=init")
+    assert refused.returncode != 0 and "rotate" in refused.stderr, refused.stderr
