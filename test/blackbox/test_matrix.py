@@ -37,6 +37,8 @@ CALLS = {
     "tunnel.up": "Hv self tunnel -",
     "tunnel.down": "P none tunnel -",
     "ssh.connect": "Uv handler connect node",
+    "kube.connect": "Uv handler connect kube_cluster",
+    "kube.list": "UL rule list kube_cluster web",
     "session.closed": "P none report -",
     "session.resume": "P none report -",
     "session.auth": "H self report - tunnel",
@@ -76,6 +78,7 @@ ROUTES = {
     "GET /webapi/auth/export": "anonymous",
     "GET /webapi/sites": "session",
     "GET /webapi/sites/:cluster/nodes": "session list node",
+    "GET /webapi/sites/:cluster/kubernetes": "session list kube_cluster",
     "GET /webapi/sites/:cluster/events/search": "session list event",
     "GET /webapi/users": "session list user",
     "GET /webapi/roles": "session list role",
@@ -227,7 +230,7 @@ def params_of(name, kind="role"):
 
 USER_CALLS = sorted(name for name, line in CALLS.items() if " web" in line)
 # What the implicit role of every user gives: his own status, lists that are filtered item by item.
-IMPLICIT = {("list", "node"), ("list", "ssh_session"), ("read", "cluster_name")}
+IMPLICIT = {("list", "node"), ("list", "kube_cluster"), ("list", "ssh_session"), ("read", "cluster_name")}
 IMPLICIT_KINDS = {"node", "cluster_auth_preference", "cert_authority"}  # to read; nodes are filtered by labels
 
 
@@ -317,7 +320,7 @@ def test_R1_a_locked_user_reaches_nothing(home, poor):
 def test_R1_a_route_needs_its_verb(home, poor, line):
     _, verb, kind = ROUTES[line].split()
     give(home, "[]")
-    if kind != "node":  # everybody lists the nodes that his labels show
+    if ("list", kind) not in IMPLICIT:  # everybody lists the servers and clusters that his labels show
         assert poor.route(line) == 403
     give(home, f"[{{resources: [{kind}], verbs: [{verb}, read]}}]")
     assert poor.route(line) == 200
