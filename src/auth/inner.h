@@ -569,6 +569,8 @@ METHOD(do_resources_get);
 METHOD(do_resources_put);
 METHOD(do_resources_rm);
 METHOD(do_locks_add);
+METHOD(do_certs_user);
+METHOD(do_certs_host);
 METHOD(do_audit_list);
 METHOD(do_audit_checkpoint);
 #undef METHOD

@@ -60,6 +60,8 @@ CALLS = {
     "resources.put": "UL handler update * web",
     "resources.rm": "UL handler delete * web",
     "locks.add": "UL rule create lock web",
+    "certs.user": "L none sign -",
+    "certs.host": "L none sign -",
     "audit.list": "UL rule list event web",
     "audit.checkpoint": "UL rule list event web",
 }

@@ -7,6 +7,8 @@ import re
 import pytest
 import yaml
 
+import tport
+
 HERE = pathlib.Path(__file__).resolve().parents[1] / "resources"
 BAD = sorted((HERE / "bad").glob("*.yaml"))
 GOOD = HERE / "good" / "tctl-get.yaml"
@@ -188,7 +190,6 @@ def test_nobody_gives_himself_more(cluster):
     cluster.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: helpdesk}\nspec:\n  allow:\n    rules:\n    - {resources: [user, github], verbs: [list, read, create, update, delete]}\n")
     hugo = cluster.person("hugo", roles="helpdesk,access", logins="hugo")
     ctl = lambda *words, **kw: hugo.run(*words, **kw)  # noqa: E731
-    import tport
     program = tport.BIN / "tportctl"
     for words in (["users", "update", "hugo", "--set-roles=helpdesk,access,editor"], ["users", "update", "hugo", "--set-logins=hugo,root"],
                   ["users", "add", "puppet", "--roles=editor"], ["users", "add", "puppet", "--roles=access", "--logins=root"]):
@@ -201,3 +202,52 @@ def test_nobody_gives_himself_more(cluster):
     assert done.returncode == 0, done.stderr
     cluster.ctl("users", "rm", "puppet,hugo")
     cluster.ctl("rm", "role/helpdesk")
+
+
+def test_identity_files(fresh, tmp_path):
+    """auth sign: the files work in place of a profile and with OpenSSH, and hold no more than the roles allow."""
+    cluster = fresh(nodes=("node1",))
+    cluster.ctl("users", "add", "robot", "--roles=access", "--logins=root")
+    robot = tport.Person(cluster, "robot")
+    out = robot.home / "id"
+    said = cluster.ctl("auth", "sign", "--user=robot", "-o", out, "--ttl=1h").stdout
+    assert f"The credentials have been written to {out}" in said and (out.stat().st_mode & 0o777) == 0o600
+    again = cluster.ctl("auth", "sign", "--user=robot", "-o", out, check=False)
+    assert again.returncode == 1 and "--overwrite" in again.stderr
+    # tport and tportctl with -i, nothing in the profile folder before or after.
+    listed = robot.tport("-i", out, f"--proxy={cluster.proxy}", "ls", check=True).stdout
+    assert "node1" in listed
+    done = robot.tport("-i", out, f"--proxy={cluster.proxy}", "ssh", "root@node1", "echo", "from-an-identity")
+    assert done.stdout.strip() == "from-an-identity", done.stderr
+    nodes = robot.run(tport.BIN / "tportctl", "-i", out, f"--auth-server={cluster.proxy}", "nodes", "ls", "--format=json", check=True)
+    assert json.loads(nodes.stdout)[0]["spec"]["hostname"] == "node1"
+    assert not (robot.home / ".tport" / "current-profile").exists()
+    by_role = robot.run(tport.BIN / "tportctl", "-i", out, f"--auth-server={cluster.proxy}", "get", "roles")
+    assert by_role.returncode == 1 and "access denied" in by_role.stderr
+    # Signing is not to be had over the network.
+    stolen = robot.run(tport.BIN / "tportctl", "-i", out, f"--auth-server={cluster.proxy}", "auth", "sign", "--user=robot", "-o", robot.home / "x")
+    assert stolen.returncode == 1 and not (robot.home / "x").exists()
+    # OpenSSH's pair, a host's, TLS, a kubeconfig.
+    cluster.ctl("auth", "sign", "--user=robot", "-o", tmp_path / "ssh", "--format=openssh")
+    shown = robot.run("ssh-keygen", "-L", "-f", tmp_path / "ssh-cert.pub", check=True).stdout
+    assert "Type: ssh-ed25519-cert-v01@openssh.com user certificate" in shown and 'Key ID: "robot"' in shown and "root" in shown
+    cluster.ctl("auth", "sign", "--host=web1.example.com,web1", "-o", tmp_path / "host", "--format=openssh")
+    shown = robot.run("ssh-keygen", "-L", "-f", tmp_path / "host-cert.pub", check=True).stdout
+    assert "host certificate" in shown and "web1.example.com" in shown
+    cluster.ctl("auth", "sign", "--user=robot", "-o", tmp_path / "tls", "--format=tls")
+    (tmp_path / "user-ca.pem").write_text(cluster.ctl("auth", "export", "--type=tls-user").stdout)
+    checked = robot.run("openssl", "verify", "-CAfile", tmp_path / "user-ca.pem", tmp_path / "tls.crt")
+    assert "OK" in checked.stdout, checked.stderr
+    cluster.ctl("auth", "sign", "--user=robot", "-o", tmp_path / "kube", "--format=kubernetes", "--kube-cluster-name=prod", f"--proxy={cluster.proxy}")
+    config = yaml.safe_load((tmp_path / "kube").read_text())
+    assert config["clusters"][0]["cluster"]["tls-server-name"] == f"{b'prod'.hex()}.kube.{cluster.name}"
+    assert config["clusters"][0]["cluster"]["server"] == f"https://{cluster.proxy}" and config["current-context"] == f"{cluster.name}-prod"
+    # On record, and a lock ends it.
+    assert any(e.get("impersonator") == "admin" and e["user"] == "robot" for e in cluster.audit(type="cert.create"))
+    cluster.ctl("lock", "--user=robot", "--message=gone")
+    assert robot.tport("-i", out, f"--proxy={cluster.proxy}", "ls").returncode == 1
+    locked = cluster.ctl("auth", "sign", "--user=robot", "-o", tmp_path / "late", check=False)
+    assert locked.returncode == 1 and "gone" in locked.stderr
+    # What is no identity file says what is missing.
+    broken = robot.tport("-i", tmp_path / "tls.crt", f"--proxy={cluster.proxy}", "ls")
+    assert broken.returncode == 1 and "is no identity file: an SSH key is missing" in broken.stderr

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/common/output.h"
 #include "cli/common/table.h"
+#include "cli/common/identity_file.h"
 #include "cli/tport/tport.h"
 #include "cli/tport/trust.h"
 
@@ -14,8 +15,15 @@
 
 enum tp_err tport_profile(const struct command_line *line, struct profile *ret_profile, struct tp_error *error)
 {
+    const char *proxy = command_text_env(line, "proxy", "PROXY", NULL);
+    const char *file = command_text_env(line, "identity", "IDENTITY_FILE", NULL);
+    enum tp_err err = file ? identity_file_use(file, proxy, error) : TP_OK;
+    /* What is started from here finds it as its profile. */
+    (void)unsetenv("TPORT_IDENTITY_FILE");
+    (void)unsetenv("TELEPORT_IDENTITY_FILE");
     char *home = profile_home();
-    enum tp_err err = profile_load(home, command_text_env(line, "proxy", "PROXY", NULL), ret_profile, error);
+    if (err == TP_OK)
+        err = profile_load(home, proxy, ret_profile, error);
     const char *cluster = command_text(line, "cluster", NULL);
     if (err == TP_OK && cluster && strcmp(cluster, ret_profile->cluster) != 0)
         err = err_set(error, TP_NOT_FOUND, "this profile is for the cluster %s, not %s", ret_profile->cluster, cluster);

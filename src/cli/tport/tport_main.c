@@ -14,6 +14,8 @@ static const struct command_option globals[] = {
     {"proxy", 0, COMMAND_TEXT, "HOST[:PORT]", "The proxy to talk to (TPORT_PROXY)"},
     {"user", 0, COMMAND_TEXT, "NAME", "Your tport user name (TPORT_USER)"},
     {"login", 'l', COMMAND_TEXT, "LOGIN", "The login on the remote host (TPORT_LOGIN)"},
+    {"identity", 'i', COMMAND_TEXT, "FILE",
+     "Use this identity file in place of a profile; needs --proxy (TPORT_IDENTITY_FILE)"},
     {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's"},
     {"insecure", 0, COMMAND_FLAG, NULL,
      "Do not check the proxy's certificate. Anybody in between can then read your password"},

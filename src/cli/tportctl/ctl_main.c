@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "base/node.h"
 #include "cli/common/file.h"
+#include "cli/common/identity_file.h"
 #include "cli/common/output.h"
 #include "cli/tportctl/tportctl.h"
 
@@ -18,6 +19,7 @@
 static const struct command_option globals[] = {
     {"config", 'c', COMMAND_TEXT, "FILE", "Configuration of the daemon on this machine (" DEFAULT_CONFIG ")"},
     {"auth-server", 0, COMMAND_TEXT, "HOST[:PORT]", "Go through this proxy with your profile, not the local socket"},
+    {"identity", 'i', COMMAND_TEXT, "FILE", "Use this identity file in place of a profile; needs --auth-server"},
     {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
     NONE};
 
@@ -96,6 +98,16 @@ static const struct command_option lock_options[] = {
     NONE};
 static const struct command_option export_options[] = {
     {"type", 0, COMMAND_TEXT, "TYPE", "user, host, tls-user, tls-host, tls-user-der"}, NONE};
+static const struct command_option sign_options[] = {
+    {"user", 0, COMMAND_TEXT, "NAME", "Certificates of this user"},
+    {"host", 0, COMMAND_TEXT, "NAME,...", "Certificates of a host with these names"},
+    {"out", 'o', COMMAND_TEXT, "FILE", "Where they go (needed)"},
+    {"format", 0, COMMAND_TEXT, "file|openssh|tls|kubernetes", "Form of the files"},
+    {"ttl", 0, COMMAND_TEXT, "12h", "How long they are good; the user's roles may say less"},
+    {"proxy", 0, COMMAND_TEXT, "HOST:PORT", "Where a kubeconfig finds the proxy"},
+    {"kube-cluster-name", 0, COMMAND_TEXT, "NAME", "The Kubernetes cluster of a kubeconfig"},
+    {"overwrite", 0, COMMAND_FLAG, NULL, "Files may be there already"},
+    NONE};
 static const struct command_option end_options[] = {{"reason", 0, COMMAND_TEXT, "TEXT", "What the person reads"}, NONE};
 static const struct command_option recordings_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
@@ -149,6 +161,7 @@ static const struct command commands[] = {
     {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false},
     {"auth rotate", "", "Replace the keys of a CA, phase by phase", tportctl_auth_rotate, rotate_options, 0, 0, 0,
      false},
+    {"auth sign", "", "Make certificates for a user or host", tportctl_auth_sign, sign_options, 0, 0, 0, false},
     {"auth ls", "", "List CAs", tportctl_auth_ls, format_options, 0, 0, 0, false},
     {"sessions ls", "", "List running sessions", tportctl_sessions_ls, format_options, 0, 0, 0, false},
     {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false},
@@ -225,8 +238,16 @@ enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api,
     struct tp_error local = {0};
     struct profile profile = {0};
 
+    const char *identity = command_text_env(line, "identity", "IDENTITY_FILE", NULL);
+
     *ret_api = NULL;
     enum tp_err err = read_config(line, &data_dir, &address, error);
+    if (err == TP_OK && identity) {
+        server = server ? server : address;
+        err = identity_file_use(identity, server, error);
+        mem_free(home);
+        home = profile_home();
+    }
     bool by_profile = err == TP_OK && server;
     if (err == TP_OK && !server) {
         const char *socket = command_env("ADMIN_SOCKET");

@@ -49,6 +49,7 @@ enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_status(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_auth_rotate(struct command_line *line, struct tp_error *error) TP_MUST;
+enum tp_err tportctl_auth_sign(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_auth_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_sessions_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_sessions_end(struct command_line *line, struct tp_error *error);
