@@ -379,6 +379,7 @@ void do_session_end(struct call *call)
         call_fail(call, &error);
         return;
     }
+    kube_session_fields(call->params, recording->meta); /* what the agent learned about the pod while it ran */
     recordings_end(recording, call, json_get_text(call->params, "reason", ""),
                    json_object_get(call->params, "exit_code"));
 }
