@@ -40,14 +40,22 @@ static bool shows(const struct kube_filter *filter, const json_t *object)
     return kube_filter_shows(filter, text_of(metadata, "namespace"), text_of(metadata, "name"));
 }
 
-/* Leaves the items that may be shown; each is the object itself, or has it in member. */
-static void keep(const struct kube_filter *filter, json_t *items, const char *member)
+/* Leaves the items that may be shown in list's array of that name; each is the object itself, or has it in member. They
+ * go into a new array: removing one by one takes time that grows with the square of a list. Returns what is left. */
+static size_t keep(const struct kube_filter *filter, json_t *list, const char *name, const char *member)
 {
-    for (size_t i = json_array_size(items); i-- > 0;) {
-        const json_t *item = json_array_get(items, i);
-        if (!shows(filter, member ? json_object_get(item, member) : item))
-            (void)json_array_remove(items, i);
+    const json_t *items = json_object_get(list, name);
+    json_t *kept;
+    if (!json_is_array(items))
+        return 0;
+    kept = json_array();
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        json_t *item = json_array_get(items, i);
+        if (shows(filter, member ? json_object_get(item, member) : item))
+            (void)json_array_append(kept, item);
     }
+    (void)json_object_set_new(list, name, kept);
+    return json_array_size(kept);
 }
 
 static bool is_kind(const json_t *value, const char *kind)
@@ -60,13 +68,13 @@ enum tp_err kube_filter_json_list(struct kube_filter *filter, const uint8_t *dat
                                   struct tp_error *error)
 {
     json_t *list = load(data, size);
-    json_t *items = json_object_get(list, "items");
-    json_t *rows = json_object_get(list, "rows");
+    const json_t *items = json_object_get(list, "items");
+    const json_t *rows = json_object_get(list, "rows");
     enum tp_err err = TP_OK;
     if (is_kind(list, "Table") && (json_is_array(rows) || json_is_null(rows)))
-        keep(filter, rows, "object");
+        (void)keep(filter, list, "rows", "object");
     else if (list && !is_kind(list, "Table") && (json_is_array(items) || json_is_null(items)))
-        keep(filter, items, NULL);
+        (void)keep(filter, list, "items", NULL);
     else if (!is_kind(list, "Status"))
         err = err_set(error, TP_INVALID, "the API server's list of %s is not of a form that can be filtered",
                       filter->request->resource);
@@ -89,9 +97,7 @@ enum tp_err kube_filter_json_event(struct kube_filter *filter, const uint8_t *da
     } else if (strcmp(type, "BOOKMARK") == 0 || strcmp(type, "ERROR") == 0) {
         err = put(event, out, "\n", error);
     } else if (is_kind(object, "Table")) {
-        json_t *rows = json_object_get(object, "rows");
-        keep(filter, rows, "object");
-        if (json_array_size(rows) > 0)
+        if (keep(filter, object, "rows", "object") > 0)
             err = put(event, out, "\n", error);
     } else if (shows(filter, object)) {
         err = put(event, out, "\n", error);

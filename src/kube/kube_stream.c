@@ -124,7 +124,9 @@ static enum tp_err on_channel(void *ctx, const uint8_t *data, size_t size, bool 
     if (!side->client && (side->channel == CHANNEL_STDOUT || side->channel == CHANNEL_STDERR))
         output(stream, data, size);
     else if (!side->client && side->channel == CHANNEL_ERROR)
-        error_text(stream, data, size, last);
+        /* An empty message is no end: servers greet with one on the first channel that they write, which is this one
+         * when the client has asked for no output. */
+        error_text(stream, data, size, last && size + buf_size(&stream->exit_text) > 0);
     else if (side->client && side->channel == CHANNEL_RESIZE)
         resize_text(stream, data, size);
     return TP_OK;

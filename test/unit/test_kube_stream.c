@@ -175,7 +175,7 @@ static void test_websocket_exit_of_other_forms(void **state)
         const char *text;
         const char *expected;
     } rows[] = {{"\003{\"metadata\":{},\"status\":\"Success\"}", "exit 0;"},
-                {"\003", "exit 0;"},
+                {"\003", ""},
                 {"\003error executing command", "exit -1;"},
                 {"\003{\"status\":\"Failure\",\"reason\":\"InternalError\"}", "exit -1;"},
                 {"\003{\"status\":\"Failure\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"5x\"}]}}",
@@ -186,6 +186,17 @@ static void test_websocket_exit_of_other_forms(void **state)
         expect(&talk, KUBE_STREAM_WEBSOCKET, "v4.channel.k8s.io", false, rows[i].expected, "");
         talk_free(&talk);
     }
+}
+
+/* A client that wants no output is greeted on the error channel; how the command ends comes later. */
+static void test_websocket_greeting_is_no_exit(void **state)
+{
+    (void)state;
+    struct talk talk = {0};
+    frame(say(&talk, false), 0x82, false, "\003", 1);
+    MESSAGE(say(&talk, false), false, FAILURE5);
+    expect(&talk, KUBE_STREAM_WEBSOCKET, "v4.channel.k8s.io", false, "exit 5;", "");
+    talk_free(&talk);
 }
 
 static void test_websocket_refusals(void **state)
@@ -368,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_websocket),
         cmocka_unit_test(test_websocket_exit_of_other_forms),
+        cmocka_unit_test(test_websocket_greeting_is_no_exit),
         cmocka_unit_test(test_websocket_refusals),
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_spdy),
