@@ -31,6 +31,9 @@ struct node {
  * ("tport.conf", "-"). The caller frees each with node_free and the array with mem_free. */
 enum tp_err node_parse(const char *text, size_t size, const char *file, struct node ***ret_documents, size_t *ret_count,
                        struct tp_error *error) TP_MUST;
+/* The same with other bounds: for files of this machine's own user, such as thousands of access cases. */
+enum tp_err node_parse_large(const char *text, size_t size, const char *file, size_t most_bytes, size_t most_nodes,
+                             struct node ***ret_documents, size_t *ret_count, struct tp_error *error) TP_MUST;
 /* Exactly one document, or TP_INVALID. */
 enum tp_err node_parse_one(const char *text, size_t size, const char *file, struct node **ret_node,
                            struct tp_error *error) TP_MUST;

@@ -25,6 +25,7 @@ struct reader {
     struct level levels[NODE_MAX_DEPTH];
     size_t depth;
     size_t nodes;
+    size_t most_nodes;
     struct node *root; /* of the document being read, once complete */
     struct node **documents;
     size_t count;
@@ -118,9 +119,9 @@ static enum tp_err new_node(struct reader *reader, const yaml_event_t *event, en
                             struct node **ret_node)
 {
     struct node *node;
-    if (++reader->nodes > NODE_MAX_NODES)
-        return err_set(reader->error, TP_TOO_LARGE, "%s:%d: more than %d values, split the file", reader->file,
-                       line_of(event), NODE_MAX_NODES);
+    if (++reader->nodes > reader->most_nodes)
+        return err_set(reader->error, TP_TOO_LARGE, "%s:%d: more than %zu values, split the file", reader->file,
+                       line_of(event), reader->most_nodes);
     node = mem_alloc(sizeof(*node));
     node->kind = kind;
     node->line = line_of(event);
@@ -299,13 +300,19 @@ static void free_documents(struct node **documents, size_t count)
 enum tp_err node_parse(const char *text, size_t size, const char *file, struct node ***ret_documents, size_t *ret_count,
                        struct tp_error *error)
 {
-    struct reader reader = {.text = text, .size = size, .file = file, .error = error};
+    return node_parse_large(text, size, file, NODE_MAX_BYTES, NODE_MAX_NODES, ret_documents, ret_count, error);
+}
+
+enum tp_err node_parse_large(const char *text, size_t size, const char *file, size_t most_bytes, size_t most_nodes,
+                             struct node ***ret_documents, size_t *ret_count, struct tp_error *error)
+{
+    struct reader reader = {.text = text, .size = size, .file = file, .error = error, .most_nodes = most_nodes};
     enum tp_err err;
     *ret_documents = NULL;
     *ret_count = 0;
-    if (size > NODE_MAX_BYTES)
+    if (size > most_bytes)
         return err_set(error, TP_TOO_LARGE, "%s:1: the file has %zu bytes, at most %zu are read; split it", file, size,
-                       NODE_MAX_BYTES);
+                       most_bytes);
     if (!yaml_parser_initialize(&reader.parser))
         return err_set(error, TP_INTERNAL, "%s: the YAML reader could not be started", file);
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);

@@ -78,7 +78,9 @@ static bool has_login(const struct names *logins, const char *login, bool deny)
 struct query {
     const struct rbac_set *set;
     const struct rbac_target *target;
-    const char *login; /* or NULL */
+    const char *login;                /* or NULL */
+    const struct rbac_access *access; /* or NULL: nothing is asked for beside labels */
+    bool more;                        /* it asks for more than a login */
     struct label_tags tags;
 };
 
@@ -98,7 +100,8 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
         const struct set_entry *entry = &entries->items[i];
         const struct set_role *one = entry->role;
         bool selects = may_select(entry, query);
-        if ((!selects && !(query->login && entry->logins)) || !set_section_in_namespace(&one->deny, query->target))
+        if ((!selects && !((query->login || query->more) && entry->lists)) ||
+            !set_section_in_namespace(&one->deny, query->target))
             continue;
         if (selects &&
             set_section_selects(query->set, &one->deny, query->target, true, decision ? detail : NULL, sizeof detail)) {
@@ -108,6 +111,11 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
         if (query->login && has_login(&one->deny.logins, query->login, true)) {
             snprintf(detail, sizeof detail, "logins %s", query->login);
             (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", detail);
+            return true;
+        }
+        const char *list = query->more ? set_matchers_denied(query->set, &one->deny, query->access) : NULL;
+        if (list) {
+            (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", list);
             return true;
         }
     }
@@ -136,6 +144,8 @@ static void find_grants(const struct query *query, char *ret_detail, size_t size
             granted->selecting = one;
         if (query->login && !has_login(&one->allow.logins, query->login, false))
             continue;
+        if (query->more && !set_matchers_hold(query->set, &one->allow, query->access))
+            continue;
         if (!granted->role)
             granted->role = one;
         granted->mfa |= one->role->options.require_session_mfa != ROLE_MFA_NO;
@@ -143,9 +153,15 @@ static void find_grants(const struct query *query, char *ret_detail, size_t size
     }
 }
 
-static struct query query_make(const struct rbac_set *set, const struct rbac_target *target, const char *login)
+static struct query query_make(const struct rbac_set *set, const struct rbac_target *target,
+                               const struct rbac_access *access)
 {
-    return (struct query){set, target, login, label_tags_of(target->labels, target->label_count)};
+    return (struct query){.set = set,
+                          .target = target,
+                          .login = access ? access->login : NULL,
+                          .access = access,
+                          .more = access && set_matchers_any(access),
+                          .tags = label_tags_of(target->labels, target->label_count)};
 }
 
 static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target,
@@ -157,7 +173,7 @@ static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *
     struct query query;
     if ((unsigned)target->kind >= ROLE_TARGET_COUNT || (login && !role_login_valid(login)))
         return rbac_decide(decision, RBAC_BAD_INPUT, "", "", "");
-    query = query_make(set, target, login);
+    query = query_make(set, target, access);
     if (denied(&query, decision))
         return TP_DENIED;
     find_grants(&query, decision ? detail : NULL, sizeof detail, &granted);
@@ -182,6 +198,27 @@ enum tp_err rbac_access(const struct rbac_set *set, const struct rbac_target *ta
     if (ret_decision)
         write_sentence(ret_decision, target);
     return result;
+}
+
+enum tp_err rbac_remote_cluster_access(const struct rbac_set *set, const struct rbac_target *target,
+                                       const struct rbac_access *access, struct rbac_decision *ret_decision)
+{
+    bool used = target->label_count > 0;
+    for (size_t i = 0; i < set->count && !used; i++) {
+        const struct set_role *one = &set->roles[i];
+        const struct role_expression *allow = &one->allow.from->expressions[ROLE_CLUSTER];
+        const struct role_expression *deny = &one->deny.from->expressions[ROLE_CLUSTER];
+        used = one->allow.labels[ROLE_CLUSTER].count > 0 || one->deny.labels[ROLE_CLUSTER].count > 0 || allow->pred ||
+               allow->broken || deny->pred || deny->broken;
+    }
+    if (used || set->count == 0)
+        return rbac_access(set, target, access, ret_decision);
+    if (ret_decision)
+        *ret_decision = (struct rbac_decision){.reason = RBAC_GRANTED};
+    (void)rbac_decide(ret_decision, RBAC_GRANTED, "", "allow", "cluster_labels are not used");
+    if (ret_decision)
+        write_sentence(ret_decision, target);
+    return TP_OK;
 }
 
 enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_target *node, const char *login,

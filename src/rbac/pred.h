@@ -9,7 +9,7 @@
 #include "rbac/rbac.h"
 
 /* Which names and functions are known. */
-enum pred_dialect { PRED_WHERE = 1, PRED_LABELS = 2, PRED_ACTION = 4 };
+enum pred_dialect { PRED_WHERE = 1, PRED_LABELS = 2, PRED_ACTION = 4, PRED_FILTER = 8 };
 
 struct pred;
 

@@ -38,6 +38,8 @@ static json_t *eval_root(struct pred_run *run, const char *name)
         return labels_object(run->env);
     else if (!context)
         return absent(run);
+    else if (strcmp(name, "name") == 0)
+        value = json_object_get(context->more, "name");
     else if (strcmp(name, "resource") == 0)
         value = context->resource;
     else if (strcmp(name, "session") == 0)

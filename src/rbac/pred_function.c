@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 /* The text of a value: an absent one is empty, the bare name `user` stands for the user's name. NULL for other types.
  */
@@ -328,11 +329,79 @@ static json_t *call_labels_matching(struct pred_run *run, json_t *const argument
     return list;
 }
 
+/* Is the label there at all? An absent one reads as null. */
+static json_t *call_exists(struct pred_run *run, json_t *const arguments[], size_t count)
+{
+    (void)run;
+    (void)count;
+    return json_boolean(!json_is_null(arguments[0]));
+}
+
+/* Does text stand in hay, whatever the case? */
+static bool stands_in(const char *hay, const char *text)
+{
+    size_t size = strlen(text);
+    for (; *hay; hay++)
+        if (strncasecmp(hay, text, size) == 0)
+            return true;
+    return size == 0;
+}
+
+static bool found_anywhere(const struct pred_env *env, const char *word)
+{
+    const json_t *resource = env->context ? env->context->resource : NULL;
+    const json_t *metadata = json_object_get(resource, "metadata");
+    const json_t *spec = json_object_get(resource, "spec");
+    const char *const visible[] = {json_string_value(json_object_get(metadata, "name")),
+                                   json_string_value(json_object_get(spec, "hostname")),
+                                   json_string_value(json_object_get(spec, "addr"))};
+    for (size_t i = 0; i < sizeof visible / sizeof *visible; i++)
+        if (visible[i] && stands_in(visible[i], word))
+            return true;
+    for (size_t i = 0; i < env->label_count; i++)
+        if (stands_in(env->labels[i].name, word) || stands_in(env->labels[i].value, word))
+            return true;
+    return false;
+}
+
+/* All words must stand somewhere. */
+static json_t *call_search(struct pred_run *run, json_t *const arguments[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *word = json_string_value(arguments[i]);
+        if (!word)
+            return NULL;
+        if (!found_anywhere(run->env, word))
+            return json_false();
+    }
+    return json_true();
+}
+
+static json_t *call_split(struct pred_run *run, json_t *const arguments[], size_t count)
+{
+    const char *text = text_of(arguments[0]);
+    const char *separator = json_string_value(arguments[1]);
+    json_t *list;
+    (void)run;
+    (void)count;
+    if (!text || !separator || !*separator)
+        return NULL;
+    list = json_array();
+    for (const char *end; (end = strstr(text, separator)); text = end + strlen(separator))
+        json_array_append_new(list, json_stringn(text, (size_t)(end - text)));
+    json_array_append_new(list, json_string(text));
+    return list;
+}
+
 #define BOTH (PRED_WHERE | PRED_LABELS)
 
 static const struct pred_function functions[] = {
-    {"equals", BOTH, 2, 2, true, call_equals},
-    {"contains", BOTH, 2, 2, true, call_contains},
+    {"equals", BOTH | PRED_FILTER, 2, 2, true, call_equals},
+    {"contains", BOTH | PRED_FILTER, 2, 2, true, call_contains},
+    {"exists", PRED_FILTER, 1, 1, true, call_exists},
+    {"search", PRED_FILTER, 0, PRED_MAX_ARGUMENTS, true, call_search},
+    {"hasPrefix", PRED_FILTER, 2, 2, true, call_has_prefix},
+    {"split", PRED_FILTER, 2, 2, false, call_split},
     {"contains_any", BOTH, 2, 2, true, call_contains_any},
     {"contains_all", BOTH, 2, 2, true, call_contains_all},
     {"set", BOTH, 0, PRED_MAX_ARGUMENTS, false, call_set},

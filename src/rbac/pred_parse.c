@@ -26,6 +26,7 @@ static const char *const where_roots[] = {"user",
                                           "access_request",
                                           NULL};
 static const char *const label_roots[] = {"user", "labels", NULL};
+static const char *const filter_roots[] = {"labels", "name", "resource", NULL};
 
 static void node_release(struct pred_node *node)
 {
@@ -122,7 +123,9 @@ static enum tp_err unknown_name(struct parser *parser, size_t start, const char 
 
 static bool root_known(const struct parser *parser, const char *name)
 {
-    const char *const *roots = parser->dialect == PRED_LABELS ? label_roots : where_roots;
+    const char *const *roots = parser->dialect == PRED_LABELS   ? label_roots
+                               : parser->dialect == PRED_FILTER ? filter_roots
+                                                                : where_roots;
     for (; *roots; roots++)
         if (strcmp(*roots, name) == 0)
             return true;

@@ -19,6 +19,7 @@ struct rbac_set;
 struct rbac_user {
     const char *name;
     const json_t *traits; /* object of string arrays: {"logins": ["admin"]}; a plain string counts as a list of one */
+    const json_t *labels; /* of his metadata, for predicates; NULL: none */
     const json_t *roles; /* array of names, for predicates (user.spec.roles); NULL: the names of the roles of the set */
 };
 
@@ -29,6 +30,8 @@ struct rbac_user {
 struct rbac_set *rbac_set_new(struct role *const roles[], size_t count, const struct rbac_user *user,
                               unsigned flags) TP_MUST;
 void rbac_set_free(struct rbac_set *set);
+/* The user as predicates see it: {"metadata": {...}, "spec": {"roles", "traits"}}. The caller json_decref's it. */
+json_t *rbac_set_user(const struct rbac_set *set) TP_MUST;
 
 /* ---- Access to one resource ---- */
 
@@ -83,12 +86,23 @@ struct rbac_access {
     bool mfa_verified;
     bool device_verified;
     enum role_mfa cluster_mfa; /* cluster_auth_preference.require_session_mfa */
+    /* Further matchers, each NULL when it is not asked for. All that are given must hold in one and the same role. */
+    const char *db_user;
+    const char *db_name;
+    const char *db_protocol; /* of the target: says how database users compare */
+    const char *windows_login;
+    const char *aws_role_arn;
+    const char *azure_identity;
+    const char *gcp_service_account;
 };
 
 /* May the user of the set reach the target (with this login)? TP_OK or TP_DENIED; ret_decision (may be NULL) says why.
  */
 enum tp_err rbac_access(const struct rbac_set *set, const struct rbac_target *target, const struct rbac_access *access,
                         struct rbac_decision *ret_decision) TP_MUST;
+/* The same for a remote cluster: one without labels is open as long as no role of the set selects clusters by labels. */
+enum tp_err rbac_remote_cluster_access(const struct rbac_set *set, const struct rbac_target *target,
+                                       const struct rbac_access *access, struct rbac_decision *ret_decision) TP_MUST;
 /* The same for a node. */
 enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_target *node, const char *login,
                              struct rbac_decision *ret_decision) TP_MUST;

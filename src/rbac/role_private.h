@@ -139,7 +139,7 @@ struct set_entry {
     struct label_tags needed;
     const struct set_role *role;
     bool expression; /* labels alone do not decide */
-    bool logins;     /* deny: it has a list of logins */
+    bool lists;      /* deny: it has lists that matchers look at */
 };
 
 struct set_entries {
@@ -156,6 +156,13 @@ struct rbac_set {
     struct set_entries allow[ROLE_TARGET_COUNT]; /* in the order of roles */
     struct set_entries deny[ROLE_TARGET_COUNT];
 };
+
+/* Is anything asked for beside a login? Do all matchers beside it hold in this allow section; which list of this deny
+ * section holds one of them (NULL: none)? */
+bool set_matchers_any(const struct rbac_access *access);
+bool set_matchers_hold(const struct rbac_set *set, const struct set_section *section, const struct rbac_access *access);
+const char *set_matchers_denied(const struct rbac_set *set, const struct set_section *section,
+                                const struct rbac_access *access);
 
 /* Fills what is not NULL and returns TP_OK or TP_DENIED. */
 enum tp_err rbac_decide(struct rbac_decision *decision, enum rbac_reason reason, const char *role, const char *section,

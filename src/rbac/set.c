@@ -34,16 +34,23 @@ static void drop_wildcard(struct names *logins)
     logins->count = kept;
 }
 
+static bool has_lists(const struct set_section *section)
+{
+    for (size_t i = 0; i < ROLE_LIST_COUNT; i++)
+        if (section->from->lists[i].count > 0)
+            return true;
+    return false;
+}
+
 static void index_section(const struct set_role *role, const struct set_section *section, size_t kind, bool deny,
                           struct set_entries *entries)
 {
     const struct role_expression *expression = &section->from->expressions[kind];
-    struct set_entry entry = {.role = role,
-                              .expression = expression->pred || expression->broken,
-                              .logins = deny && section->logins.count > 0};
-    if (section->labels[kind].count == 0 && !entry.expression && !entry.logins)
+    struct set_entry entry = {
+        .role = role, .expression = expression->pred || expression->broken, .lists = deny && has_lists(section)};
+    if (section->labels[kind].count == 0 && !entry.expression && !entry.lists)
         return;
-    /* Of no use without labels: then only logins or the expression are looked at. */
+    /* Of no use without labels: then only lists or the expression are looked at. */
     entry.needed = section->labels[kind].count > 0 ? label_tags_needed(&section->labels[kind])
                                                    : (struct label_tags){UINT64_MAX, UINT64_MAX};
     entries->items[entries->count++] = entry;
@@ -67,8 +74,13 @@ static json_t *make_user(const struct rbac_set *set, const struct rbac_user *use
     for (size_t i = 0; !user->roles && i < set->count; i++)
         if (!set->roles[i].implicit)
             json_array_append_new(roles, json_string(set->roles[i].role->name));
-    return json_pack("{s:{s:s},s:{s:o,s:O}}", "metadata", "name", set->user_name, "spec", "roles", roles, "traits",
-                     set->traits);
+    return json_pack("{s:{s:s,s:O*},s:{s:o,s:O}}", "metadata", "name", set->user_name, "labels", user->labels, "spec",
+                     "roles", roles, "traits", set->traits);
+}
+
+json_t *rbac_set_user(const struct rbac_set *set)
+{
+    return json_deep_copy(set->user);
 }
 
 /* Lists only, each of texts: what predicates and templates may rely on. */

@@ -137,6 +137,11 @@ static const struct command_option verify_options[] = {
     {"earlier", 0, COMMAND_TEXT, "FILE", "A checkpoint saved before, which the log must continue"},
     NONE};
 
+static const struct command_option access_test_options[] = {
+    {"roles", 0, COMMAND_TEXT, "FILE", "Roles that cases name (may be given several times)"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
+    NONE};
+
 static const struct command commands[] = {
     {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0,
      false},
@@ -171,6 +176,8 @@ static const struct command commands[] = {
      tportctl_audit_checkpoint, checkpoint_options, 0, 0, 0, false},
     {"audit verify", "DIR", "Prove offline that an audit log is whole and unchanged", tportctl_audit_verify,
      verify_options, 1, 1, 0, false},
+    {"access test", "FILE...", "Run a file of expectations about roles, offline", tportctl_access_test,
+     access_test_options, 1, COMMAND_ANY_ARGS, 0, false},
     {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false},
 };
 
