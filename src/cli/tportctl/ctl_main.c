@@ -142,6 +142,19 @@ static const struct command_option access_test_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
     NONE};
 
+#define WORLD_OPTIONS                                                              \
+    {"login", 0, COMMAND_TEXT, "LOGIN", "With this login"},                        \
+        {"kube-group", 0, COMMAND_TEXT, "GROUP", "With this Kubernetes group"},    \
+        {"at", 0, COMMAND_TEXT, "TIME", "At this time (RFC 3339) instead of now"}, \
+        {"roles", 0, COMMAND_TEXT, "FILE", "Offline: the roles"},                  \
+        {"users", 0, COMMAND_TEXT, "FILE", "Offline: the users"},                  \
+        {"resources", 0, COMMAND_TEXT, "FILE", "Offline: the resources"},          \
+    {                                                                              \
+        "format", 'f', COMMAND_TEXT, "text|json", "Form of the output"             \
+    }
+
+static const struct command_option access_options[] = {WORLD_OPTIONS, NONE};
+
 static const struct command commands[] = {
     {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0,
      false},
@@ -176,6 +189,10 @@ static const struct command commands[] = {
      tportctl_audit_checkpoint, checkpoint_options, 0, 0, 0, false},
     {"audit verify", "DIR", "Prove offline that an audit log is whole and unchanged", tportctl_audit_verify,
      verify_options, 1, 1, 0, false},
+    {"access explain", "USER VERB KIND[/NAME]", "Say why somebody may or may not (VERB: access, list, read ...)",
+     tportctl_access_explain, access_options, 3, 3, 0, false},
+    {"access who", "KIND/NAME", "List the users who may reach a resource", tportctl_access_who, access_options, 1, 1, 0,
+     false},
     {"access test", "FILE...", "Run a file of expectations about roles, offline", tportctl_access_test,
      access_test_options, 1, COMMAND_ANY_ARGS, 0, false},
     {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false},

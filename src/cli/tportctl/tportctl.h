@@ -57,6 +57,8 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
 enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_audit_checkpoint(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *error);
+enum tp_err tportctl_access_explain(struct command_line *line, struct tp_error *error);
+enum tp_err tportctl_access_who(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_access_test(struct command_line *line, struct tp_error *error);
 enum tp_err tportctl_version(struct command_line *line, struct tp_error *error);
 
