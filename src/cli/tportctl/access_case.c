@@ -336,6 +336,8 @@ void access_case_run(const struct node *node, const struct map *roles, struct ac
         snprintf(ret_outcome->reason, sizeof ret_outcome->reason, "%s", refused ? one.error.text : error.text);
         if (refused && query && strcmp(query, "validate") == 0 && !want_error)
             ret_outcome->result = ACCESS_FAIL;
+    } else if (*one.unsupported) {
+        ret_outcome->result = ACCESS_UNSUPPORTED;
     } else if (query) {
         run_query(&one, query, ret_outcome);
     } else if (want_error && one.role_refused) {
