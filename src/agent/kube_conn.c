@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define HEAD_MS 30000  /* from its first byte to its end */
+#define LAST_MS 120000 /* for the client to read what is on its way and to close its half */
 #define IDLE_MS 300000 /* between requests */
 #define DROP_MAX ((size_t)1024 * 1024)
 
@@ -84,7 +85,7 @@ static void check_end(struct kube_conn *conn)
         if (conn->in_eof) {
             return; /* on_close follows */
         }
-        kube_deadline(conn, 5000); /* for a client that does not close its half */
+        kube_deadline(conn, LAST_MS);
     }
 }
 

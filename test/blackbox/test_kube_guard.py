@@ -326,3 +326,15 @@ def test_bulk_passes_in_bounded_memory(site, member):
             got += len(chunk)
     assert got >= size
     assert peak[0] - before[0] < 16 and peak[1] - before[1] < 16, (before, peak)
+
+
+@pytest.mark.parametrize("version,context", [("1.20", "prod"), ("new", "prod5")], ids=["spdy", "websocket"])
+def test_a_slow_reader_loses_nothing(site, member, version, context):
+    """The command has ended long ago, its output is on the way; whoever reads it late still gets all of it."""
+    size = 24 << 20
+    with site.running(member, "exec", "shell", "--", "head", "-c", str(size), "/dev/zero", version=version, context=context) as process:
+        time.sleep(9)
+        got = 0
+        while chunk := os.read(process.stdout.fileno(), 1 << 20):
+            got += chunk.count(b"\0")
+        assert got == size and process.wait(20) == 0
