@@ -1,3 +1,4 @@
+#include "rbac/kube_private.h"
 #include "rbac/role_private.h"
 
 #include "base/mem.h"
@@ -122,6 +123,21 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
     return false;
 }
 
+/* Kubernetes rules deny whatever the labels of their role. */
+static bool denied_by_kube(const struct query *query, struct rbac_decision *decision)
+{
+    const struct rbac_kube_request *request = query->access ? query->access->kube_resource : NULL;
+    for (size_t i = 0; request && i < query->set->count; i++) {
+        const struct set_role *one = &query->set->roles[i];
+        if (set_section_in_namespace(&one->deny, query->target) &&
+            rbac_kube_role_denies(query->set, one->role, request)) {
+            (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", "kubernetes_resources");
+            return true;
+        }
+    }
+    return false;
+}
+
 struct granted {
     const struct set_role *role;      /* the first that grants, or NULL */
     const struct set_role *selecting; /* the first that selects the target, with whatever login */
@@ -145,6 +161,9 @@ static void find_grants(const struct query *query, char *ret_detail, size_t size
         if (query->login && !has_login(&one->allow.logins, query->login, false))
             continue;
         if (query->more && !set_matchers_hold(query->set, &one->allow, query->access))
+            continue;
+        if (query->access && query->access->kube_resource &&
+            !rbac_kube_role_allows(query->set, one->role, query->access->kube_resource))
             continue;
         if (!granted->role)
             granted->role = one;
@@ -174,7 +193,7 @@ static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *
     if ((unsigned)target->kind >= ROLE_TARGET_COUNT || (login && !role_login_valid(login)))
         return rbac_decide(decision, RBAC_BAD_INPUT, "", "", "");
     query = query_make(set, target, access);
-    if (denied(&query, decision))
+    if (denied(&query, decision) || denied_by_kube(&query, decision))
         return TP_DENIED;
     find_grants(&query, decision ? detail : NULL, sizeof detail, &granted);
     if (!granted.role && granted.selecting)

@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- users and groups ---- */
@@ -96,7 +95,8 @@ static void put_v7(json_t *list, struct rule rule, bool deny)
         rule.name_space = "";
     put(list, &rule);
     if (strcmp(rule.kind, "namespaces") == 0) {
-        more = (struct rule){"*", "*", rule.name, "*", rule.verbs};
+        /* "*" would mean cluster-wide objects too. */
+        more = (struct rule){"*", "*", strcmp(rule.name, "*") == 0 ? "^.+$" : rule.name, "*", rule.verbs};
         put(list, &more);
     }
     /* Who may have a service may have its endpoints. */
@@ -213,29 +213,47 @@ json_t *rbac_kube_resources(const struct rbac_set *set, const struct rbac_target
     return json_pack("{s:o, s:o}", "allowed", allowed, "denied", denied);
 }
 
-/* ---- one decision ---- */
+/* ---- one role, one request ---- */
+
+static enum rbac_kube_answer ask(json_t *allowed, json_t *denied, const struct rbac_kube_request *request)
+{
+    json_t *resources = json_pack("{s:o, s:o}", "allowed", allowed, "denied", denied);
+    struct rbac_kube_rules *rules = NULL;
+    enum rbac_kube_answer answer = RBAC_KUBE_DENY;
+    if (rbac_kube_rules_new(resources, &rules, NULL) == TP_OK)
+        answer = rbac_kube_check(rules, request);
+    rbac_kube_rules_free(rules);
+    json_decref(resources);
+    return answer;
+}
+
+bool rbac_kube_role_allows(const struct rbac_set *set, const struct role *role, const struct rbac_kube_request *request)
+{
+    json_t *allowed = json_array();
+    put_allowed(set, role, allowed);
+    return ask(allowed, json_array(), request) != RBAC_KUBE_DENY;
+}
+
+bool rbac_kube_role_denies(const struct rbac_set *set, const struct role *role, const struct rbac_kube_request *request)
+{
+    static const struct rule everything = {"*", "*", "*", "*", NULL};
+    json_t *allowed;
+    json_t *denied;
+    if (role->deny.kube_count == 0)
+        return false;
+    allowed = json_array();
+    denied = json_array();
+    put(allowed, &everything);
+    for (size_t i = 0; i < role->deny.kube_count; i++)
+        put_written(set, role, &role->deny.kube[i], true, denied);
+    return ask(allowed, denied, request) == RBAC_KUBE_DENY;
+}
 
 enum tp_err rbac_kube_access(const struct rbac_set *set, const struct rbac_target *target,
                              const struct rbac_access *access, const struct rbac_kube_request *request,
                              struct rbac_decision *ret_decision)
 {
-    struct rbac_kube_rules *rules = NULL;
-    enum rbac_kube_answer answer = RBAC_KUBE_DENY;
-    json_t *resources;
-    enum tp_err err = rbac_access(set, target, access, ret_decision);
-    if (err)
-        return err;
-    resources = rbac_kube_resources(set, target);
-    if (rbac_kube_rules_new(resources, &rules, NULL) == TP_OK)
-        answer = rbac_kube_check(rules, request);
-    rbac_kube_rules_free(rules);
-    json_decref(resources);
-    if (answer != RBAC_KUBE_DENY)
-        return TP_OK;
-    err = rbac_decide(ret_decision, RBAC_NO_GRANT, "", "", "kubernetes_resources");
-    if (ret_decision)
-        snprintf(ret_decision->text, sizeof ret_decision->text,
-                 "access to kube_cluster denied. User does not have "
-                 "permissions. Confirm Kubernetes user or group.");
-    return err;
+    struct rbac_access with = *access;
+    with.kube_resource = request;
+    return rbac_access(set, target, &with, ret_decision);
 }

@@ -105,6 +105,7 @@ void rbac_merge_options(const struct rbac_set *set, const struct rbac_cluster *c
         out.desktop_directory_sharing &= one->desktop_directory_sharing;
         out.cert_format_standard |= !set->roles[i].implicit && !one->cert_format_old;
     }
+    out.cert_format_standard |= set->count == 0 || (set->count == 1 && set->roles[0].implicit);
     merge_forwarding(set, &out);
     merge_recording(set, &out);
     merge_mfa_and_lock(set, cluster, &out);

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 struct rbac_set;
+struct rbac_kube_request;
 
 /* Who asks. Nothing is kept after the call but copies; json members may be NULL. */
 struct rbac_user {
@@ -94,6 +95,7 @@ struct rbac_access {
     const char *aws_role_arn;
     const char *azure_identity;
     const char *gcp_service_account;
+    const struct rbac_kube_request *kube_resource; /* rbac/kube.h */
 };
 
 /* May the user of the set reach the target (with this login)? TP_OK or TP_DENIED; ret_decision (may be NULL) says why.

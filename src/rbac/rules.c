@@ -34,6 +34,9 @@ static bool rule_applies(const struct question *question, const struct role_rule
 static const struct role_rule *find_rule(const struct question *question, const struct role_section *section, bool deny)
 {
     const char *const names[] = {question->kind, "*"};
+    /* What rules are about lies in the namespace "default". */
+    if (!names_has(&section->namespaces, "*") && !names_has(&section->namespaces, "default"))
+        return NULL;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < section->rule_count; i++)
             if (names_has(&section->rules[i].kinds, names[pass]) && rule_applies(question, &section->rules[i], deny))

@@ -330,7 +330,7 @@ void template_expand(const struct template *item, const json_t *traits, struct n
     struct names values = {0};
     const json_t *trait;
     bool good = true;
-    if (item->broken)
+    if (item->broken || template_unknown_internal(item))
         return;
     if (item->literal) {
         names_add_once(out, item->text);

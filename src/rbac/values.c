@@ -121,6 +121,10 @@ json_t *rbac_list(const struct rbac_set *set, const char *key, const struct rbac
     }
     qsort(roles, set->count, sizeof *roles, by_role_name);
     collect(set, roles, which, target, ttl_ms, &allowed, &denied);
+    /* No login is of use where deny labels keep the person out. */
+    for (size_t i = 0; target && which == ROLE_LOGINS && i < set->count; i++)
+        if (selects(set, &set->roles[i].deny, target, true))
+            names_free(&allowed);
     /* A certificate names denied logins too: each host looks at them itself. */
     if (!target && which == ROLE_LOGINS)
         names_free(&denied);
