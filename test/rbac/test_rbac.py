@@ -1,0 +1,96 @@
+"""src/rbac, through `tportctl access test`: the tables of this folder, and the comparison with the reference model."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import generate  # noqa: E402  pylint: disable=wrong-import-position
+import reference  # noqa: E402  pylint: disable=wrong-import-position
+
+BUILD = pathlib.Path(os.environ.get("TPORT_BUILD", HERE.parents[1] / "build"))
+TABLES = sorted(HERE.glob("cases/*.yaml"))
+SANITIZED = "asan" in BUILD.name
+GENERATED = int(os.environ.get("TPORT_RBAC_CASES", "10000" if SANITIZED else "100000"))
+BATCH = 5000
+
+
+def access_test(*files):
+    done = subprocess.run([str(BUILD / "bin" / "tportctl"), "access", "test", "--format=json", *map(str, files)],
+                          capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+def wrong(report):
+    return "\n".join(f"{c['file']}:{c['line']}: {c['name']}: {c['result']}: expected {c['expected']}, got {c['got']} ({c['reason']})"
+                     for c in report["cases"] if c["result"] != "pass")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_table(table):
+    report = access_test(table)
+    assert report["failed"] == 0 and report["unsupported"] == 0, wrong(report)
+    assert report["passed"] == len(yaml.load(table.read_text(), Loader=yaml.CSafeLoader))
+
+
+def test_tables_are_as_many_as_promised():
+    assert sum(len(yaml.load(table.read_text(), Loader=yaml.CSafeLoader)) for table in TABLES) >= 1500
+
+
+def expected(case):
+    """The case with the model's answer in it; None when the model has none."""
+    try:
+        answer = reference.answer(case)
+    except reference.Unknown:
+        return None
+    if "error" in answer:
+        return {**case, "expect_error": True}
+    if "value" in answer:
+        return None if answer["value"] is None else {**case, "expect_value": answer["value"]}
+    return {**case, "expect": answer["expect"]}
+
+
+def disagreements(cases, folder, results=("fail", "error", "unsupported")):
+    file = folder / "cases.json"
+    file.write_text(json.dumps(cases))
+    return [i for i, c in enumerate(access_test(file)["cases"]) if c["result"] in results]
+
+
+def explained(case, folder):
+    """The case made small, and what tport says about it."""
+    def still_wrong(less):
+        try:
+            full = expected({key: value for key, value in less.items() if not key.startswith("expect")})
+            return bool(full and disagreements([full], folder, ("fail",)))
+        except Exception:  # pylint: disable=broad-except # a case cut to nonsense
+            return False
+    small = generate.shrink(case, still_wrong, 150)
+    (folder / "small.json").write_text(json.dumps([small]))
+    return yaml.safe_dump(small, sort_keys=False) + json.dumps(access_test(folder / "small.json")["cases"], indent=1)
+
+
+@pytest.mark.timeout(900)
+def test_agrees_with_the_reference_model(tmp_path):
+    compared = 0
+    for start in range(0, GENERATED, BATCH):
+        made = [case for case in map(expected, generate.cases(20261125 + start, BATCH)) if case]
+        compared += len(made)
+        bad = disagreements(made, tmp_path)
+        if bad:
+            pytest.fail(f"{len(bad)} of {len(made)} differ; the first, made small:\n{explained(made[bad[0]], tmp_path)}")
+    assert compared > GENERATED * 9 // 10
+
+
+def test_the_comparison_can_fail(tmp_path):
+    """A model that is wrong about one thing is noticed."""
+    case = {"name": "x", "roles": [], "resource": {"kind": "node", "name": "n"}, "login": "root"}
+    assert disagreements([{**case, "expect": "allow"}], tmp_path) == [0]
+    assert disagreements([expected(case)], tmp_path) == []
