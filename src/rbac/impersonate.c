@@ -35,6 +35,7 @@ static void read_list(const struct rbac_set *set, const json_t *object, const ch
 
 struct grant {
     struct names users;
+    bool names_users; /* the key is there, even if a missing trait leaves nobody */
     struct names roles;
     const char *where;
 };
@@ -44,6 +45,8 @@ static void grant_read(const struct rbac_set *set, const struct role *role, cons
     const json_t *spec = json_object_get(role->document, "spec");
     const json_t *object = json_object_get(json_object_get(spec, section), "impersonate");
     *grant = (struct grant){0};
+    grant->names_users =
+        json_array_size(json_object_get(object, "users")) > 0 || json_is_string(json_object_get(object, "users"));
     read_list(set, object, "users", &grant->users);
     read_list(set, object, "roles", &grant->roles);
     grant->where = json_string_value(json_object_get(object, "where"));
@@ -89,8 +92,7 @@ static bool denies(const struct grant *grant, const struct rbac_impersonation *w
 
 static bool allows(const struct rbac_set *set, const struct grant *grant, const struct rbac_impersonation *wanted)
 {
-    if (wanted->user ? !matches_any(&grant->users, wanted->user, false)
-                     : grant->users.count > 0 || grant->roles.count == 0)
+    if (wanted->user ? !matches_any(&grant->users, wanted->user, false) : grant->names_users || grant->roles.count == 0)
         return false;
     for (size_t i = 0; i < wanted->role_count; i++)
         if (!matches_any(&grant->roles, wanted->roles[i]->name, false))

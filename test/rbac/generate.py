@@ -130,7 +130,7 @@ class Maker:
                     rule["where"] = self.pick(WHERES)
                 rules.append(rule)
             out["rules"] = rules
-        if self.chance(0.05):
+        if self.chance(0.05) and not topic.startswith("kube"):
             out["namespaces"] = self.pick([["default"], ["*"], ["other"]])
         return out
 

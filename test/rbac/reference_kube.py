@@ -44,7 +44,7 @@ def rules_of(role, section_name, section):
         given = []
     if given is None:
         given = [{"kind": "pod", "namespace": "*", "name": "*"}]
-    if any(rule.get("namespace") == "*" and rule.get("name") == "*" for rule in given) and len(given) == 1:
+    if any(rule.get("namespace") == "*" and rule.get("name") == "*" for rule in given):
         return [("v7", anything)]
     others = [{"kind": kind, "namespace": "*", "name": "*", "verbs": ["*"]} for kind in SINGULAR if kind not in ("pod", "namespace")]
     return [("v7", dict(rule, verbs=rule.get("verbs") or ["*"])) for rule in list(given) + others]
