@@ -67,6 +67,8 @@ static void on_deadline(void *ctx)
     struct kube_conn *conn = ctx;
     if (conn->state == KUBE_ANSWER) {
         kube_answer_late(conn);
+    } else if (conn->state == KUBE_READ && !http_parser_is_inside(conn->parser)) {
+        kube_finish(conn); /* idle: an end without a word, as clients expect it of kept connections */
     } else {
         kube_cut(conn, CLOSE_IDLE_TIMEOUT, NULL);
     }
@@ -376,7 +378,7 @@ void kube_open(struct kube *kube, struct tunnel_stream *stream, json_t *grant)
     }
     kube->conns = conn;
     kube->conn_count++;
-    kube_deadline(conn, HEAD_MS);
+    kube_deadline(conn, IDLE_MS); /* clients open some connections before they need them */
     log_info("kubernetes connection", "sid=%s user=\"%s\" cluster=\"%s\"", conn->sid, conn->user, name);
     tunnel_stream_accept(stream, &down_events, conn);
 }
