@@ -328,14 +328,12 @@ def test_bulk_passes_in_bounded_memory(site, member):
     assert peak[0] - before[0] < 16 and peak[1] - before[1] < 16, (before, peak)
 
 
-@pytest.mark.parametrize("version,context", [("1.20", "prod"), ("new", "prod5")], ids=["spdy", "websocket"])
-def test_a_slow_reader_loses_nothing(site, member, version, context):
-    """The command has ended long ago, its output is on the way; whoever reads it late still gets all of it."""
+def test_a_slow_reader_loses_nothing(site, member):
+    """The command has ended long ago, its output is on the way; whoever reads it late still gets all of it. Over SPDY: over
+    WebSocket kubectl 1.32 and the front lose bytes of a late reader without tport between them, too."""
     size = 24 << 20
-    # Not at once: kubectl 1.32 itself drops what comes over WebSocket before it is ready ("Unknown stream id 1").
-    command = f"sleep 2; head -c {size} /dev/zero"
-    with site.running(member, "exec", "shell", "--", "sh", "-c", command, version=version, context=context) as process:
-        time.sleep(11)
+    with site.running(member, "exec", "shell", "--", "head", "-c", str(size), "/dev/zero") as process:
+        time.sleep(9)
         got = 0
         while chunk := os.read(process.stdout.fileno(), 1 << 20):
             got += chunk.count(b"\0")
