@@ -37,6 +37,7 @@ struct audit {
     bool probing;
     enum tp_err probe;
     bool closing;
+    struct key *key; /* while closing: the log signs with it until it is closed, auth may be gone by then */
 };
 
 static void waiters_init(struct waiters *list)
@@ -122,6 +123,7 @@ static void audit_destroy(struct audit *audit)
         waiter_free(waiter);
     }
     audit_log_close(audit->log);
+    key_free(audit->key);
     mem_free(audit->dir);
     mem_free(audit);
 }
@@ -313,6 +315,8 @@ void audit_close(struct auth *auth)
     }
     later_cancel(&audit->flush);
     audit->closing = true;
+    audit->key = auth->audit_key;
+    auth->audit_key = NULL;
     auth->audit = NULL;
     if (audit->batch == NULL && !audit->probing) {
         audit_destroy(audit);
