@@ -292,6 +292,7 @@ void do_cluster_status(struct call *call)
             mem_free(pin);
         }
     }
-    call_reply(call, json_pack("{s:s, s:s, s:o, s:o}", "cluster_name", auth->settings.cluster, "version",
-                               auth->settings.version, "cas", cas, "ca_pins", pins(auth)));
+    call_reply(call, json_pack("{s:s, s:s, s:s, s:o, s:o}", "cluster_name", auth->settings.cluster, "version",
+                               auth->settings.version, "public_addr", auth->settings.public_addr, "cas", cas, "ca_pins",
+                               pins(auth)));
 }

@@ -246,6 +246,18 @@ class Kube:
         self.admin("apply", "-f", "-", input=POD)
         self._wait_node(lambda: self.pod_ready("shell"))
 
+    def in_node(self, *words, input=None):
+        """Runs it in the mount and PID namespaces of the node."""
+        parent = self.processes["node"].pid
+        inside = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0]
+        done = subprocess.run(["nsenter", f"--target={inside}", "--mount", "--pid", *map(str, words)], input=input, text=True,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def import_image(self, file):
+        self.in_node(self.bin / "ctr", "-a", "/run/containerd.sock", "-n", "k8s.io", "image", "import", file)
+
     def pod_ready(self, name, namespace="default"):
         return self.admin("get", "pod", "-n", namespace, name, "-o", "jsonpath={.status.phase}/{.status.containerStatuses[0].ready}",
                           check=False).stdout == "Running/true"

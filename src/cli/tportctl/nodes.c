@@ -5,9 +5,11 @@
 #include "cli/common/table.h"
 #include "cli/tportctl/tportctl.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TOKEN_TTL_MS (30 * INT64_C(60000))
 
@@ -41,29 +43,49 @@ static bool has_role(const char *roles, const char *role)
     return found;
 }
 
+/* Where Helm's chart is: installed beside the program, or in the tree. Owned by the caller. */
+static char *chart_path(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    path[length > 0 ? length : 0] = '\0';
+    for (int up = 0; up < 2; up++) { /* bin/tportctl */
+        char *slash = strrchr(path, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    char *chart = mem_printf("%s/share/tport/helm/tport-kube-agent", path);
+    if (access(chart, R_OK) == 0)
+        return chart;
+    mem_free(chart);
+    return mem_strdup("deploy/helm/tport-kube-agent");
+}
+
 /* The next step for a Kubernetes cluster: as a pod (the values of Teleport's chart teleport-kube-agent), or beside it. */
 static void print_kube_lines(const char *address, const char *pin, const char *token, const char *roles, int64_t ttl_ms)
 {
     const char *proxy = address ? address : "PROXY-HOST:443";
+    char *chart = chart_path();
     (void)printf("The invite token: ");
     output_safe(token);
-    (void)printf(
-        "\nThis token will expire in %lld minutes.\n\nInside the Kubernetes cluster, with Helm and a chart that takes "
-        "the values of teleport-kube-agent:\n\n",
-        (long long)((ttl_ms + 59999) / 60000));
-    (void)printf("> helm install tport-agent CHART \\\n   --set kubeClusterName=NAME \\\n   --set roles=\"%s\" \\\n"
-                 "   --set proxyAddr=%s \\\n   --set authToken=%s \\\n",
-                 roles, proxy, token);
+    (void)printf("\nThis token will expire in %lld minutes.\n\nInside the Kubernetes cluster, with Helm:\n\n",
+                 (long long)((ttl_ms + 59999) / 60000));
+    (void)printf("> helm install tport-agent %s \\\n   --set kubeClusterName=NAME \\\n   --set proxyAddr=%s \\\n"
+                 "   --set authToken=%s \\\n",
+                 chart, proxy, token);
     if (pin)
-        (void)printf("   --set caPin[0]=%s \\\n", pin);
-    (void)printf("   --create-namespace --namespace=tport\n\nOr on a machine with a kubeconfig file for it:\n\n");
+        (void)printf("   --set 'caPin[0]=%s' \\\n", pin);
+    (void)printf("   --create-namespace --namespace=tport-agent\n\nOr on a machine with a kubeconfig file for it:\n\n");
     (void)printf("> tportd node configure \\\n   --roles=%s \\\n   --proxy=%s \\\n   --token=%s \\\n", roles, proxy,
                  token);
     if (pin)
         (void)printf("   --ca-pin=%s \\\n", pin);
     (void)printf("   --kubeconfig-file=FILE -o file\n\nPlease note:\n\n");
     (void)printf("  - NAME is how people will call the cluster; the contexts of FILE bring their own names.\n");
+    (void)printf("  - The chart is deploy/helm/tport-kube-agent of tport's source; beside it is a plain manifest for\n"
+                 "    clusters without Helm. Its image comes from deploy/container/make-image.\n");
     (void)printf("  - %s must be reachable from there.\n", address ? address : "The proxy");
+    mem_free(chart);
 }
 
 /* What a person does next with the token. */
@@ -73,6 +95,8 @@ static void print_start_line(struct api *api, const char *address, const char *t
     const char *pin = NULL;
     if (api_rpc(api, "cluster.status", json_object(), &status, NULL) == TP_OK)
         pin = json_string_value(json_array_get(json_object_get(status, "ca_pins"), 0));
+    if (!address && *json_get_text(status, "public_addr", "")) /* beside auth no profile names the proxy */
+        address = json_get_text(status, "public_addr", NULL);
     if (has_role(roles, "kube")) {
         print_kube_lines(address, pin, token, roles, ttl_ms);
         json_decref(status);

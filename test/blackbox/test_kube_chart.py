@@ -1,0 +1,207 @@
+"""The agent as a pod: Helm's chart, the plain manifest and the image, rendered, applied to a real API server, and run by a
+real kubelet with a service account whose token changes."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import jsonschema
+import pytest
+import yaml
+
+import chart
+import kube
+from tport import BUILD, ROOT, wait_for
+
+NEEDED = ("kubeClusterName=temp1", "proxyAddr=gate.example.com:443", "authToken=abc")
+
+
+def objects(*sets, **options):
+    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(chart.render(*sets, **options)) if item}
+
+
+def conf_of(made):
+    return made["ConfigMap", "tport-agent"]["data"]["tport.conf"]
+
+
+def check_conf(tmp_path, text):
+    file = tmp_path / "tport.conf"
+    file.write_text(text)
+    return subprocess.run([str(BUILD / "bin" / "tportd"), "-t", "-c", str(file)], capture_output=True, text=True, check=False)
+
+
+# --- rendered ---
+
+def test_the_walkthrough_s_values(tmp_path):
+    made = objects(*NEEDED, "labels.env=dev", "caPin[0]=sha256:" + "0" * 64)
+    conf = yaml.safe_load(conf_of(made))
+    assert conf["kubernetes_service"] == {"enabled": True, "kube_cluster_name": "temp1", "labels": {"env": "dev"}}
+    assert conf["tport"]["proxy_server"] == "gate.example.com:443" and conf["ssh_service"] == {"enabled": False}
+    assert conf["tport"]["ca_pin"] == ["sha256:" + "0" * 64]
+    assert made["Secret", "tport-kube-agent-join-token"]["stringData"] == {"auth-token": "abc"}
+    assert "abc" not in json.dumps([item for key, item in made.items() if key[0] != "Secret"])
+    done = check_conf(tmp_path, conf_of(made))
+    assert done.returncode == 0, done.stderr
+    pod = made["Deployment", "tport-agent"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] and pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
+    rules = made["ClusterRole", "tport-agent"]["rules"]
+    assert [(r["resources"], r["verbs"]) for r in rules] == [
+        (["users", "groups", "serviceaccounts"], ["impersonate"]), (["pods"], ["get"]), (["selfsubjectaccessreviews"], ["create"])]
+
+
+def test_values_cannot_break_out_of_the_configuration(tmp_path):
+    hostile = 'x"\\n evil: yes # {{ .Values.authToken }}'
+    made = objects(*NEEDED, f"labels.a={hostile}", "labels.number=7", "labels.flag=true")
+    labels = yaml.safe_load(conf_of(made))["kubernetes_service"]["labels"]
+    assert labels == {"a": hostile, "number": "7", "flag": "true"}
+    assert check_conf(tmp_path, conf_of(made)).returncode == 0
+
+
+@pytest.mark.parametrize("missing,said", [("kubeClusterName", "kubeClusterName is needed"), ("proxyAddr", "proxyAddr is needed")])
+def test_what_is_missing_is_said(missing, said):
+    done = chart.run(*(one for one in NEEDED if not one.startswith(missing)))
+    assert done.returncode == 1 and said in done.stderr and not done.stdout
+
+
+def test_the_schema_knows_all_values_and_no_others():
+    schema = json.loads((chart.CHART / "values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    plain = chart.values()
+    assert set(plain) == set(schema["properties"]) - {"global"}
+    for sets in ((), ("labels.env=dev", "authToken=x", "storage.enabled=true"), ("caPin=sha256:00",), ("roles=kube",)):
+        jsonschema.validate(chart.values(*sets), schema)
+    for sets in (("apps[0].name=x",), ("roles=kube,app",), ("proxyAddr=nohost",), ("labels.env.deep=x",), ("tokenExpirationSeconds=5",)):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(chart.values(*sets), schema)
+
+
+def test_other_ways_of_the_chart():
+    kept = objects(*NEEDED, "storage.enabled=true", "highAvailability.replicaCount=2")
+    claim = kept["StatefulSet", "tport-agent"]["spec"]
+    assert claim["replicas"] == 2 and claim["volumeClaimTemplates"][0]["metadata"]["name"] == "data"
+    assert ("Deployment", "tport-agent") not in kept
+    own = objects(*NEEDED[:2], "secretName=mine", "rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=sa")
+    assert {kind for kind, _ in own} == {"ConfigMap", "Deployment"}
+    pod = own["Deployment", "tport-agent"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "sa" and {"name": "join-token", "secret": {"secretName": "mine", "optional": True}} in pod["volumes"]
+    one, other = (objects(*NEEDED, f"labels.env={env}")["Deployment", "tport-agent"]["spec"]["template"]["metadata"]["annotations"]
+                  for env in ("dev", "prod"))
+    assert one["checksum/config"] != other["checksum/config"] # a changed configuration starts new pods
+
+
+def test_the_plain_manifest_is_the_chart():
+    assert chart.PLAIN.read_text() == chart.plain(), "run: python3 test/blackbox/chart.py >deploy/helm/tport-kube-agent.yaml"
+
+
+def test_tportctl_prints_a_line_that_works(cluster):
+    out = cluster.ctl("tokens", "add", "--type=kube").stdout
+    words = out.partition("> helm install ")[2].partition("\n\n")[0].replace("\\\n", " ").replace("'", "").split()
+    assert words[0] == "tport-agent" and (ROOT / words[1] / "Chart.yaml").exists()
+    sets = [words[i + 1].replace("=NAME", "=temp1") for i, word in enumerate(words) if word == "--set"]
+    conf = yaml.safe_load(conf_of(objects(*sets)))
+    assert conf["tport"] == {**conf["tport"], "proxy_server": cluster.proxy, "ca_pin": [cluster.pin()]}
+    assert re.search(r"--set authToken=[0-9a-f]{32}\b", out)
+
+
+# --- in a real cluster ---
+
+def apply(site, text):
+    site.prod.admin("apply", "-f", "-", input=text)
+
+
+def bind(site, pod):
+    """The scheduler's work: the test cluster has none."""
+    site.prod.admin("create", "--raw", f"/api/v1/namespaces/tport-agent/pods/{pod}/binding", "-f", "-", input=json.dumps(
+        {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"apiVersion": "v1", "kind": "Node", "name": "localhost"}}))
+
+
+def pods(site):
+    return [item for item in json.loads(site.prod.admin("get", "pods", "-n", "tport-agent", "-o", "json").stdout)["items"]
+            if "deletionTimestamp" not in item["metadata"]]
+
+
+@pytest.fixture(scope="module")
+def pod(site):
+    """The chart's agent in a pod of the cluster "prod", which it offers as "inside"."""
+    site.prod.admin("create", "namespace", "tport-agent")
+    text = chart.render("kubeClusterName=inside", f"proxyAddr={site.cluster.proxy}", f"authToken={site.token()}", "labels.env=dev",
+                        f"caPin[0]={site.cluster.pin()}", "imageTag=test", "hostNetwork=true",
+                        "extraEnv[0].name=KUBERNETES_SERVICE_HOST", f"extraEnv[0].value={site.prod.address}",
+                        "extraEnv[1].name=KUBERNETES_SERVICE_PORT", "extraEnv[1].value=X").replace("value: X", f'value: "{kube.API_PORT}"')
+    site.prod.import_image(tport_image(site))
+    apply(site, text)
+    name = wait_for(lambda: pods(site), timeout=60)[0]["metadata"]["name"]
+    bind(site, name)
+    try:
+        wait_for(lambda: site.prod.pod_ready(name, "tport-agent"), timeout=90)
+        site.wait_clusters("inside", timeout=90)
+    except AssertionError:
+        print(site.prod.admin("describe", "pod", "-n", "tport-agent", name).stdout[-3000:])
+        print(site.prod.admin("logs", "-n", "tport-agent", name, check=False).stdout[-3000:])
+        raise
+    yield name
+    site.prod.admin("delete", "namespace", "tport-agent", "--wait=false")
+    site.prod.admin("delete", "clusterrole,clusterrolebinding", "-l", "app=tport-agent")
+
+
+def tport_image(site):
+    out = site.prod.folder / "tport-image"
+    subprocess.run([str(ROOT / "deploy/container/make-image"), f"--build={BUILD}", "--program=tportd", "--tag=docker.io/library/tport:test",
+                    str(out)], check=True)
+    return out
+
+
+def test_an_agent_in_a_pod_serves_its_cluster(site, pod, member, developer):
+    member.tport("kube", "login", "inside", check=True)
+    assert "shell" in site.kubectl(member, "get", "pods", context="inside", check=True).stdout
+    assert site.kubectl(member, "exec", "shell", "--", "echo", "from the pod", context="inside", check=True).stdout == "from the pod\n"
+    # The walkthrough's developer: refused by the cluster itself, as himself.
+    developer.tport("kube", "login", "inside", check=True)
+    refused = site.kubectl(developer, "get", "endpoints", context="inside")
+    assert refused.returncode == 1 and 'User "dev" cannot list resource "endpoints"' in refused.stderr
+    as_agent = [e for e in site.prod.audit() if e["user"]["username"] == "system:serviceaccount:tport-agent:tport-agent"]
+    assert any(e.get("impersonatedUser", {}).get("username") == "dev" for e in as_agent)
+    shown = member.tport("kube", "ls", check=True).stdout
+    assert re.search(r"inside +.*env=dev", shown)
+
+
+def test_a_rotated_token_is_taken(site, pod, member):
+    """The kubelet replaces the token's file in one step. Here it becomes the token of another service account, so that the
+    API server's own log tells which one was shown."""
+    member.tport("kube", "login", "inside", check=True)
+    site.kubectl(member, "get", "pods", context="inside", check=True)
+    site.prod.admin("create", "serviceaccount", "-n", "tport-agent", "second")
+    site.prod.admin("create", "clusterrolebinding", "second", "--clusterrole=tport-agent", "--serviceaccount=tport-agent:second")
+    site.prod.admin("label", "clusterrolebinding", "second", "app=tport-agent")
+    asked = site.prod.admin("create", "--raw", "/api/v1/namespaces/tport-agent/serviceaccounts/second/token", "-f", "-", input=json.dumps(
+        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}))
+    token = json.loads(asked.stdout)["status"]["token"]
+
+    def second_seen():
+        # The kubelet puts its own back when it looks at the pod next: then once more.
+        site.prod.in_node("sh", "-c", "cd /var/lib/kubelet/pods/*/volumes/kubernetes.io~projected/service-account && mkdir -p ..tport && "
+                          "cp -p ..data/* ..tport/ && cat >..tport/token && ln -sfn ..tport ..new && mv -T ..new ..data", input=token)
+        assert "shell" in site.kubectl(member, "get", "pods", context="inside", check=True).stdout
+        return any(e["user"]["username"] == "system:serviceaccount:tport-agent:second" for e in site.prod.audit())
+    wait_for(second_seen, timeout=60)
+
+
+def test_the_plain_manifest_is_accepted_by_an_api_server(site):
+    text = chart.PLAIN.read_text()
+    for word, value in (("CLUSTER-NAME", "plain"), ("PROXY-ADDRESS", "gate.example.com:443"), ("JOIN-TOKEN", "abc"),
+                        ("CA-PIN", "sha256:" + "0" * 64), ("IMAGE", "tport:test")):
+        assert word in text
+        text = text.replace(word, value)
+    text = text.replace("namespace: tport-agent", "namespace: plain").replace("name: tport-agent", "name: plain")
+    try:
+        site.prod.admin("apply", "-f", "-", input=text)
+        assert site.prod.admin("get", "deployment", "-n", "plain", "plain", "-o", "jsonpath={.spec.replicas}").stdout == "1"
+    finally:
+        site.prod.admin("delete", "--wait=false", "-f", "-", input=text)
+
+
+def test_helm_s_own_check_when_helm_is_here():
+    if not shutil.which("helm"):
+        pytest.skip("helm is in no package of the distribution; test_kube_chart renders with its engine instead")
+    subprocess.run(["helm", "lint", "--strict", str(chart.CHART), *(word for one in NEEDED for word in ("--set", one))], check=True)
