@@ -16,15 +16,23 @@ const char *rbac_reason_name(enum rbac_reason reason)
     return (unsigned)reason < sizeof reason_names / sizeof *reason_names ? reason_names[reason] : "no_grant";
 }
 
+/* snprintf would take half of the time of a decision. */
+static void copy_text(const char *text, char *out, size_t size)
+{
+    size_t length = strnlen(text, size - 1);
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
 enum tp_err rbac_decide(struct rbac_decision *decision, enum rbac_reason reason, const char *role, const char *section,
                         const char *detail)
 {
     if (decision) {
         decision->allowed = reason == RBAC_GRANTED;
         decision->reason = reason;
-        snprintf(decision->role, sizeof decision->role, "%s", role);
-        snprintf(decision->section, sizeof decision->section, "%s", section);
-        snprintf(decision->detail, sizeof decision->detail, "%s", detail);
+        copy_text(role, decision->role, sizeof decision->role);
+        copy_text(section, decision->section, sizeof decision->section);
+        copy_text(detail, decision->detail, sizeof decision->detail);
     }
     return reason == RBAC_GRANTED ? TP_OK : TP_DENIED;
 }
@@ -81,6 +89,7 @@ struct query {
     const struct rbac_target *target;
     const char *login;                /* or NULL */
     const struct rbac_access *access; /* or NULL: nothing is asked for beside labels */
+    uint64_t login_tag;               /* of the login, if any */
     bool more;                        /* it asks for more than a login */
     struct label_tags tags;
 };
@@ -88,8 +97,16 @@ struct query {
 /* Could the section of this entry select the target? A no is certain. */
 static bool may_select(const struct set_entry *entry, const struct query *query)
 {
-    return entry->expression ||
-           ((entry->needed.names & ~query->tags.names) | (entry->needed.pairs & ~query->tags.pairs)) == 0;
+    uint64_t missing = entry->needed.names & ~query->tags.names;
+    for (size_t i = 0; i < LABEL_TAG_WORDS; i++)
+        missing |= entry->needed.pairs[i] & ~query->tags.pairs[i];
+    return entry->expression || missing == 0;
+}
+
+/* Could a list of this deny section hold what is asked for? A no is certain. */
+static bool may_list(const struct set_entry *entry, const struct query *query)
+{
+    return (query->login && (entry->logins & query->login_tag)) || (query->more && entry->lists);
 }
 
 /* The deny pass. Returns true when something denies; decision is then filled. */
@@ -101,8 +118,7 @@ static bool denied(const struct query *query, struct rbac_decision *decision)
         const struct set_entry *entry = &entries->items[i];
         const struct set_role *one = entry->role;
         bool selects = may_select(entry, query);
-        if ((!selects && !((query->login || query->more) && entry->lists)) ||
-            !set_section_in_namespace(&one->deny, query->target))
+        if ((!selects && !may_list(entry, query)) || !set_section_in_namespace(&one->deny, query->target))
             continue;
         if (selects &&
             set_section_selects(query->set, &one->deny, query->target, true, decision ? detail : NULL, sizeof detail)) {
@@ -178,6 +194,7 @@ static struct query query_make(const struct rbac_set *set, const struct rbac_tar
     return (struct query){.set = set,
                           .target = target,
                           .login = access ? access->login : NULL,
+                          .login_tag = access && access->login ? label_tag(access->login) : 0,
                           .access = access,
                           .more = access && set_matchers_any(access),
                           .tags = label_tags_of(target->labels, target->label_count)};

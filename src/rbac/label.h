@@ -19,10 +19,11 @@ struct label_template {
     struct label_template_key *keys;
 };
 
-/* A quick no: one bit for each label name, one for each name with value. */
+/* A quick no: one bit for each label name, two of many for each name with value. */
+#define LABEL_TAG_WORDS 4
 struct label_tags {
     uint64_t names;
-    uint64_t pairs;
+    uint64_t pairs[LABEL_TAG_WORDS];
 };
 
 /* As expanded for one user. */
@@ -50,6 +51,8 @@ void label_free(struct label_selector *selector);
 struct label_tags label_tags_of(const struct rbac_label *labels, size_t count) TP_MUST;
 /* The bits that a resource must have for the selector to match: a bit that is missing means LABEL_NO. */
 struct label_tags label_tags_needed(const struct label_selector *selector) TP_MUST;
+/* One bit for a name, such as a login. */
+uint64_t label_tag(const char *name) TP_MUST;
 /* Do all keys match? ret_key (may be NULL) is the key that decided, ret_value its value on the resource; both may stay
  * unset. */
 enum label_result label_match(const struct label_selector *selector, const struct rbac_label *labels, size_t count,

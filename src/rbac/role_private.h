@@ -140,6 +140,7 @@ struct set_entry {
     const struct set_role *role;
     bool expression; /* labels alone do not decide */
     bool lists;      /* deny: it has lists that matchers look at */
+    uint64_t logins; /* deny: tags of its logins, all ones when '*' is among them */
 };
 
 struct set_entries {

@@ -48,11 +48,15 @@ static void index_section(const struct set_role *role, const struct set_section 
     const struct role_expression *expression = &section->from->expressions[kind];
     struct set_entry entry = {
         .role = role, .expression = expression->pred || expression->broken, .lists = deny && has_lists(section)};
+    for (size_t i = 0; deny && i < section->logins.count; i++)
+        entry.logins |= strcmp(section->logins.items[i], "*") == 0 ? UINT64_MAX : label_tag(section->logins.items[i]);
     if (section->labels[kind].count == 0 && !entry.expression && !entry.lists)
         return;
     /* Of no use without labels: then only lists or the expression are looked at. */
-    entry.needed = section->labels[kind].count > 0 ? label_tags_needed(&section->labels[kind])
-                                                   : (struct label_tags){UINT64_MAX, UINT64_MAX};
+    if (section->labels[kind].count > 0)
+        entry.needed = label_tags_needed(&section->labels[kind]);
+    else
+        memset(&entry.needed, 0xff, sizeof entry.needed);
     entries->items[entries->count++] = entry;
 }
 
