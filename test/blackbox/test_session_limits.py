@@ -8,7 +8,7 @@ import time
 import pytest
 
 import session_harness as harness
-from test_session import agent, keys, make  # noqa: F401  pylint: disable=unused-import
+from session_fixtures import agent, keys, make  # noqa: F401  pylint: disable=unused-import
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
               pytest.mark.skipif(not os.path.exists(harness.SESSION), reason="tport-session is not built"),

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("cryptography")
 from ssh_raw import Closed, Raw, number, text
-from test_session import agent, keys, make, pytestmark  # noqa: F401  (fixtures)
+from session_fixtures import agent, keys, make, pytestmark  # noqa: F401  (fixtures)
 
 
 def drain(raw, seconds=0.5):

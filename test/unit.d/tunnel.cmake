@@ -1,5 +1,6 @@
 tport_unit_test(test_tunnel_frame tport_tunnel)
 tport_unit_test(test_tunnel tport_tunnel)
+tport_unit_test(test_tunnel_machine tport_tunnel)
 tport_unit_test(test_relay tport_tunnel)
 tport_unit_test(test_agent_labels tport_agent)
 tport_unit_test(test_agent tport_agent)
