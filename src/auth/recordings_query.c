@@ -36,6 +36,7 @@ struct listing {
     json_t *items;
     int64_t from_ms;
     int64_t to_ms;
+    const char *state; /* only such recordings, or NULL */
 };
 
 static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
@@ -46,6 +47,9 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     int64_t started = doc_ms(doc, "started");
     if (listing->to_ms != 0 && started >= listing->to_ms) {
         return false; /* keys are in order of time */
+    }
+    if (listing->state != NULL && strcmp(json_get_text(doc, "state", ""), listing->state) != 0) {
+        return true;
     }
     if (started < listing->from_ms || !may(listing->call, "list", doc)) {
         return true;
@@ -65,7 +69,8 @@ void do_recordings_list(struct call *call)
     struct listing listing = {.call = call,
                               .items = json_array(),
                               .from_ms = doc_ms(call->params, "from"),
-                              .to_ms = doc_ms(call->params, "to")};
+                              .to_ms = doc_ms(call->params, "to"),
+                              .state = json_get_text(call->params, "state", NULL)};
     char from[CLOCK_TEXT_SIZE];
     clock_format_ms(listing.from_ms, from);
     enum tp_err err = doc_each(call->auth->state, "/recording/", from, list_one, &listing, &error);

@@ -82,6 +82,7 @@ ROUTES = {
     "GET /webapi/sites/:cluster/nodes": "session list node",
     "GET /webapi/sites/:cluster/kubernetes": "session list kube_cluster",
     "GET /webapi/sites/:cluster/events/search": "session list event",
+    "GET /webapi/sites/:cluster/events/search/sessions": "session list session",
     "GET /webapi/users": "session list user",
     "GET /webapi/roles": "session list role",
     "POST /webapi/rpc/:method": "cert",

@@ -61,6 +61,11 @@ static json_t *canned(const char *method)
         return json_pack("{s:[{s:{s:s, s:{s:s}}, s:{s:s}, s:[s]}], s:s, s:i}", "items", "metadata", "name", "id-1",
                          "labels", "env", "dev", "spec", "hostname", "web-1", "logins", "root", "start_key", "next",
                          "total", 7);
+    if (strcmp(method, "recordings.list") == 0)
+        return json_pack("{s:[{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:[s], s:i}], s:s}", "items", "id", "r1",
+                         "started", "2026-11-25T10:00:00.000Z", "ended", "2026-11-25T10:01:00.000Z", "user", "alice",
+                         "hostname", "web-1", "interactive", 1, "recorded", 1, "command", "uname -a", "participants",
+                         "alice", "size", 12, "start_key", "5");
     if (strcmp(method, "resources.get") == 0)
         return json_pack("{s:[{s:s, s:{s:s}, s:{s:[s]}}]}", "items", "kind", "role", "metadata", "name", "access",
                          "spec", "roles", "x");
@@ -364,6 +369,20 @@ static void test_web_session(void **state)
     json_decref(json_of(
         ask(bench, "GET", "/webapi/sites/example.com/events/search?include=a;b&order=asc", headers, NULL, false)));
     assert_int_equal(json_array_size(json_object_get(bench->params, "types")), 2);
+    json = json_of(ask(bench, "GET",
+                       "/webapi/sites/example.com/events/search/sessions?from=2026-11-25T00:00:00Z&limit=1&startKey=4",
+                       headers, NULL, false));
+    assert_string_equal(json_get_text(bench->params, "from", ""), "2026-11-25T00:00:00Z");
+    assert_string_equal(json_get_text(bench->params, "state", ""), "done");
+    assert_string_equal(json_get_text(bench->params, "start_key", ""), "4");
+    assert_string_equal(json_get_text(json, "startKey", ""), "5");
+    json_t *ended = json_array_get(json_object_get(json, "events"), 0);
+    assert_string_equal(json_get_text(ended, "event", ""), "session.end");
+    assert_string_equal(json_get_text(ended, "sid", ""), "r1");
+    assert_string_equal(json_get_text(ended, "session_recording", ""), "node");
+    assert_string_equal(json_get_text(ended, "session_stop", ""), "2026-11-25T10:01:00.000Z");
+    assert_string_equal(json_get_text(ended, "server_hostname", ""), "web-1");
+    json_decref(json);
     assert_non_null(strstr(ask(bench, "DELETE", "/webapi/sessions/web", headers, NULL, false), "Max-Age=0"));
     assert_string_equal(bench->method, "login.web_end");
     bench->calls = 0;

@@ -181,6 +181,81 @@ void web_events_finish(struct web_request *request, json_t *result)
                               json_get_text(result, "start_key", "")));
 }
 
+/* Sessions that are over, as their end events; those whose terminal was recorded can be played. */
+enum tp_err web_ended_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    static const char *const names[] = {"from", "to"};
+    const struct http_request *http = web_http(request);
+    json_t *params = json_pack("{s:s}", "state", "done");
+    enum tp_err err = check_cluster(request, error);
+    if (err == TP_OK)
+        err = put_paging(http, params, error);
+    if (err != TP_OK) {
+        json_decref(params);
+        return err;
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = http_request_param(http, names[i]);
+        if (value && *value)
+            json_object_set_new(params, names[i], json_string(value));
+    }
+    *ret_params = params;
+    return TP_OK;
+}
+
+static json_t *end_event(const json_t *recording)
+{
+    static const struct {
+        const char *from;
+        const char *to;
+    } renamed[] = {{"id", "uid"},
+                   {"id", "sid"},
+                   {"ended", "time"},
+                   {"started", "session_start"},
+                   {"ended", "session_stop"},
+                   {"hostname", "server_hostname"},
+                   {"host_id", "server_id"}};
+    static const char *const kept[] = {"user",
+                                       "login",
+                                       "participants",
+                                       "server_labels",
+                                       "proto",
+                                       "kubernetes_cluster",
+                                       "kubernetes_pod_name",
+                                       "kubernetes_pod_namespace",
+                                       "kubernetes_container_name",
+                                       "kubernetes_node_name",
+                                       "size"};
+    const char *command = json_get_text(recording, "command", "");
+    json_t *event = json_pack("{s:s, s:s, s:b, s:s}", "event", "session.end", "code", "T2004I", "interactive",
+                              json_get_bool(recording, "interactive", false), "session_recording",
+                              json_get_bool(recording, "recorded", false) ? "node" : "off");
+    for (size_t i = 0; i < sizeof(renamed) / sizeof(renamed[0]); i++) {
+        json_t *value = json_object_get(recording, renamed[i].from);
+        if (value)
+            json_object_set(event, renamed[i].to, value);
+    }
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        json_t *value = json_object_get(recording, kept[i]);
+        if (value)
+            json_object_set(event, kept[i], value);
+    }
+    if (*command)
+        json_object_set_new(event, "initial_command", json_pack("[s]", command));
+    return event;
+}
+
+void web_ended_finish(struct web_request *request, json_t *result)
+{
+    json_t *events = json_array();
+    json_t *item;
+    size_t i;
+    json_array_foreach (json_object_get(result, "items"), i, item)
+        json_array_append_new(events, end_event(item));
+    web_answer_json(request, 200,
+                    json_pack("{s:o, s:s}", "events", events, "startKey", json_get_text(result, "start_key", "")));
+}
+
 enum tp_err web_users_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
     (void)request;

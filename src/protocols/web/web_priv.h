@@ -109,12 +109,12 @@ char *web_qr_base64(const char *text) TP_MUST;
 
 /* Handlers of the table. */
 web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin,
-    web_cluster_begin, web_nodes_begin, web_events_begin, web_users_begin, web_roles_begin, web_export_begin,
-    web_rpc_begin, web_form_begin;
+    web_cluster_begin, web_nodes_begin, web_events_begin, web_ended_begin, web_users_begin, web_roles_begin,
+    web_export_begin, web_rpc_begin, web_form_begin;
 web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
     web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
-    web_kubernetes_finish, web_events_finish, web_users_finish, web_roles_finish, web_export_finish, web_rpc_finish,
-    web_root_finish, web_home_finish, web_style_finish, web_invite_finish, web_form_finish;
+    web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
+    web_rpc_finish, web_root_finish, web_home_finish, web_style_finish, web_invite_finish, web_form_finish;
 web_failed_fn web_invite_failed, web_form_failed;
 
 #endif

@@ -35,6 +35,8 @@ static const struct web_route routes[] = {
      web_nodes_begin, web_kubernetes_finish, NULL},
     {"GET", "/webapi/sites/:cluster/events/search", WEB_SESSION, "audit.list", NULL, "search the audit log", WEB_API,
      web_events_begin, web_events_finish, NULL},
+    {"GET", "/webapi/sites/:cluster/events/search/sessions", WEB_SESSION, "recordings.list", NULL,
+     "list sessions that are over", WEB_API, web_ended_begin, web_ended_finish, NULL},
     {"GET", "/webapi/users", WEB_SESSION, "resources.get", NULL, "list users", WEB_API, web_users_begin,
      web_users_finish, NULL},
     {"GET", "/webapi/roles", WEB_SESSION, "resources.get", NULL, "list roles", WEB_API, web_roles_begin,
