@@ -19,6 +19,7 @@
 struct audit_batch {
     struct audit_log *log;
     struct buf lines;
+    struct buf index;
     size_t count;
     bool publish;
     bool written;
@@ -48,13 +49,25 @@ static enum tp_err open_folders(struct audit_log *log, const char *dir, struct t
     code = open_folder(dir, "tlog", &log->tlog_fd, error);
     if (code == TP_OK)
         code = open_folder(dir, "log", &log->log_fd, error);
+    if (code == TP_OK)
+        code = open_folder(dir, "index", &log->index_dir_fd, error);
     if (code == TP_OK && flock(log->tlog_fd, LOCK_EX | LOCK_NB) != 0)
         code = err_set(error, TP_UNAVAILABLE, "the audit log in %s is in use by another process", dir);
     return code;
 }
 
+static void close_index(struct audit_log *log)
+{
+    if (log->index_fd >= 0)
+        (void)close(log->index_fd);
+    log->index_fd = -1;
+}
+
 static void free_log(struct audit_log *log)
 {
+    close_index(log);
+    if (log->index_dir_fd >= 0)
+        (void)close(log->index_dir_fd);
     if (log->day_fd >= 0)
         (void)close(log->day_fd);
     if (log->log_fd >= 0)
@@ -63,6 +76,7 @@ static void free_log(struct audit_log *log)
         (void)close(log->tlog_fd);
     tree_free(log->tree);
     buf_free(&log->pending);
+    buf_free(&log->pending_index);
     mem_free(log->checkpoint);
     mem_free(log->origin);
     mem_free(log);
@@ -76,16 +90,19 @@ enum tp_err audit_log_open(const char *dir, const char *origin, const struct key
     if (!note_name_ok(origin) || key_type_of(key) != KEY_ED25519)
         return err_set(error, TP_INVALID, "the audit log needs an Ed25519 key and a name without blanks or '+'");
     log = mem_alloc(sizeof(*log));
-    log->tlog_fd = log->log_fd = log->day_fd = -1;
+    log->tlog_fd = log->log_fd = log->day_fd = log->index_dir_fd = log->index_fd = -1;
     log->origin = mem_strdup(origin);
     log->key = key;
     log->published_ms = clock_mono_ms();
     buf_init(&log->pending, AUDIT_PENDING_MAX);
+    buf_init(&log->pending_index, 0);
     code = open_folders(log, dir, error);
     if (code == TP_OK) {
         log->tree = tree_new(log->tlog_fd);
         code = audit_recover(log, error);
     }
+    if (code == TP_OK && log->end.day[0])
+        audit_open_index(log);
     if (code != TP_OK) {
         free_log(log);
         return code;
@@ -104,19 +121,49 @@ void audit_log_close(struct audit_log *log)
     free_log(log);
 }
 
-enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_t size)
+static enum tp_err check_line(const struct audit_log *log, const char *line, size_t size)
 {
     if (size > AUDIT_LINE_MAX)
         return TP_TOO_LARGE;
-    if (size < 2 || json_line[0] != '{' || json_line[size - 1] != '}' || memchr(json_line, '\n', size) ||
-        memchr(json_line, '\0', size))
+    if (size < 2 || line[0] != '{' || line[size - 1] != '}' || memchr(line, '\n', size) || memchr(line, '\0', size))
         return TP_INVALID;
-    if (buf_room(&log->pending) < size + 1)
-        return TP_LIMIT;
-    (void)buf_append(&log->pending, json_line, size);
+    return buf_room(&log->pending) < size + 1 ? TP_LIMIT : TP_OK;
+}
+
+static void append_line(struct audit_log *log, const char *line, size_t size, const struct index_record *record)
+{
+    (void)buf_append(&log->pending, line, size);
     (void)buf_append(&log->pending, "\n", 1);
+    (void)buf_append(&log->pending_index, record, sizeof(*record));
     log->pending_count++;
+}
+
+enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_t size)
+{
+    struct index_record record;
+    json_t *event;
+    enum tp_err code = check_line(log, json_line, size);
+    if (code != TP_OK)
+        return code;
+    if (json_parse_object(json_line, size, AUDIT_LINE_MAX, &event, NULL) != TP_OK)
+        return TP_INVALID;
+    record = index_record_of(event, size);
+    json_decref(event);
+    append_line(log, json_line, size, &record);
     return TP_OK;
+}
+
+enum tp_err audit_log_append_event(struct audit_log *log, const json_t *event)
+{
+    char *line = json_text(event);
+    size_t size = strlen(line);
+    enum tp_err code = check_line(log, line, size);
+    if (code == TP_OK) {
+        struct index_record record = index_record_of(event, size);
+        append_line(log, line, size, &record);
+    }
+    mem_free(line);
+    return code;
 }
 
 size_t audit_log_pending(const struct audit_log *log)
@@ -133,9 +180,11 @@ struct audit_batch *audit_log_take_batch(struct audit_log *log)
     batch = mem_alloc(sizeof(*batch));
     batch->log = log;
     batch->lines = log->pending;
+    batch->index = log->pending_index;
     batch->count = log->pending_count;
     batch->publish = due;
     buf_init(&log->pending, AUDIT_PENDING_MAX);
+    buf_init(&log->pending_index, 0);
     log->pending_count = 0;
     log->out = batch;
     return batch;
@@ -188,9 +237,44 @@ static enum tp_err turn_day(struct audit_log *log, struct tp_error *error)
     log->end.offset = 0;
     log->end.first = log->end.size;
     code = audit_open_day(log, error);
-    if (code != TP_OK)
+    if (code != TP_OK) {
         log->end = old;
-    return code;
+        return code;
+    }
+    if (log->index_fd >= 0)
+        (void)fdatasync(log->index_fd); /* of the day that is over; the newest is looked at again at each start */
+    audit_open_index(log);
+    return TP_OK;
+}
+
+void audit_open_index(struct audit_log *log)
+{
+    struct tp_error error = {0};
+    uint64_t count;
+    close_index(log);
+    if (index_open(log->index_dir_fd, log->log_fd, log->end.day, log->end.offset, &log->index_fd, &count, &error) !=
+        TP_OK)
+        log_warn("audit index not written, will be tried again", "error=\"%s\"", error.text);
+}
+
+/* The lines of the batch are in the day file from log->end.offset on. */
+static void index_lines(struct audit_log *log, struct audit_batch *batch)
+{
+    struct tp_error error = {0};
+    uint64_t offset = log->end.offset;
+    struct index_record record;
+    uint8_t *at = batch->index.data + batch->index.start;
+    for (size_t i = 0; i < batch->count; i++, at += sizeof(record)) {
+        memcpy(&record, at, sizeof(record));
+        index_place(&record, offset);
+        memcpy(at, &record, sizeof(record));
+        offset += record.size + 1;
+    }
+    if (log->index_fd >= 0 &&
+        index_append(log->index_fd, buf_head(&batch->index), buf_size(&batch->index), &error) != TP_OK) {
+        log_warn("audit index not written, will be tried again", "error=\"%s\"", error.text);
+        close_index(log); /* it may end in half a record now */
+    }
 }
 
 static enum tp_err write_lines(struct audit_log *log, const struct buf *lines, struct tp_error *error)
@@ -227,6 +311,7 @@ static enum tp_err record(struct audit_log *log, struct audit_batch *batch, stru
             log_error("audit log could not be cut back", "file=%s.log", log->end.day);
         return code;
     }
+    index_lines(log, batch);
     log->end.offset += buf_size(&batch->lines);
     while (at < end) {
         const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
@@ -245,6 +330,8 @@ enum tp_err audit_batch_write(struct audit_batch *batch, struct tp_error *error)
     if (code != TP_OK)
         return code;
     batch->written = true;
+    if (batch->publish && log->end.day[0] && (log->index_fd < 0 || !index_is_linked(log->index_fd)))
+        audit_open_index(log);
     if ((batch->publish || tree_waiting(log->tree) > WAITING_MAX) &&
         audit_publish(log, &batch->checkpoint, &why) != TP_OK)
         log_warn("audit checkpoint not written, will be tried again", "error=\"%s\"", why.text);
@@ -263,6 +350,7 @@ void audit_log_finish_batch(struct audit_log *log, struct audit_batch *batch)
     if (batch->checkpoint || batch->publish)
         log->published_ms = clock_mono_ms();
     buf_free(&batch->lines);
+    buf_free(&batch->index);
     mem_free(batch);
     log->out = NULL;
 }

@@ -39,6 +39,8 @@ void audit_log_close(struct audit_log *log);
 /* Buffers one event: compact JSON without line breaks. TP_TOO_LARGE past AUDIT_LINE_MAX, TP_INVALID when it holds a line
  * break or is empty, TP_LIMIT when AUDIT_PENDING_MAX bytes wait already. Nothing is durable yet. */
 enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_t size) TP_MUST;
+/* The same for an event as JSON, which stays the caller's. */
+enum tp_err audit_log_append_event(struct audit_log *log, const json_t *event) TP_MUST;
 /* Events appended and not yet taken. */
 size_t audit_log_pending(const struct audit_log *log);
 /* All events appended so far as one batch; NULL when there is nothing to do or a batch is out already. When the tree is
@@ -59,6 +61,10 @@ const char *audit_log_checkpoint(const struct audit_log *log);
 /* The verifier key people keep to check the log later, "CLUSTER/audit+hash+base64" (signed-note form); mem_free it. */
 char *audit_log_verifier_key(const struct audit_log *log) TP_MUST;
 
+/* So many bytes of events are looked at in one query; then it ends with a start_key, perhaps without an event. Only a
+ * search for a text gets there: the index leads to the rest. */
+#define AUDIT_QUERY_READ_MAX ((uint64_t)256 * 1024 * 1024)
+
 struct audit_query {
     int64_t from_ms;          /* first moment, 0: no bound */
     int64_t to_ms;            /* one past the last moment, 0: no bound */
@@ -71,11 +77,15 @@ struct audit_query {
 };
 /* Told each event that fits, in order; false ends the query. */
 typedef bool audit_query_cb(void *ctx, const json_t *event);
-/* Reads the day files below dir; blocks (thread pool), safe while the log is written. ret_start_key (mem_free it) is "" when
+/* Searches below dir, by the index where there is one; blocks (thread pool), safe while the log is written. ret_start_key (mem_free it) is "" when
  * there is no more, else what start_key takes to go on. TP_INVALID for a broken start_key. Lines that are no JSON are
  * passed over: audit_log_verify is what tells of damage. */
 enum tp_err audit_log_query(const char *dir, const struct audit_query *query, audit_query_cb *fn, void *ctx,
                             char **ret_start_key, struct tp_error *error) TP_MUST;
+
+/* Makes the index of days that have none or not all of it, except for the newest, which is its writer's. Blocks (thread
+ * pool), safe while the log is written; one call at a time. */
+enum tp_err audit_log_index(const char *dir, struct tp_error *error) TP_MUST;
 
 struct audit_verdict {
     uint64_t size;        /* leaves under the checkpoint */

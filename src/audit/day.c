@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define WINDOW ((size_t)256 * 1024) /* more than twice the longest line */
+#define READ_AT_ONCE ((size_t)4096)
 
 struct day_lines {
     int fd;
@@ -130,6 +131,18 @@ static void load(struct day_lines *lines, uint64_t offset, size_t wanted)
     }
     lines->window_at = offset;
     lines->window_size = total;
+}
+
+enum tp_err day_lines_read(struct day_lines *lines, uint64_t offset, size_t size, const char **ret_line)
+{
+    if (size >= WINDOW)
+        return TP_NOT_FOUND;
+    if (offset < lines->window_at || offset + size + 1 > lines->window_at + lines->window_size)
+        load(lines, offset, size + 1 > READ_AT_ONCE ? size + 1 : READ_AT_ONCE);
+    if (offset + size + 1 > lines->window_at + lines->window_size)
+        return TP_NOT_FOUND;
+    *ret_line = (const char *)lines->window + (offset - lines->window_at);
+    return (*ret_line)[size] == '\n' ? TP_OK : TP_NOT_FOUND;
 }
 
 /* The part of the window behind the place. */

@@ -21,6 +21,9 @@ void day_lines_free(struct day_lines *lines); /* NULL is fine */
 /* Goes to a byte offset, which the caller knows to be the beginning of a line, or to the end of the last complete line. */
 void day_lines_seek(struct day_lines *lines, uint64_t offset);
 void day_lines_seek_end(struct day_lines *lines);
+/* size bytes at offset, which must be followed by a newline there; the place stays. Valid until the next call.
+ * TP_NOT_FOUND when they are not there. */
+enum tp_err day_lines_read(struct day_lines *lines, uint64_t offset, size_t size, const char **ret_line) TP_MUST;
 uint64_t day_lines_at(const struct day_lines *lines);
 /* The line at the place, without its newline, and goes behind it; valid until the next call. *ret_complete is false when the
  * newline is missing (or the line is longer than any of ours). TP_NOT_FOUND at the end of the file. */

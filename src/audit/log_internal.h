@@ -3,7 +3,7 @@
 #define AUDIT_LOG_INTERNAL_H
 
 #include "audit/audit_log.h"
-#include "audit/day.h"
+#include "audit/index.h"
 #include "audit/tree.h"
 
 #define POSITION_FILE "position"
@@ -19,7 +19,8 @@ struct position {
 
 struct audit_log {
     /* The loop's side. */
-    struct buf pending; /* lines, each with its newline */
+    struct buf pending;       /* lines, each with its newline */
+    struct buf pending_index; /* their index records, without a place */
     size_t pending_count;
     struct audit_batch *out;
     char *checkpoint;
@@ -30,7 +31,9 @@ struct audit_log {
     /* The writer's side: touched by audit_batch_write while a batch is out, by the loop otherwise. */
     int tlog_fd;
     int log_fd;
-    int day_fd;          /* -1 before the first line */
+    int day_fd; /* -1 before the first line */
+    int index_dir_fd;
+    int index_fd;        /* index of end.day; -1: to be opened (anew) with the next publication */
     struct position end; /* of all durable lines; size counts them */
     struct position published;
     struct tree *tree;
@@ -42,6 +45,8 @@ struct audit_log {
 enum tp_err audit_recover(struct audit_log *log, struct tp_error *error) TP_MUST;
 /* Opens log->end.day's file for appending and points events.log at it; makes it when it is new. */
 enum tp_err audit_open_day(struct audit_log *log, struct tp_error *error) TP_MUST;
+/* Opens the index of the newest day and brings it up to date. A failure is logged: nothing but searching suffers. */
+void audit_open_index(struct audit_log *log);
 /* Cuts the day file back to log->end.offset. */
 enum tp_err audit_mend_day(struct audit_log *log, struct tp_error *error) TP_MUST;
 /* Writes tiles, position and checkpoint for all durable lines. *ret_checkpoint (mem_free it) is the new text. */

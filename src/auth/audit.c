@@ -13,7 +13,7 @@ struct waiter {
     struct waiter *next;
     audit_done_cb *done;
     void *ctx;
-    char *line; /* kept for another try when nobody waits for it */
+    json_t *event; /* kept for another try when nobody waits for it, or NULL */
 };
 
 struct waiters {
@@ -68,8 +68,15 @@ static struct waiter *waiters_take(struct waiters *list)
 
 static void waiter_free(struct waiter *waiter)
 {
-    mem_free(waiter->line);
+    json_decref(waiter->event);
     mem_free(waiter);
+}
+
+static void log_lost(const struct waiter *waiter)
+{
+    char *line = json_text(waiter->event);
+    log_error("audit event lost", "event=\"%.2000s\"", line);
+    mem_free(line);
 }
 
 static void waiters_move(struct waiters *from, struct waiters *to)
@@ -93,7 +100,7 @@ static void waiters_tell(struct audit *audit, struct waiters *from, const struct
             waiters_add(&audit->again, waiter);
             continue;
         } else if (error != NULL) {
-            log_error("audit event lost", "event=\"%s\"", waiter->line);
+            log_lost(waiter);
         }
         waiter_free(waiter);
     }
@@ -117,8 +124,8 @@ static void audit_destroy(struct audit *audit)
     waiters_tell(audit, &audit->refused, &gone);
     struct waiter *waiter;
     while ((waiter = waiters_take(&audit->again)) != NULL) {
-        if (waiter->line != NULL && audit_log_append(audit->log, waiter->line, strlen(waiter->line)) != TP_OK) {
-            log_error("audit event lost", "event=\"%s\"", waiter->line);
+        if (waiter->event != NULL && audit_log_append_event(audit->log, waiter->event) != TP_OK) {
+            log_lost(waiter);
         }
         waiter_free(waiter);
     }
@@ -136,11 +143,11 @@ static void append_again(struct audit *audit)
     waiters_move(&audit->again, &list);
     struct waiter *waiter;
     while ((waiter = waiters_take(&list)) != NULL) {
-        enum tp_err err = audit_log_append(audit->log, waiter->line, strlen(waiter->line));
+        enum tp_err err = audit_log_append_event(audit->log, waiter->event);
         if (err == TP_OK || err == TP_LIMIT) {
             waiters_add(err == TP_OK ? &audit->queued : &audit->again, waiter);
         } else { /* too large or broken: it would be refused for ever */
-            log_error("audit event lost", "event=\"%.500s\"", waiter->line);
+            log_lost(waiter);
             waiter_free(waiter);
         }
     }
@@ -196,12 +203,11 @@ void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx
     struct waiter *waiter = mem_alloc(sizeof *waiter);
     waiter->done = done;
     waiter->ctx = ctx;
-    waiter->line = json_text(event);
-    json_decref(event);
-    if (audit_log_append(audit->log, waiter->line, strlen(waiter->line)) == TP_OK) {
+    waiter->event = event;
+    if (audit_log_append_event(audit->log, event) == TP_OK) {
         if (done != NULL) {
-            mem_free(waiter->line);
-            waiter->line = NULL;
+            json_decref(waiter->event);
+            waiter->event = NULL;
         }
         waiters_add(&audit->queued, waiter);
     } else {

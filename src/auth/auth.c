@@ -81,6 +81,9 @@ static void tick(void *ctx)
         tokens_sweep(auth);
         recordings_accesses_sweep(auth);
     }
+    if (auth->ticks % (600000 / TICK_MS) == 0) {
+        keep_tick(auth);
+    }
 }
 
 enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error)
@@ -110,6 +113,8 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
         return err;
     }
     settings_apply(auth);
+    keep_open(auth);
+    keep_tick(auth);
     auth->tick = timer_new(loop, tick, auth);
     timer_start(auth->tick, TICK_MS, TICK_MS);
     *ret_auth = auth;
@@ -160,6 +165,7 @@ void auth_close(struct auth *auth)
     recordings_free(auth);
     sessions_free(auth);
     websess_free(auth);
+    keep_close(auth);
     audit_close(auth);
     hosts_free(auth);
     map_each(auth->roles, unref_role, NULL);

@@ -139,6 +139,7 @@ struct recording; /* recordings.c */
 struct websess;   /* websess.c */
 struct lockout;   /* lockout.c */
 struct audit;     /* audit.c */
+struct keep;      /* keep.c */
 
 struct auth {
     struct loop *loop;
@@ -151,6 +152,7 @@ struct auth {
     struct key *audit_key;
     char *host_pin;
     struct audit *audit;
+    struct keep *keep;
     struct lockout *lockout;
     struct hashing *hashing;
     struct map *roles;       /* name to struct role */
@@ -239,6 +241,13 @@ bool audit_idle(const struct auth *auth);
 /* The directory of the log. */
 const char *audit_dir(const struct auth *auth);
 const struct audit_log *audit_log_of(const struct auth *auth);
+
+/* ---- keep.c ---- */
+/* Begins to look after the audit log that is open. */
+void keep_open(struct auth *auth);
+/* At the start and every ten minutes: what is to be done goes to the thread pool. */
+void keep_tick(struct auth *auth);
+void keep_close(struct auth *auth);
 
 /* ---- bootstrap.c, ca.c ---- */
 /* First start: fixes the cluster name, makes presets. Later: checks the name. */

@@ -1,5 +1,6 @@
 """The record can be proved, and a change of it is found."""
 
+import json
 import pathlib
 import re
 import shutil
@@ -37,3 +38,34 @@ def test_audit_log_is_proved_offline_and_damage_is_named(fresh, tmp_path):
     other = key.rsplit("+", 1)[0] + "+" + "AQ" + key.rsplit("+", 1)[1][2:-2] + "AA"
     assert verify(log, other).returncode == 1
     assert pathlib.Path(log / "tlog").exists()
+
+
+def test_audit_ls_filters_and_pages(fresh):
+    cluster = fresh()
+    for i in range(6):
+        cluster.ctl("users", "add", f"u{i}", "--roles=access")
+    cluster.ctl("tokens", "add", "--type=node")
+
+    def ls(*flags):
+        return [json.loads(line) for line in cluster.ctl("audit", "ls", "--format=json", *flags).stdout.splitlines()]
+
+    made = ls("--type=user.create", "--order=asc")
+    names = [e["name"] for e in made if e["name"].startswith("u")]
+    assert names == [f"u{i}" for i in range(6)]
+    assert [e["name"] for e in ls("--type=user.create", "--limit=2")] == ["u5", "u4"]
+    assert {e["event"] for e in ls("--type=user.create,join_token.create", "--last=1h")} == {"user.create", "join_token.create"}
+    middle = next(e["time"] for e in made if e["name"] == "u3")
+    assert [e["name"] for e in ls("--type=user.create", f"--from={middle}", "--order=asc")][0] == "u3"
+    assert "u3" not in [e["name"] for e in ls("--type=user.create", f"--to={middle}")]
+    assert ls("--user=nobody-of-this-name") == [] and ls("--text=no such words anywhere") == []
+    both = cluster.ctl("audit", "ls", "--last=1h", "--from=2026-01-01", check=False)
+    assert both.returncode == 1 and "exclude each other" in both.stderr
+    index = cluster.daemon.data / "auth" / "audit" / "index"
+    assert sum(p.stat().st_size for p in index.iterdir()) >= 32 * len(ls())
+    # It is made anew while the daemon runs, and the answers are the same with and without it.
+    before = ls("--order=asc")
+    for path in index.iterdir():
+        path.unlink()
+    assert ls("--order=asc")[:len(before)] == before
+    cluster.ctl("users", "add", "later", "--roles=access")
+    wait_for(lambda: sum(p.stat().st_size for p in index.iterdir()) >= 32 * len(ls()))

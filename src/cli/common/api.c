@@ -290,7 +290,7 @@ enum tp_err api_list(struct api *api, const char *method, json_t *params, size_t
         if (err == TP_OK) {
             const char *next = json_get_text(result, "start_key", "");
             /* A key that does not move would ask the same page for ever. */
-            more = *next && strcmp(next, start_key) != 0 && json_array_size(items) > 0;
+            more = *next && strcmp(next, start_key) != 0;
             (void)json_array_extend(all, items);
             more = more && (limit == 0 || json_array_size(all) < limit);
             mem_free(start_key);

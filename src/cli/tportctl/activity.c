@@ -1,6 +1,7 @@
 /* tportctl sessions, recordings, audit. */
 #include "audit/audit_log.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
@@ -114,11 +115,28 @@ static void print_events(const json_t *items, const char *format)
     table_print(table);
 }
 
+/* --last and --since: "from" so long ago. */
+static enum tp_err audit_last(struct command_line *line, json_t *params, struct tp_error *error)
+{
+    const char *option = command_text(line, "last", NULL) ? "last" : "since";
+    char from[CLOCK_TEXT_SIZE];
+    int64_t ms;
+    enum tp_err err = command_duration_ms(line, option, 0, &ms, error);
+    if (err != TP_OK || !command_text(line, option, NULL))
+        return err;
+    if (json_object_get(params, "from") || json_object_get(params, "to"))
+        return err_set(error, TP_INVALID, "--%s and --from or --to exclude each other", option);
+    clock_format_ms(clock_wall_ms() - ms, from);
+    (void)json_object_set_new(params, "from", json_string(from));
+    return TP_OK;
+}
+
 enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", NULL};
     static const char *const texts[] = {"user", "text"};
-    const char *format, *types = command_text(line, "type", NULL);
+    static const char *const orders[] = {"desc", "asc", NULL};
+    const char *format, *order, *types = command_text(line, "type", NULL);
     json_t *params = json_object(), *items = NULL;
     int64_t limit;
 
@@ -129,6 +147,12 @@ enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
         err = session_list_time(line, "from", "from", params, error);
     if (err == TP_OK)
         err = session_list_time(line, "to", "to", params, error);
+    if (err == TP_OK)
+        err = audit_last(line, params, error);
+    if (err == TP_OK)
+        err = command_choice(line, "order", orders, &order, error);
+    if (err == TP_OK)
+        (void)json_object_set_new(params, "order", json_string(order));
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         const char *value = command_text(line, texts[i], NULL);
         if (value)

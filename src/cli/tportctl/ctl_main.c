@@ -118,9 +118,12 @@ static const struct command_option recordings_options[] = {
 static const struct command_option audit_options[] = {
     {"from", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
     {"to", 0, COMMAND_TEXT, "TIME", "Only before this time"},
+    {"last", 0, COMMAND_TEXT, "DURATION", "Only of the time up to now (24h, 7d)"},
+    {"since", 0, COMMAND_TEXT, "DURATION", "The same as --last"},
     {"type", 0, COMMAND_TEXT, "A,B", "Only these events, such as user.login"},
     {"user", 0, COMMAND_TEXT, "NAME", "Only this user's"},
     {"text", 0, COMMAND_TEXT, "TEXT", "Only those that hold this text"},
+    {"order", 0, COMMAND_TEXT, "desc|asc", "Newest first (desc), or oldest first"},
     {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (1000)"},
     {"format", 'f', COMMAND_TEXT, "text|json", "A table, or one JSON object a line"},
     NONE};
