@@ -437,7 +437,7 @@ static size_t list_files(const char *path, char (*out)[PATH_MAX], size_t count)
     while ((entry = readdir(folder)) != NULL) {
         char child[PATH_MAX];
         struct stat info;
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "position") == 0)
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "position") == 0 || strcmp(entry->d_name, "index") == 0)
             continue;
         (void)snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
         assert_int_equal(lstat(child, &info), 0);
