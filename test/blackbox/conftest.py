@@ -63,6 +63,21 @@ def fresh():
         one.close()
 
 
+# What takes longest begins first, when files run beside each other.
+LONGEST = ["site", "test_kube_road", "test_crash", "test_live", "test_session", "test_rotation"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """With `-n N --dist loadgroup`: a file's tests stay together, and so do all that share the two Kubernetes clusters."""
+    if not config.getoption("dist", "no") == "loadgroup" and not hasattr(config, "workerinput"):
+        return
+    group = {item: "site" if item.path.stem in ("test_kube", "test_kube_guard") else item.path.stem for item in items}
+    for item, name in group.items():
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: LONGEST.index(group[item]) if group[item] in LONGEST else len(LONGEST))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows the end of the daemons' logs."""

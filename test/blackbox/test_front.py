@@ -55,7 +55,7 @@ def end_of(sock):
     (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", "bad_hello"),
     (b"\x16\x03\x01\xff\xff" + b"A" * 100, "bad_hello"),
     (os.urandom(300).replace(b"\x16", b"\x17", 1), None),
-])
+], ids=["ssh", "http", "http2", "proxy", "zeros", "short-hello", "huge-record", "random"])
 def test_R9_first_bytes(cluster, first, reason):
     before = cluster.daemon.text().count(f"reason={reason}")
     with dial(cluster) as sock:
