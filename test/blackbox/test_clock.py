@@ -36,7 +36,7 @@ class ShiftedDaemon(Daemon):
         with open(self.log, "ab") as log:
             script = 'mount --bind "$1" /etc && shift && exec "$@"'
             self.process = subprocess.Popen(
-                self.net.prefix(self.host) + ["unshare", "-m", "sh", "-c", script, "sh", str(self.etc), str(BIN / "tportd"),
+                self.prefix() + ["unshare", "-m", "sh", "-c", script, "sh", str(self.etc), str(BIN / "tportd"),
                                               "-c", str(self.conf)], stdout=log, stderr=log, start_new_session=True)
         return self
 
