@@ -10,6 +10,7 @@
  * did not help, one of the two is moved later, ever more seldom.
  */
 #include "agent/agent_priv.h"
+#include "agent/kube.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -184,6 +185,9 @@ static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         size_t size = frame_reset_encode(reason, json_get_text(params, "text", ""), reset);
         if (frame_reset_decode(reset, size, &reason, text) == TP_OK) {
             session_cut(conn->agent, json_get_text(params, "sid", ""), reason, text);
+            if (conn->agent->kube != NULL) {
+                kube_session_cut(conn->agent->kube, json_get_text(params, "sid", ""), reason, text);
+            }
         }
     }
     if (strcmp(event, "tunnel.holder") == 0) {

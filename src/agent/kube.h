@@ -30,6 +30,10 @@ struct kube_line {
 struct kube *kube_new(struct loop *loop, const struct kube_line *line) TP_MUST;
 /* Takes an incoming tunnel stream over (accepts or refuses it). grant: opened and checked for this host, unused; stolen. */
 void kube_open(struct kube *kube, struct tunnel_stream *stream, json_t *grant);
+/* Auth ended this session (event session.cut): the person is told text as far as what runs allows it, the API server's side
+ * ends at once, the client's when it has taken what is on its way. text: one sentence, no control characters. No such
+ * session: nothing. */
+void kube_session_cut(struct kube *kube, const char *sid, enum close_reason reason, const char *text);
 /* Ends all connections with that reason; their sessions tell auth. */
 void kube_stop_all(struct kube *kube, enum close_reason reason);
 /* The process is being replaced: connections end after the exchange under way; watches and sessions go on. */

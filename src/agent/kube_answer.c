@@ -230,12 +230,13 @@ static void take_head(struct kube_conn *conn)
 
 /* ---- the body ---- */
 
-static void put_body(struct kube_conn *conn, const void *data, size_t size)
+void kube_answer_body(struct kube_conn *conn, const void *data, size_t size)
 {
     char line[24];
     if (size == 0) {
         return;
     }
+    conn->x.answer_split = ((const char *)data)[size - 1] != '\n';
     if (conn->x.answer_chunked) {
         int length = snprintf(line, sizeof(line), "%zx\r\n", size);
         kube_down(conn, line, (size_t)length);
@@ -246,13 +247,20 @@ static void put_body(struct kube_conn *conn, const void *data, size_t size)
     }
 }
 
+void kube_answer_body_end(struct kube_conn *conn)
+{
+    if (conn->x.answer_chunked) {
+        kube_down(conn, "0\r\n\r\n", 5);
+    }
+}
+
 static void put_filtered(struct kube_conn *conn, const struct buf *out)
 {
     if (buf_size(out) > 0 && !conn->x.answered) {
         kube_deadline(conn, 0);
         give_head(conn);
     }
-    put_body(conn, buf_head(out), buf_size(out));
+    kube_answer_body(conn, buf_head(out), buf_size(out));
 }
 
 static void take_body(void *ctx, const uint8_t *data, size_t size)
@@ -262,7 +270,7 @@ static void take_body(void *ctx, const uint8_t *data, size_t size)
     struct buf out;
     struct tp_error error = {0};
     if (x->filter == NULL) {
-        put_body(conn, data, size);
+        kube_answer_body(conn, data, size);
         return;
     }
     buf_init(&out, 0);
@@ -317,9 +325,7 @@ static void take_end(struct kube_conn *conn, bool framed)
     if (!end_filter(conn)) {
         return;
     }
-    if (x->answer_chunked) {
-        kube_down(conn, "0\r\n\r\n", 5);
-    }
+    kube_answer_body_end(conn);
     if (reuse) {
         kube_upstream_put(x->upstream);
         x->upstream = NULL;

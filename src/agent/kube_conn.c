@@ -69,8 +69,10 @@ static void on_deadline(void *ctx)
         kube_answer_late(conn);
     } else if (conn->state == KUBE_READ && !http_parser_is_inside(conn->parser)) {
         kube_finish(conn); /* idle: an end without a word, as clients expect it of kept connections */
+    } else if (conn->state == KUBE_RAW) {
+        kube_farewell(conn, CLOSE_IDLE_TIMEOUT, "this session is ended: nothing was sent for too long");
     } else {
-        kube_cut(conn, CLOSE_IDLE_TIMEOUT, NULL);
+        kube_cut(conn, conn->farewell != CLOSE_NONE ? conn->farewell : CLOSE_IDLE_TIMEOUT, NULL);
     }
 }
 
@@ -87,7 +89,9 @@ static void check_end(struct kube_conn *conn)
         if (conn->in_eof) {
             return; /* on_close follows */
         }
-        kube_deadline(conn, LAST_MS);
+        if (conn->farewell == CLOSE_NONE) {
+            kube_deadline(conn, LAST_MS);
+        }
     }
 }
 

@@ -68,8 +68,9 @@ struct kube_exchange {
     struct http_response_parser *answer;
     bool answered; /* the answer's head has gone down */
     bool answer_chunked;
-    bool answer_last; /* the connection to the client ends with this answer */
-    bool filtered;    /* only some items of the answer may be shown */
+    bool answer_split; /* of the answer's body, a line has gone down in part */
+    bool answer_last;  /* the connection to the client ends with this answer */
+    bool filtered;     /* only some items of the answer may be shown */
     struct kube_filter *filter;
     bool filter_failed;
     struct buf late_head; /* of a filtered list: it goes down when the list is understood */
@@ -104,9 +105,10 @@ struct kube_conn {
     struct timer *deadline;
     struct later pump;
     bool pumping;
-    bool shut;         /* our end has been told to the client */
-    bool audit_failed; /* an event of this connection was refused: no further service */
-    bool ended;        /* cut: on_close of the tunnel's stream is on its way */
+    bool shut;                  /* our end has been told to the client */
+    bool audit_failed;          /* an event of this connection was refused: no further service */
+    enum close_reason farewell; /* the person has been told why it ends; CLOSE_NONE: it ends by itself, or goes on */
+    bool ended;                 /* cut: on_close of the tunnel's stream is on its way */
 };
 
 /* kube_conn.c: the client's side. */
@@ -174,8 +176,15 @@ void kube_answer_due(struct kube_conn *conn);
 void kube_answer_lost(struct kube_conn *conn, const struct tp_error *error);
 /* Passes the head of a 101 answer on. */
 void kube_answer_switch(struct kube_conn *conn);
+/* A piece of the answer's body goes down, in the framing that its head has named; then its end. */
+void kube_answer_body(struct kube_conn *conn, const void *data, size_t size);
+void kube_answer_body_end(struct kube_conn *conn);
 /* Appends "name: value"; false when it can't stand in a head. */
 bool kube_put_header(struct buf *out, const char *name, const char *value);
+
+/* kube_farewell.c: tells the person text as far as what runs allows it, and ends the connection: the API server's side at
+ * once, the client's when it has taken what is on its way. Nothing on one that ends already. */
+void kube_farewell(struct kube_conn *conn, enum close_reason reason, const char *text);
 
 /* kube_upgrade.c */
 /* What the client wants to switch to, "websocket" or "SPDY/3.1"; NULL: nothing (that we know). */

@@ -142,7 +142,7 @@ static void on_recorder(void *ctx)
         log_warn(record->strict ? "session ended: it can't be recorded" : "session goes on without a recording",
                  "id=%s", record->id);
         if (record->strict && record->conn != NULL) {
-            kube_cut(record->conn, CLOSE_RECORDING_FAILED, "session closed: it can't be recorded");
+            kube_farewell(record->conn, CLOSE_RECORDING_FAILED, "this session is ended: it can't be recorded");
         }
     }
     if (record->conn != NULL) {

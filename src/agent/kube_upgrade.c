@@ -84,6 +84,11 @@ static void on_tap_output(void *ctx, const void *data, size_t size)
     is_alive(conn);
 }
 
+static void on_tap_input(void *ctx)
+{
+    is_alive(ctx);
+}
+
 static void on_tap_resize(void *ctx, uint32_t columns, uint32_t rows)
 {
     struct kube_conn *conn = ctx;
@@ -109,8 +114,11 @@ static void on_tap_port(void *ctx, unsigned port)
     }
 }
 
-static const struct kube_stream_events tap_events = {
-    .on_output = on_tap_output, .on_resize = on_tap_resize, .on_exit = on_tap_exit, .on_port = on_tap_port};
+static const struct kube_stream_events tap_events = {.on_output = on_tap_output,
+                                                     .on_input = on_tap_input,
+                                                     .on_resize = on_tap_resize,
+                                                     .on_exit = on_tap_exit,
+                                                     .on_port = on_tap_port};
 
 /* What can't be read can't be put on record, and does not pass. */
 static bool read_tap(struct kube_conn *conn, bool client, const void *data, size_t size)
@@ -302,6 +310,7 @@ void kube_upgrade_clear(struct kube_conn *conn)
 {
     if (conn->attempt != NULL) {
         conn->attempt->conn = NULL;
+        conn->attempt = NULL;
     }
     kube_stream_free(conn->tap);
     conn->tap = NULL;

@@ -12,6 +12,7 @@
 #define STREAMS_MAX 4096
 #define FLAG_FIN 1
 #define HEAD_SIZE 8
+#define FILL_MAX 65536u
 
 /* Types of control frames. */
 enum {
@@ -233,5 +234,53 @@ enum tp_err kube_spdy_feed(struct kube_spdy *spdy, bool client, const uint8_t *d
         data += used;
         size -= used;
     }
+    return TP_OK;
+}
+
+/* ---- the end, in the server's name ---- */
+
+static enum tp_err complete(struct kube_spdy *spdy, struct buf *out)
+{
+    static const uint8_t zeros[1024];
+    struct side *side = &spdy->sides[1];
+    struct stream *stream;
+    if (!side->in_payload)
+        return side->head_size == 0 ? TP_OK : TP_INVALID;
+    if (side->control || side->left > FILL_MAX)
+        return TP_INVALID;
+    for (uint32_t piece; side->left > 0; side->left -= piece) {
+        piece = side->left < sizeof zeros ? side->left : (uint32_t)sizeof zeros;
+        (void)buf_append(out, zeros, piece);
+    }
+    stream = find(spdy, side->id);
+    if (stream && (side->flags & FLAG_FIN))
+        ended(spdy, stream, false);
+    return TP_OK;
+}
+
+static void put_last(struct buf *out, uint32_t id, const char *text)
+{
+    size_t size = strlen(text);
+    uint8_t head[HEAD_SIZE] = {(uint8_t)(id >> 24),   (uint8_t)(id >> 16),  (uint8_t)(id >> 8), (uint8_t)id, FLAG_FIN,
+                               (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    (void)buf_append(out, head, sizeof head);
+    (void)buf_append(out, text, size);
+}
+
+enum tp_err kube_spdy_farewell(struct kube_spdy *spdy, const char *line, const char *text, struct buf *out)
+{
+    static const uint8_t goaway[] = {0x80, VERSION, 0, GOAWAY, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0};
+    enum tp_err err = complete(spdy, out);
+    if (err)
+        return err;
+    for (size_t i = 0; i < spdy->count; i++) {
+        const struct stream *stream = &spdy->streams[i];
+        if (!stream->ended[1])
+            put_last(out, stream->id,
+                     stream->type == KUBE_SPDY_OUTPUT  ? line
+                     : stream->type == KUBE_SPDY_ERROR ? text
+                                                       : "");
+    }
+    (void)buf_append(out, goaway, sizeof goaway);
     return TP_OK;
 }

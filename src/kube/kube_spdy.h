@@ -3,6 +3,7 @@
 #ifndef KUBE_SPDY_H
 #define KUBE_SPDY_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 struct kube_spdy;
@@ -28,5 +29,9 @@ void kube_spdy_free(struct kube_spdy *spdy);
 /* TP_INVALID for what is no SPDY/3.1, headers past 64 KB, more than 4096 streams at once. */
 enum tp_err kube_spdy_feed(struct kube_spdy *spdy, bool client, const uint8_t *data, size_t size,
                            struct tp_error *error) TP_MUST;
+/* Appends the end of the connection in the server's name: line on the streams of output, text on those of errors, the end of
+ * every stream, GOAWAY. A data frame that the server has begun is filled up with zeros. TP_INVALID within another frame, or
+ * where more than 64 KB are missing. Nothing of the server's may be fed afterwards. */
+enum tp_err kube_spdy_farewell(struct kube_spdy *spdy, const char *line, const char *text, struct buf *out) TP_MUST;
 
 #endif

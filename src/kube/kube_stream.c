@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "kube/kube_spdy.h"
+#include "kube/kube_status.h"
 #include "kube/kube_ws.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct kube_stream {
     void *ctx;
     bool portforward;
     bool failed;
+    bool states; /* the error channel speaks Status objects (version 4 on), else plain text */
     bool exit_told;
     struct channel_side sides[2]; /* client, server: WebSocket only */
     struct kube_spdy *spdy;       /* SPDY, also inside WebSocket */
@@ -40,6 +42,12 @@ static void output(struct kube_stream *stream, const uint8_t *data, size_t size)
 {
     if (size > 0 && !stream->portforward && stream->events->on_output)
         stream->events->on_output(stream->ctx, data, size);
+}
+
+static void input(struct kube_stream *stream, size_t size)
+{
+    if (size > 0 && stream->events->on_input)
+        stream->events->on_input(stream->ctx);
 }
 
 /* {"metadata":{},"status":"Success"}, or a failure whose details name the exit code. */
@@ -127,6 +135,8 @@ static enum tp_err on_channel(void *ctx, const uint8_t *data, size_t size, bool 
         /* An empty message is no end: servers greet with one on the first channel that they write, which is this one
          * when the client has asked for no output. */
         error_text(stream, data, size, last && size + buf_size(&stream->exit_text) > 0);
+    else if (side->client && side->channel == CHANNEL_STDIN)
+        input(stream, size);
     else if (side->client && side->channel == CHANNEL_RESIZE)
         resize_text(stream, data, size);
     return TP_OK;
@@ -158,6 +168,8 @@ static void on_data(void *ctx, enum kube_spdy_type type, bool client, const uint
         output(stream, data, size);
     else if (!client && type == KUBE_SPDY_ERROR)
         error_text(stream, data, size, fin);
+    else if (client && type == KUBE_SPDY_STDIN)
+        input(stream, size);
     else if (client && type == KUBE_SPDY_RESIZE)
         resize_text(stream, data, size);
 }
@@ -199,6 +211,7 @@ enum tp_err kube_stream_new(enum kube_stream_kind kind, const char *protocol, bo
     stream->ctx = ctx;
     stream->portforward = portforward;
     stream->websocket = websocket;
+    stream->states = protocol && (strncmp(protocol, "v4.", 3) == 0 || strncmp(protocol, "v5.", 3) == 0);
     buf_init(&stream->exit_text, TEXT_MAX);
     buf_init(&stream->size_text, TEXT_MAX);
     if (!websocket || tunnelled)
@@ -241,4 +254,78 @@ enum tp_err kube_stream_client(struct kube_stream *stream, const void *data, siz
 enum tp_err kube_stream_server(struct kube_stream *stream, const void *data, size_t size, struct tp_error *error)
 {
     return feed(stream, false, data, size, error);
+}
+
+/* ---- the end, in the server's name ---- */
+
+static void put_channel(struct buf *out, uint8_t channel, const char *text)
+{
+    struct buf message;
+    buf_init(&message, 0);
+    (void)buf_append(&message, &channel, 1);
+    (void)buf_append_text(&message, text);
+    kube_ws_put(out, KUBE_WS_BINARY, buf_head(&message), buf_size(&message));
+    buf_free(&message);
+}
+
+/* Code 1000 where the reason has been told otherwise, else 1008 (policy, RFC 6455 section 7.4.1) with the sentence. */
+static void put_close(struct buf *out, const char *text)
+{
+    uint8_t body[125] = {0x03, text ? 0xf0 : 0xe8};
+    size_t size = text ? strnlen(text, sizeof body - 2) : 0;
+    if (size > 0)
+        memcpy(body + 2, text, size);
+    kube_ws_put(out, KUBE_WS_CLOSE, body, size + 2);
+}
+
+static enum tp_err websocket_farewell(struct kube_stream *stream, const char *line, const char *said, struct buf *out)
+{
+    const struct kube_ws *ws = &stream->sides[1].ws;
+    struct buf inner;
+    enum tp_err err = TP_OK;
+    if (stream->spdy) { /* filling up a message would break what is inside */
+        if (ws->in_payload)
+            return TP_INVALID;
+        buf_init(&inner, 0);
+        err = kube_ws_complete(ws, out);
+        if (err == TP_OK)
+            err = kube_spdy_farewell(stream->spdy, line, said, &inner);
+        if (err == TP_OK && buf_size(&inner) <= UINT16_MAX) {
+            kube_ws_put(out, KUBE_WS_BINARY, buf_head(&inner), buf_size(&inner));
+            put_close(out, NULL);
+        } else {
+            err = TP_INVALID;
+        }
+        buf_free(&inner);
+        return err;
+    }
+    err = kube_ws_complete(ws, out);
+    if (err == TP_OK && !stream->portforward) {
+        if (*line)
+            put_channel(out, CHANNEL_STDOUT, line);
+        put_channel(out, CHANNEL_ERROR, said);
+    }
+    if (err == TP_OK)
+        put_close(out, stream->portforward ? said : NULL);
+    return err;
+}
+
+enum tp_err kube_stream_farewell(struct kube_stream *stream, const char *text, bool terminal, struct buf *out)
+{
+    struct buf all;
+    char *said;
+    const char *line = terminal ? "\r\n" : "";
+    enum tp_err err;
+    if (stream->failed || stream->exit_told)
+        return TP_INVALID;
+    said = stream->states && !stream->portforward ? kube_status_body(403, text) : mem_printf("tport: %s", text);
+    buf_init(&all, 0);
+    err = stream->websocket ? websocket_farewell(stream, line, said, &all)
+                            : kube_spdy_farewell(stream->spdy, line, said, &all);
+    if (err == TP_OK)
+        (void)buf_append(out, buf_head(&all), buf_size(&all));
+    stream->failed = true;
+    buf_free(&all);
+    mem_free(said);
+    return err;
 }

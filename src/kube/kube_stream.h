@@ -12,7 +12,10 @@
 #ifndef KUBE_STREAM_H
 #define KUBE_STREAM_H
 
+#include "base/buf.h"
 #include "base/err.h"
+
+#include <stdbool.h>
 
 struct kube_stream;
 
@@ -22,6 +25,8 @@ enum kube_stream_kind { KUBE_STREAM_WEBSOCKET, KUBE_STREAM_SPDY };
 struct kube_stream_events {
     /* Standard output and error of the command, as they come. */
     void (*on_output)(void *ctx, const void *data, size_t size);
+    /* The person has typed something (or a program has sent it). */
+    void (*on_input)(void *ctx);
     /* The terminal of the person has that size now. */
     void (*on_resize)(void *ctx, uint32_t columns, uint32_t rows);
     /* How the command ended, once: its exit code, or -1 when the cluster gives another reason. */
@@ -44,5 +49,11 @@ enum tp_err kube_stream_client(struct kube_stream *stream, const void *data, siz
                                struct tp_error *error) TP_MUST;
 enum tp_err kube_stream_server(struct kube_stream *stream, const void *data, size_t size,
                                struct tp_error *error) TP_MUST;
+
+/* Appends what ends the connection in the server's name, such that the client tells text to the person: as the status of the
+ * command, or on the error streams of forwarded ports. terminal: the person's cursor is put at the start of a line first. The
+ * server must not be fed afterwards. TP_INVALID when that can't be said at this place of the stream (the server has begun
+ * something else): then the connection can only be closed. */
+enum tp_err kube_stream_farewell(struct kube_stream *stream, const char *text, bool terminal, struct buf *out) TP_MUST;
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define PIECE 4096
+#define FILL_MAX ((uint64_t)64 * 1024)
 
 void kube_ws_init(struct kube_ws *ws, kube_ws_cb *fn, void *ctx)
 {
@@ -123,6 +124,32 @@ enum tp_err kube_ws_feed(struct kube_ws *ws, const uint8_t *data, size_t size, s
             return err;
         data += used;
         size -= used;
+    }
+    return TP_OK;
+}
+
+void kube_ws_put(struct buf *out, unsigned opcode, const void *data, size_t size)
+{
+    uint8_t head[4] = {(uint8_t)(0x80 | opcode), (uint8_t)size};
+    if (size >= 126) {
+        head[1] = 126;
+        head[2] = (uint8_t)(size >> 8);
+        head[3] = (uint8_t)size;
+    }
+    (void)buf_append(out, head, size >= 126 ? 4 : 2);
+    (void)buf_append(out, data, size);
+}
+
+enum tp_err kube_ws_complete(const struct kube_ws *ws, struct buf *out)
+{
+    static const uint8_t zeros[PIECE];
+    if (!ws->in_payload)
+        return ws->head_size == 0 && !ws->in_message ? TP_OK : TP_INVALID;
+    if (is_control(ws) || !is_final(ws) || ws->left > FILL_MAX)
+        return TP_INVALID;
+    for (size_t left = (size_t)ws->left, piece; left > 0; left -= piece) {
+        piece = left < PIECE ? left : PIECE;
+        (void)buf_append(out, zeros, piece);
     }
     return TP_OK;
 }

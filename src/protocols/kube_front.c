@@ -184,6 +184,7 @@ static const struct target_kind kube_kind = {
     .stream = "kube",
     .method = "kube.connect",
     .several = true,
+    .last_word = true,
     .offline = "the Kubernetes cluster is offline: no agent that serves it is connected to this proxy now",
     .refuse = refuse,
     .say = say,

@@ -44,7 +44,8 @@ static void on_port(void *ctx, unsigned port)
     (void)buf_printf(&seen->text, "port %u;", port);
 }
 
-static const struct kube_stream_events events = {on_output, on_resize, on_exit_code, on_port};
+static const struct kube_stream_events events = {
+    .on_output = on_output, .on_resize = on_resize, .on_exit = on_exit_code, .on_port = on_port};
 
 struct piece {
     bool client;
@@ -374,6 +375,125 @@ static void test_spdy_refusals(void **state)
     talk_free(&talk);
 }
 
+/* ---- our own end ---- */
+
+/* Ends the talk in the server's name after size bytes of its last piece; what came out is read by a second tap that has seen
+ * the same. Text is what that one says, NULL when the end could not be said there. */
+static char *farewell(const struct talk *talk, enum kube_stream_kind kind, const char *protocol, bool portforward,
+                      size_t size, struct buf *ret_said)
+{
+    struct kube_stream *taps[2];
+    struct seen seen[2];
+    char *text = NULL;
+    for (int t = 0; t < 2; t++) {
+        buf_init(&seen[t].text, 0);
+        buf_init(&seen[t].output, 0);
+        assert_int_equal(kube_stream_new(kind, protocol, portforward, &events, &seen[t], &taps[t], NULL), TP_OK);
+        for (size_t i = 0; i < talk->count; i++) {
+            const struct buf *bytes = &talk->pieces[i].bytes;
+            size_t length = i + 1 == talk->count ? size : buf_size(bytes);
+            assert_int_equal(talk->pieces[i].client ? kube_stream_client(taps[t], buf_head(bytes), length, NULL)
+                                                    : kube_stream_server(taps[t], buf_head(bytes), length, NULL),
+                             TP_OK);
+        }
+    }
+    buf_init(ret_said, 0);
+    if (kube_stream_farewell(taps[0], "locked", true, ret_said) == TP_OK) {
+        assert_int_equal(kube_stream_server(taps[1], buf_head(ret_said), buf_size(ret_said), NULL), TP_OK);
+        text = mem_printf("%s|%s", buf_text(&seen[1].text), buf_text(&seen[1].output));
+    } else {
+        assert_int_equal(buf_size(ret_said), 0);
+    }
+    /* It was the last word in any case. */
+    assert_int_equal(kube_stream_server(taps[0], "x", 1, NULL), TP_INVALID);
+    for (int t = 0; t < 2; t++) {
+        kube_stream_free(taps[t]);
+        buf_free(&seen[t].text);
+        buf_free(&seen[t].output);
+    }
+    return text;
+}
+
+static void expect_farewell(const struct talk *talk, enum kube_stream_kind kind, size_t size, const char *expected)
+{
+    struct buf said;
+    char *text = farewell(talk, kind, "v4.channel.k8s.io", false, size, &said);
+    if (expected) {
+        assert_non_null(text);
+        assert_string_equal(text, expected);
+        assert_non_null(memmem(buf_head(&said), buf_size(&said), "\"message\":\"tport: locked\"", 25));
+    } else {
+        assert_null(text);
+    }
+    mem_free(text);
+    buf_free(&said);
+}
+
+static void test_farewell_on_websocket(void **state)
+{
+    (void)state;
+    struct talk talk = {0};
+    MESSAGE(say(&talk, false), false, "\001");
+    MESSAGE(say(&talk, true), true, "\000typed");
+    MESSAGE(say(&talk, false), false, "\001hello");
+    expect_farewell(&talk, KUBE_STREAM_WEBSOCKET, 8, "exit -1;|hello\r\n");
+    expect_farewell(&talk, KUBE_STREAM_WEBSOCKET, 5, "exit -1;|he"); /* filled up with zeros, which end the text here */
+    expect_farewell(&talk, KUBE_STREAM_WEBSOCKET, 1, NULL);          /* in a head */
+    talk_free(&talk);
+
+    talk.count = 0;
+    frame(say(&talk, false), 0x02, false, "\001half a message", 15);
+    expect_farewell(&talk, KUBE_STREAM_WEBSOCKET, 17, NULL);
+    talk_free(&talk);
+}
+
+static void test_farewell_on_spdy(void **state)
+{
+    (void)state;
+    struct talk talk = {0};
+    struct deflater deflater;
+    deflater_init(&deflater);
+    struct buf *out = say(&talk, true);
+    syn_stream(&deflater, out, 1, 0, "error", NULL);
+    syn_stream(&deflater, out, 5, 0, "stdout", NULL);
+    (void)deflateEnd(&deflater.z);
+    out = say(&talk, false);
+    data_frame(out, 5, 0, "hello");
+    size_t size = buf_size(out);
+    wr_u32(out, 0x80030006); /* ping */
+    wr_u32(out, 4);
+    wr_u32(out, 1);
+    expect_farewell(&talk, KUBE_STREAM_SPDY, size, "exit -1;|hello\r\n");
+    expect_farewell(&talk, KUBE_STREAM_SPDY, buf_size(out), "exit -1;|hello\r\n");
+    expect_farewell(&talk, KUBE_STREAM_SPDY, size - 3, "exit -1;|he");
+    expect_farewell(&talk, KUBE_STREAM_SPDY, size + 3, NULL);  /* in a head */
+    expect_farewell(&talk, KUBE_STREAM_SPDY, size + 10, NULL); /* in a control frame */
+    talk_free(&talk);
+}
+
+static void test_farewell_of_forwarded_ports(void **state)
+{
+    (void)state;
+    struct talk inner = {0};
+    struct talk talk = {0};
+    struct deflater deflater;
+    struct buf said;
+    deflater_init(&deflater);
+    struct buf *out = say(&inner, true);
+    syn_stream(&deflater, out, 1, 0, "error", "8080");
+    syn_stream(&deflater, out, 3, 0, "data", "8080");
+    (void)deflateEnd(&deflater.z);
+    frame(say(&talk, true), 0x82, true, (const char *)buf_head(out), buf_size(out));
+    char *text = farewell(&talk, KUBE_STREAM_WEBSOCKET, "SPDY/3.1+portforward.k8s.io", true,
+                          buf_size(&talk.pieces[0].bytes), &said);
+    assert_non_null(text);
+    assert_non_null(memmem(buf_head(&said), buf_size(&said), "tport: locked", 13));
+    mem_free(text);
+    buf_free(&said);
+    talk_free(&inner);
+    talk_free(&talk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +505,9 @@ int main(void)
         cmocka_unit_test(test_spdy),
         cmocka_unit_test(test_spdy_in_websocket),
         cmocka_unit_test(test_spdy_refusals),
+        cmocka_unit_test(test_farewell_on_websocket),
+        cmocka_unit_test(test_farewell_on_spdy),
+        cmocka_unit_test(test_farewell_of_forwarded_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
