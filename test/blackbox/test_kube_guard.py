@@ -99,25 +99,58 @@ def cut_after(site, name, words, ready, act):
     with site.running(who, *words) as process:
         until(process, ready)
         act(who)
-        begin = time.monotonic()
-        while process.poll() is None and time.monotonic() - begin < 20:
-            if words[0] == "port-forward":
-                who.run("curl", "-s", "--max-time", "2", "http://127.0.0.1:18082/")
-            time.sleep(0.02)
-        return time.monotonic() - begin, process
+        return seconds_to_end(who, process, words), process
+
+
+def seconds_to_end(who, process, words):
+    begin = time.monotonic()
+    while process.poll() is None and time.monotonic() - begin < 20:
+        if words[0] == "port-forward":
+            who.run("curl", "-s", "--max-time", "2", "http://127.0.0.1:18082/")
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def said(process):
+    """What kubectl prints until its end, behind what was read already."""
+    return (getattr(process, "rest", b"") + process.stdout.read()).decode(errors="replace")
+
+
+CUTS = {"watch": ("1.20", "prod", ("get", "pods", "-w"), "shell"),
+        "exec over spdy": ("1.20", "prod", ("exec", "shell", "--", "sh", "-c", "echo on; sleep 300"), "on"),
+        "exec over websocket": ("new", "prod5", ("exec", "shell", "--", "sh", "-c", "echo on; sleep 300"), "on"),
+        "port-forward": ("1.20", "prod", ("port-forward", "pod/shell", "18082:18080"), "Forwarding from"),
+        "logs": ("1.20", "prod", ("logs", "-f", "--tail=1", "shell"), "line")}
 
 
 # The requirement is one second. kubectl needs some time to end by itself, and the machine may be loaded: hence three.
-@pytest.mark.parametrize("what", ["watch", "exec", "port-forward", "logs"])
-def test_a_lock_cuts_within_a_second(site, what):
-    words, ready = {"watch": (("get", "pods", "-w"), "shell"),
-                    "exec": (("exec", "shell", "--", "sh", "-c", "echo on; sleep 300"), "on"),
-                    "port-forward": (("port-forward", "pod/shell", "18082:18080"), "Forwarding from"),
-                    "logs": (("logs", "-f", "--tail=1", "shell"), "line")}[what]
-    took, process = cut_after(site, f"cut-{what}", words, ready, lambda who: site.cluster.ctl("lock", f"--user={who.name}"))
-    assert process.poll() is not None and took < 3, took
-    refused = site.kubectl(site.cluster.people[f"cut-{what}"], "get", "pods", context="prod")
-    assert refused.returncode == 1
+@pytest.mark.parametrize("what", CUTS)
+def test_a_lock_cuts_within_a_second_and_says_why(site, what):
+    version, context, words, ready = CUTS[what]
+    name = f"cut-{what.replace(' ', '-')}"
+    who = person(site, name, context, kubernetes_groups=["system:masters"])
+    with site.running(who, *words, version=version, context=context) as process:
+        until(process, ready)
+        site.cluster.ctl("lock", f"--user={name}")
+        took = seconds_to_end(who, process, words)
+        assert process.poll() is not None and took < 3, took
+        # A port without a connection has no way to say it, and the text of a log is the pod's alone.
+        if what not in ("port-forward", "logs"):
+            assert "tport: " in (text := said(process)) and "lock" in text, text
+    refused = site.kubectl(who, "get", "pods", context=context)
+    assert refused.returncode == 1 and "lock" in refused.stderr
+    if what.startswith("exec"):
+        end = wait_for(lambda: site.events("session.end", user=name))[0]
+        assert end["reason"] == "locked"
+
+
+def test_who_is_cut_at_a_terminal_gets_it_back(site):
+    who = person(site, "cut-terminal", kubernetes_groups=["system:masters"])
+    child = who.spawn(kube.kubectl_path("1.20"), "--context=kube-test-prod", "exec", "-it", "shell", "--", "sh", dimensions=(30, 90))
+    child.expect("#")
+    site.cluster.ctl("lock", "--user=cut-terminal")
+    child.expect(r"\r\nerror: tport: [^\r\n]*lock", timeout=20)
+    child.wait()
 
 
 def test_a_role_change_cuts(site):
