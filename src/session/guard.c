@@ -5,6 +5,8 @@
  * looking: 10 makes it write empty packets for ever, less makes it write packets of any size (libssh 0.10 to 0.12).
  * RFC 4254 lets nobody expect less than some hundreds of bytes, so too small a number is not a client's honest wish.
  */
+#include "session/carry.h"
+
 #include <libssh/libssh.h>
 #include <stdint.h>
 #include <string.h>
@@ -30,7 +32,12 @@ int __wrap_ssh_packet_channel_open(ssh_session session, uint8_t type, ssh_buffer
     if (name_size > 0 && size >= 16 && name_size <= size - 16 && get_u32(data + 4 + name_size + 8) < PACKET_MIN) {
         memset(data + 4, '?', name_size);
     }
-    return __real_ssh_packet_channel_open(session, type, packet, user);
+    ssh_buffer other = carry_open(packet);
+    int rc = __real_ssh_packet_channel_open(session, type, other != NULL ? other : packet, user);
+    if (other != NULL) {
+        ssh_buffer_free(other);
+    }
+    return rc;
 }
 
 /* u32 recipient, u32 sender, u32 window, u32 packet size: the number is raised. */

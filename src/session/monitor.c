@@ -371,16 +371,17 @@ static void send_config(struct monitor *monitor)
     monitor->record_strict = strcmp(record, "best_effort") != 0;
     bool file_copy = json_get_bool(options, "file_copy", true) && json_get_bool(monitor->config, "file_copy", true);
     (void)json_object_set_new(monitor->config, "file_copy_allowed", json_boolean(file_copy));
-    bool forwarding =
-        json_get_bool(options, "port_forwarding", false) && json_get_bool(monitor->config, "port_forwarding", true);
-    (void)json_object_set_new(monitor->config, "port_forwarding_allowed", json_boolean(forwarding));
+    bool served = json_get_bool(monitor->config, "port_forwarding", true);
+    monitor->forward_local = served && json_get_bool(options, "port_forwarding_local", false);
+    monitor->forward_remote = served && json_get_bool(options, "port_forwarding_remote", false);
     json_t *config = json_pack(
-        "{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "host_key",
+        "{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "host_key",
         json_get_text(monitor->config, "host_key", ""), "host_cert", json_get_text(monitor->config, "host_cert", ""),
-        "file_copy", (int)file_copy, "port_forwarding", (int)forwarding, "permit_user_env",
-        (int)json_get_bool(monitor->config, "permit_user_env", false), "record", (int)monitor->record, "record_strict",
-        (int)monitor->record_strict, "disconnect_expired_cert", (int)expire, "cert_not_after_ms", (json_int_t)not_after,
-        "idle_timeout_ms", (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
+        "file_copy", (int)file_copy, "forward_local", (int)monitor->forward_local, "forward_remote",
+        (int)monitor->forward_remote, "permit_user_env", (int)json_get_bool(monitor->config, "permit_user_env", false),
+        "record", (int)monitor->record, "record_strict", (int)monitor->record_strict, "disconnect_expired_cert",
+        (int)expire, "cert_not_after_ms", (json_int_t)not_after, "idle_timeout_ms",
+        (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
         (json_int_t)json_get_int(options, "max_sessions", 0));
     rpc_event(monitor->net, "config", config);
     (void)json_object_del(monitor->config, "host_key"); /* not needed here any more */

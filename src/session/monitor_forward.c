@@ -25,6 +25,7 @@ struct ask {
     uint32_t number;
     char *host;
     int port;
+    char *path; /* of a socket to connect to, instead of host and port; or NULL */
     char *agent_dir;
     bool started; /* counted in monitor->helpers */
 };
@@ -37,6 +38,8 @@ static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_
     ask->number = (uint32_t)json_get_int(params, "number", 0);
     ask->host = mem_strdup(json_get_text(params, "host", ""));
     ask->port = (int)json_get_int(params, "port", -1);
+    const char *path = json_get_text(params, "path", NULL);
+    ask->path = path == NULL ? NULL : mem_strdup(path);
     return ask;
 }
 
@@ -44,13 +47,9 @@ static void ask_free(struct ask *ask)
 {
     ask->monitor->helpers -= ask->started;
     mem_free(ask->host);
+    mem_free(ask->path);
     mem_free(ask->agent_dir);
     mem_free(ask);
-}
-
-static bool forwarding_allowed(const struct monitor *monitor)
-{
-    return json_get_bool(monitor->config, "port_forwarding_allowed", false);
 }
 
 static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper_done *done)
@@ -69,7 +68,9 @@ static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper
 
 static void audit_port(struct ask *ask, const char *direction, const struct tp_error *error)
 {
-    char *addr = mem_printf(strchr(ask->host, ':') != NULL ? "[%s]:%d" : "%s:%d", ask->host, ask->port);
+    char *addr = ask->path != NULL
+                     ? mem_strdup(ask->path)
+                     : mem_printf(strchr(ask->host, ':') != NULL ? "[%s]:%d" : "%s:%d", ask->host, ask->port);
     json_t *fields = json_pack("{s:s, s:s, s:s, s:b}", "addr", addr, "direction", direction, "login",
                                ask->monitor->account.name, "success", error == NULL);
     if (error != NULL) {
@@ -81,6 +82,26 @@ static void audit_port(struct ask *ask, const char *direction, const struct tp_e
 
 /* ---- connect ---- */
 
+static int connect_path(const char *path, struct tp_error *error)
+{
+    struct sockaddr_un where = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(where.sun_path)) {
+        (void)err_set(error, TP_INVALID, "%s: the path of a socket has at most %zu bytes", path,
+                      sizeof(where.sun_path) - 1);
+        return -1;
+    }
+    memcpy(where.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&where, sizeof(where)) == 0) {
+        return fd;
+    }
+    (void)err_errno(error, errno, "%s", path);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
 static int connect_work(void *ctx, int *ret_number, struct tp_error *error)
 {
     const struct ask *ask = ctx;
@@ -88,6 +109,9 @@ static int connect_work(void *ctx, int *ret_number, struct tp_error *error)
     struct addrinfo *list = NULL;
     char port[8];
     (void)ret_number;
+    if (ask->path != NULL) {
+        return connect_path(ask->path, error);
+    }
     (void)snprintf(port, sizeof(port), "%d", ask->port);
     int rc = getaddrinfo(ask->host, port, &hints, &list);
     if (rc != 0) {
@@ -129,7 +153,8 @@ void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *par
 {
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
-    if (!forwarding_allowed(monitor) || ask->port < 1 || ask->port > 65535 || *ask->host == '\0') {
+    bool valid = ask->path != NULL ? ask->path[0] == '/' : ask->port >= 1 && ask->port <= 65535 && *ask->host != '\0';
+    if (!monitor->forward_local || !valid) {
         (void)err_set(&error, TP_DENIED, "port forwarding is not allowed");
         on_connected(ask, -1, 0, &error);
         return;
@@ -139,7 +164,19 @@ void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *par
 
 /* ---- listen ---- */
 
-/* As sshd with GatewayPorts no: whatever address is asked for, only this host itself can connect. */
+/* As sshd with GatewayPorts no, only this host itself can connect. Who names another address is told so, instead of being
+ * left to wonder; "" (any address) is what some clients send when nothing was said. */
+static bool is_this_host(const char *host)
+{
+    static const char *const NAMES[] = {"", "localhost", "127.0.0.1", "::1"};
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (strcmp(host, NAMES[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int listen_on(int family, int port, struct tp_error *error)
 {
     const int on = 1;
@@ -205,8 +242,12 @@ void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *para
 {
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
-    if (!forwarding_allowed(monitor) || ask->port < 0 || ask->port > 65535) {
+    if (!monitor->forward_remote || ask->port < 0 || ask->port > 65535) {
         (void)err_set(&error, TP_DENIED, "port forwarding is not allowed");
+    } else if (!is_this_host(ask->host)) {
+        (void)err_set(&error, TP_DENIED, "only localhost can be listened on here, not %.100s", ask->host);
+    }
+    if (error.code != TP_OK) {
         on_listening(ask, -1, 0, &error);
         return;
     }

@@ -25,6 +25,7 @@ struct session {
     bool pty;
     bool sftp;
     uint32_t cols, rows;
+    json_t *modes; /* for modes_apply; NULL: none */
     struct pam *pam;
     struct user_child *child;
     pid_t pid;
@@ -53,6 +54,7 @@ struct monitor {
     bool record_strict;
     struct account account;
     bool forward_agent;
+    bool forward_local, forward_remote; /* by the grant and this host's configuration */
     struct session *sessions;
     size_t helpers;     /* processes that open sockets for net now */
     size_t agent_calls; /* questions to the agent without an answer */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "recording/asciicast.h"
+#include "session/modes.h"
 #include "session/monitor_priv.h"
 #include "session/requests.h"
 
@@ -43,6 +44,7 @@ static void session_free(struct session *session)
     }
     pam_close(session->pam);
     environment_free(&session->env);
+    json_decref(session->modes);
     mem_free(session->command);
     mem_free(session->command_text);
     mem_free(session->id);
@@ -191,11 +193,22 @@ static void plumbing_close(struct plumbing *plumbing)
 static enum tp_err make_terminal(const struct session *session, struct plumbing *plumbing, struct tp_error *error)
 {
     struct winsize size = {.ws_col = (unsigned short)session->cols, .ws_row = (unsigned short)session->rows};
+    struct termios termios;
     int master = -1;
     int slave = -1;
-    if (openpty(&master, &slave, NULL, NULL, &size) != 0 ||
-        ttyname_r(slave, plumbing->tty, sizeof(plumbing->tty)) != 0) {
+    if (openpty(&master, &slave, NULL, NULL, &size) != 0) {
         return err_errno(error, errno, "no terminal");
+    }
+    bool ok = tcgetattr(slave, &termios) == 0;
+    if (ok) {
+        modes_apply(session->modes, &termios);
+        ok = tcsetattr(slave, TCSANOW, &termios) == 0 && ttyname_r(slave, plumbing->tty, sizeof(plumbing->tty)) == 0;
+    }
+    if (!ok) {
+        enum tp_err err = err_errno(error, errno, "no terminal");
+        close(master);
+        close(slave);
+        return err;
     }
     (void)fcntl(master, F_SETFD, FD_CLOEXEC);
     (void)fcntl(slave, F_SETFD, FD_CLOEXEC);
@@ -427,6 +440,7 @@ void monitor_open(struct monitor *monitor, struct rpc_call *call, enum order_met
     session->cols = (uint32_t)json_get_int(params, "cols", 80);
     session->rows = (uint32_t)json_get_int(params, "rows", 24);
     (void)snprintf(session->term, sizeof(session->term), "%.63s", json_get_text(params, "term", "dumb"));
+    session->modes = json_incref(json_object_get(params, "modes"));
     take_env(session, json_object_get(params, "env"));
     struct tp_error error = {0};
     if (session->sftp) {

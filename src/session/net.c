@@ -83,6 +83,16 @@ void net_drop_fds(struct net *net, uint32_t number)
     }
 }
 
+void net_refused(struct net *net, const char *what, const char *reason)
+{
+    log_info("request refused", "request=%s reason=\"%s\"", what, reason);
+    if (net->phase == NET_OPEN) {
+        char *text = mem_printf("tport: %s: %s", what, reason);
+        (void)ssh_send_debug(net->ssh, text, 1);
+        mem_free(text);
+    }
+}
+
 void net_audit(struct net *net, const char *event, json_t *fields)
 {
     rpc_event(net->monitor, "audit", json_pack("{s:s, s:o}", "event", event, "fields", fields));
@@ -392,7 +402,8 @@ static void read_settings(struct net *net, const json_t *params)
 {
     struct net_settings *settings = &net->settings;
     settings->rights.file_copy = json_get_bool(params, "file_copy", false);
-    settings->rights.port_forwarding = json_get_bool(params, "port_forwarding", false);
+    settings->rights.forward_local = json_get_bool(params, "forward_local", false);
+    settings->rights.forward_remote = json_get_bool(params, "forward_remote", false);
     settings->permit_user_env = json_get_bool(params, "permit_user_env", false);
     settings->record = json_get_bool(params, "record", true);
     settings->record_strict = json_get_bool(params, "record_strict", true);

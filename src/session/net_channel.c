@@ -53,6 +53,7 @@ void net_channel_free(struct channel *channel)
     buf_free(&channel->to_ssh);
     recorder_free(channel->recorder);
     json_decref(channel->env);
+    json_decref(channel->modes);
     mem_free(channel->peer_host);
     mem_free(channel->bind_host);
     mem_free(channel);

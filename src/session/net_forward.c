@@ -1,6 +1,7 @@
 /* Port forwarding both ways and agent forwarding. Sockets are made by the monitor's helpers under the user's ids. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "session/carry.h"
 #include "session/net_priv.h"
 
 #include <arpa/inet.h>
@@ -33,7 +34,7 @@ static bool host_is_sane(const char *host)
     return true;
 }
 
-/* ---- the client connects through us (ssh -L, -D, -W) ---- */
+/* ---- the client connects through us (ssh -L, -D, -W), to a port or to a socket in the file system ---- */
 
 struct asking {
     struct net *net;
@@ -71,6 +72,7 @@ static void on_connected(void *ctx, json_t *result, const struct tp_error *error
         if (fd >= 0) {
             close(fd);
         }
+        net_refused(net, "connect", error != NULL ? error->text : "no socket came");
         refuse(message);
         channel->doomed = true;
         return;
@@ -87,17 +89,21 @@ static void on_connected(void *ctx, json_t *result, const struct tp_error *error
     net_channel_start_io(channel, copy, fd, -1);
 }
 
-void net_direct_tcpip(struct net *net, ssh_message message)
+void net_connect(struct net *net, ssh_message message)
 {
     const char *host = ssh_message_channel_request_open_destination(message);
+    const char *path = carry_socket_path(host);
     int port = ssh_message_channel_request_open_destination_port(message);
-    if (!host_is_sane(host) || port < 1 || port > 65535) {
+    if (path == NULL && (!host_is_sane(host) || port < 1 || port > 65535)) {
+        net_refused(net, "connect", "that is no host and port");
         refuse(message);
         return;
     }
     struct channel *channel = net_channel_new(net, CHANNEL_TCP);
     channel->pending = message;
-    json_t *params = json_pack("{s:i, s:s, s:i}", "number", (int)channel->number, "host", host, "port", port);
+    json_t *params = path != NULL
+                         ? json_pack("{s:i, s:s}", "number", (int)channel->number, "path", path)
+                         : json_pack("{s:i, s:s, s:i}", "number", (int)channel->number, "host", host, "port", port);
     (void)rpc_request(net->monitor, "connect", params, NULL, 120000, on_connected, asking_new(net, channel->number));
 }
 
@@ -240,7 +246,7 @@ static void on_listening(void *ctx, json_t *result, const struct tp_error *error
     net->global_count--;
     memmove(net->global_queue, net->global_queue + 1, net->global_count * sizeof(net->global_queue[0]));
     if (error != NULL || fd < 0) {
-        log_info("port not forwarded", "reason=\"%s\"", error != NULL ? error->text : "no socket came");
+        net_refused(net, "tcpip-forward", error != NULL ? error->text : "no socket came");
         if (fd >= 0) {
             close(fd);
         }
@@ -311,9 +317,12 @@ void net_global_message(struct net *net, ssh_message message)
         id = REQUEST_FORWARD_CANCEL;
     }
     const struct request_row *row = id == REQUEST_UNKNOWN ? NULL : requests_row(id);
-    if (requests_decide(row, &net->settings.rights, &error) != TP_OK || net->phase != NET_OPEN ||
-        net->global_count == sizeof(net->global_queue) / sizeof(net->global_queue[0])) {
-        log_info("request refused", "request=%s reason=\"%s\"", row == NULL ? "unknown" : row->name, error.text);
+    enum tp_err err = requests_decide(row, &net->settings.rights, &error);
+    if (err == TP_OK && net->global_count == sizeof(net->global_queue) / sizeof(net->global_queue[0])) {
+        err = err_set(&error, TP_LIMIT, "too many of them wait for an answer");
+    }
+    if (err != TP_OK || net->phase != NET_OPEN) {
+        net_refused(net, row == NULL ? "unknown" : row->name, error.text);
         refuse(message);
         return;
     }

@@ -65,7 +65,8 @@ struct channel {
     bool sftp;
     char term[NET_TERM_MAX];
     uint32_t cols, rows;
-    json_t *env; /* name: base64 of value */
+    json_t *env;   /* name: base64 of value */
+    json_t *modes; /* of the terminal, as modes.h reads them; NULL: the system's own */
     struct recorder *recorder;
     uint32_t record_call; /* the piece that the monitor has not confirmed, 0: none */
     /* a channel that we opened: asked again at each step until the client answers */
@@ -147,6 +148,9 @@ void net_close(struct net *net, enum close_reason reason, const char *text);
 int net_take_fd(struct net *net, uint32_t number, const char *what);
 /* Drops all that came for number. */
 void net_drop_fds(struct net *net, uint32_t number);
+/* Notes a refusal, and tells the client in an SSH debug message, which `ssh -v` shows: the answers themselves have no
+ * room for a reason that people see. The caller sends the answer. */
+void net_refused(struct net *net, const char *what, const char *reason);
 void net_audit(struct net *net, const char *event, json_t *fields);
 void net_activity(struct net *net);
 
@@ -178,7 +182,7 @@ void net_channel_reap(struct channel *channel);
 void net_channel_free(struct channel *channel);
 
 /* net_forward.c */
-void net_direct_tcpip(struct net *net, ssh_message message);
+void net_connect(struct net *net, ssh_message message);
 void net_global_message(struct net *net, ssh_message message);
 void net_agent_request(struct net *net);
 void net_listeners_free(struct net *net);

@@ -3,6 +3,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "session/carry.h"
 #include "session/environment.h"
 #include "session/net_priv.h"
 
@@ -24,7 +25,7 @@ static bool allowed(struct net *net, enum request_id id)
     if (requests_decide(row, &net->settings.rights, &error) == TP_OK) {
         return true;
     }
-    log_info("request refused", "request=%s reason=\"%s\"", row == NULL ? "unknown" : row->name, error.text);
+    net_refused(net, row == NULL ? "unknown" : row->name, error.text);
     if (row != NULL && row->id == REQUEST_X11) {
         net_audit(net, "x11-forward", json_pack("{s:b, s:s}", "success", 0, "error", error.text));
     }
@@ -43,8 +44,9 @@ static size_t count_sessions(const struct net *net)
 static void open_session(struct net *net, ssh_message message)
 {
     if (net->settings.max_sessions > 0 && count_sessions(net) >= (size_t)net->settings.max_sessions) {
-        log_info("request refused", "request=session reason=\"max_sessions is %lld\"",
-                 (long long)net->settings.max_sessions);
+        char *reason = mem_printf("max_sessions is %lld", (long long)net->settings.max_sessions);
+        net_refused(net, "session", reason);
+        mem_free(reason);
         net_audit(net, "session.rejected",
                   json_pack("{s:s, s:I}", "reason", "max_sessions", "max", (json_int_t)net->settings.max_sessions));
         refuse(message);
@@ -65,7 +67,9 @@ void net_open_message(struct net *net, ssh_message message)
         id = REQUEST_OPEN_SESSION;
         break;
     case SSH_CHANNEL_DIRECT_TCPIP:
-        id = REQUEST_OPEN_DIRECT_TCPIP;
+        id = carry_socket_path(ssh_message_channel_request_open_destination(message)) == NULL
+                 ? REQUEST_OPEN_DIRECT_TCPIP
+                 : REQUEST_OPEN_STREAMLOCAL;
         break;
     case SSH_CHANNEL_X11:
         id = REQUEST_OPEN_X11;
@@ -78,7 +82,7 @@ void net_open_message(struct net *net, ssh_message message)
     } else if (id == REQUEST_OPEN_SESSION) {
         open_session(net, message);
     } else {
-        net_direct_tcpip(net, message);
+        net_connect(net, message);
     }
 }
 
@@ -90,12 +94,19 @@ static uint32_t clamp_size(int value, uint32_t otherwise)
 static bool take_pty(struct channel *channel, ssh_message message)
 {
     const char *term = ssh_message_channel_request_pty_term(message);
-    size_t size = term == NULL ? 0 : strlen(term);
-    if (channel->state != CHANNEL_NEW || channel->pty || size >= NET_TERM_MAX ||
-        (size > 0 && strspn(term, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-+._:") != size)) {
+    json_t *modes = NULL;
+    size_t size = 0;
+    if (channel->state != CHANNEL_NEW || channel->pty || (term != NULL && !carry_terminal(term, &size, &modes))) {
         return false;
     }
-    memcpy(channel->term, size > 0 ? term : "dumb", size > 0 ? size + 1 : 5);
+    if (size >= NET_TERM_MAX ||
+        (size > 0 && strspn(term, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-+._:") < size)) {
+        json_decref(modes);
+        return false;
+    }
+    memcpy(channel->term, size > 0 ? term : "dumb", size > 0 ? size : 4);
+    channel->term[size > 0 ? size : 4] = '\0';
+    channel->modes = modes;
     channel->pty = true;
     channel->cols = clamp_size(ssh_message_channel_request_pty_width(message), 80);
     channel->rows = clamp_size(ssh_message_channel_request_pty_height(message), 24);
@@ -245,9 +256,9 @@ static void start(struct channel *channel, ssh_message message, enum request_id 
     const char *method = id == REQUEST_SHELL ? "open_shell" : id == REQUEST_EXEC ? "open_exec" : "open_sftp";
     const char *command = id == REQUEST_EXEC ? ssh_message_channel_request_command(message) : "";
     char *encoded = enc_base64(command, strlen(command));
-    json_t *params = json_pack("{s:i, s:s, s:b, s:s, s:i, s:i, s:O?}", "channel", (int)channel->number, "command",
+    json_t *params = json_pack("{s:i, s:s, s:b, s:s, s:i, s:i, s:O?, s:O?}", "channel", (int)channel->number, "command",
                                encoded, "pty", (int)channel->pty, "term", channel->term, "cols", (int)channel->cols,
-                               "rows", (int)channel->rows, "env", channel->env);
+                               "rows", (int)channel->rows, "env", channel->env, "modes", channel->modes);
     mem_free(encoded);
     struct opening *opening = mem_alloc(sizeof(*opening));
     opening->net = net;

@@ -3,11 +3,12 @@
 #include <string.h>
 
 static const struct request_row ROWS[] = {
-    {REQUEST_GLOBAL, "tcpip-forward", REQUEST_FORWARD_LISTEN, VERB_PORT_FORWARDING},
-    {REQUEST_GLOBAL, "cancel-tcpip-forward", REQUEST_FORWARD_CANCEL, VERB_PORT_FORWARDING},
+    {REQUEST_GLOBAL, "tcpip-forward", REQUEST_FORWARD_LISTEN, VERB_FORWARD_REMOTE},
+    {REQUEST_GLOBAL, "cancel-tcpip-forward", REQUEST_FORWARD_CANCEL, VERB_FORWARD_REMOTE},
     {REQUEST_GLOBAL, "keepalive@openssh.com", REQUEST_KEEPALIVE, VERB_NONE},
     {REQUEST_OPEN, "session", REQUEST_OPEN_SESSION, VERB_SESSION},
-    {REQUEST_OPEN, "direct-tcpip", REQUEST_OPEN_DIRECT_TCPIP, VERB_PORT_FORWARDING},
+    {REQUEST_OPEN, "direct-tcpip", REQUEST_OPEN_DIRECT_TCPIP, VERB_FORWARD_LOCAL},
+    {REQUEST_OPEN, "direct-streamlocal@openssh.com", REQUEST_OPEN_STREAMLOCAL, VERB_FORWARD_LOCAL},
     {REQUEST_OPEN, "x11", REQUEST_OPEN_X11, VERB_NEVER},
     {REQUEST_CHANNEL, "pty-req", REQUEST_PTY, VERB_SESSION},
     {REQUEST_CHANNEL, "env", REQUEST_ENV, VERB_SESSION},
@@ -58,8 +59,14 @@ enum tp_err requests_decide(const struct request_row *row, const struct request_
         return TP_OK;
     case VERB_FILE_COPY:
         return rights->file_copy ? TP_OK : err_set(error, TP_DENIED, "the roles do not allow file copy");
-    case VERB_PORT_FORWARDING:
-        return rights->port_forwarding ? TP_OK : err_set(error, TP_DENIED, "the roles do not allow port forwarding");
+    case VERB_FORWARD_LOCAL:
+        return rights->forward_local
+                   ? TP_OK
+                   : err_set(error, TP_DENIED, "the roles do not allow port forwarding to places behind this host");
+    case VERB_FORWARD_REMOTE:
+        return rights->forward_remote
+                   ? TP_OK
+                   : err_set(error, TP_DENIED, "the roles do not allow port forwarding from this host");
     case VERB_FORWARD_AGENT:
         return rights->forward_agent
                    ? TP_OK

@@ -16,12 +16,13 @@ enum request_place {
 
 /* What the grant must allow. */
 enum request_verb {
-    VERB_NONE,            /* every signed-in client; changes nothing */
-    VERB_SESSION,         /* a shell or a command: counted by max_sessions, recorded */
-    VERB_FILE_COPY,       /* options.file_copy */
-    VERB_PORT_FORWARDING, /* options.port_forwarding */
-    VERB_FORWARD_AGENT,   /* forward_agent of the login */
-    VERB_NEVER,           /* known, and always refused with a line in the log */
+    VERB_NONE,           /* every signed-in client; changes nothing */
+    VERB_SESSION,        /* a shell or a command: counted by max_sessions, recorded */
+    VERB_FILE_COPY,      /* options.file_copy */
+    VERB_FORWARD_LOCAL,  /* options.port_forwarding_local: the client connects through the host */
+    VERB_FORWARD_REMOTE, /* options.port_forwarding_remote: the host listens for the client */
+    VERB_FORWARD_AGENT,  /* forward_agent of the login */
+    VERB_NEVER,          /* known, and always refused with a line in the log */
 };
 
 enum request_id {
@@ -31,6 +32,7 @@ enum request_id {
     REQUEST_KEEPALIVE,
     REQUEST_OPEN_SESSION,
     REQUEST_OPEN_DIRECT_TCPIP,
+    REQUEST_OPEN_STREAMLOCAL,
     REQUEST_OPEN_X11,
     REQUEST_PTY,
     REQUEST_ENV,
@@ -54,7 +56,8 @@ struct request_row {
 /* What the grant gives, reduced to yes and no. */
 struct request_rights {
     bool file_copy;
-    bool port_forwarding;
+    bool forward_local;
+    bool forward_remote;
     bool forward_agent;
 };
 

@@ -64,8 +64,11 @@ def output(events):
     return "".join(event[2] for event in events if event[1] == "o")
 
 
-def open_terminal(agent, *args, flags=("-tt",), options=None):
+def open_terminal(agent, *args, flags=("-tt",), options=None, prepare=None):
+    """ssh in a terminal; prepare(fd) may set it up before."""
     master, slave = pty.openpty()
+    if prepare:
+        prepare(slave)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
 
     def take_terminal():

@@ -96,11 +96,12 @@ ROUTES = {
 }
 
 REQUESTS = {
-    "global tcpip-forward": "port_forwarding",
-    "global cancel-tcpip-forward": "port_forwarding",
+    "global tcpip-forward": "forward_remote",
+    "global cancel-tcpip-forward": "forward_remote",
     "global keepalive@openssh.com": "none",
     "open session": "session",
-    "open direct-tcpip": "port_forwarding",
+    "open direct-tcpip": "forward_local",
+    "open direct-streamlocal@openssh.com": "forward_local",
     "open x11": "never",
     "channel pty-req": "session",
     "channel env": "session",
@@ -506,8 +507,9 @@ def test_R2_ssh_requests_follow_the_options(home):
         "session": lambda p: ask(p, "root@node1", "echo in").stdout == "in\n",
         "none": lambda p: ask(p, "-o", "ServerAliveInterval=1", "root@node1", "sleep 3; echo in").stdout == "in\n",
         "file_copy": lambda p: p.tport("scp", "/etc/hostname", "root@node1:/tmp/tport-matrix").returncode == 0,
-        "port_forwarding": lambda p: ask(p, "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:39771:127.0.0.1:1", "root@node1",
-                                         "echo in").stdout == "in\n",
+        "forward_remote": lambda p: ask(p, "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:39771:127.0.0.1:1", "root@node1",
+                                        "echo in").stdout == "in\n",
+        "forward_local": lambda p: "administratively prohibited" not in ask(p, "-W", "127.0.0.1:1", "root@node1").stderr,
         "forward_agent": lambda p: ask(p, "-A", "root@node1", "test -S \"$SSH_AUTH_SOCK\" && echo in").stdout == "in\n",
         "never": lambda p: ask(p, "-X", "root@node1", "test -n \"$DISPLAY\" && echo in").stdout == "in\n",
     }

@@ -153,6 +153,31 @@ def test_terminal_shell_resize_and_recording(agent):
     os.close(master)
 
 
+def test_terminal_modes_are_the_clients(agent):
+    """RFC 4254 section 8: keys and settings of the person's terminal are those of the session's."""
+    def prepare(fd):
+        modes = termios.tcgetattr(fd)
+        modes[0] = (modes[0] & ~termios.IXON & ~termios.IXANY) | 0o40000  # IUTF8
+        modes[3] = modes[3] & ~termios.ECHOCTL
+        modes[6][termios.VERASE] = b"\x08"
+        modes[6][termios.VINTR] = b"\x0b"
+        modes[6][termios.VSUSP] = b"\x00"
+        termios.tcsetattr(fd, termios.TCSANOW, modes)
+
+    process, master = open_terminal(agent, "stty -a; echo do''ne; cat", prepare=prepare)
+    seen = read_until(master, b"done").decode().replace("\r\n", " ")
+    for wanted in ("erase = ^H", "intr = ^K", "susp = <undef>", "-ixon", " iutf8 ", "-echoctl"):
+        assert wanted in seen, wanted
+    os.write(master, b"\x0b")
+    assert process.wait(10) in (130, 255)  # by a signal
+    os.close(master)
+    process, master = open_terminal(agent, "stty -a; echo do''ne")
+    seen = read_until(master, b"done").decode().replace("\r\n", " ")
+    assert "erase = ^?" in seen and "intr = ^C" in seen and " ixon " in seen and "-iutf8" in seen
+    process.wait(10)
+    os.close(master)
+
+
 def test_signal_by_terminal_and_background_output(agent):
     process, master = open_terminal(agent)
     os.write(master, b"echo r''eady; cat\n")

@@ -1,14 +1,17 @@
 """tport-session against stock OpenSSH: forwarded ports, agents, X11."""
 import os
+import shutil
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
 
 import pytest
 
-from session_fixtures import agent, free_port, keys, make, pytestmark, stop  # noqa: F401  (fixtures)
+from session_fixtures import LOGIN, agent, free_port, keys, make, pytestmark, stop  # noqa: F401  (fixtures)
+from ssh_raw import Raw, number, text
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -121,19 +124,119 @@ def test_remote_forward(agent, echo):
         socket.create_connection(("127.0.0.1", port))
 
 
+def refusal(agent, *flags):
+    """What ssh says when a forwarding is refused at its start."""
+    result = subprocess.run(["ssh", "-v", *agent.ssh_options(ExitOnForwardFailure="yes", LogLevel="DEBUG1"), "-N", *flags, "node1"],
+                            capture_output=True, text=True, timeout=20)
+    assert result.returncode == 255
+    return result.stderr
+
+
 def test_remote_forward_of_a_low_port_is_refused(agent):
-    client = background(agent, "-R", "81:127.0.0.1:1")
-    assert client.wait(10) == 255
+    assert "port 81: Permission denied" in refusal(agent, "-R", "81:127.0.0.1:1")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "[::]", "192.0.2.1", "example.org"])
+def test_remote_forward_listens_on_this_host_only(agent, address):
+    said = refusal(agent, "-R", "%s:%d:127.0.0.1:1" % (address, free_port()))
+    assert "remote port forwarding failed for listen port" in said
+    assert "only localhost can be listened on here, not " + address.strip("[]") in said
+    assert [f for name, f in agent.events if name == "port"][0]["success"] is False
+
+
+def test_remote_forward_of_any_address_is_localhost(agent, echo):
+    """As sshd does it with GatewayPorts no."""
+    port = free_port()
+    client = background(agent, "-R", "*:%d:127.0.0.1:%d" % (port, echo))
+    assert talk(port, b"here") == b"here"
+    listening = [line.split()[3] for line in subprocess.run(["ss", "-Hltn"], capture_output=True, text=True).stdout.splitlines()]
+    assert [one for one in listening if one.endswith(":%d" % port)] == ["127.0.0.1:%d" % port]
+    stop(client)
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+@pytest.fixture
+def echo_socket(echo):
+    """The same in the file system, for everybody: pytest's folders are root's alone."""
+    folder = tempfile.mkdtemp(prefix="tport-echo-", dir="/tmp")
+    os.chmod(folder, 0o755)
+    server = UnixServer(folder + "/echo", Echo)
+    os.chmod(folder + "/echo", 0o666)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder + "/echo"
+    server.shutdown()
+    server.server_close()
+    shutil.rmtree(folder)
+
+
+def test_local_forward_to_a_socket(agent, echo_socket):
+    port = free_port()
+    client = background(agent, "-L", "%d:%s" % (port, echo_socket))
+    data = os.urandom(2_000_000)
+    assert talk(port, data) == data
+    stop(client)
+    assert [f for name, f in agent.events if name == "port"] == \
+        [{"addr": echo_socket, "direction": "to", "login": LOGIN, "success": True}]
+
+
+def test_socket_is_reached_as_the_login_user(agent, echo_socket):
+    os.chmod(echo_socket, 0o600)
+    port, nowhere = free_port(), free_port()
+    client = background(agent, "-L", "%d:%s" % (port, echo_socket), "-L", "%d:/run/none" % nowhere, options={"LogLevel": "DEBUG1"})
+    assert talk(port, b"x") == b""
+    assert talk(nowhere, b"x") == b""
+    stop(client)
+    said = client.stderr.read().decode()
+    assert "%s: Permission denied" % echo_socket in said and "/run/none: No such file or directory" in said
+    assert [f["success"] for name, f in agent.events if name == "port"] == [False, False]
+
+
+@pytest.mark.parametrize("path", ["relative", "/" + 107 * "x", "/a\x01b"])
+def test_strange_paths_are_refused(agent, keys, path):
+    raw = Raw(agent.connect())
+    raw.sign_in(keys)
+    raw.send(bytes([90]) + text("direct-streamlocal@openssh.com") + number(0) + number(1 << 20) + number(32768) + text(path) +
+             text("") + number(0))
+    assert raw.expect(92)
+    raw.send(bytes([90]) + text("direct-tcpip") + number(1) + number(1 << 20) + number(32768) + text("\x01/run/none") + number(0) +
+             text("") + number(0))  # what a path becomes inside; nobody may write it himself
+    assert raw.expect(92)
+    raw.sock.close()
+    assert not [m for m, _ in agent.requests if m == "session.event"]
+
+
+def test_remote_forward_of_a_socket_is_refused(agent):
+    assert "remote port forwarding failed for listen path /tmp/none" in refusal(agent, "-R", "/tmp/none:127.0.0.1:1")
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_r2_each_direction_has_its_right(make, echo, echo_socket, local):
+    agent = make(port_forwarding_local=local, port_forwarding_remote=not local)
+    ports = [free_port() for _ in range(3)]
+    if local:
+        assert "do not allow port forwarding from this host" in refusal(agent, "-R", "%d:127.0.0.1:%d" % (ports[0], echo))
+        client = background(agent, "-L", "%d:127.0.0.1:%d" % (ports[1], echo), "-L", "%d:%s" % (ports[2], echo_socket))
+        assert talk(ports[1], b"x") == b"x" and talk(ports[2], b"x") == b"x"
+    else:
+        client = background(agent, "-L", "%d:127.0.0.1:%d" % (ports[1], echo), "-L", "%d:%s" % (ports[2], echo_socket),
+                            "-R", "%d:127.0.0.1:%d" % (ports[0], echo))
+        assert talk(ports[0], b"x") == b"x"
+        assert talk(ports[1], b"x") == b"" and talk(ports[2], b"x") == b""
+    stop(client)
 
 
 def test_r3_r2_forwarding_refused_when_roles_say_so(make, echo):
-    agent = make(port_forwarding=False)
+    agent = make(port_forwarding_local=False, port_forwarding_remote=False)
     result = subprocess.run(["ssh", *agent.ssh_options(), "-W", "127.0.0.1:%d" % echo, "node1"], input=b"x",
                             capture_output=True, timeout=15)
     assert result.stdout == b"" and result.returncode != 0
     client = background(agent, "-R", "%d:127.0.0.1:%d" % (free_port(), echo))
     assert client.wait(10) == 255
-    assert "the roles do not allow port forwarding" in agent.session_log()
+    assert "the roles do not allow port forwarding to places behind this host" in agent.session_log()
+    assert "the roles do not allow port forwarding from this host" in agent.session_log()
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
 tport_unit_test(test_session_tables tport_session)
 tport_unit_test(test_session_asciicast tport_recording)
 tport_fuzz(fuzz_asciicast tport_recording)
+tport_unit_test(test_session_modes tport_session)
+tport_fuzz(fuzz_modes tport_session)

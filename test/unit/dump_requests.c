@@ -14,7 +14,8 @@ int main(void)
     static const char *const verbs[] = {[VERB_NONE] = "none",
                                         [VERB_SESSION] = "session",
                                         [VERB_FILE_COPY] = "file_copy",
-                                        [VERB_PORT_FORWARDING] = "port_forwarding",
+                                        [VERB_FORWARD_LOCAL] = "forward_local",
+                                        [VERB_FORWARD_REMOTE] = "forward_remote",
                                         [VERB_FORWARD_AGENT] = "forward_agent",
                                         [VERB_NEVER] = "never"};
     json_t *list = json_array();

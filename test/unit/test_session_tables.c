@@ -19,12 +19,11 @@ static void test_r2_unknown_names_have_no_row(void **state)
                                         "SHELL",
                                         "streamlocal-forward@openssh.com",
                                         "tun@openssh.com",
-                                        "direct-streamlocal@openssh.com",
                                         "hostkeys-00@openssh.com",
                                         "xon-xoff",
                                         "break",
                                         "eow@openssh.com"};
-    struct request_rights all = {true, true, true};
+    struct request_rights all = {true, true, true, true};
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         for (int place = REQUEST_GLOBAL; place <= REQUEST_SUBSYSTEM; place++) {
             assert_null(requests_find((enum request_place)place, NAMES[i]));
@@ -43,13 +42,13 @@ static void test_r2_each_row_needs_its_verb(void **state)
     for (size_t i = 0; i < count; i++) {
         assert_ptr_equal(requests_find(rows[i].place, rows[i].name), &rows[i]);
         assert_ptr_equal(requests_row(rows[i].id), &rows[i]);
-        struct request_rights none = {false, false, false};
-        struct request_rights all = {true, true, true};
+        struct request_rights none = {false, false, false, false};
+        struct request_rights all = {true, true, true, true};
         bool free_of_charge = rows[i].verb == VERB_NONE || rows[i].verb == VERB_SESSION;
         assert_int_equal(requests_decide(&rows[i], &none, NULL), free_of_charge ? TP_OK : TP_DENIED);
         assert_int_equal(requests_decide(&rows[i], &all, NULL), rows[i].verb == VERB_NEVER ? TP_DENIED : TP_OK);
-        struct request_rights one = {rows[i].verb == VERB_FILE_COPY, rows[i].verb == VERB_PORT_FORWARDING,
-                                     rows[i].verb == VERB_FORWARD_AGENT};
+        struct request_rights one = {rows[i].verb == VERB_FILE_COPY, rows[i].verb == VERB_FORWARD_LOCAL,
+                                     rows[i].verb == VERB_FORWARD_REMOTE, rows[i].verb == VERB_FORWARD_AGENT};
         assert_int_equal(requests_decide(&rows[i], &one, NULL), rows[i].verb == VERB_NEVER ? TP_DENIED : TP_OK);
     }
 }
