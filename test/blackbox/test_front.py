@@ -73,7 +73,7 @@ def test_http2_only_is_refused(cluster):
     closed_with(cluster, "http2", before)
 
 
-def test_hello_in_one_byte_pieces(cluster):
+def test_R9_hello_in_one_byte_pieces(cluster):
     """Arrives whole, is answered, and costs no spinning."""
     with dial(cluster) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

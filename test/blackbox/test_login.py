@@ -1,6 +1,8 @@
 """Invitations, passwords, codes, certificates."""
 
+import base64
 import json
+import pathlib
 import re
 import time
 
@@ -24,6 +26,25 @@ def test_R14_invitation_works_once(cluster):
     again = cluster.https("GET", "/" + dave.url.split("/", 3)[3])
     assert again.status == 404 or "used" in again.text or "expired" in again.text
     assert "secret" not in again.text
+
+
+def test_R14_no_secret_is_on_disk_as_it_is(cluster):
+    """Links, join tokens and passwords are hashed. Seeds of codes must be read again: the secrets store alone has them, for auth alone."""
+    dana = cluster.person("dana")
+    frank = cluster.person("frank", enrol=False, sign_in=False)
+    token = cluster.token()
+    link = frank.url.rsplit("/", 1)[1]
+    seed = base64.b32decode(dana.secret + "=" * (-len(dana.secret) % 8))
+    secrets = {"join token": token.encode(), "link": link.encode(), "password": PASSWORD.encode(), "seed": dana.secret.encode(),
+               "raw seed": seed}
+    assert all(len(one) >= 8 for one in secrets.values())
+    store = pathlib.Path(cluster.daemon.data) / "auth" / "secrets" / "data.mdb"
+    found = [f"{what} in {path}" for path in pathlib.Path(cluster.daemon.data).rglob("*") if path.is_file()
+             for what, secret in secrets.items() if secret in path.read_bytes()]
+    assert set(found) <= {f"seed in {store}", f"raw seed in {store}"}
+    assert store.stat().st_mode & 0o077 == 0 and store.parent.stat().st_mode & 0o077 == 0
+    found = [what for what, secret in secrets.items() if secret in cluster.daemon.text().encode()]
+    assert not found  # the log, too
 
 
 def test_R16_every_failed_login_looks_alike(cluster):

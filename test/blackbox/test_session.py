@@ -101,7 +101,7 @@ def test_session_start_comes_first_and_a_refusal_stops_the_command(agent, tmp_pa
     assert result.returncode != 0 and not mark.exists()
 
 
-def test_user_identity_and_environment(agent):
+def test_r12_user_identity_and_environment(agent):
     result = agent.ssh("id -un; id -Gn; pwd; env; ls -l /proc/self/fd | wc -l; cat /proc/self/status",
                        options={"SendEnv": "LC_TEST LD_PRELOAD BASH_ENV SECRET LANG"},
                        env={**os.environ, "LC_TEST": "ok", "LD_PRELOAD": "", "BASH_ENV": "/x", "SECRET": "1",

@@ -135,7 +135,7 @@ def test_r9_six_attempts_are_the_end(agent, keys):
     unharmed(agent)
 
 
-def test_second_sign_in_changes_nothing(agent, keys):
+def test_r7_second_sign_in_changes_nothing(agent, keys):
     raw = Raw(agent.connect(), timeout=3)
     raw.sign_in(keys)
     try:
@@ -240,7 +240,7 @@ def test_second_start_on_a_channel_is_refused(agent, keys):
     assert raw.expect(99, 100)[0] == 100
 
 
-def test_noise_after_sign_in(agent, keys):
+def test_r7_noise_after_sign_in(agent, keys):
     random.seed(7)
     for _ in range(60):
         raw = Raw(agent.connect(), timeout=0.3)

@@ -146,5 +146,26 @@ def test_R17_linked_libraries_are_the_listed_ones():
         libraries = elf("ldd", str(BUILD / "bin" / name))
         assert "libcrypto" not in libraries and "libssl" not in libraries and "libssh" not in libraries, libraries
     assert "libssh.so" not in elf("ldd", str(BUILD / "bin" / "tport-session"))
-    size = os.path.getsize(BUILD / "bin" / "tportd")
-    assert size > 0
+    golden = dict(line.split(": ") for line in (ROOT / "test/lint/libraries.txt").read_text().splitlines() if line[0] != "#")
+    assert sorted(golden) == ["tport", "tport-session", "tportctl", "tportd"]
+    for name, libraries in golden.items():
+        needed = re.findall(r"\(NEEDED\).*\[([\w-]+)\.so", elf("readelf", "-dW", str(BUILD / "bin" / name)))
+        assert sorted(needed) == [one for one in libraries.split() if one != "ld-linux-x86-64" or one in needed], name
+
+
+def test_rules_have_the_tests_that_the_table_names():
+    """docs/security-tests.md: each rule R1-R18 has at least one test, and every test that it names is there."""
+    page = (ROOT / "docs/security-tests.md").read_text()
+    rows = re.findall(r"^\| (R\d+) \|.*$", page, re.M)
+    assert rows == [f"R{n}" for n in range(1, 19)]
+    for line in page.splitlines():
+        if not re.match(r"\| R\d+ ", line):
+            continue
+        named = re.findall(r"`(test/[\w/]+\.\w+)`: ((?:`\w+`(?:, )?)+)", line)
+        assert named, line
+        for path, tests in named:
+            text = (ROOT / path).read_text()
+            missing = [one for one in re.findall(r"`(\w+)`", tests) if not re.search(r"\b%s\b" % one, text)]
+            assert not missing, f"{path}: {missing}"
+        rule = re.match(r"\| R(\d+) ", line).group(1)
+        assert all(re.search(r"(?i)r%s_" % rule, one) for _, tests in named for one in re.findall(r"`(\w+)`", tests)), line
