@@ -115,6 +115,14 @@ spec:
     assert 0 < seconds <= 601
 
 
+def test_a_wrong_pin_is_said_also_when_signed_in(cluster):
+    paula = cluster.person("paula")
+    for pin, says in (("sha256:" + 64 * "0", "pin"), ("garbage", "sha256:")):
+        result = paula.tport("login", f"--proxy={cluster.proxy}", "--user=paula", f"--ca-pin={pin}")
+        assert result.returncode == 1 and says in result.stderr, result.stderr
+    assert paula.tport("login", f"--proxy={cluster.proxy}", "--user=paula", f"--ca-pin={cluster.pin()}").returncode == 0
+
+
 def test_unknown_ca_is_never_trusted(cluster):
     stranger = Person(cluster, "zed")
     for pem in (stranger.home / ".tport" / "trusted").iterdir():

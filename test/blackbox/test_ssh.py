@@ -205,9 +205,15 @@ def test_unknown_host_says_what_to_do(alice):
 
 
 def test_login_that_no_role_allows(alice):
-    result = alice.tport("ssh", "nobody@node1", "true")
-    assert result.returncode != 0
-    assert "denied" in result.stderr.lower()
+    for words in (["ssh", "nobody@node1", "true"], ["scp", "/etc/hostname", "nobody@node1:/tmp/x"]):
+        result = alice.tport(*words)
+        assert result.returncode == 1
+        assert "access denied: your roles do not allow the login nobody; they allow root" in result.stderr
+
+
+def test_names_of_recordings_that_are_none(alice):
+    result = alice.tport("play", "nonsense")
+    assert result.returncode == 1 and "tport recordings ls" in result.stderr
 
 
 def test_host_key_is_never_trusted_on_first_use(cluster, alice, config):

@@ -394,16 +394,20 @@ enum tp_err tport_login(struct command_line *line, struct tp_error *error)
     enum tp_err err = choose(line, &login, error);
     if (err == TP_OK && strcmp(auth, "local") != 0)
         err = err_set(error, TP_INVALID, "--auth=%s: only local sign-in is there", auth);
+    login.trust.home = login.home;
+    login.trust.ca_pin = command_text(line, "ca-pin", NULL);
+    login.trust.insecure = command_flag(line, "insecure");
+    bool pinned = login.trust.ca_pin != NULL; /* and checked, also when there is nothing else to do */
+    if (err == TP_OK && pinned)
+        err = ping(&login, error);
     if (err != TP_OK || already_in(line, &login, &err, error)) {
         login_free(&login);
         return err;
     }
-    login.trust.home = login.home;
-    login.trust.ca_pin = command_text(line, "ca-pin", NULL);
-    login.trust.insecure = command_flag(line, "insecure");
     if (login.trust.insecure)
         (void)fprintf(stderr, "WARNING: the proxy's certificate is not checked (--insecure)\n");
-    err = ping(&login, error);
+    if (!pinned)
+        err = ping(&login, error);
     if (err == TP_OK && line->arg_count > 0 && strcmp(line->args[0], output_text_at(login.ping, "cluster_name")) != 0)
         err = err_set(error, TP_NOT_FOUND, "there is no cluster %s here; the proxy's is %s", line->args[0],
                       output_text_at(login.ping, "cluster_name"));

@@ -183,6 +183,9 @@ enum tp_err tport_play(struct command_line *line, struct tp_error *error)
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK && (strchr(what, '/') || (strchr(what, '.') && file_exists(what)))) {
         err = play_source_file(what, &source, error);
+    } else if (err == TP_OK && strspn(what, "0123456789abcdefABCDEF-") < strlen(what)) {
+        err = err_set(error, TP_INVALID,
+                      "\"%s\" is no session's ID (`tport recordings ls` shows them), nor the path of a file", what);
     } else if (err == TP_OK) {
         err = tport_open(line, &profile, &api, error);
         if (err == TP_OK)

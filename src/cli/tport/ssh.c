@@ -49,6 +49,26 @@ static char *default_login(const struct command_line *line, const struct profile
     return mem_strdup(login);
 }
 
+/* The certificate names every login that the roles gave at sign-in: a host would say no more than "Permission denied". */
+static enum tp_err check_login(const struct profile *profile, const char *login, struct tp_error *error)
+{
+    const json_t *logins = profile->identity.logins;
+    size_t index;
+    const json_t *one;
+    if (logins == NULL)
+        return TP_OK;
+    json_array_foreach (logins, index, one) {
+        const char *text = json_is_string(one) ? json_string_value(one) : "";
+        if (strcmp(text, login) == 0 || strcmp(text, "*") == 0)
+            return TP_OK;
+    }
+    char *list = output_list(logins, ", ");
+    enum tp_err err = err_set(error, TP_DENIED, "access denied: your roles do not allow the login %s%s%s", login,
+                              *list != '\0' ? "; they allow " : ", nor any other", list);
+    mem_free(list);
+    return err;
+}
+
 static enum tp_err several(const json_t *nodes, const char *asked, struct tp_error *error)
 {
     struct buf list;
@@ -141,6 +161,7 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
     }
     if (err == TP_OK) {
         char *login = target.login ? mem_strdup(target.login) : default_login(line, &profile);
+        err = check_login(&profile, login, error);
         pass_options(line, &argv);
         argv_add(&argv, "-l");
         argv_add(&argv, login);
@@ -149,7 +170,8 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
         for (size_t i = 1; i < line->arg_count; i++)
             argv_add(&argv, line->args[i]);
         mem_free(login);
-        err = exec_openssh("ssh", &argv, command_flag(line, "debug"), error);
+        if (err == TP_OK)
+            err = exec_openssh("ssh", &argv, command_flag(line, "debug"), error);
     }
     argv_free(&argv);
     ssh_target_free(&target);
@@ -178,6 +200,7 @@ static enum tp_err scp_argument(const struct command_line *line, const struct pr
         err = resolve_labels(profile, &target, error);
     if (err == TP_OK) {
         char *login = target.login ? mem_strdup(target.login) : default_login(line, profile);
+        err = check_login(profile, login, error);
         argv_addf(argv, "%s@%s.%s%s", login, target.host, profile->cluster, argument + length);
         mem_free(login);
         *ret_remote = true;
