@@ -87,13 +87,43 @@ enum tp_err audit_log_query(const char *dir, const struct audit_query *query, au
  * pool), safe while the log is written; one call at a time. */
 enum tp_err audit_log_index(const char *dir, struct tp_error *error) TP_MUST;
 
+/* ---- Retention (docs/protocol-audit.md): whole days, oldest first, never the newest ---- */
+
+struct audit_keep {
+    int64_t now_ms;     /* wall */
+    int64_t max_age_ms; /* a day goes when all of it is older; 0: no bound */
+    uint64_t max_bytes; /* of day files, entries and indexes; 0: no bound */
+    bool resume;        /* also look for a removal that was interrupted */
+};
+struct audit_prune {
+    uint64_t first_leaf; /* first leaf that stays; 0: nothing is to be done */
+    char first_day[11];  /* and its day */
+    char from_day[11];   /* the oldest day that goes */
+    uint64_t events;
+    uint64_t bytes;
+    size_t days;
+    const char *reason; /* "age", "size" */
+    bool stated;        /* the statement was written before: only audit_prune_run is left to do */
+};
+/* What retention asks to remove now. Nothing changes. TP_AGAIN: try later. TP_CORRUPT: the files are not what they should
+ * be, so nothing may be removed. Blocks (thread pool), safe while the log is written. */
+enum tp_err audit_prune_plan(const char *dir, const struct audit_keep *keep, struct audit_prune *ret_plan,
+                             struct tp_error *error) TP_MUST;
+/* Removes it. Before, the event "audit.prune" with first_leaf and first_day of the plan must have been appended; TP_AGAIN
+ * until a checkpoint covers it. Can be done again after a crash. Blocks (thread pool), safe while the log is written. */
+enum tp_err audit_prune_run(const char *dir, const struct audit_prune *plan, struct tp_error *error) TP_MUST;
+
 struct audit_verdict {
     uint64_t size;        /* leaves under the checkpoint */
+    uint64_t pruned;      /* so many of the first ones were removed by retention, as the log itself says */
+    char first_day[11];   /* the first day that stays then, else "" */
+    char reason[32];      /* and why: "age", "size" */
     uint64_t unpublished; /* lines in the day files that are newer than the checkpoint */
     char root[45];        /* base64 of the root hash */
 };
 /* Proves offline that the log below dir is what was recorded: checkpoint signature, every hash tile, every entry, every
- * line of the day files, nothing missing in between or at the end. verifier_key is what audit_log_verifier_key gave.
+ * line of the day files, nothing missing in between or at the end; what is missing at the beginning must be what the newest
+ * event "audit.prune" of the log says, and its hashes must be there. verifier_key is what audit_log_verifier_key gave.
  * earlier: the text of a checkpoint saved before, which the log must contain as its beginning, or NULL. TP_CORRUPT with a
  * sentence that names the first damaged or missing leaf or file. Blocks. */
 enum tp_err audit_log_verify(const char *dir, const char *verifier_key, const char *earlier,

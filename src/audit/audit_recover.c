@@ -1,4 +1,5 @@
 #include "audit/log_internal.h"
+#include "audit/prune.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -83,12 +84,20 @@ static bool read_position(const struct audit_log *log, uint64_t size, struct pos
     return found;
 }
 
-/* Finds the position by counting lines from the first day on: slow, for a lost position file. */
+/* Finds the position by counting lines from the first day on that retention has left: slow, for a lost position file. */
 static enum tp_err count_position(const struct audit_log *log, char (*days)[DAY_TEXT_SIZE], size_t count, uint64_t size,
                                   struct position *out, struct tp_error *error)
 {
     struct position position = {0};
-    for (size_t i = 0; i < count && position.size < size; i++) {
+    struct prune_statement pruned;
+    size_t start = 0;
+    enum tp_err found = prune_statement_find(log->tlog_fd, size, 0, &pruned, error);
+    if (found != TP_OK)
+        return found;
+    while (start < count && strcmp(days[start], pruned.first_day) < 0)
+        start++;
+    position.size = pruned.first_leaf;
+    for (size_t i = start; i < count && position.size < size; i++) {
         struct day_lines *lines = NULL;
         const char *line;
         size_t length;

@@ -2,6 +2,7 @@
 
 #include "audit/day.h"
 #include "audit/log_internal.h"
+#include "audit/prune.h"
 #include "base/enc.h"
 #include "base/mem.h"
 
@@ -19,6 +20,8 @@ struct verify {
     struct checkpoint checkpoint;
     struct checkpoint earlier;
     bool has_earlier;
+    struct prune_statement pruned; /* what the log says was removed, believed when its entry is proved */
+    bool pruned_proved;
     struct merkle_edge edge;          /* from the entries alone */
     struct buf computed[TILE_LEVELS]; /* hashes of the tile of each level that is being filled */
     uint64_t tiles[TILE_LEVELS];      /* its index */
@@ -131,25 +134,58 @@ static enum tp_err compare_line(struct verify *verify, uint64_t leaf, const uint
     return TP_OK;
 }
 
+/* The next leaf has that hash. */
+static enum tp_err add_leaf(struct verify *verify, const uint8_t hash[MERKLE_HASH])
+{
+    uint8_t root[MERKLE_HASH];
+    enum tp_err code;
+    merkle_edge_add(&verify->edge, hash);
+    code = push(verify, 0, hash);
+    if (code == TP_OK && verify->has_earlier && verify->edge.size == verify->earlier.size) {
+        merkle_edge_root(&verify->edge, root);
+        if (memcmp(root, verify->earlier.root, MERKLE_HASH) != 0)
+            code = err_set(verify->error, TP_CORRUPT,
+                           "the first %llu leaves are not those of the earlier checkpoint: the log was rewritten",
+                           ull(verify->earlier.size));
+    }
+    return code;
+}
+
 static bool take_entry(void *ctx, const uint8_t *data, size_t size)
 {
     struct verify *verify = ctx;
-    uint8_t hash[MERKLE_HASH], root[MERKLE_HASH];
+    struct prune_statement statement;
+    uint8_t hash[MERKLE_HASH];
     uint64_t leaf = verify->edge.size;
     merkle_leaf(data, size, hash);
-    merkle_edge_add(&verify->edge, hash);
-    verify->code = push(verify, 0, hash);
-    if (verify->code == TP_OK)
+    verify->code = add_leaf(verify, hash);
+    if (verify->code == TP_OK && leaf >= verify->pruned.first_leaf)
         verify->code = compare_line(verify, leaf, data, size);
-    if (verify->code == TP_OK && verify->has_earlier && verify->edge.size == verify->earlier.size) {
-        merkle_edge_root(&verify->edge, root);
-        if (memcmp(root, verify->earlier.root, MERKLE_HASH) != 0)
-            verify->code =
-                err_set(verify->error, TP_CORRUPT,
-                        "the first %llu leaves are not those of the earlier checkpoint: the log was rewritten",
-                        ull(verify->earlier.size));
-    }
+    if (verify->code == TP_OK && verify->pruned.first_leaf > 0 && leaf >= verify->pruned.first_leaf &&
+        prune_statement_read(data, size, &statement) && statement.first_leaf == verify->pruned.first_leaf &&
+        strcmp(statement.first_day, verify->pruned.first_day) == 0)
+        verify->pruned_proved = true;
     return verify->code == TP_OK;
+}
+
+/* The entries of these leaves may be gone: their hashes stand for them. */
+static enum tp_err take_hashes(struct verify *verify, uint64_t index)
+{
+    struct buf file;
+    bool more;
+    enum tp_err code;
+    buf_init(&file, TILE_FILE_MAX + 128 * 1024);
+    code = tile_read(verify->tlog_fd, 0, index, TILE_WIDTH, &file, &more, verify->error);
+    if (code == TP_OK && buf_size(&file) != (size_t)TILE_WIDTH * MERKLE_HASH)
+        code = err_set(verify->error, TP_CORRUPT, "the hash tile over the leaves from %llu on has the wrong size",
+                       ull(index * TILE_WIDTH));
+    else if (code == TP_NOT_FOUND)
+        code = err_set(verify->error, TP_CORRUPT, "the hash tile over the leaves from %llu on is missing",
+                       ull(index * TILE_WIDTH));
+    for (size_t i = 0; i < TILE_WIDTH && code == TP_OK; i++)
+        code = add_leaf(verify, buf_head(&file) + i * MERKLE_HASH);
+    buf_free(&file);
+    return code;
 }
 
 static enum tp_err check_bundle(struct verify *verify, uint64_t index)
@@ -182,9 +218,10 @@ static enum tp_err check_bundle(struct verify *verify, uint64_t index)
 static enum tp_err check_leaves(struct verify *verify)
 {
     uint8_t root[MERKLE_HASH];
+    uint64_t gone = verify->pruned.first_leaf / TILE_WIDTH;
     enum tp_err code = TP_OK;
     for (uint64_t index = 0; code == TP_OK && index * TILE_WIDTH < verify->checkpoint.size; index++)
-        code = check_bundle(verify, index);
+        code = index < gone ? take_hashes(verify, index) : check_bundle(verify, index);
     for (int level = 0; level < TILE_LEVELS && code == TP_OK; level++)
         code = compare_tile(verify, level);
     if (code != TP_OK)
@@ -194,6 +231,22 @@ static enum tp_err check_leaves(struct verify *verify)
         return err_set(verify->error, TP_CORRUPT,
                        "the %llu leaves do not lead to the signed root hash: entries and hashes were changed together",
                        ull(verify->checkpoint.size));
+    if (verify->pruned.first_leaf > 0 && !verify->pruned_proved)
+        return err_set(verify->error, TP_CORRUPT,
+                       "entries before leaf %llu are missing, and no event of the log says that retention removed them",
+                       ull(verify->pruned.first_leaf));
+    return TP_OK;
+}
+
+/* What the log says was removed, and the first day file that must be there. */
+static enum tp_err find_pruned(struct verify *verify)
+{
+    enum tp_err code =
+        prune_statement_find(verify->tlog_fd, verify->checkpoint.size, 0, &verify->pruned, verify->error);
+    if (code != TP_OK || verify->pruned.first_leaf >= verify->checkpoint.size)
+        memset(&verify->pruned, 0, sizeof(verify->pruned)); /* what is wrong is found, and named, further on */
+    while (verify->day < verify->day_count && strcmp(verify->days[verify->day], verify->pruned.first_day) < 0)
+        verify->day++; /* left over by a removal that was interrupted */
     return TP_OK;
 }
 
@@ -224,9 +277,14 @@ static enum tp_err check_all(struct verify *verify, struct audit_verdict *verdic
         code = err_set(verify->error, TP_CORRUPT, "the log was cut: it has %llu leaves, the earlier checkpoint %llu",
                        ull(verify->checkpoint.size), ull(verify->earlier.size));
     if (code == TP_OK)
+        code = find_pruned(verify);
+    if (code == TP_OK)
         code = check_leaves(verify);
     if (code != TP_OK)
         return code;
+    verdict->pruned = verify->pruned.first_leaf;
+    memcpy(verdict->first_day, verify->pruned.first_day, sizeof(verdict->first_day));
+    memcpy(verdict->reason, verify->pruned.reason, sizeof(verdict->reason));
     while (next_line(verify, &line, &size, &complete) == TP_OK && complete)
         verdict->unpublished++;
     verdict->size = verify->checkpoint.size;

@@ -48,6 +48,12 @@ static bool is_day_file(const char *name)
     return true;
 }
 
+bool day_ok(const char *text)
+{
+    char name[DAY_FILE_SIZE + 8];
+    return strlen(text) == DAY_TEXT_SIZE - 1 && snprintf(name, sizeof(name), "%s.log", text) > 0 && is_day_file(name);
+}
+
 static int compare_days(const void *a, const void *b)
 {
     return memcmp(a, b, DAY_TEXT_SIZE);

@@ -9,6 +9,8 @@
 
 /* The UTC day of a moment. */
 void day_of_ms(int64_t wall_ms, char out[DAY_TEXT_SIZE]);
+/* Text has the form of a day. */
+bool day_ok(const char *text);
 void day_file(const char *day, char out[DAY_FILE_SIZE]);
 /* The days that have a file, oldest first; mem_free the array. */
 enum tp_err day_list(int log_fd, char (**ret_days)[DAY_TEXT_SIZE], size_t *ret_count, struct tp_error *error) TP_MUST;

@@ -94,6 +94,8 @@ static const struct row rows[] = {
     {"auth_preference.update", "TCAUTH001I", NULL},
     {"cluster_networking_config.update", "TCNET002I", NULL},
     {"session_recording_config.update", "TCREC003I", NULL},
+    {"audit.prune", "TAR001I", NULL}, /* ours */
+    {"session.recording.prune", "TAR002I", NULL},
 };
 
 static const struct row *find(const char *name)

@@ -7,7 +7,6 @@
 #include "audit/tree.h"
 
 #define POSITION_FILE "position"
-#define CHECKPOINT_FILE "checkpoint"
 
 /* Where the end of a checkpoint's leaves lies in the day files. */
 struct position {

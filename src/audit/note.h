@@ -7,6 +7,7 @@
 
 #define NOTE_MAX ((size_t)64 * 1024)
 #define NOTE_NAME_MAX 200
+#define CHECKPOINT_FILE "checkpoint" /* in the folder of the tree */
 
 struct note_key {
     char name[NOTE_NAME_MAX + 1]; /* the log's origin */

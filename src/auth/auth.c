@@ -74,6 +74,7 @@ static void tick(void *ctx)
     if (auth->ticks % (1000 / TICK_MS) == 0) {
         audit_tick(auth);
         ca_tick(auth);
+        keep_second(auth);
     }
     if (auth->ticks % (60000 / TICK_MS) == 0) {
         lockout_sweep(auth->lockout, clock_mono_ms());
@@ -82,7 +83,7 @@ static void tick(void *ctx)
         recordings_accesses_sweep(auth);
     }
     if (auth->ticks % (600000 / TICK_MS) == 0) {
-        keep_tick(auth);
+        keep_round(auth);
     }
 }
 
@@ -114,7 +115,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     }
     settings_apply(auth);
     keep_open(auth);
-    keep_tick(auth);
+    keep_round(auth);
     auth->tick = timer_new(loop, tick, auth);
     timer_start(auth->tick, TICK_MS, TICK_MS);
     *ret_auth = auth;
@@ -377,6 +378,7 @@ static void on_config(struct process *process, const json_t *params)
     apply_log(params);
     settings_apply(auth);
     sessions_recheck(auth);
+    keep_round(auth);
 }
 
 static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)

@@ -63,6 +63,14 @@ struct ca {
     int64_t since;      /* Unix seconds: what is signed with changed last; 0: never */
 };
 
+/* How long and how much is kept; 0: no bound. */
+struct keep_rules {
+    int64_t events_max_age_ms;
+    uint64_t events_max_bytes;
+    int64_t recordings_max_age_ms;
+    uint64_t recordings_max_bytes;
+};
+
 /* Settings: the configuration file, and over it the resources that people put. */
 struct settings {
     char *cluster;
@@ -75,6 +83,7 @@ struct settings {
     bool record;              /* false: session_recording is off */
     char *message_of_the_day; /* or NULL */
     struct rbac_cluster cluster_options;
+    struct keep_rules keep;
 };
 
 /* One line of another process of ours. */
@@ -140,6 +149,7 @@ struct websess;   /* websess.c */
 struct lockout;   /* lockout.c */
 struct audit;     /* audit.c */
 struct keep;      /* keep.c */
+struct keep_recordings;
 
 struct auth {
     struct loop *loop;
@@ -153,6 +163,7 @@ struct auth {
     char *host_pin;
     struct audit *audit;
     struct keep *keep;
+    struct keep_recordings *keep_recordings;
     struct lockout *lockout;
     struct hashing *hashing;
     struct map *roles;       /* name to struct role */
@@ -245,8 +256,10 @@ const struct audit_log *audit_log_of(const struct auth *auth);
 /* ---- keep.c ---- */
 /* Begins to look after the audit log that is open. */
 void keep_open(struct auth *auth);
-/* At the start and every ten minutes: what is to be done goes to the thread pool. */
-void keep_tick(struct auth *auth);
+/* At the start, after a reload and every ten minutes: what is to be done goes to the thread pool. */
+void keep_round(struct auth *auth);
+/* Each second: goes on with what had to wait. */
+void keep_second(struct auth *auth);
 void keep_close(struct auth *auth);
 
 /* ---- bootstrap.c, ca.c ---- */

@@ -1,13 +1,29 @@
-/* What the audit log needs from time to time, off the loop: indexes of days that have none. */
-#include "auth/inner.h"
+/* Looking after the audit log: indexes of days that have none, and retention. What retention removes is told in the log
+ * itself before it goes; audit_prune_run makes sure of that. */
+#include "auth/keep.h"
 
 #include <string.h>
+
+#define TRIES 60 /* seconds in which a checkpoint must cover the statement; else the next round goes on */
+
+enum stage {
+    IDLE,
+    PLANNING, /* on the thread pool */
+    STATING,  /* the event is being written */
+    WAITING,  /* for the next second */
+    REMOVING, /* on the thread pool */
+};
 
 struct keep {
     struct auth *auth; /* NULL: closed while a job was out */
     char *dir;
-    bool running;
+    enum stage stage;
+    bool resumed; /* an interrupted removal was looked for */
+    int tries;
+    struct audit_keep rule;
+    struct audit_prune plan;
     enum tp_err err;
+    enum tp_err index_err;
     struct tp_error error;
 };
 
@@ -17,32 +33,125 @@ static void keep_free(struct keep *keep)
     mem_free(keep);
 }
 
-static void keep_work(void *ctx)
+static void plan_work(void *ctx)
 {
     struct keep *keep = ctx;
     keep->error = (struct tp_error){0};
-    keep->err = audit_log_index(keep->dir, &keep->error);
+    keep->err = TP_OK;
+    keep->plan = (struct audit_prune){0};
+    keep->index_err = audit_log_index(keep->dir, &keep->error);
+    if (keep->index_err == TP_OK) {
+        keep->err = audit_prune_plan(keep->dir, &keep->rule, &keep->plan, &keep->error);
+    }
 }
 
-static void keep_done(void *ctx)
+static void remove_work(void *ctx)
 {
     struct keep *keep = ctx;
-    keep->running = false;
+    keep->error = (struct tp_error){0};
+    keep->err = audit_prune_run(keep->dir, &keep->plan, &keep->error);
+}
+
+static void remove_done(void *ctx)
+{
+    struct keep *keep = ctx;
+    keep->stage = IDLE;
     if (keep->auth == NULL) {
         keep_free(keep);
-        return;
-    }
-    if (keep->err != TP_OK) {
-        log_warn("audit index not made, will be tried again", "error=\"%s\"", keep->error.text);
+    } else if (keep->err == TP_AGAIN && keep->tries < TRIES) {
+        keep->stage = WAITING;
+    } else if (keep->err != TP_OK) {
+        keep->resumed = false;
+        log_error("old audit events could not be removed, will be tried again", "error=\"%s\"", keep->error.text);
+    } else {
+        log_info("old audit events removed", "before=%s first_leaf=%llu", keep->plan.first_day,
+                 (unsigned long long)keep->plan.first_leaf);
     }
 }
 
-void keep_tick(struct auth *auth)
+static void remove_start(struct keep *keep)
+{
+    keep->stage = REMOVING;
+    keep->tries++;
+    work_run(keep->auth->loop, remove_work, remove_done, keep);
+}
+
+static void stated(void *ctx, const struct tp_error *error)
+{
+    struct keep *keep = ctx;
+    if (keep->auth == NULL) {
+        keep_free(keep);
+    } else if (error != NULL) {
+        keep->stage = IDLE;
+        log_error("old audit events stay: that they go could not be recorded", "error=\"%s\"", error->text);
+    } else {
+        keep->stage = WAITING;
+    }
+}
+
+static void state(struct keep *keep)
+{
+    const struct audit_prune *plan = &keep->plan;
+    json_t *event = event_new("audit.prune", true, keep->auth->settings.cluster);
+    json_object_set_new(event, "first_leaf", json_integer((json_int_t)plan->first_leaf));
+    json_object_set_new(event, "first_day", json_string(plan->first_day));
+    json_object_set_new(event, "from_day", json_string(plan->from_day));
+    json_object_set_new(event, "days", json_integer((json_int_t)plan->days));
+    json_object_set_new(event, "events", json_integer((json_int_t)plan->events));
+    json_object_set_new(event, "bytes", json_integer((json_int_t)plan->bytes));
+    json_object_set_new(event, "reason", json_string(plan->reason));
+    char limit[CLOCK_TEXT_SIZE];
+    clock_format_duration_ms(keep->rule.max_age_ms, limit);
+    json_object_set_new(event, "max_age", json_string(keep->rule.max_age_ms > 0 ? limit : "unlimited"));
+    json_object_set_new(event, "max_size", json_integer((json_int_t)keep->rule.max_bytes));
+    keep->stage = STATING;
+    log_warn("old audit events will be removed", "from=%s before=%s events=%llu bytes=%llu reason=%s", plan->from_day,
+             plan->first_day, (unsigned long long)plan->events, (unsigned long long)plan->bytes, plan->reason);
+    audit_emit(keep->auth, event, stated, keep);
+}
+
+static void plan_done(void *ctx)
+{
+    struct keep *keep = ctx;
+    keep->stage = IDLE;
+    if (keep->auth == NULL) {
+        keep_free(keep);
+    } else if (keep->index_err != TP_OK) {
+        log_warn("audit index not made, will be tried again", "error=\"%s\"", keep->error.text);
+    } else if (keep->err == TP_AGAIN) {
+        log_debug("retention waits", "reason=\"%s\"", keep->error.text);
+    } else if (keep->err != TP_OK) {
+        log_error("retention of the audit log stopped", "error=\"%s\"", keep->error.text);
+    } else {
+        keep->resumed = true;
+        keep->tries = 0;
+        if (keep->plan.first_leaf > 0 && keep->plan.stated) {
+            remove_start(keep);
+        } else if (keep->plan.first_leaf > 0) {
+            state(keep);
+        }
+    }
+}
+
+void keep_round(struct auth *auth)
 {
     struct keep *keep = auth->keep;
-    if (!keep->running) {
-        keep->running = true;
-        work_run(auth->loop, keep_work, keep_done, keep);
+    if (keep->stage == IDLE) {
+        const struct keep_rules *rules = &auth->settings.keep;
+        keep->stage = PLANNING;
+        keep->rule = (struct audit_keep){.now_ms = clock_wall_ms(),
+                                         .max_age_ms = rules->events_max_age_ms,
+                                         .max_bytes = rules->events_max_bytes,
+                                         .resume = !keep->resumed};
+        work_run(auth->loop, plan_work, plan_done, keep);
+    }
+    keep_recordings_round(auth);
+}
+
+void keep_second(struct auth *auth)
+{
+    if (auth->keep->stage == WAITING) {
+        remove_start(auth->keep);
     }
 }
 
@@ -52,13 +161,15 @@ void keep_open(struct auth *auth)
     keep->auth = auth;
     keep->dir = mem_strdup(audit_dir(auth));
     auth->keep = keep;
+    keep_recordings_open(auth);
 }
 
 void keep_close(struct auth *auth)
 {
     struct keep *keep = auth->keep;
     auth->keep = NULL;
-    if (keep != NULL && keep->running) {
+    keep_recordings_close(auth);
+    if (keep != NULL && (keep->stage == PLANNING || keep->stage == REMOVING || keep->stage == STATING)) {
         keep->auth = NULL;
     } else if (keep != NULL) {
         keep_free(keep);

@@ -21,6 +21,12 @@ static int64_t duration_of(const json_t *object, const char *key, int64_t otherw
     return otherwise;
 }
 
+static uint64_t size_of(const json_t *object, const char *key)
+{
+    int64_t size = json_get_int(object, key, 0);
+    return size > 0 ? (uint64_t)size : 0;
+}
+
 void settings_free(struct settings *settings)
 {
     mem_free(settings->cluster);
@@ -167,6 +173,13 @@ void settings_apply(struct auth *auth)
     settings->message_of_the_day = NULL;
     apply_layer(settings, settings->conf);
     settings->record = strcmp(json_get_text(settings->conf, "session_recording", "node"), "off") != 0;
+    const json_t *keep = json_object_get(settings->conf, "retention");
+    settings->keep = (struct keep_rules){
+        .events_max_age_ms = duration_of(keep, "events_max_age", 0),
+        .events_max_bytes = size_of(keep, "events_max_size"),
+        .recordings_max_age_ms = duration_of(keep, "recordings_max_age", 0),
+        .recordings_max_bytes = size_of(keep, "recordings_max_size"),
+    };
 
     static const char *const kinds[] = {"cluster_auth_preference", "cluster_networking_config",
                                         "session_recording_config"};

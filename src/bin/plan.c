@@ -159,6 +159,11 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
             "disconnect_expired_cert", (int)conf->disconnect_expired_cert, "message_of_the_day",
             conf->message_of_the_day, "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
             "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens", texts(&conf->tokens));
+        (void)json_object_set_new(options, "retention",
+                                  json_pack("{s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,
+                                            "events_max_size", (json_int_t)conf->events_max_size, "recordings_max_age",
+                                            (json_int_t)conf->recordings_max_age, "recordings_max_size",
+                                            (json_int_t)conf->recordings_max_size));
         plan->auth = json_pack("{s:s, s:s, s:O, s:s, s:i, s:o, s:o}", "cluster_name", conf->cluster_name, "data_dir",
                                conf->data_dir, "public_addr", public_addr, "version", TPORT_VERSION, "admin_uid",
                                (int)geteuid(), "log", log_settings(conf), "auth", options);

@@ -92,6 +92,10 @@ struct conf {
     int64_t default_session_ttl; /* ms */
     char *locking_mode;          /* "best_effort" or "strict" */
     char *session_recording;     /* "node", "node-sync", "off" */
+    int64_t events_max_age;      /* ms; these four: 0: no bound */
+    int64_t events_max_size;     /* bytes */
+    int64_t recordings_max_age;  /* ms */
+    int64_t recordings_max_size; /* bytes */
     int64_t client_idle_timeout; /* ms, 0: never */
     int64_t web_idle_timeout;    /* ms */
     bool disconnect_expired_cert;

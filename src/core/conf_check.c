@@ -34,6 +34,21 @@ void conf_fill(struct conf *conf)
     }
 }
 
+/* A slip of the unit (m for months) must not cost a year's record. */
+static void check_retention(struct conf_reader *reader)
+{
+    const struct {
+        const char *key;
+        int64_t ms;
+    } ages[] = {{"events_max_age", reader->conf->events_max_age},
+                {"recordings_max_age", reader->conf->recordings_max_age}};
+    for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++) {
+        if (ages[i].ms != 0 && ages[i].ms < (int64_t)24 * 3600 * 1000)
+            conf_error_add(reader, 0, "auth_service.retention.%s must be at least 24h, or 0s to keep everything",
+                           ages[i].key);
+    }
+}
+
 static bool name_valid(const char *name)
 {
     size_t length = strlen(name);
@@ -132,6 +147,7 @@ void conf_check_all(struct conf_reader *reader)
     conf_fill(reader->conf);
     check_services(reader);
     check_kube(reader);
+    check_retention(reader);
     check_texts(reader);
 }
 

@@ -11,6 +11,7 @@ enum conf_kind {
     CONF_BOOL,
     CONF_INT,
     CONF_DURATION, /* field: int64_t, ms */
+    CONF_SIZE,     /* field: int64_t, bytes; "20GB", "512MiB" */
     CONF_CHOICE,   /* a text out of choices */
     CONF_ADDR,     /* a text that conf_addr_split reads */
     CONF_LIST,     /* texts; one text alone is a list of one */

@@ -4,6 +4,8 @@
 #include "core/conf_inner.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -237,6 +239,45 @@ static void read_duration(struct conf_reader *reader, const struct conf_row *row
         wrong(reader, row, node, "a time like 8h, 30m or 1h30m0s");
 }
 
+/* "20GB", "512 MiB", "1073741824"; false when it is nothing like that or past INT64_MAX. */
+static bool parse_size(const char *text, int64_t *ret_size)
+{
+    static const struct {
+        const char *name;
+        int64_t factor;
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"KB", 1000},
+                 {"MB", 1000000},
+                 {"GB", 1000000000},
+                 {"TB", 1000000000000},
+                 {"KiB", (int64_t)1 << 10},
+                 {"MiB", (int64_t)1 << 20},
+                 {"GiB", (int64_t)1 << 30},
+                 {"TiB", (int64_t)1 << 40}};
+    char *end = NULL;
+    long long value;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    end += strspn(end, " ");
+    for (size_t i = 0; errno == 0 && i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcasecmp(end, units[i].name) == 0)
+            return !__builtin_mul_overflow(value, units[i].factor, ret_size);
+    }
+    return false;
+}
+
+static void read_size(struct conf_reader *reader, const struct conf_row *row, const struct node *node)
+{
+    int64_t size = 0;
+    if (node->kind != NODE_SCALAR || !parse_size(node->text, &size))
+        wrong(reader, row, node, "a size like 500MB or 20GiB");
+    else
+        *(int64_t *)field_of(reader->conf, row) = size;
+}
+
 static void read_choice(struct conf_reader *reader, const struct conf_row *row, const struct node *node)
 {
     char **field = field_of(reader->conf, row);
@@ -318,6 +359,9 @@ void conf_value_read(struct conf_reader *reader, const struct conf_row *row, con
         break;
     case CONF_DURATION:
         read_duration(reader, row, node);
+        break;
+    case CONF_SIZE:
+        read_size(reader, row, node);
         break;
     case CONF_CHOICE:
         read_choice(reader, row, node);
@@ -424,6 +468,7 @@ json_t *conf_value_json(const struct conf *conf, const struct conf_row *row)
     case CONF_BOOL:
         return json_boolean(*(const bool *)field);
     case CONF_INT:
+    case CONF_SIZE:
         return json_integer(*(const int64_t *)field);
     case CONF_DURATION:
         return duration_json(*(const int64_t *)field);

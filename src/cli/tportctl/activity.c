@@ -217,6 +217,12 @@ enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *er
     if (err == TP_OK) {
         (void)printf("OK: %llu events, nothing changed, cut or dropped\nRoot hash: %s\n",
                      (unsigned long long)verdict.size, verdict.root);
+        if (verdict.pruned > 0)
+            (void)printf(
+                "Of these the first %llu, from before %s, were removed by retention (%s), as the log says; their "
+                "hashes are there\n",
+                (unsigned long long)verdict.pruned, verdict.first_day,
+                verdict.reason[0] ? verdict.reason : "no reason given");
         if (verdict.unpublished > 0)
             (void)printf("%llu newer events are not under a checkpoint yet\n", (unsigned long long)verdict.unpublished);
     }
