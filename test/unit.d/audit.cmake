@@ -1,4 +1,5 @@
 tport_unit_test(test_audit tport_audit tport_crypt tport_base)
 tport_unit_test(test_audit_index tport_audit tport_crypt tport_base)
+tport_unit_test(test_audit_prune tport_audit tport_crypt tport_base)
 tport_unit_test(test_audit_tree tport_audit tport_crypt tport_base)
 tport_fuzz(fuzz_checkpoint tport_audit tport_crypt tport_base)
