@@ -33,9 +33,7 @@ static enum tp_err start_new(struct audit_log *log, struct tp_error *error)
     if (code != TP_OK)
         return code;
     if (!empty || fstatat(log->tlog_fd, "tile", &info, AT_SYMLINK_NOFOLLOW) == 0)
-        return err_set(error, TP_CORRUPT,
-                       "the audit log has lost its checkpoint; restore it from a backup, or move the log away to begin "
-                       "anew");
+        return err_set(error, TP_CORRUPT, "the audit log has lost its checkpoint");
     return audit_publish(log, &log->checkpoint, error);
 }
 

@@ -304,6 +304,13 @@ enum tp_err audit_open(struct auth *auth, struct tp_error *error)
     char *origin = mem_printf("%s/audit", auth->settings.cluster);
     enum tp_err err = audit_log_open(audit->dir, origin, auth->audit_key, &audit->log, error);
     mem_free(origin);
+    if (err == TP_CORRUPT) {
+        struct tp_error why = *error;
+        (void)err_set(error, err,
+                      "%s; the audit log is in %s: \"tportctl audit verify\" shows what is damaged, restore it from a "
+                      "backup, or move it away to begin a new one",
+                      why.text, audit->dir);
+    }
     if (err != TP_OK) {
         mem_free(audit->dir);
         mem_free(audit);

@@ -15,7 +15,10 @@
 
 #include "auth/inner.h"
 
+#include "core/master.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -355,7 +358,9 @@ static void on_config(struct process *process, const json_t *params)
         apply_log(params);
         if (auth_open(process->loop, params, &process->auth, &error) != TP_OK) {
             log_error("auth cannot start", "error=\"%s\"", error.text);
-            process->status = 1;
+            /* Damage and another cluster's name stay what they are; a full disk or a lock may go away. */
+            bool pointless = error.code == TP_CORRUPT || error.code == TP_INVALID;
+            process->status = pointless ? MASTER_CHILD_POINTLESS : 1;
             loop_stop(process->loop);
             return;
         }
@@ -440,6 +445,9 @@ int auth_main(int control_fd)
     if (process.auth != NULL) {
         finish_audit(&process);
         auth_close(process.auth);
+    }
+    if (process.status == MASTER_CHILD_POINTLESS) {
+        exit(process.status); /* with the line still open: master kills whoever lives without one */
     }
     if (process.master != NULL) {
         rpc_free(process.master);

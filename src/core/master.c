@@ -44,6 +44,33 @@ void master_plan_free(struct master_plan *plan)
     memset(plan, 0, sizeof(*plan));
 }
 
+/* ---- files that root writes, perhaps where another user may write too ---- */
+
+/* Opens path for writing (flags: O_APPEND, or 0). A symbolic link, a further name of some file, a pipe are refused: whoever
+ * may write in the folder must not choose what root writes to. key is what names the file in the configuration. */
+static enum tp_err open_plain(const char *path, int flags, mode_t mode, const char *key, int *ret_fd,
+                              struct tp_error *error)
+{
+    struct stat info;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, mode);
+    if (fd < 0 && errno == ELOOP)
+        return err_set(error, TP_INVALID, "%s is a symbolic link, which is not followed; let %s name the file itself",
+                       path, key);
+    if (fd < 0 && errno == ENXIO)
+        return err_set(error, TP_INVALID, "%s is no plain file; remove it, or name another in %s", path, key);
+    if (fd < 0)
+        return err_errno(error, errno, "can't open %s (%s)", path, key);
+    if (fstat(fd, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISCHR(info.st_mode)) ||
+        (S_ISREG(info.st_mode) && info.st_nlink > 1)) {
+        (void)close(fd);
+        return err_set(error, TP_INVALID, "%s is no plain file of one name; remove it, or name another in %s", path,
+                       key);
+    }
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    *ret_fd = fd;
+    return TP_OK;
+}
+
 /* ---- log ---- */
 
 static enum tp_err open_log(const struct master_plan *plan, struct tp_error *error)
@@ -51,9 +78,10 @@ static enum tp_err open_log(const struct master_plan *plan, struct tp_error *err
     enum log_level level = LOG_LEVEL_INFO;
     (void)!log_level_parse(plan->log_level ? plan->log_level : "info", &level);
     if (plan->log_file) {
-        int fd = open(plan->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-        if (fd < 0)
-            return err_errno(error, errno, "can't open the log file %s", plan->log_file);
+        int fd = -1;
+        enum tp_err err = open_plain(plan->log_file, O_APPEND, 0640, "tport.log.output", &fd, error);
+        if (err != TP_OK)
+            return err;
         (void)dup3(fd, STDERR_FILENO, 0);
         (void)close(fd);
     }
@@ -213,11 +241,12 @@ static enum tp_err write_pid(const struct master *master, struct tp_error *error
 {
     char text[32];
     int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    int fd = open(master->plan.pid_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = -1;
     ssize_t put;
-    if (fd < 0)
-        return err_errno(error, errno, "can't write the pid file %s", master->plan.pid_file);
-    put = write(fd, text, (size_t)length);
+    enum tp_err err = open_plain(master->plan.pid_file, 0, 0644, "tport.pid_file", &fd, error);
+    if (err != TP_OK)
+        return err;
+    put = ftruncate(fd, 0) == 0 ? write(fd, text, (size_t)length) : -1;
     (void)close(fd);
     return put == length ? TP_OK : err_set(error, TP_IO, "can't write the pid file %s", master->plan.pid_file);
 }
@@ -246,6 +275,13 @@ static void stop_all(struct master *master)
         master_child_tell(child, "stop");
     timer_start(master->deadline, STOP_MS, 0);
     finish_if_alone(master);
+}
+
+void master_give_up(struct master *master)
+{
+    master->failed = true;
+    timer_stop(master->restart);
+    stop_all(master);
 }
 
 void master_child_gone(struct master *master)
@@ -329,7 +365,8 @@ static void reload(struct master *master)
     master_plan_free(&master->plan);
     master->plan = plan;
     master->generation++;
-    (void)!open_log(&master->plan, &error);
+    if (open_log(&master->plan, &error) != TP_OK)
+        log_error("the log goes on in the old file", "why=\"%s\"", error.text);
     close_unwanted(master);
     auth = master_auth(master);
     if (auth && master->plan.auth)
@@ -535,5 +572,5 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
     mem_free(admin_path);
     log_info("stopped", "");
     release(&master);
-    return 0;
+    return master.failed ? 1 : 0;
 }

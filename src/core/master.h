@@ -29,6 +29,10 @@ void master_plan_free(struct master_plan *plan);
 /* Reads and checks the file. All errors in one sentence each, joined by newlines. */
 typedef enum tp_err master_load_fn(const char *path, struct master_plan *ret_plan, struct tp_error *error);
 
+/* Exit status of a child for which trying again is pointless (what is on the disk is damaged, or of another cluster): master
+ * says so, stops everything and ends with 1. */
+#define MASTER_CHILD_POINTLESS 78
+
 /* The whole life of the daemon; returns the exit code. argv is kept for an upgrade. */
 int master_run(const char *conf_path, char *const *argv, master_load_fn *load);
 

@@ -87,7 +87,11 @@ static void gone(struct master_child *child, const char *how, int code)
 {
     struct master *master = child->master;
     int64_t lived = loop_now_ms(master->loop) - child->started;
-    if (child->leaving || master->stopping) {
+    bool pointless = !master->stopping && strcmp(how, "status") == 0 && code == MASTER_CHILD_POINTLESS;
+    if (pointless) {
+        log_error("stopping: this process cannot run with what is on the disk, its own line says why", "role=%s pid=%d",
+                  role_names[child->role], (int)child->pid);
+    } else if (child->leaving || master->stopping) {
         log_info("process ended", "role=%s number=%u pid=%d", role_names[child->role], child->number, (int)child->pid);
     } else {
         log_error("process died, starting it again", "role=%s number=%u pid=%d %s=%d", role_names[child->role],
@@ -106,6 +110,8 @@ static void gone(struct master_child *child, const char *how, int code)
     rpc_free(child->line);
     json_decref(child->config);
     mem_free(child);
+    if (pointless)
+        master_give_up(master);
     master_child_gone(master);
 }
 

@@ -49,6 +49,7 @@ struct master {
     uint64_t files_seen;    /* what they looked like last time */
     bool restart_auth;      /* at an upgrade: when the old auth has gone, start the new one */
     bool stopping;
+    bool failed; /* master_give_up: the exit code is 1 */
     bool graceful;
     bool upgrading;
 };
@@ -65,6 +66,8 @@ const char *master_role_name(enum child_role role);
 void master_pass_handoff(struct master_child *child, const json_t *params, int fd);
 /* master.c: a child has gone. */
 void master_child_gone(struct master *master);
+/* master.c: stops everything; the exit code says that it was not asked for. */
+void master_give_up(struct master *master);
 /* master.c: a worker of the newest generation is ready. */
 void master_child_ready(struct master *master);
 

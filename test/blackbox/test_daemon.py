@@ -230,5 +230,38 @@ def test_pid_file_is_no_way_to_overwrite_another(fresh):
     (cluster.daemon.data / "tportd.pid").symlink_to(precious)
     cluster.daemon.start()
     assert cluster.daemon.process.wait(20) == 1
-    assert "can't write the pid file" in cluster.daemon.text()
+    assert "tportd.pid is a symbolic link" in cluster.daemon.text() and "tport.pid_file" in cluster.daemon.text()
+    assert precious.read_text() == "of another program\n"
+
+
+@pytest.mark.parametrize("kind, words", [("symlink", "is a symbolic link, which is not followed"), ("hardlink", "is no plain file"),
+                                         ("fifo", "is no plain file")])
+def test_log_file_is_no_way_to_write_to_another(fresh, kind, words):
+    cluster = fresh(workers=1)
+    cluster.daemon.stop()
+    precious = cluster.folder / "precious"
+    precious.write_text("of another program\n")
+    log = cluster.folder / "tportd.log"
+
+    def lay():
+        {"symlink": lambda: log.symlink_to(precious), "hardlink": lambda: os.link(precious, log), "fifo": lambda: os.mkfifo(log)}[kind]()
+
+    lay()
+    text = cluster.daemon.conf.read_text()
+    cluster.daemon.conf.write_text(text.replace("  processes:", f"  log:\n    output: {log}\n  processes:", 1))
+    cluster.daemon.start()
+    assert cluster.daemon.process.wait(20) == 1
+    assert words in cluster.daemon.text() and "tport.log.output" in cluster.daemon.text()
+    # The same at reopening, where the daemon lives on with the file that it has.
+    log.unlink()
+    cluster.start()
+    moved = log.rename(cluster.folder / "tportd.log.1")
+    lay()
+    cluster.daemon.signal("reopen")
+    wait_for(lambda: "the log goes on in the old file" in moved.read_text())
+    assert words in moved.read_text() and cluster.ctl("status").returncode == 0
+    log.unlink()
+    cluster.daemon.signal("reopen")
+    wait_for(lambda: log.exists() and "log reopened" in log.read_text())
+    assert log.stat().st_mode & 0o777 == 0o640
     assert precious.read_text() == "of another program\n"

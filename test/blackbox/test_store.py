@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tport import ROOT_USER, wait_for
+from tport import BIN, ROOT_USER, wait_for
 
 
 def truncated(data):
@@ -30,9 +30,37 @@ def test_damaged_store_is_named_and_never_overwritten(fresh, harm):
         said = wait_for(lambda start=before: next((line for line in cluster.daemon.text()[start:].splitlines()
                                                    if "auth cannot start" in line), None))
         assert f"/auth/{name}" in said and "damaged" in said and "backup" in said
+        # Trying again would change nothing: it says it once and ends.
+        assert cluster.daemon.process.wait(30) == 1
+        assert cluster.daemon.text()[before:].count("auth cannot start") == 1
         cluster.daemon.stop()
         assert path.read_bytes() == harm(good)  # what a person may still want to look at
         path.write_bytes(good)
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+@pytest.mark.parametrize("part", ["tlog/checkpoint", "tlog/tile/0/000.p"])
+def test_damaged_audit_log_ends_the_start(fresh, part):
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    path = cluster.daemon.data / "auth" / "audit" / part
+    if path.is_dir():
+        path = max(path.iterdir(), key=lambda tile: int(tile.name))
+    good = path.read_bytes()
+    path.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    found = {p: p.read_bytes() for p in (cluster.daemon.data / "auth" / "audit").rglob("*") if p.is_file()}
+    before = len(cluster.daemon.text())
+    assert subprocess.run([str(BIN / "tportd"), "-t", "-c", str(cluster.daemon.conf)], check=False).returncode == 0
+    cluster.daemon.start()
+    assert cluster.daemon.process.wait(30) == 1
+    text = cluster.daemon.text()[before:]
+    said = [line for line in text.splitlines() if "auth cannot start" in line]
+    assert len(said) == 1 and "/auth/audit" in said[0] and "restore it from a backup" in said[0], text
+    assert "starting it again" not in text
+    assert all(p.read_bytes() == data for p, data in found.items())
+    path.write_bytes(good)
     cluster.start()
     assert "kept" in cluster.ctl("users", "ls").stdout
 
