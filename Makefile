@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test format install deps clean
+.PHONY: all demo test bench format install deps clean
 
 all:
 	scripts/install-deps build
@@ -18,9 +18,17 @@ test:
 	scripts/install-deps build test
 	scripts/test
 
+# Everything that is measured, beside its rivals: some 20 minutes, on loopback, as root. bench/run --help knows shorter ways.
+bench:
+	scripts/install-deps build test bench
+	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTPORT_BENCH=ON
+	cmake --build $(BUILD)
+	scripts/make-users
+	bench/run --full --json=$(BUILD)/bench.json
+
 # Lays the C out as .clang-format says (test/lint checks it).
 format:
-	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]')
+	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]' 'bench/*.[ch]')
 
 install: all
 	cmake --install $(BUILD)

@@ -203,11 +203,11 @@ class Reply:
 class Cluster:
     """Proxy and auth in the host "proxy", people in "client", nodes where they are asked for."""
 
-    def __init__(self, name="test", workers=2, proxy_extra="", auth_extra="", nodes=()):
+    def __init__(self, name="test", workers=2, proxy_extra="", auth_extra="", nodes=(), net=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tport-"))
         os.chmod(self.folder, 0o755)
         self.name = name
-        self.net = Net(f"tp{os.getpid() % 10000}{id(self) % 1000}")
+        self.net = net or Net(f"tp{os.getpid() % 10000}{id(self) % 1000}")
         self.port = 3443 if self.net.real else self._free_port()
         self.proxy = f"{self.net.host('proxy')}:{self.port}"
         self.nodes = {}
