@@ -31,11 +31,16 @@ class Tport:
     """A cluster with one worker. The certificate of the public port is the one that all rivals have."""
     name = "tport"
 
-    def __init__(self, place, workers=1, nodes=(), extra="", auth_extra=""):
+    def __init__(self, place, workers=1, nodes=(), own_cert=False, auth_extra=""):
+        """own_cert: what the cluster's CA signs, which real agents check by their pin, instead of the rivals' certificate."""
         if not (tport.BIN / "tportd").exists():
             raise SystemExit(f"bench: {tport.BIN}/tportd is not built (make all, or set TPORT_BUILD)")
-        pair = f"  https_keypairs:\n  - key_file: {place.key}\n    cert_file: {place.cert}\n{extra}"
-        self.cluster = tport.Cluster(name="bench", workers=workers, proxy_extra=pair, auth_extra=auth_extra, nodes=nodes, net=LoopNet())
+        pair = f"  https_keypairs:\n  - key_file: {place.key}\n    cert_file: {place.cert}\n"
+        self.cluster = tport.Cluster(name="bench", workers=workers, proxy_extra="" if own_cert else pair, auth_extra=auth_extra, nodes=nodes, net=LoopNet(),
+                                     extra="  log:\n    severity: warn\n")  # as the rivals: no line per connection
+        if not own_cert:
+            trusted = self.cluster.ca() + place.cert.read_text()
+            self.cluster.ca = lambda: trusted  # what people's clients trust
         self.port = self.cluster.port
         self.address = ADDRESS
 

@@ -183,29 +183,33 @@ static void end_writing(struct stream *stream)
     both_ended(stream);
 }
 
+/* Gives the queue to the transport: OK when nothing is left in either. */
+static enum stream_io write_out(struct stream *stream, enum close_reason *ret_reason)
+{
+    enum stream_io io = STREAM_IO_OK;
+    while (io == STREAM_IO_OK && buf_size(&stream->out) > 0) {
+        size_t put = 0;
+        io = stream->transport->write(stream->transport_state, stream->fd, buf_head(&stream->out),
+                                      buf_size(&stream->out), &put, ret_reason);
+        stream->tx += put;
+        buf_consume(&stream->out, put);
+    }
+    if (io == STREAM_IO_OK && stream->transport->flush)
+        io = stream->transport->flush(stream->transport_state, ret_reason);
+    return io;
+}
+
 static void flush(struct stream *stream)
 {
     enum close_reason reason = CLOSE_IO_ERROR;
-    stream->write_blocked = false;
-    stream->write_wants_read = false;
-    while (buf_size(&stream->out) > 0 && stream->state != STREAM_CLOSING) {
-        size_t put = 0;
-        enum stream_io io = stream->transport->write(stream->transport_state, stream->fd, buf_head(&stream->out),
-                                                     buf_size(&stream->out), &put, &reason);
-        if (io == STREAM_IO_OK) {
-            stream->tx += put;
-            buf_consume(&stream->out, put);
-            continue;
-        }
-        if (io == STREAM_IO_WANT_WRITE || io == STREAM_IO_WANT_READ) {
-            stream->write_blocked = true;
-            stream->write_wants_read = io == STREAM_IO_WANT_READ;
-            break;
-        }
+    enum stream_io io = write_out(stream, &reason);
+    stream->write_blocked = io == STREAM_IO_WANT_WRITE || io == STREAM_IO_WANT_READ;
+    stream->write_wants_read = io == STREAM_IO_WANT_READ;
+    if (io != STREAM_IO_OK && !stream->write_blocked) {
         stream_close(stream, reason);
         return;
     }
-    if (buf_size(&stream->out) == 0 && stream->shutdown_asked && stream->state != STREAM_CLOSING)
+    if (io == STREAM_IO_OK && stream->shutdown_asked)
         end_writing(stream);
     if (stream->was_full && buf_size(&stream->out) <= STREAM_LOW && stream->state == STREAM_OPEN) {
         stream->was_full = false;
@@ -243,7 +247,8 @@ bool stream_is_full(const struct stream *stream)
 
 size_t stream_queued(const struct stream *stream)
 {
-    return buf_size(&stream->out);
+    const struct stream_transport *transport = stream->transport;
+    return buf_size(&stream->out) + (transport->unsent ? transport->unsent(stream->transport_state) : 0);
 }
 
 void stream_shutdown(struct stream *stream)
@@ -309,10 +314,11 @@ static void on_read_more(void *ctx)
     update_watch(stream);
 }
 
+/* The watch stays as it is: most pauses end before the peer sends again. Should it, its event finds nothing to do and
+ * takes the watch back. */
 void stream_pause(struct stream *stream)
 {
     stream->paused = true;
-    update_watch(stream);
 }
 
 void stream_resume(struct stream *stream)

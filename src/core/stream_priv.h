@@ -21,6 +21,10 @@ struct stream_transport {
                            enum close_reason *ret_reason);
     enum stream_io (*write)(void *state, int fd, const uint8_t *data, size_t size, size_t *ret_size,
                             enum close_reason *ret_reason);
+    /* Sends what write has taken and still holds, WANT_WRITE while some is left. NULL: write holds nothing. */
+    enum stream_io (*flush)(void *state, enum close_reason *ret_reason);
+    /* How many bytes those are. NULL with flush. */
+    size_t (*unsent)(const void *state);
     /* Bytes that read would give without a readable socket. */
     bool (*pending)(void *state);
     /* Ends our direction above the socket (close_notify); the stream calls shutdown(2) afterwards. */

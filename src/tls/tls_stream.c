@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "core/stream_priv.h"
 #include "crypt/x509.h"
+#include "tls/tls_wire.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,6 +28,7 @@ struct tls_context {
 
 struct tls_state {
     SSL *ssl;
+    struct tls_wire wire;
     struct tls_context *context;
     struct identity identity;
     bool has_identity;
@@ -311,6 +313,7 @@ static enum stream_io tls_handshake(void *ctx, enum close_reason *ret_reason)
         *ret_reason = CLOSE_NO_ROUTE;
         return STREAM_IO_FAILED;
     }
+    state->wire.ready = true;
     return STREAM_IO_OK;
 }
 
@@ -329,45 +332,80 @@ static enum stream_io tls_read(void *ctx, int fd, uint8_t *data, size_t size, si
     return map_result(state, got, ret_reason);
 }
 
+static enum stream_io send_out(struct tls_state *state, enum close_reason *ret_reason)
+{
+    switch (tls_wire_send(&state->wire)) {
+    case 1:
+        return STREAM_IO_OK;
+    case 0:
+        return STREAM_IO_WANT_WRITE;
+    default:
+        *ret_reason = errno == ECONNRESET || errno == EPIPE ? CLOSE_PEER_RESET : CLOSE_IO_ERROR;
+        return STREAM_IO_FAILED;
+    }
+}
+
+/* As many records as one send takes. What the socket does not take waits in the wire: flush has the rest. */
 static enum stream_io tls_write(void *ctx, int fd, const uint8_t *data, size_t size, size_t *ret_size,
                                 enum close_reason *ret_reason)
 {
     struct tls_state *state = ctx;
-    int put;
+    enum stream_io io = send_out(state, ret_reason);
+    size_t done = 0;
     (void)fd;
-    errno = 0;
-    put = SSL_write(state->ssl, data, (int)(size > INT32_MAX ? INT32_MAX : size));
-    if (put > 0) {
-        *ret_size = (size_t)put;
-        return STREAM_IO_OK;
+    if (io != STREAM_IO_OK)
+        return io;
+    while (done < size && buf_size(&state->wire.out) < WIRE_BATCH) {
+        size_t left = size - done;
+        int put;
+        errno = 0;
+        put = SSL_write(state->ssl, data + done, (int)(left > INT32_MAX ? INT32_MAX : left));
+        if (put <= 0 && done > 0)
+            break; /* the next call says why */
+        if (put <= 0)
+            return map_result(state, put, ret_reason);
+        done += (size_t)put;
     }
-    return map_result(state, put, ret_reason);
+    *ret_size = done;
+    io = send_out(state, ret_reason);
+    return io == STREAM_IO_FAILED ? io : STREAM_IO_OK;
+}
+
+static enum stream_io tls_flush(void *ctx, enum close_reason *ret_reason)
+{
+    return send_out(ctx, ret_reason);
+}
+
+static size_t tls_unsent(const void *ctx)
+{
+    const struct tls_state *state = ctx;
+    return buf_size(&state->wire.out);
 }
 
 static bool tls_pending(void *ctx)
 {
     const struct tls_state *state = ctx;
-    return SSL_has_pending(state->ssl) == 1;
+    return SSL_has_pending(state->ssl) == 1 || buf_size(&state->wire.in) > 0;
 }
 
 static enum stream_io tls_shutdown(void *ctx)
 {
     struct tls_state *state = ctx;
-    int result;
     enum close_reason reason;
     if (SSL_in_init(state->ssl))
         return STREAM_IO_OK;
     errno = 0;
-    result = SSL_shutdown(state->ssl);
-    if (result >= 0)
-        return STREAM_IO_OK;
-    return map_result(state, result, &reason) == STREAM_IO_WANT_WRITE ? STREAM_IO_WANT_WRITE : STREAM_IO_OK;
+    /* A second call would wait for the peer's. */
+    if ((SSL_get_shutdown(state->ssl) & SSL_SENT_SHUTDOWN) == 0)
+        (void)SSL_shutdown(state->ssl);
+    return send_out(state, &reason) == STREAM_IO_WANT_WRITE ? STREAM_IO_WANT_WRITE : STREAM_IO_OK;
 }
 
 static void tls_free(void *ctx)
 {
     struct tls_state *state = ctx;
     SSL_free(state->ssl);
+    tls_wire_free(&state->wire);
     ERR_clear_error();
     if (state->has_identity)
         identity_free(&state->identity);
@@ -380,6 +418,8 @@ static const struct stream_transport tls_transport = {
     .handshake = tls_handshake,
     .read = tls_read,
     .write = tls_write,
+    .flush = tls_flush,
+    .unsent = tls_unsent,
     .pending = tls_pending,
     .shutdown = tls_shutdown,
     .free = tls_free,
@@ -410,11 +450,15 @@ struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *con
     state->context = context;
     context->references++;
     buf_init(&state->peer_der, (size_t)64 * 1024);
+    tls_wire_init(&state->wire, fd);
     state->ssl = SSL_new(context->ctx);
-    if (!state->ssl || SSL_set_fd(state->ssl, fd) != 1) {
+    BIO *bio = tls_wire_bio(&state->wire);
+    if (!state->ssl || !bio) {
         /* Only memory can be short here; the stream dies by its first handshake step. */
         (void)snprintf(state->failure, sizeof(state->failure), "no memory for TLS");
     }
+    if (bio)
+        SSL_set_bio(state->ssl, bio, bio);
     (void)SSL_set_app_data(state->ssl, state);
     if (context->server) {
         SSL_set_accept_state(state->ssl);

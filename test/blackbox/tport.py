@@ -203,7 +203,7 @@ class Reply:
 class Cluster:
     """Proxy and auth in the host "proxy", people in "client", nodes where they are asked for."""
 
-    def __init__(self, name="test", workers=2, proxy_extra="", auth_extra="", nodes=(), net=None):
+    def __init__(self, name="test", workers=2, proxy_extra="", auth_extra="", nodes=(), net=None, extra=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tport-"))
         os.chmod(self.folder, 0o755)
         self.name = name
@@ -212,7 +212,7 @@ class Cluster:
         self.proxy = f"{self.net.host('proxy')}:{self.port}"
         self.nodes = {}
         self.people = {}
-        self.workers, self.proxy_extra, self.auth_extra = workers, proxy_extra, auth_extra
+        self.workers, self.proxy_extra, self.auth_extra, self.extra = workers, proxy_extra, auth_extra, extra
         self.daemon = Daemon(self.net, "proxy", self.folder / "proxy", self.conf())
         try:
             self.start()
@@ -237,6 +237,7 @@ tport:
   data_dir: {self.folder}/proxy/data
   processes:
     workers: {self.workers}
+{self.extra}
 auth_service:
   enabled: yes
   cluster_name: {self.name}

@@ -1,5 +1,5 @@
 """All measures by name: each module has NAME, ABOUT, and run(place, report, full)."""
 
-from harness.measures import handshakes, requests
+from harness.measures import handshakes, relay, requests
 
-ALL = {module.NAME: module for module in (handshakes, requests)}
+ALL = {module.NAME: module for module in (handshakes, requests, relay)}

@@ -1,0 +1,28 @@
+/* The socket under TLS, for tls_stream.c: reads several records with one system call and sends several with one. Bytes
+ * wait here only while there are some: an idle connection holds no buffer. */
+#ifndef TLS_TLS_WIRE_H
+#define TLS_TLS_WIRE_H
+
+#include "base/buf.h"
+
+#include <openssl/bio.h>
+
+#define WIRE_BATCH ((size_t)64 * 1024) /* read at once, and gathered before a send */
+#define WIRE_EARLY ((size_t)4 * 1024)  /* read at once before the peer has proved anything */
+
+struct tls_wire {
+    int fd;     /* the stream's */
+    bool ready; /* the handshake is done */
+    struct buf in;
+    struct buf out;
+};
+
+void tls_wire_init(struct tls_wire *wire, int fd);
+/* Frees the buffers, not the descriptor. */
+void tls_wire_free(struct tls_wire *wire);
+/* A BIO over it, to be owned by an SSL; wire must live longer. NULL when memory is short. */
+BIO *tls_wire_bio(struct tls_wire *wire);
+/* Sends what is gathered: 1 all of it is out, 0 the socket takes no more now, -1 it failed (errno). */
+int tls_wire_send(struct tls_wire *wire);
+
+#endif
