@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -306,6 +307,7 @@ static int by_size(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     static struct run run;
+    (void)signal(SIGPIPE, SIG_IGN);
     if (!parse(argc, argv, &run.options)) {
         (void)fputs(help, stderr);
         return 2;

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -381,6 +382,7 @@ static bool parse(int argc, char **argv, struct run *run)
 int main(int argc, char **argv)
 {
     static struct run run;
+    (void)signal(SIGPIPE, SIG_IGN);
     if (!parse(argc, argv, &run)) {
         (void)fputs(help, stderr);
         return 2;
