@@ -12,14 +12,18 @@
 #include "tls/tls_stream.h"
 #include "tunnel/rpc_line.h"
 
+#include <arpa/inet.h>
 #include <getopt.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #define AGENTS_MAX 50000
-#define JOIN_BATCH 50
+#define JOIN_BATCH 30 /* auth takes 40 joins at once from one address */
 #define CONNECT_MS 30000
 #define REPORT_MS 200
 #define DIALS_AT_ONCE 64 /* at the start; a real fleet does not start in one millisecond either */
@@ -67,6 +71,28 @@ static void die(const struct tp_error *error)
 {
     (void)fprintf(stderr, "agents: %s\n", error->text);
     exit(1);
+}
+
+/* ---- many hosts have many addresses ---- */
+
+int __real_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
+
+/* The linker puts it in place of connect(2): on loopback each connection comes from an address of its own, as those of a
+ * real fleet do (limits per source are the proxy's business, and not what is measured). */
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    static atomic_uint next;
+    const struct sockaddr_in *target = (const void *)address;
+    if (target->sin_family == AF_INET && ntohl(target->sin_addr.s_addr) >> 24 == 127) {
+        unsigned number = atomic_fetch_add(&next, 1) % 60000;
+        struct sockaddr_in source = {.sin_family = AF_INET};
+        int one = 1;
+        source.sin_addr.s_addr = htonl(0x7f010001U + (number / 250) * 256 + number % 250);
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+        (void)bind(fd, (const struct sockaddr *)&source, sizeof(source));
+    }
+    return __real_connect(fd, address, size);
 }
 
 /* ---- joining, a batch on one connection ---- */
