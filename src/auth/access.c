@@ -20,11 +20,8 @@ static bool may_list(const struct rbac_set *set, const struct host *host)
         return false;
     }
     struct rbac_target target;
-    struct rbac_label *labels = NULL;
-    hosts_target(host, &target, &labels);
-    bool yes = rbac_can_list(set, &target);
-    mem_free(labels);
-    return yes;
+    hosts_target(host, &target);
+    return rbac_can_list(set, &target);
 }
 
 static void match_name(void *ctx, const char *key, void *value)
@@ -90,8 +87,7 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
 {
     struct auth *auth = call->auth;
     struct rbac_target target;
-    struct rbac_label *labels = NULL;
-    hosts_target(host, &target, &labels);
+    hosts_target(host, &target);
     struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
     size_t count = 0;
     struct rbac_login *logins = rbac_logins(call->caller.set, &target, &access, &count);
@@ -107,7 +103,6 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
         decision->text[0] = '\0'; /* labels let him in, but no login is left */
     }
     mem_free(logins);
-    mem_free(labels);
     return list;
 }
 
@@ -279,148 +274,4 @@ void do_ssh_connect(struct call *call)
                                           .host_id = host->id,
                                           .cut_at_expiry = options.disconnect_expired_cert});
     audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
-}
-
-struct listing {
-    const struct call *call;
-    const struct host **hosts; /* those that the caller may see and asked for */
-    size_t count;
-    const json_t *search;
-    const json_t *labels;
-};
-
-static bool text_has(const char *text, const char *word)
-{
-    return text != NULL && strcasestr(text, word) != NULL;
-}
-
-static bool node_has_word(const struct host *host, const json_t *labels, const char *word)
-{
-    if (text_has(host->name, word) || text_has(host->id, word)) {
-        return true;
-    }
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
-        if (text_has(key, word) || text_has(json_string_value(value), word)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool node_wanted(const struct listing *listing, const struct host *host, const struct rbac_target *target)
-{
-    size_t i;
-    json_t *word;
-    const json_t *labels = json_object_get(json_object_get(host->resource, "metadata"), "labels");
-    json_array_foreach (listing->search, i, word) {
-        if (json_is_string(word) && !node_has_word(host, labels, json_string_value(word))) {
-            return false;
-        }
-    }
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)listing->labels, key, value) {
-        bool found = false;
-        for (size_t k = 0; k < target->label_count && !found; k++) {
-            found = strcmp(target->labels[k].name, key) == 0 && json_is_string(value) &&
-                    strcmp(target->labels[k].value, json_string_value(value)) == 0;
-        }
-        if (!found) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void list_node(void *ctx, const char *key, void *value)
-{
-    struct listing *listing = ctx;
-    const struct host *host = value;
-    const struct rbac_set *set = listing->call->caller.set;
-    struct rbac_target target;
-    struct rbac_label *labels = NULL;
-    (void)key;
-    hosts_target(host, &target, &labels);
-    if (hosts_is_node(host) && hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) &&
-        node_wanted(listing, host, &target)) {
-        listing->hosts[listing->count++] = host;
-    }
-    mem_free(labels);
-}
-
-static json_t *node_item(const struct call *call, const struct host *host)
-{
-    const struct rbac_set *set = call->caller.set;
-    json_t *item = hosts_resource(host);
-    json_t *names = json_array();
-    if (set != NULL) {
-        struct rbac_access access = {.cluster_mfa = call->auth->settings.cluster_options.require_session_mfa};
-        struct rbac_target target;
-        struct rbac_label *labels = NULL;
-        size_t count = 0;
-        hosts_target(host, &target, &labels);
-        struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
-        for (size_t i = 0; i < count; i++) {
-            json_array_append_new(names, json_string(logins[i].name));
-        }
-        mem_free(logins);
-        mem_free(labels);
-    }
-    json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
-    json_object_set_new(item, "logins", names);
-    return item;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct host *const *left = a;
-    const struct host *const *right = b;
-    int order = strcmp((*left)->name, (*right)->name);
-    return order != 0 ? order : strcmp((*left)->id, (*right)->id);
-}
-
-/* "NAME ID" of the last host of a page: hosts may come and go between pages without one being shown twice. */
-static bool behind(const struct host *host, const char *start_key)
-{
-    const char *blank = strchr(start_key, ' ');
-    size_t length = blank != NULL ? (size_t)(blank - start_key) : strlen(start_key);
-    int order = strncmp(host->name, start_key, length);
-    if (order == 0 && host->name[length] != '\0') {
-        order = 1;
-    }
-    return order > 0 || (order == 0 && blank != NULL && strcmp(host->id, blank + 1) > 0);
-}
-
-void do_nodes_list(struct call *call)
-{
-    struct auth *auth = call->auth;
-    struct listing listing = {.call = call,
-                              .search = json_object_get(call->params, "search"),
-                              .labels = json_object_get(call->params, "labels")};
-    listing.hosts = mem_array(map_count(auth->hosts) + 1, sizeof *listing.hosts);
-    map_each(auth->hosts, list_node, &listing);
-    qsort(listing.hosts, listing.count, sizeof *listing.hosts, by_name);
-    int64_t limit = json_get_int(call->params, "limit", 1000);
-    limit = limit <= 0 ? 1000 : limit > 5000 ? 5000 : limit;
-    const char *start_key = json_get_text(call->params, "start_key", "");
-    json_t *items = json_array();
-    char *next = NULL;
-    size_t i = 0;
-    while (i < listing.count && start_key[0] != '\0' && !behind(listing.hosts[i], start_key)) {
-        i++;
-    }
-    for (; i < listing.count; i++) {
-        if (json_array_size(items) == (size_t)limit) {
-            next = mem_printf("%s %s", listing.hosts[i - 1]->name, listing.hosts[i - 1]->id);
-            break;
-        }
-        json_array_append_new(items, node_item(call, listing.hosts[i]));
-    }
-    json_t *result = json_pack("{s:o, s:s, s:I}", "items", items, "start_key", next != NULL ? next : "", "total",
-                               (json_int_t)listing.count);
-    mem_free(next);
-    mem_free(listing.hosts);
-    call_reply(call, result);
 }

@@ -16,6 +16,7 @@ static void host_destroy(struct host *host)
         routes_free(host);
         mem_free(host->id);
         mem_free(host->name);
+        mem_free(host->labels);
         json_decref(host->resource);
         json_decref(host->kube);
         mem_free(host);
@@ -46,15 +47,27 @@ json_t *hosts_resource(const struct host *host)
                      host->id, "labels", "spec", "hostname", host->name);
 }
 
-void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels)
+void hosts_target(const struct host *host, struct rbac_target *ret_target)
 {
-    size_t count = 0;
-    const json_t *metadata = json_object_get(host->resource, "metadata");
-    const json_t *spec = json_object_get(host->resource, "spec");
-    *ret_labels =
-        rbac_labels_from_json(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), &count);
-    *ret_target =
-        (struct rbac_target){.kind = ROLE_NODE, .name = host->name, .labels = *ret_labels, .label_count = count};
+    *ret_target = (struct rbac_target){.kind = ROLE_NODE,
+                                       .name = host->name,
+                                       .labels = host->labels,
+                                       .label_count = host->label_count,
+                                       .tags = &host->tags};
+}
+
+/* resource (or NULL) is stolen and not changed any more. */
+static void set_resource(struct auth *auth, struct host *host, json_t *resource)
+{
+    mem_free(host->labels);
+    json_decref(host->resource);
+    host->resource = resource;
+    host->labels =
+        rbac_labels_from_json(json_object_get(json_object_get(resource, "metadata"), "labels"),
+                              json_object_get(json_object_get(resource, "spec"), "cmd_labels"), &host->label_count);
+    host->tags = rbac_tags_of(host->labels, host->label_count);
+    hosts_order_labels(auth, host);
+    host->weight = resource != NULL ? json_dumpb(resource, NULL, 0, JSON_COMPACT) : 0;
 }
 
 static struct host *host_add(struct auth *auth, const char *id, const char *name)
@@ -67,6 +80,7 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
     }
     mem_free(host->name);
     host->name = mem_strdup(name);
+    hosts_order_changed(auth);
     host->last_seen_ms = clock_wall_ms();
     return host;
 }
@@ -98,7 +112,7 @@ static bool load_node(void *ctx, const char *name, const json_t *doc, uint64_t r
     struct host *host = hosts_get(ctx, name);
     (void)revision;
     if (host != NULL) {
-        host->resource = json_deep_copy(doc);
+        set_resource(ctx, host, json_deep_copy(doc));
     }
     return true;
 }
@@ -123,6 +137,8 @@ void hosts_free(struct auth *auth)
 {
     map_each(auth->hosts, destroy_each, NULL);
     map_free(auth->hosts);
+    hosts_order_changed(auth);
+    kube_order_changed(auth);
 }
 
 enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error)
@@ -144,6 +160,8 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
     auth_tell_workers(auth, "tunnel.cut",
                       json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
     (void)map_remove(auth->hosts, id);
+    hosts_order_changed(auth);
+    kube_order_changed(auth);
     host_destroy(host);
     sessions_recheck(auth);
     return TP_OK;
@@ -509,8 +527,7 @@ static enum tp_err keep_node(struct auth *auth, struct host *host, json_t *node,
         err = err == TP_NOT_FOUND ? TP_OK : err;
     }
     if (err == TP_OK) {
-        json_decref(host->resource);
-        host->resource = json_incref(node);
+        set_resource(auth, host, json_incref(node));
         sessions_recheck_host(auth, host->id);
     }
     return err;

@@ -106,13 +106,26 @@ struct tunnel_ref {
 /* A host as decisions see it. */
 struct host {
     char *id;
-    char *name;       /* lower case */
-    json_t *resource; /* the node resource; NULL before its first heartbeat, and when it serves no SSH */
-    json_t *kube;     /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
-    unsigned roles;   /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
+    char *name;                /* lower case */
+    json_t *resource;          /* the node resource; NULL before its first heartbeat, and when it serves no SSH */
+    struct rbac_label *labels; /* of resource, static and dynamic; the texts are resource's */
+    size_t label_count;
+    struct rbac_tags tags;
+    size_t place;   /* in auth->host_order, while that is sorted */
+    size_t weight;  /* bytes of resource as JSON, about */
+    json_t *kube;   /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
+    unsigned roles; /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
+};
+
+struct kube_order;
+
+/* A row of the order of hosts: walks of a long list look at the tags and need most hosts not at all. */
+struct host_place {
+    struct rbac_tags tags;
+    struct host *host;
 };
 
 /* A grant in use: one connection through a worker to what an agent serves. */
@@ -180,6 +193,11 @@ struct auth {
     unsigned ticks;
     unsigned hosts_recheck; /* ticks until the tunnels of locked hosts are cut, 0: nothing to do */
     bool stopping;
+
+    /* Lists in order, made at the first page after a change: hosts (node_list.c), Kubernetes clusters (kube_list.c). */
+    struct host_place *host_order;
+    size_t host_order_count;
+    struct kube_order *kube_order;
 };
 
 /* ---- auth.c ---- */
@@ -470,8 +488,12 @@ bool hosts_current(const struct host *host);
 bool hosts_is_node(const struct host *host);
 /* A map of at most 200 labels; commands: each {"result": text}. NULL is fine. */
 enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) TP_MUST;
-/* The decision's view of a host. labels must be mem_free'd after the use of target. */
-void hosts_target(const struct host *host, struct rbac_target *ret_target, struct rbac_label **ret_labels);
+/* The decision's view of a host. Labels belong to the host and live until its next report. */
+void hosts_target(const struct host *host, struct rbac_target *ret_target);
+/* Hosts came, went or changed their name: lists sort anew (node_list.c). */
+void hosts_order_changed(struct auth *auth);
+/* The labels of this host are others. */
+void hosts_order_labels(struct auth *auth, const struct host *host);
 /* Removes a node and its registration; its tunnels are cut. */
 enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
 /* The node resource with metadata.name, never NULL. */

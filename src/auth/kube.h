@@ -54,6 +54,9 @@ bool kube_kept(struct auth *auth, const struct live *live, const struct caller *
 
 /* ---- kube_list.c ---- */
 
+/* Registrations changed: the list sorts anew. Must be called before a cluster or host that was registered is freed. */
+void kube_order_changed(struct auth *auth);
+
 /* Users and groups that this caller may be on any cluster he reaches, sorted; arrays of strings. */
 void kube_subjects(struct auth *auth, const struct caller *caller, json_t **ret_users, json_t **ret_groups);
 

@@ -151,6 +151,7 @@ enum tp_err kube_report(struct auth *auth, struct host *host, const json_t *clus
         if (err == TP_OK) {
             json_decref(host->kube);
             host->kube = json_incref(list);
+            kube_order_changed(auth);
             routes_tell(auth, host);
             sessions_recheck_host(auth, host->id);
         }
@@ -235,6 +236,7 @@ static void forget_one(void *ctx, const char *key, void *value)
     if (forget->err == TP_OK) {
         json_decref(host->kube);
         host->kube = json_incref(left);
+        kube_order_changed(forget->auth);
         forget->hits++;
         routes_tell(forget->auth, host);
         sessions_recheck_host(forget->auth, host->id);

@@ -1,91 +1,112 @@
 /* kube.list: the Kubernetes clusters that a person may reach, each once however many agents serve it; and as whom. */
 #include "auth/kube.h"
+#include "auth/list.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct found {
+/* One registration: a cluster that a host serves. */
+struct server {
     const char *name;
-    const struct host *host; /* one that serves it; online when any is */
+    struct host *host;
     const json_t *cluster;
 };
 
-struct listing {
-    const struct call *call;
-    const json_t *search;
-    const json_t *labels;
-    struct found *items;
+/* All of them by name and host, and where the names begin. Made anew after a change, not for each page. */
+struct kube_order {
+    struct server *items;
     size_t count;
     size_t room;
+    size_t *names; /* first item of each name, and count at the end */
+    size_t name_count;
 };
 
-static bool has_word(const struct rbac_target *target, const char *word)
+static void add_server(void *ctx, struct host *host, const json_t *cluster)
 {
-    if (strcasestr(target->name, word) != NULL) {
-        return true;
+    struct kube_order *order = ctx;
+    if (order->count == order->room) {
+        order->room = order->room == 0 ? 64 : order->room * 2;
+        order->items = mem_resize(order->items, order->room * sizeof *order->items);
     }
-    for (size_t i = 0; i < target->label_count; i++) {
-        if (strcasestr(target->labels[i].name, word) != NULL || strcasestr(target->labels[i].value, word) != NULL) {
-            return true;
-        }
-    }
-    return false;
+    order->items[order->count++] = (struct server){kube_name(cluster), host, cluster};
 }
 
-static bool wanted(const struct listing *listing, const struct rbac_target *target)
-{
-    size_t i;
-    json_t *word;
-    const char *key;
-    json_t *value;
-    json_array_foreach (listing->search, i, word) {
-        if (json_is_string(word) && !has_word(target, json_string_value(word))) {
-            return false;
-        }
-    }
-    json_object_foreach ((json_t *)(uintptr_t)listing->labels, key, value) {
-        bool found = false;
-        for (size_t k = 0; k < target->label_count && !found; k++) {
-            found = strcmp(target->labels[k].name, key) == 0 && json_is_string(value) &&
-                    strcmp(target->labels[k].value, json_string_value(value)) == 0;
-        }
-        if (!found) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void list_one(void *ctx, struct host *host, const json_t *cluster)
-{
-    struct listing *listing = ctx;
-    const struct rbac_set *set = listing->call->caller.set;
-    struct rbac_target target;
-    struct rbac_label *labels = NULL;
-    kube_target(cluster, &target, &labels);
-    bool shown = hosts_current(host) && (set == NULL || rbac_can_list(set, &target)) && wanted(listing, &target);
-    mem_free(labels);
-    if (!shown) {
-        return;
-    }
-    if (listing->count == listing->room) {
-        listing->room = listing->room == 0 ? 16 : listing->room * 2;
-        listing->items = mem_resize(listing->items, listing->room * sizeof *listing->items);
-    }
-    listing->items[listing->count++] = (struct found){kube_name(cluster), host, cluster};
-}
-
-/* By name; of those that serve the same cluster one that is online comes first. */
 static int by_name(const void *a, const void *b)
 {
-    const struct found *left = a;
-    const struct found *right = b;
+    const struct server *left = a;
+    const struct server *right = b;
     int order = strcmp(left->name, right->name);
-    if (order != 0) {
-        return order;
-    }
-    order = (left->host->tunnels == NULL) - (right->host->tunnels == NULL);
     return order != 0 ? order : strcmp(left->host->id, right->host->id);
+}
+
+static const struct kube_order *sorted_servers(struct auth *auth)
+{
+    if (auth->kube_order != NULL) {
+        return auth->kube_order;
+    }
+    struct kube_order *order = mem_alloc(sizeof *order);
+    kube_each(auth, add_server, order);
+    if (order->count > 0) {
+        qsort(order->items, order->count, sizeof *order->items, by_name);
+    }
+    order->names = mem_array(order->count + 1, sizeof *order->names);
+    for (size_t i = 0; i < order->count; i++) {
+        if (i == 0 || strcmp(order->items[i].name, order->items[i - 1].name) != 0) {
+            order->names[order->name_count++] = i;
+        }
+    }
+    order->names[order->name_count] = order->count;
+    auth->kube_order = order;
+    return order;
+}
+
+void kube_order_changed(struct auth *auth)
+{
+    if (auth->kube_order != NULL) {
+        mem_free(auth->kube_order->items);
+        mem_free(auth->kube_order->names);
+        mem_free(auth->kube_order);
+        auth->kube_order = NULL;
+    }
+}
+
+struct kube_list {
+    struct list list;
+    const struct kube_order *order;
+    const struct server *found; /* what kube_wanted chose: online when any of that name is */
+};
+
+static bool server_wanted(struct kube_list *kube, const struct server *server)
+{
+    struct rbac_target target;
+    struct rbac_label *labels = NULL;
+    if (!hosts_current(server->host)) {
+        return false;
+    }
+    kube_target(server->cluster, &target, &labels);
+    json_t *resource = kube->list.query != NULL
+                           ? json_pack("{s:s, s:{s:s, s:O*}, s:{}}", "kind", "kube_cluster", "metadata", "name",
+                                       server->name, "labels", json_object_get(server->cluster, "labels"), "spec")
+                           : NULL;
+    struct list_item item = {.target = &target, .resource = resource};
+    bool wanted = list_wants(&kube->list, &item);
+    json_decref(resource);
+    mem_free(labels);
+    return wanted;
+}
+
+static bool kube_wanted(void *ctx, size_t i)
+{
+    struct kube_list *kube = ctx;
+    kube->found = NULL;
+    for (size_t k = kube->order->names[i]; k < kube->order->names[i + 1]; k++) {
+        const struct server *server = &kube->order->items[k];
+        bool better = kube->found == NULL || (kube->found->host->tunnels == NULL && server->host->tunnels != NULL);
+        if (better && server_wanted(kube, server)) {
+            kube->found = server;
+        }
+    }
+    return kube->found != NULL;
 }
 
 /* Static labels and the results of commands, as people see them. */
@@ -102,9 +123,13 @@ static json_t *shown_labels(const json_t *cluster)
     return object;
 }
 
-static json_t *item_of(const struct call *call, const struct found *found)
+static json_t *kube_item(void *ctx, size_t i, size_t *ret_bytes)
 {
+    const struct kube_list *kube = ctx;
+    const struct call *call = kube->list.call;
+    const struct server *found = kube->found;
     struct tp_error ignored = {0};
+    (void)i;
     json_t *rights = call->caller.set != NULL
                          ? kube_rights(call->auth, &call->caller, found->host, found->cluster, NULL, &ignored)
                          : NULL;
@@ -115,44 +140,43 @@ static json_t *item_of(const struct call *call, const struct found *found)
                   found->host->tunnels != NULL, "kubernetes_users", users != NULL ? json_incref(users) : json_array(),
                   "kubernetes_groups", groups != NULL ? json_incref(groups) : json_array());
     json_decref(rights);
+    *ret_bytes = json_dumpb(item, NULL, 0, JSON_COMPACT);
     return item;
+}
+
+/* The key is the name: clusters may come and go between pages. */
+static int compare_key(void *ctx, size_t i, const char *key)
+{
+    const struct kube_list *kube = ctx;
+    return strcmp(kube->order->items[kube->order->names[i]].name, key);
+}
+
+static char *kube_key(void *ctx, size_t i)
+{
+    const struct kube_list *kube = ctx;
+    return mem_strdup(kube->order->items[kube->order->names[i]].name);
 }
 
 void do_kube_list(struct call *call)
 {
-    struct listing listing = {.call = call,
-                              .search = json_object_get(call->params, "search"),
-                              .labels = json_object_get(call->params, "labels")};
-    int64_t limit = json_get_int(call->params, "limit", 1000);
-    const char *start = json_get_text(call->params, "start_key", "");
-    json_t *items = json_array();
-    const char *last = "";
-    const char *next = "";
-    size_t total = 0;
-    limit = limit <= 0 ? 1000 : limit > 5000 ? 5000 : limit;
-    kube_each(call->auth, list_one, &listing);
-    if (listing.count > 0) {
-        qsort(listing.items, listing.count, sizeof *listing.items, by_name);
+    struct kube_list kube = {.order = sorted_servers(call->auth)};
+    struct tp_error error = {0};
+    json_t *result = NULL;
+    if (list_open(&kube.list, call, &error) == TP_OK) {
+        struct list_source source = {.count = kube.order->name_count,
+                                     .compare = compare_key,
+                                     .wanted = kube_wanted,
+                                     .item = kube_item,
+                                     .key = kube_key};
+        result = list_page(&kube.list, &source, &kube);
+        error = kube.list.error;
     }
-    for (size_t i = 0; i < listing.count; i++) {
-        const struct found *found = &listing.items[i];
-        if (i > 0 && strcmp(found->name, listing.items[i - 1].name) == 0) {
-            continue;
-        }
-        total++;
-        if (strcmp(found->name, start) <= 0) {
-            continue; /* the key is the last name of the page before: clusters may come and go between pages */
-        }
-        if (json_array_size(items) == (size_t)limit) {
-            next = last;
-        } else if (json_array_size(items) < (size_t)limit) {
-            json_array_append_new(items, item_of(call, found));
-            last = found->name;
-        }
+    list_close(&kube.list);
+    if (result == NULL) {
+        call_fail(call, &error);
+    } else {
+        call_reply(call, result);
     }
-    json_t *result = json_pack("{s:o, s:s, s:I}", "items", items, "start_key", next, "total", (json_int_t)total);
-    mem_free(listing.items);
-    call_reply(call, result);
 }
 
 struct union_of {

@@ -23,16 +23,14 @@ static bool ssh_kept(struct auth *auth, const struct live *live, const struct ca
         return false;
     }
     struct rbac_target target;
-    struct rbac_label *labels = NULL;
     size_t count = 0;
     bool kept = false;
-    hosts_target(host, &target, &labels);
+    hosts_target(host, &target);
     struct rbac_login *logins = rbac_logins(caller->set, &target, access, &count);
     for (size_t i = 0; i < count && !kept; i++) {
         kept = live->pinned_login == NULL || strcmp(live->pinned_login, logins[i].name) == 0;
     }
     mem_free(logins);
-    mem_free(labels);
     return kept;
 }
 

@@ -152,14 +152,11 @@ static bool visible(const struct call *call, const char *verb, const struct kind
     if (strcmp(kind->name, "node") == 0 && call->caller.set != NULL) {
         const struct host *host = hosts_get(call->auth, resource_name(doc));
         struct rbac_target target;
-        struct rbac_label *labels = NULL;
         if (host == NULL) {
             return false;
         }
-        hosts_target(host, &target, &labels);
-        bool reach = rbac_can_list(call->caller.set, &target);
-        mem_free(labels);
-        return reach;
+        hosts_target(host, &target);
+        return rbac_can_list(call->caller.set, &target);
     }
     return resource_reached(call, kind, doc) && resource_rule(call, verb, kind, doc, &ignored) == TP_OK;
 }

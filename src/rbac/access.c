@@ -91,16 +91,21 @@ struct query {
     const struct rbac_access *access; /* or NULL: nothing is asked for beside labels */
     uint64_t login_tag;               /* of the login, if any */
     bool more;                        /* it asks for more than a login */
-    struct label_tags tags;
+    struct rbac_tags tags;
 };
 
-/* Could the section of this entry select the target? A no is certain. */
+/* Could the section of this entry select a target with these tags? A no is certain. */
+static bool may_select_tags(const struct set_entry *entry, const struct rbac_tags *tags)
+{
+    uint64_t missing = entry->needed.names & ~tags->names;
+    for (size_t i = 0; i < RBAC_TAG_WORDS; i++)
+        missing |= entry->needed.pairs[i] & ~tags->pairs[i];
+    return entry->expression || missing == 0;
+}
+
 static bool may_select(const struct set_entry *entry, const struct query *query)
 {
-    uint64_t missing = entry->needed.names & ~query->tags.names;
-    for (size_t i = 0; i < LABEL_TAG_WORDS; i++)
-        missing |= entry->needed.pairs[i] & ~query->tags.pairs[i];
-    return entry->expression || missing == 0;
+    return may_select_tags(entry, &query->tags);
 }
 
 /* Could a list of this deny section hold what is asked for? A no is certain. */
@@ -197,7 +202,7 @@ static struct query query_make(const struct rbac_set *set, const struct rbac_tar
                           .login_tag = access && access->login ? label_tag(access->login) : 0,
                           .access = access,
                           .more = access && set_matchers_any(access),
-                          .tags = label_tags_of(target->labels, target->label_count)};
+                          .tags = target->tags ? *target->tags : rbac_tags_of(target->labels, target->label_count)};
 }
 
 static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *target,
@@ -264,6 +269,15 @@ enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_targe
     struct rbac_access access = {.login = login};
     target.kind = ROLE_NODE;
     return rbac_access(set, &target, &access, ret_decision);
+}
+
+bool rbac_may_list(const struct rbac_set *set, enum role_target kind, const struct rbac_tags *tags)
+{
+    const struct set_entries *entries = &set->allow[kind];
+    for (size_t i = 0; i < entries->count; i++)
+        if (may_select_tags(&entries->items[i], tags))
+            return true;
+    return false;
 }
 
 bool rbac_can_list(const struct rbac_set *set, const struct rbac_target *target)

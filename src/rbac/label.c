@@ -183,12 +183,12 @@ static uint64_t tag(uint64_t state)
     return (uint64_t)1 << ((state ^ state >> 29) & 63);
 }
 
-static void add_pair(struct label_tags *tags, uint64_t name, const char *value)
+static void add_pair(struct rbac_tags *tags, uint64_t name, const char *value)
 {
     uint64_t state = hash(name * 31, value);
     state ^= state >> 29;
     for (size_t i = 0; i < 2; i++, state >>= 8)
-        tags->pairs[state >> 6 & (LABEL_TAG_WORDS - 1)] |= (uint64_t)1 << (state & 63);
+        tags->pairs[state >> 6 & (RBAC_TAG_WORDS - 1)] |= (uint64_t)1 << (state & 63);
 }
 
 uint64_t label_tag(const char *name)
@@ -196,9 +196,9 @@ uint64_t label_tag(const char *name)
     return tag(hash(0xcbf29ce484222325u, name));
 }
 
-struct label_tags label_tags_of(const struct rbac_label *labels, size_t count)
+struct rbac_tags rbac_tags_of(const struct rbac_label *labels, size_t count)
 {
-    struct label_tags tags = {0};
+    struct rbac_tags tags = {0};
     for (size_t i = 0; i < count; i++) {
         uint64_t name = hash(0xcbf29ce484222325u, labels[i].name);
         tags.names |= tag(name);
@@ -207,9 +207,9 @@ struct label_tags label_tags_of(const struct rbac_label *labels, size_t count)
     return tags;
 }
 
-struct label_tags label_tags_needed(const struct label_selector *selector)
+struct rbac_tags label_tags_needed(const struct label_selector *selector)
 {
-    struct label_tags tags = {0};
+    struct rbac_tags tags = {0};
     for (size_t i = 0; i < selector->count && !selector->all; i++) {
         const struct label_key *key = &selector->keys[i];
         uint64_t name;

@@ -19,13 +19,6 @@ struct label_template {
     struct label_template_key *keys;
 };
 
-/* A quick no: one bit for each label name, two of many for each name with value. */
-#define LABEL_TAG_WORDS 4
-struct label_tags {
-    uint64_t names;
-    uint64_t pairs[LABEL_TAG_WORDS];
-};
-
 /* As expanded for one user. */
 struct label_selector {
     bool all; /* '*': '*' */
@@ -47,10 +40,8 @@ void label_template_free(struct label_template *selector);
 
 void label_expand(const struct label_template *from, const json_t *traits, struct label_selector *ret_selector);
 void label_free(struct label_selector *selector);
-/* The bits of the labels of a resource. */
-struct label_tags label_tags_of(const struct rbac_label *labels, size_t count) TP_MUST;
 /* The bits that a resource must have for the selector to match: a bit that is missing means LABEL_NO. */
-struct label_tags label_tags_needed(const struct label_selector *selector) TP_MUST;
+struct rbac_tags label_tags_needed(const struct label_selector *selector) TP_MUST;
 /* One bit for a name, such as a login. */
 uint64_t label_tag(const char *name) TP_MUST;
 /* Do all keys match? ret_key (may be NULL) is the key that decided, ret_value its value on the resource; both may stay

@@ -24,6 +24,7 @@ struct pred_env {
     const struct rbac_context *context; /* or NULL */
     const struct rbac_label *labels;    /* of label expressions */
     size_t label_count;
+    size_t *spent;     /* or NULL: the steps that it took are added here */
     bool absent_fails; /* a field that is not there fails the predicate (allow); otherwise it is empty (deny) */
 };
 

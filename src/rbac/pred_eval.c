@@ -81,8 +81,26 @@ static bool names_traits(const struct pred_node *node)
     return node->kind == PRED_FIELD && strcmp(node->name, "traits") == 0;
 }
 
+/* labels["k"] without an object of all labels. NULL: it is not of that form. */
+static json_t *eval_label(struct pred_run *run, const struct pred_node *node)
+{
+    const struct pred_env *env = run->env;
+    const struct pred_node *base = node->children[0];
+    const struct pred_node *key = node->children[1];
+    if (base->kind != PRED_ROOT || strcmp(base->name, "labels") != 0 || key->kind != PRED_CONSTANT ||
+        !json_is_string(key->constant))
+        return NULL;
+    for (size_t i = 0; i < env->label_count; i++)
+        if (strcmp(env->labels[i].name, json_string_value(key->constant)) == 0)
+            return json_string(env->labels[i].value);
+    return json_null();
+}
+
 static json_t *eval_index(struct pred_run *run, const struct pred_node *node)
 {
+    json_t *label = eval_label(run, node);
+    if (label)
+        return label;
     json_t *base = eval(run, node->children[0]);
     json_t *key = base ? eval(run, node->children[1]) : NULL;
     json_t *value = NULL;
@@ -200,5 +218,7 @@ enum pred_result pred_eval(const struct pred *pred, const struct pred_env *env)
     json_t *value = eval(&run, pred->root);
     enum pred_result result = json_is_true(value) ? PRED_TRUE : json_is_false(value) ? PRED_FALSE : PRED_FAILED;
     json_decref(value);
+    if (env->spent)
+        *env->spent += run.steps;
     return result;
 }

@@ -369,6 +369,7 @@ static json_t *call_search(struct pred_run *run, json_t *const arguments[], size
 {
     for (size_t i = 0; i < count; i++) {
         const char *word = json_string_value(arguments[i]);
+        run->steps += run->env->label_count + 1;
         if (!word)
             return NULL;
         if (!found_anywhere(run->env, word))
@@ -382,7 +383,6 @@ static json_t *call_split(struct pred_run *run, json_t *const arguments[], size_
     const char *text = text_of(arguments[0]);
     const char *separator = json_string_value(arguments[1]);
     json_t *list;
-    (void)run;
     (void)count;
     if (!text || !separator || !*separator)
         return NULL;
@@ -390,6 +390,7 @@ static json_t *call_split(struct pred_run *run, json_t *const arguments[], size_
     for (const char *end; (end = strstr(text, separator)); text = end + strlen(separator))
         json_array_append_new(list, json_stringn(text, (size_t)(end - text)));
     json_array_append_new(list, json_string(text));
+    run->steps += json_array_size(list);
     return list;
 }
 

@@ -41,6 +41,15 @@ struct rbac_label {
     const char *value;
 };
 
+/* The labels of a resource as bits, one for each name and two of many for each name with its value: what tells most roles that
+ * do not select a resource from those that may, without a look at texts. */
+#define RBAC_TAG_WORDS 4
+struct rbac_tags {
+    uint64_t names;
+    uint64_t pairs[RBAC_TAG_WORDS];
+};
+struct rbac_tags rbac_tags_of(const struct rbac_label *labels, size_t count) TP_MUST;
+
 /* A resource as decisions see it. Names and label values point into memory of the caller. */
 struct rbac_target {
     enum role_target kind;
@@ -48,6 +57,7 @@ struct rbac_target {
     const char *name_space; /* NULL: "default" */
     const struct rbac_label *labels;
     size_t label_count;
+    const struct rbac_tags *tags; /* rbac_tags_of these labels, for who asks often; NULL: found out here */
 };
 
 /* Labels of a resource out of its JSON: static {"k":"v"} and, over them, dynamic {"k":{"result":"v"}} (cmd_labels).
@@ -110,6 +120,8 @@ enum tp_err rbac_node_access(const struct rbac_set *set, const struct rbac_targe
                              struct rbac_decision *ret_decision) TP_MUST;
 /* Is the target in this user's lists? True when labels let him in, whatever the login; needs no second factor. */
 bool rbac_can_list(const struct rbac_set *set, const struct rbac_target *target) TP_MUST;
+/* Could rbac_can_list be true for a resource of this kind with these tags? false is certain. For long lists. */
+bool rbac_may_list(const struct rbac_set *set, enum role_target kind, const struct rbac_tags *tags) TP_MUST;
 
 struct rbac_login {
     const char *name;   /* belongs to the set */

@@ -136,7 +136,7 @@ struct set_role {
 
 /* One section that a decision on a kind of target has to look at. Kept dense: most are passed over by their tags. */
 struct set_entry {
-    struct label_tags needed;
+    struct rbac_tags needed;
     const struct set_role *role;
     bool expression; /* labels alone do not decide */
     bool lists;      /* deny: it has lists that matchers look at */

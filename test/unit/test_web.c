@@ -354,7 +354,13 @@ static void test_web_session(void **state)
     assert_string_equal(json_get_text(json, "token", ""), "tok");
     assert_true(json_get_int(json, "expires_in", 0) > 1000);
     json_decref(json);
-    json = json_of(ask(bench, "GET", "/v1/webapi/sites/example.com/nodes?limit=5&search=a+b", headers, NULL, false));
+    json = json_of(ask(bench, "GET",
+                       "/v1/webapi/sites/example.com/nodes?limit=5&search=a+b&sort=name:desc&startKey=k"
+                       "&query=name%20%3D%3D%20%22x%22",
+                       headers, NULL, false));
+    assert_string_equal(json_get_text(bench->params, "query", ""), "name == \"x\"");
+    assert_string_equal(json_get_text(bench->params, "sort", ""), "name:desc");
+    assert_string_equal(json_get_text(bench->params, "start_key", ""), "k");
     assert_string_equal(json_get_text(bench->caller, "kind", ""), "session");
     assert_string_equal(json_get_text(bench->caller, "sid", ""), "0a0b");
     assert_string_equal(json_get_text(bench->caller, "token", ""), "tok");

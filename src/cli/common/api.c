@@ -281,6 +281,7 @@ enum tp_err api_list(struct api *api, const char *method, json_t *params, size_t
         size_t left = limit ? limit - json_array_size(all) : PAGE;
         json_t *page = json_deep_copy(params), *result, *items;
         (void)json_object_set_new(page, "limit", json_integer((json_int_t)(left < PAGE ? left : PAGE)));
+        (void)json_object_set_new(page, "total", json_false());
         if (*start_key)
             (void)json_object_set_new(page, "start_key", json_string(start_key));
         err = api_rpc(api, method, page, &result, error);

@@ -94,6 +94,21 @@ enum tp_err output_parse_labels(char *const *texts, size_t count, json_t **ret_l
     return TP_OK;
 }
 
+enum tp_err output_list_params(const struct command_line *line, json_t **ret_params, struct tp_error *error)
+{
+    const char *search = command_text(line, "search", NULL), *query = command_text(line, "query", NULL);
+    json_t *labels;
+    enum tp_err err = output_parse_labels(line->args, line->arg_count, &labels, error);
+    if (err != TP_OK)
+        return err;
+    *ret_params = json_pack("{s:o}", "labels", labels);
+    if (search)
+        (void)json_object_set_new(*ret_params, "search", output_split(search));
+    if (query)
+        (void)json_object_set_new(*ret_params, "query", json_string(query));
+    return TP_OK;
+}
+
 static int compare_keys(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

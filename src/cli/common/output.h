@@ -3,6 +3,7 @@
 #define CLI_COMMON_OUTPUT_H
 
 #include "base/json.h"
+#include "cli/common/command.h"
 
 /* Writes value as indented JSON and a newline to standard output. Control characters are escaped by the form itself. */
 void output_json(const json_t *value);
@@ -14,6 +15,9 @@ void output_safe(const char *text);
 /* Reads "a=b,c=d" (several texts: joined) into a new JSON object; values may stand in double quotes. TP_INVALID with a
  * sentence when a part has no '='. The caller json_decref's it. */
 enum tp_err output_parse_labels(char *const *texts, size_t count, json_t **ret_labels, struct tp_error *error) TP_MUST;
+/* Parameters of a list (nodes.list, kube.list) out of the command line: labels as arguments, --search, --query. The caller
+ * json_decref's them. */
+enum tp_err output_list_params(const struct command_line *line, json_t **ret_params, struct tp_error *error) TP_MUST;
 /* "a=b,c=d" of an object of strings, sorted by key; mem_free it. */
 char *output_labels(const json_t *labels) TP_MUST;
 /* "a, b" of an array of strings; mem_free it. */

@@ -103,31 +103,6 @@ static enum tp_err put_items(json_t *config, void *context, struct tp_error *err
     return TP_OK;
 }
 
-static int compare_items(const void *a, const void *b)
-{
-    return strcmp(item_name(*(json_t *const *)a), item_name(*(json_t *const *)b));
-}
-
-/* kube.list, sorted by name. json_decref ret_items. */
-static enum tp_err list_kube(struct api *api, json_t *params, json_t **ret_items, struct tp_error *error)
-{
-    json_t *items;
-    enum tp_err err = api_list(api, "kube.list", params, 0, &items, error);
-    if (err != TP_OK)
-        return err;
-    size_t count = json_array_size(items);
-    json_t **sorted = mem_array(count + 1, sizeof(sorted[0]));
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = json_array_get(items, i);
-    qsort(sorted, count, sizeof(sorted[0]), compare_items);
-    *ret_items = json_array();
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append(*ret_items, sorted[i]);
-    mem_free(sorted);
-    json_decref(items);
-    return TP_OK;
-}
-
 char *tport_kube_selected(const struct profile *profile, const char *option)
 {
     char *path = kubeconfig_path(option);
@@ -219,28 +194,19 @@ enum tp_err tport_kube_ls(struct command_line *line, struct tp_error *error)
     static const char *const formats[] = {"text", "json", "yaml", "names", NULL};
     struct profile profile = {0};
     struct api *api = NULL;
-    json_t *labels = NULL, *items = NULL, *params = json_object();
+    json_t *items = NULL, *params = NULL;
     const char *format;
-    const char *search = command_text(line, "search", NULL), *query = command_text(line, "query", NULL);
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
-        err = output_parse_labels(line->args, line->arg_count, &labels, error);
+        err = output_list_params(line, &params, error);
     if (err == TP_OK)
         err = tport_open(line, &profile, &api, error);
-    if (err == TP_OK) {
-        if (json_object_size(labels) > 0)
-            (void)json_object_set(params, "labels", labels);
-        if (search)
-            (void)json_object_set_new(params, "search", output_split(search));
-        if (query)
-            (void)json_object_set_new(params, "query", json_string(query));
-        err = list_kube(api, json_incref(params), &items, error);
-    }
+    if (err == TP_OK)
+        err = api_list(api, "kube.list", json_incref(params), 0, &items, error);
     if (err == TP_OK)
         print_listing(items, &profile, line, format);
     json_decref(params);
-    json_decref(labels);
     json_decref(items);
     api_close(api);
     profile_free(&profile);
@@ -404,7 +370,7 @@ enum tp_err tport_kube_login(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = take_options(line, &change, error);
     if (err == TP_OK)
-        err = list_kube(api, json_object(), &all_items, error);
+        err = api_list(api, "kube.list", json_object(), 0, &all_items, error);
     if (err == TP_OK && name) {
         item = find_item(all_items, name);
         if (item)
@@ -469,7 +435,7 @@ enum tp_err tport_kube_after_login(const struct profile *profile, const char *se
     if (err == TP_OK)
         err = api_open_profile(profile, &api, error);
     if (err == TP_OK)
-        err = list_kube(api, json_object(), &items, error);
+        err = api_list(api, "kube.list", json_object(), 0, &items, error);
     if (err == TP_OK && select && !find_item(items, select))
         err = unknown_cluster(items, select, error);
     change.items = items;

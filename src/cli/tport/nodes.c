@@ -45,36 +45,12 @@ enum tp_err tport_open(const struct command_line *line, struct profile *ret_prof
     return err;
 }
 
-static int compare_nodes(const void *a, const void *b)
-{
-    const json_t *left = *(json_t *const *)a, *right = *(json_t *const *)b;
-    int order = strcmp(output_text_at(left, "spec.hostname"), output_text_at(right, "spec.hostname"));
-    return order ? order : strcmp(output_text_at(left, "metadata.name"), output_text_at(right, "metadata.name"));
-}
-
-enum tp_err tport_nodes(struct api *api, const json_t *labels, const char *search, json_t **ret_nodes,
-                        struct tp_error *error)
+enum tp_err tport_nodes(struct api *api, const json_t *labels, json_t **ret_nodes, struct tp_error *error)
 {
     json_t *params = json_object();
-    json_t *items;
-    if (labels && json_object_size(labels) > 0)
-        (void)json_object_set_new(params, "labels", json_deep_copy(labels));
-    if (search)
-        (void)json_object_set_new(params, "search", output_split(search));
-    enum tp_err err = api_list(api, "nodes.list", params, 0, &items, error);
-    if (err != TP_OK)
-        return err;
-    size_t count = json_array_size(items);
-    json_t **sorted = mem_array(count + 1, sizeof(sorted[0]));
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = json_array_get(items, i);
-    qsort(sorted, count, sizeof(sorted[0]), compare_nodes);
-    *ret_nodes = json_array();
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append(*ret_nodes, sorted[i]);
-    mem_free(sorted);
-    json_decref(items);
-    return TP_OK;
+    if (labels)
+        (void)json_object_set(params, "labels", (json_t *)(uintptr_t)labels);
+    return api_list(api, "nodes.list", params, 0, ret_nodes, error);
 }
 
 /* All "key=value" of key (or, for NULL, all keys) that the nodes have, as keys of an object. */
@@ -202,25 +178,26 @@ enum tp_err tport_ls(struct command_line *line, struct tp_error *error)
     struct profile profile = {0};
     struct api *api = NULL;
     const char *format;
-    json_t *labels = NULL, *nodes = NULL, *all = NULL;
+    json_t *params = NULL, *nodes = NULL, *all = NULL;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
-        err = output_parse_labels(line->args, line->arg_count, &labels, error);
+        err = output_list_params(line, &params, error);
     if (err == TP_OK)
         err = tport_open(line, &profile, &api, error);
     if (err == TP_OK)
-        err = tport_nodes(api, labels, command_text(line, "search", NULL), &nodes, error);
+        err = api_list(api, "nodes.list", json_incref(params), 0, &nodes, error);
     if (err == TP_OK) {
+        const json_t *labels = json_object_get(params, "labels");
         print_nodes(nodes, format, command_flag(line, "verbose"));
         if (json_array_size(nodes) == 0 && json_object_size(labels) > 0 &&
-            tport_nodes(api, NULL, NULL, &all, NULL) == TP_OK) {
+            tport_nodes(api, NULL, &all, NULL) == TP_OK) {
             char *hint = tport_labels_hint(labels, all);
             (void)fprintf(stderr, "%s\n", hint);
             mem_free(hint);
         }
     }
-    json_decref(labels);
+    json_decref(params);
     json_decref(nodes);
     json_decref(all);
     api_close(api);

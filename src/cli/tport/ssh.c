@@ -97,9 +97,9 @@ static enum tp_err resolve_labels(const struct profile *profile, struct ssh_targ
     if (err == TP_OK)
         err = api_open_profile(profile, &api, error);
     if (err == TP_OK)
-        err = tport_nodes(api, labels, NULL, &nodes, error);
+        err = tport_nodes(api, labels, &nodes, error);
     if (err == TP_OK && json_array_size(nodes) == 0) {
-        err = tport_nodes(api, NULL, NULL, &all, error);
+        err = tport_nodes(api, NULL, &all, error);
         if (err == TP_OK) {
             char *hint = tport_labels_hint(labels, all);
             err = err_set(error, TP_NOT_FOUND, "%s", hint);

@@ -14,9 +14,8 @@ enum tp_err tport_profile(const struct command_line *line, struct profile *ret_p
 /* The same and a connection with it. profile_free and api_close both in every case. */
 enum tp_err tport_open(const struct command_line *line, struct profile *ret_profile, struct api **ret_api,
                        struct tp_error *error) TP_MUST;
-/* The nodes that have all labels (an object; borrowed). json_decref ret_nodes. */
-enum tp_err tport_nodes(struct api *api, const json_t *labels, const char *search, json_t **ret_nodes,
-                        struct tp_error *error) TP_MUST;
+/* The nodes that have all labels (an object, borrowed; NULL: all nodes), by name. json_decref ret_nodes. */
+enum tp_err tport_nodes(struct api *api, const json_t *labels, json_t **ret_nodes, struct tp_error *error) TP_MUST;
 /* "nothing matches env=dve; labels seen: env=dev, env=prod". mem_free it. */
 char *tport_labels_hint(const json_t *wanted, const json_t *all_nodes) TP_MUST;
 /* The status block of one profile, text form; mem_free it. */

@@ -38,6 +38,7 @@ static const struct command_option ls_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml|names", "Form of the output"},
     {"verbose", 'v', COMMAND_FLAG, NULL, "Show UUIDs, versions and uncut labels"},
     {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},
+    {"query", 0, COMMAND_TEXT, "EXPRESSION", "Only hosts for which the expression holds"},
     NONE};
 static const struct command_option ssh_options[] = {
     {"forward-agent", 'A', COMMAND_FLAG, NULL, "Forward the SSH agent"},

@@ -63,6 +63,7 @@ static const struct command_option nodes_ls[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
     {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},
     {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},
+    {"query", 0, COMMAND_TEXT, "EXPRESSION", "Only hosts for which the expression holds"},
     NONE};
 static const struct command_option kube_ls[] = {{"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
                                                 {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},

@@ -157,21 +157,14 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
     static const char *const formats[] = {"text", "json", "yaml", NULL};
     static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", NULL};
     const char *format;
-    const char *search = command_text(line, "search", NULL);
-    json_t *labels = NULL, *items = NULL, *item;
+    json_t *params = NULL, *items = NULL, *item;
     size_t index;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
-        err = output_parse_labels(line->args, line->arg_count, &labels, error);
-    if (err == TP_OK) {
-        json_t *params = json_object();
-        if (json_object_size(labels) > 0)
-            (void)json_object_set(params, "labels", labels);
-        if (search)
-            (void)json_object_set_new(params, "search", output_split(search));
+        err = output_list_params(line, &params, error);
+    if (err == TP_OK)
         err = tportctl_list(line, "nodes.list", params, 0, &items, error);
-    }
     if (err == TP_OK && strcmp(format, "json") == 0) {
         output_json(items);
     } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
@@ -190,7 +183,6 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
         }
         table_print(table);
     }
-    json_decref(labels);
     json_decref(items);
     return err;
 }

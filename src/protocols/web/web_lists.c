@@ -57,6 +57,14 @@ void web_sites_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200, sites);
 }
 
+static void put_text(const struct http_request *http, const char *name, json_t *params)
+{
+    const char *text = http_request_param(http, name);
+    if (text && *text)
+        json_object_set_new(params, name, json_string(text));
+}
+
+/* ?query&search&sort&limit&startKey, for nodes and Kubernetes clusters alike; auth does the work. */
 enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
     const struct http_request *http = web_http(request);
@@ -71,6 +79,8 @@ enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, st
     }
     if (search && *search)
         json_object_set_new(params, "search", split(search, " ,"));
+    put_text(http, "query", params);
+    put_text(http, "sort", params);
     *ret_params = params;
     return TP_OK;
 }

@@ -1,0 +1,59 @@
+/*
+ * Lists that people page through (nodes, Kubernetes clusters): what they asked for, item by item, and pages by key.
+ *
+ * Parameters of such a method, all optional: `search` (words that must all stand somewhere), `labels` {k: v}, `query` (an
+ * expression in the dialect PRED_FILTER), `sort` ("name:asc", "name:desc"; "hostname" for name), `limit`, `start_key`,
+ * `total` (false: total is not counted, which makes a page cost what it shows).
+ */
+#ifndef AUTH_LIST_H
+#define AUTH_LIST_H
+
+#include "auth/inner.h"
+#include "rbac/pred.h"
+
+struct list {
+    const struct call *call;
+    const json_t *search;
+    const json_t *labels;
+    struct pred *query; /* or NULL */
+    size_t limit;
+    const char *start_key;
+    bool descending;
+    bool total;
+    size_t steps;    /* of the query, over all items */
+    enum tp_err err; /* of the query, at the first item for which it failed */
+    struct tp_error error;
+};
+
+/* One item as filters see it. Nothing is kept. */
+struct list_item {
+    const struct rbac_target *target;
+    const char *id;         /* metadata.name, when it is not the name */
+    const json_t *resource; /* for the query: metadata, spec */
+};
+
+/* Reads and checks the parameters of a call. On TP_OK list_close must follow; call and its params must live so long.
+ * TP_INVALID: a parameter is wrong; for a query with the character. */
+enum tp_err list_open(struct list *list, const struct call *call, struct tp_error *error) TP_MUST;
+void list_close(struct list *list);
+/* May the caller see it (labels decide; the local administrator sees all), and did he ask for it? After a failure of the
+ * query (list->err) the answer is no. */
+bool list_wants(struct list *list, const struct list_item *item) TP_MUST;
+
+/* What pages are made of: count items in ascending order of their keys. */
+struct list_source {
+    size_t count;
+    /* strcmp-like: the key of item i beside a key of an earlier page. */
+    int (*compare)(void *ctx, size_t i, const char *key);
+    bool (*wanted)(void *ctx, size_t i); /* by list_wants */
+    /* Of the item that wanted was asked for last: its JSON (the caller's) and the bytes that it takes about. */
+    json_t *(*item)(void *ctx, size_t i, size_t *ret_bytes);
+    char *(*key)(void *ctx, size_t i); /* the caller mem_free's it */
+};
+
+/* {items, start_key, total}; start_key is "" with the last page. NULL when the query failed: list->error says why. A page
+ * ends early when it gets heavy (LIST_BYTES_MAX), so that it fits into a frame. */
+#define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
+json_t *list_page(struct list *list, const struct list_source *source, void *ctx) TP_MUST;
+
+#endif
