@@ -67,12 +67,17 @@ def fresh():
 LONGEST = ["site", "test_kube_road", "test_crash", "test_live", "test_session", "test_rotation"]
 
 
+def shares_site(item):
+    found = getattr(item, "_fixtureinfo").name2fixturedefs.get("site")
+    return bool(found) and found[-1].scope == "session"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """With `-n N --dist loadgroup`: a file's tests stay together, and so do all that share the two Kubernetes clusters."""
     if not config.getoption("dist", "no") == "loadgroup" and not hasattr(config, "workerinput"):
         return
-    group = {item: "site" if item.path.stem in ("test_kube", "test_kube_guard") else item.path.stem for item in items}
+    group = {item: "site" if shares_site(item) else item.path.stem for item in items}
     for item, name in group.items():
         item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: LONGEST.index(group[item]) if group[item] in LONGEST else len(LONGEST))

@@ -16,7 +16,7 @@ import tempfile
 
 import pytest
 
-from tport import ROOT, wait_for
+from tport import DIES_WITH_US, ROOT, wait_for
 
 KUBE = ROOT / "test" / "kube"
 API_PORT, FRONT_PORT = 6443, 6444
@@ -191,7 +191,7 @@ class Kube:
     def _run(self, name, *words, prefix=None):
         with open(self.folder / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                (prefix or self.net.prefix(self.host)) + [str(self.bin / name), *map(str, words)], stdin=subprocess.DEVNULL,
+                (prefix or self.net.prefix(self.host)) + [*DIES_WITH_US, str(self.bin / name), *map(str, words)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.folder)})
 
     def start_etcd(self):
@@ -236,7 +236,7 @@ class Kube:
         (self.folder / "image.tar").write_bytes(self._image())
         space = f"/var/run/netns/{self.net.names[self.host][0]}"
         # Not "ip netns exec": that would hide /sys/fs/cgroup.
-        words = ["nsenter", f"--net={space}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+        words = [*DIES_WITH_US, "nsenter", f"--net={space}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
                  "--propagation=private", str(KUBE / "node"), str(self.folder), str(self.bin), self.address]
         with open(self.folder / "node.log", "ab") as log:
             self.processes["node"] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -51,6 +51,9 @@ def wait_for(what, timeout=20, step=0.1):
     raise AssertionError(f"did not happen within {timeout} s; last: {last!r}")
 
 
+# A run of tests that is killed leaves nothing behind.
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
+
 # The start-up files of whoever logs in as root here are not under test: a version manager in one of them may wait for its
 # lock for a minute. A daemon, and so each session on it, sees empty ones; its history goes nowhere.
 PLAIN_HOME = ["unshare", "-m", "sh", "-c", """cd && for file in .bashrc .profile .bash_profile .bash_login .bash_history; do
@@ -74,7 +77,7 @@ class Daemon:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.prefix() + [str(BIN / "tportd"), "-c", str(self.conf)], stdout=log,
+            self.process = subprocess.Popen(self.prefix() + [*DIES_WITH_US, str(BIN / "tportd"), "-c", str(self.conf)], stdout=log,
                                             stderr=log, start_new_session=True)
         return self
 
