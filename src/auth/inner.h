@@ -600,6 +600,7 @@ METHOD(do_session_event);
 METHOD(do_session_end);
 METHOD(do_recording_append);
 METHOD(do_nodes_list);
+METHOD(do_user_context);
 METHOD(do_user_status);
 METHOD(do_recordings_list);
 METHOD(do_recordings_read);

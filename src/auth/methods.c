@@ -39,6 +39,7 @@ const struct method methods[] = {
     {"recording.append", H, RIGHT_SELF, "record", "", false, false, do_recording_append},
     {"session.end", H, RIGHT_SELF, "report", "", false, false, do_session_end},
     {"nodes.list", U | L, RIGHT_RULE, "list", "node", false, false, do_nodes_list},
+    {"user.context", U, RIGHT_SELF, "status", "", false, false, do_user_context},
     {"user.status", U, RIGHT_SELF, "status", "", false, false, do_user_status},
     {"recordings.list", U | L, RIGHT_POSSIBLE, "list", "session", false, false, do_recordings_list},
     {"recordings.read", U | L, RIGHT_POSSIBLE, "read", "session", false, true, do_recordings_read},

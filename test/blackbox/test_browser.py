@@ -1,40 +1,149 @@
-"""The pages in Chromium, driven by Playwright."""
+"""The pages in Chromium, driven by Playwright. Every command fails on a script error, a violation of the
+Content-Security-Policy or a request to another host (test/browser/drive.mjs)."""
 
-import json
-import os
-import pathlib
-import shutil
-import subprocess
+import gzip
+import re
 
 import pytest
 
-from tport import PASSWORD, Cluster, in_host
-
-BROWSER = pathlib.Path(__file__).resolve().parents[1] / "browser"
+from browser import Browser, need_browser
+from tport import PASSWORD
 
 
 @pytest.fixture(scope="module")
-def playwright():
-    if not shutil.which("chromium"):
-        pytest.skip("no chromium on this machine")
-    if not (BROWSER / "node_modules" / "playwright-core").exists():
-        done = subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"], cwd=BROWSER,
-                              capture_output=True, text=True, timeout=170, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+def browser(cluster):
+    need_browser()
+    made = Browser(cluster)
+    yield made
+    made.stop()
 
 
-def test_invitation_in_a_browser(cluster, playwright, tmp_path):
+@pytest.fixture(scope="module")
+def admin(cluster, browser):
+    """Signed in, in the window "main"."""
+    person = cluster.person("web-admin", logins="root", sign_in=False)
+    browser.open("/web/servers")
+    browser.sign_in(person)
+    return person
+
+
+def test_invitation_in_a_browser(cluster, browser):
     person = cluster.person("browser", enrol=False)
-    pictures = os.environ.get("TPORT_SCREENSHOTS", str(tmp_path))
-    done = subprocess.run(cluster.net.prefix("client") + ["node", "invite.mjs", person.url, PASSWORD, pictures], cwd=BROWSER,
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["secret"] == 32 and seen["qr"] > 0
-    assert "match" in seen["mistake"] or "same" in seen["mistake"]
-    assert "tport login" in seen["done"] and "browser" in seen["done"]
-    assert "tport login" not in seen["again"] or "not" in seen["again"]
-    assert not seen["overflow"]
-    assert seen["hosts"] == [cluster.proxy]
-    # A refused page is answered with 4xx, which Chromium notes in its console; nothing else may be there.
-    assert not [p for p in seen["problems"] if "status of 4" not in p], seen["problems"]
+    browser.open("/" + person.url.split("/", 3)[3], name="invite", width=900, height=1100)
+    browser.picture("invite", name="invite", full=True)
+    browser.usable(name="invite")
+    person.secret = re.sub("[^A-Z2-7]", "", browser.text(name="invite", target="code.secret"))
+    assert len(person.secret) == 32 and browser.evaluate(name="invite", script="document.querySelector('img').naturalWidth") > 0
+    # First a mistake, which must be explained beside the form and lose nothing.
+    browser.fill(name="invite", target="input[name=password]", text=PASSWORD)
+    browser.fill(name="invite", target="input[name=repeat]", text=PASSWORD + "x")
+    browser.fill(name="invite", target="input[name=code]", text=person.code())
+    browser.click(name="invite", target="button[type=submit]")
+    assert "same" in browser.see(name="invite", target=".error")
+    browser.usable(name="invite")
+    # With the keyboard alone.
+    browser.click(name="invite", target="input[name=password]")
+    for text in (PASSWORD, PASSWORD, browser.totp(secret=person.secret)):
+        browser.type(name="invite", text=text)
+        browser.press(name="invite", key="Tab")
+    browser.press(name="invite", key="Enter")
+    assert "tport login" in browser.see(name="invite", target="main:has(.command)")
+    browser.goto(name="invite", url=person.url)
+    assert "tport login" not in browser.text(name="invite", target="main")
+    browser.size(name="invite", width=360, height=740)
+    browser.usable(name="invite")
+    browser.close(name="invite")
+
+
+def test_first_page_is_small_and_is_ours_alone(cluster):
+    page = cluster.https("GET", "/web", headers={"Accept-Encoding": "gzip"})
+    html = gzip.decompress(page.body).decode()
+    names = re.findall(r'(?:src|href)="(/web/assets/[^"]+)"', html)
+    assert any(name.endswith(".js") for name in names) and any(name.endswith(".css") for name in names)
+    assert not re.search(r"<script(?![^>]*src=)|<style|style=|\son\w+=|https?://", html)
+    size = len(page.body)
+    for name in names:
+        reply = cluster.https("GET", name, headers={"Accept-Encoding": "gzip"})
+        assert reply.status == 200 and reply.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        size += len(reply.body)
+    assert size < 120 * 1024
+    for header, part in {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY",
+                         "Strict-Transport-Security": "max-age="}.items():
+        assert part in page.headers[header]
+    assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
+
+
+def test_sign_in_says_what_is_wrong_and_signs_out_everywhere(cluster, browser):
+    person = cluster.person("web-signer", logins="root", sign_in=False)
+    browser.open(name="sign", locale="ko-KR", dark=True)
+    assert "로그인" in browser.see(name="sign", target="h1")
+    browser.picture("signin-ko-dark", name="sign")
+    browser.usable(name="sign")
+    browser.click(name="sign", target="button:has-text('한국어')")
+    browser.click(name="sign", target="button.item:has-text('English')")
+    assert "Sign in" in browser.see(name="sign", target="h1")
+    browser.fill(name="sign", target="input[name=username]", text=person.name)
+    browser.fill(name="sign", target="input[name=password]", text="not the password")
+    browser.fill(name="sign", target="input[name=code]", text="123456")
+    browser.press(name="sign", key="Enter")
+    assert "not right" in browser.see(name="sign", target=".note.bad")
+    browser.usable(name="sign")
+    # With the keyboard alone.
+    browser.fill(name="sign", target="input[name=password]", text="")
+    for text in (person.password, person.code()):
+        browser.type(name="sign", text=text) if text != person.password else (
+            browser.click(name="sign", target="input[name=password]"), browser.type(name="sign", text=text),
+            browser.press(name="sign", key="Tab"))
+    browser.press(name="sign", key="Enter")
+    browser.see(name="sign", target="h1:has-text('Servers')")
+    # The cookie is out of reach of scripts, and neither half alone is a session.
+    assert browser.evaluate(name="sign", script="document.cookie") == ""
+    token = browser.evaluate(name="sign", script="JSON.parse(localStorage.getItem('tport.token')).token")
+    assert cluster.https("GET", "/webapi/sites", headers={"Authorization": f"Bearer {token}"}).status == 401
+    browser.click(name="sign", target="button.who")
+    browser.click(name="sign", target="text=Sign out")
+    assert "Sign in" in browser.see(name="sign", target="h1")
+    # The same token and cookie open nothing any more.
+    status = browser.evaluate(name="sign", script=f"fetch('/webapi/sites', {{headers: {{Authorization: 'Bearer {token}'}}}}).then((a) => a.status)")
+    assert status == 401
+    browser.close(name="sign")
+
+
+def test_a_session_that_ended_leads_back_to_the_same_page(cluster, browser):
+    person = cluster.person("web-ended", logins="root", sign_in=False)
+    browser.open("/web/kubernetes?search=x", name="ended")
+    browser.sign_in(person, name="ended")
+    cluster.ctl("users", "reset", person.name)
+    browser.click(name="ended", target="nav a:has-text('Servers')")
+    assert "ended" in browser.see(name="ended", target=".note.warn")
+    browser.close(name="ended")
+
+
+@pytest.mark.parametrize("look", ["en-light-desktop", "ko-dark-phone"])
+def test_servers(cluster, browser, admin, look):
+    language, theme, device = look.split("-")
+    browser.visit("/web/servers")
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}'); location.reload()")
+    if device == "phone":
+        browser.size(width=360, height=740)
+    browser.see(target="td:has-text('node1')")
+    browser.see(target="td:has-text('node2')")
+    browser.usable()
+    browser.picture(f"servers-{look}")
+    browser.fill(target="input[type=search]", text="node2")
+    browser.see(target="td:has-text('node1')", count=0)
+    assert "search=node2" in browser.url()
+    browser.fill(target="input[type=search]", text="no-such-server")
+    browser.see(target=".empty")
+    browser.usable()
+    browser.click(target=".empty button")
+    browser.see(target="td:has-text('node1')")
+    browser.click(target="tr:has-text('node1') button[aria-expanded]")
+    assert "root" in browser.see(target=".pop")
+    browser.usable()
+    browser.picture(f"servers-connect-{look}")
+    browser.press(key="Escape")
+    browser.see(target=".pop", count=0)
+    browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme'); location.reload()")
+    browser.size(width=1280, height=800)

@@ -78,7 +78,17 @@ struct answer {
     const char *set_cookie;
     const char *location;
     const char *cache; /* NULL: no-store */
+    bool gzip;
+    bool app; /* the application's page, which may run our scripts */
 };
+
+/* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. The player's terminal is
+ * WebAssembly. */
+#define CSP_END "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+#define CSP_PAGE "default-src 'none'; style-src 'self'; " CSP_END
+#define CSP_APP                                                                                           \
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self' data:; " \
+    "connect-src 'self'; " CSP_END
 
 static void answer(struct web_request *request, const struct answer *what)
 {
@@ -86,9 +96,7 @@ static void answer(struct web_request *request, const struct answer *what)
     struct http_exchange *exchange = request->exchange;
     size_t count = 0;
     put(headers, &count, "Content-Type", what->content_type);
-    put(headers, &count, "Content-Security-Policy",
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; "
-        "base-uri 'none'");
+    put(headers, &count, "Content-Security-Policy", what->app ? CSP_APP : CSP_PAGE);
     put(headers, &count, "X-Content-Type-Options", "nosniff");
     put(headers, &count, "X-Frame-Options", "DENY");
     put(headers, &count, "Referrer-Policy", "no-referrer");
@@ -97,6 +105,8 @@ static void answer(struct web_request *request, const struct answer *what)
     put(headers, &count, "Cache-Control", what->cache ? what->cache : "no-store");
     if (!request->conn->web->options.no_hsts)
         put(headers, &count, "Strict-Transport-Security", "max-age=31536000");
+    if (what->gzip)
+        put(headers, &count, "Content-Encoding", "gzip");
     if (what->set_cookie)
         put(headers, &count, "Set-Cookie", what->set_cookie);
     if (what->location)
@@ -176,6 +186,18 @@ void web_answer_text(struct web_request *request, const char *content_type, cons
                           .body = text,
                           .size = strlen(text),
                           .cache = request->route->rpc ? NULL : "max-age=300"};
+    answer(request, &what);
+}
+
+void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever)
+{
+    struct answer what = {.status = 200,
+                          .content_type = asset->content_type,
+                          .body = asset->data,
+                          .size = asset->size,
+                          .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
+                          .gzip = true,
+                          .app = strncmp(asset->content_type, "text/html", 9) == 0};
     answer(request, &what);
 }
 

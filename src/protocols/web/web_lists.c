@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum tp_err check_cluster(const struct web_request *request, struct tp_error *error)
+enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error)
 {
     if (strcmp(request->params[0], web_options(request)->cluster_name) != 0)
         return err_set(error, TP_NOT_FOUND, "there is no cluster %.200s here", request->params[0]);
@@ -70,7 +70,7 @@ enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, st
     const struct http_request *http = web_http(request);
     const char *search = http_request_param(http, "search");
     json_t *params = json_object();
-    enum tp_err err = check_cluster(request, error);
+    enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
         err = put_paging(http, params, error);
     if (err != TP_OK) {
@@ -163,7 +163,7 @@ enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, s
     const char *search = http_request_param(http, "search");
     const char *order = http_request_param(http, "order");
     json_t *params = json_object();
-    enum tp_err err = check_cluster(request, error);
+    enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
         err = put_paging(http, params, error);
     if (err != TP_OK) {
@@ -197,7 +197,7 @@ enum tp_err web_ended_begin(struct web_request *request, json_t **ret_params, st
     static const char *const names[] = {"from", "to"};
     const struct http_request *http = web_http(request);
     json_t *params = json_pack("{s:s}", "state", "done");
-    enum tp_err err = check_cluster(request, error);
+    enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
         err = put_paging(http, params, error);
     if (err != TP_OK) {

@@ -15,12 +15,6 @@ void web_root_finish(struct web_request *request, json_t *result)
     web_answer_redirect(request, "/web");
 }
 
-void web_style_finish(struct web_request *request, json_t *result)
-{
-    (void)result;
-    web_answer_text(request, "text/css; charset=utf-8", web_html_style());
-}
-
 static void login_command(struct buf *out, const struct web_options *options, const char *user)
 {
     (void)buf_append_text(out, "<pre class=\"command\"><code>tport login <span>--proxy=");
@@ -28,30 +22,6 @@ static void login_command(struct buf *out, const struct web_options *options, co
     (void)buf_append_text(out, "</span> <span>--user=");
     web_html_text(out, user);
     (void)buf_append_text(out, "</span></code></pre>");
-}
-
-void web_home_finish(struct web_request *request, json_t *result)
-{
-    const struct web_options *options = web_options(request);
-    struct buf body;
-    struct buf page;
-    (void)result;
-    buf_init(&body, 0);
-    buf_init(&page, 0);
-    (void)buf_append_text(&body, "<h1>");
-    web_html_text(&body, options->cluster_name);
-    (void)buf_append_text(&body,
-                          "</h1><p>This is the access gateway to the servers of this cluster. Sign in once with your "
-                          "password and a code from your authenticator app; you get certificates that last for some "
-                          "hours.</p><h2>Sign in</h2><p>In a terminal:</p>");
-    login_command(&body, options, "YOUR-NAME");
-    (void)buf_append_text(&body,
-                          "<p>Then list the servers you may use and open a shell on one:</p>"
-                          "<pre class=\"command\"><code>tport ls\ntport ssh LOGIN@SERVER</code></pre>"
-                          "<p class=\"quiet\">No account yet? An administrator can send you an invitation link.</p>");
-    web_html_page(&page, "Sign in", options->cluster_name, buf_text(&body));
-    web_answer_page(request, 200, &page);
-    buf_free(&body);
 }
 
 /* The link does not lead anywhere (any more). */

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "protocols/http/http_server.h"
 #include "protocols/web/web.h"
+#include "protocols/web/web_assets.h"
 
 #define WEB_PARAMS_MAX 2
 #define WEB_CSRF_COOKIE "__Host-grv_csrf"
@@ -83,6 +84,8 @@ void web_answer_failed(struct web_request *request, const struct tp_error *error
 void web_answer_page(struct web_request *request, int status, struct buf *page);
 void web_answer_text(struct web_request *request, const char *content_type, const char *text);
 void web_answer_redirect(struct web_request *request, const char *to);
+/* A file of the UI. for_ever: its name changes with its content. */
+void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever);
 
 /* web_cookie.c */
 /* The value of cookie name in a Cookie header; mem_free it. TP_INVALID when present twice or not a cookie value. */
@@ -103,9 +106,11 @@ bool web_cookie_is_cross_site(const struct http_request *request, bool form);
 void web_html_text(struct buf *out, const char *text);
 /* A whole page around body. */
 void web_html_page(struct buf *out, const char *title, const char *cluster, const char *body);
-const char *web_html_style(void);
 /* A QR code as PNG in base64, or NULL when text is too long for one. */
 char *web_qr_base64(const char *text) TP_MUST;
+
+/* TP_NOT_FOUND unless the path's first parameter names this cluster. */
+enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error) TP_MUST;
 
 /* Handlers of the table. */
 web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin,
@@ -114,7 +119,10 @@ web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_
 web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
     web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
     web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
-    web_rpc_finish, web_root_finish, web_home_finish, web_style_finish, web_invite_finish, web_form_finish;
+    web_rpc_finish, web_root_finish, web_style_finish, web_invite_finish, web_form_finish;
+/* For the browser UI. */
+web_begin_fn web_context_begin;
+web_finish_fn web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
 web_failed_fn web_invite_failed, web_form_failed;
 
 #endif

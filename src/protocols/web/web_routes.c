@@ -29,6 +29,10 @@ static const struct web_route routes[] = {
     {"GET", "/webapi/auth/export", WEB_ANONYMOUS, "cluster.cas", NULL, "fetch the public CA certificates", WEB_API,
      web_export_begin, web_export_finish, NULL},
     {"GET", "/webapi/sites", WEB_SESSION, "user.status", NULL, "list clusters", WEB_API, NULL, web_sites_finish, NULL},
+    {"GET", "/webapi/motd", WEB_ANONYMOUS, "cluster.info", NULL, "read the message of the day", WEB_API, NULL,
+     web_motd_finish, NULL},
+    {"GET", "/webapi/sites/:cluster/context", WEB_SESSION, "user.context", NULL, "see what one may do", WEB_API,
+     web_context_begin, web_context_finish, NULL},
     {"GET", "/webapi/sites/:cluster/nodes", WEB_SESSION, "nodes.list", NULL, "list nodes", WEB_API, web_nodes_begin,
      web_nodes_finish, NULL},
     {"GET", "/webapi/sites/:cluster/kubernetes", WEB_SESSION, "kube.list", NULL, "list Kubernetes clusters", WEB_API,
@@ -44,7 +48,9 @@ static const struct web_route routes[] = {
     {"POST", "/webapi/rpc/:method", WEB_CERT, ":method", NULL, "what the method says", WEB_API, web_rpc_begin,
      web_rpc_finish, NULL},
     {"GET", "/", WEB_ANONYMOUS, NULL, NULL, "be sent to the start page", WEB_PAGE, NULL, web_root_finish, NULL},
-    {"GET", "/web", WEB_ANONYMOUS, NULL, NULL, "read the start page", WEB_PAGE, NULL, web_home_finish, NULL},
+    {"GET", "/web", WEB_ANONYMOUS, NULL, NULL, "load the application", WEB_PAGE, NULL, web_app_finish, NULL},
+    {"GET", "/web/assets/:file", WEB_ANONYMOUS, NULL, NULL, "load the application", WEB_PAGE, NULL, web_asset_finish,
+     NULL},
     {"GET", "/web/style.css", WEB_ANONYMOUS, NULL, NULL, "read the style sheet", WEB_PAGE, NULL, web_style_finish,
      NULL},
     {"GET", "/web/invite/:token", WEB_ANONYMOUS, "invite.get", NULL, "see the own invitation", WEB_PAGE,
@@ -55,6 +61,9 @@ static const struct web_route routes[] = {
      web_form_begin, web_form_finish, web_form_failed},
     {"POST", "/web/reset/:token", WEB_ANONYMOUS, "invite.finish", "invite.get", "finish the own reset", WEB_FORM,
      web_form_begin, web_form_finish, web_form_failed},
+    {"GET", "/web/:page", WEB_ANONYMOUS, NULL, NULL, "load the application", WEB_PAGE, NULL, web_app_finish, NULL},
+    {"GET", "/web/:page/:item", WEB_ANONYMOUS, NULL, NULL, "load the application", WEB_PAGE, NULL, web_app_finish,
+     NULL},
 };
 
 const struct web_route *web_routes(size_t *ret_count)

@@ -1,0 +1,28 @@
+/* The browser UI, compressed, as scripts/web.sh leaves it: a table of struct web_asset (web_assets.h). */
+    .macro ASSET number, name, type
+    .section .rodata.web_data, "a", @progbits
+    .balign 16
+data\number:
+    .incbin "asset\number\().gz"
+end\number:
+    .section .rodata.web_text, "aMS", @progbits, 1
+name\number:
+    .asciz "\name"
+type\number:
+    .asciz "\type"
+    .section .data.rel.ro.web_assets, "aw", @progbits
+    .quad name\number
+    .quad type\number
+    .quad data\number
+    .quad end\number - data\number
+    .endm
+
+    .section .data.rel.ro.web_assets, "aw", @progbits
+    .balign 8
+    .globl web_asset_table
+    .hidden web_asset_table
+web_asset_table:
+    .include "web_assets.inc"
+    .section .data.rel.ro.web_assets, "aw", @progbits
+    .quad 0, 0, 0, 0
+    .section .note.GNU-stack, "", @progbits

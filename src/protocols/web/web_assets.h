@@ -1,0 +1,18 @@
+/* The files of the browser UI, which stand compressed in the program (built by scripts/web.sh from web/). */
+#ifndef WEB_ASSETS_H
+#define WEB_ASSETS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct web_asset {
+    const char *name; /* as below /web/: "index.html", "assets/main-HASH.js" */
+    const char *content_type;
+    const uint8_t *data; /* gzip (RFC 1952) */
+    uint64_t size;
+};
+
+/* NULL when there is no such file. */
+const struct web_asset *web_asset_find(const char *name);
+
+#endif

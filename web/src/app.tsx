@@ -1,0 +1,209 @@
+// The frame: who is signed in, the menu, and the page that the address names.
+import type { ComponentType } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api, session, setSession, signOut } from "./api";
+import { acl, type Context, context } from "./context";
+import { Icon, type IconName } from "./design/icons";
+import { Button, Empty, Note, Pop, sayError, Toasts, toastError } from "./design/parts";
+import { type Key, language, setLanguage, t, useLanguage } from "./i18n";
+import { go, useLinks, usePlace } from "./router";
+import { KubernetesPage } from "./pages/kubernetes";
+import { ServersPage } from "./pages/servers";
+import { SignInPage } from "./pages/signin";
+import { useStore } from "./store";
+import { setTheme, theme } from "./theme";
+
+interface Entry {
+  page: string;
+  title: Key;
+  icon: IconName;
+  kind?: string; // of userAcl; shown when it may be listed or read
+  group: Key;
+  load: () => Promise<ComponentType> | ComponentType;
+}
+
+const entries: Entry[] = [
+  { page: "servers", title: "menu.servers", icon: "server", kind: "nodes", group: "menu.resources", load: () => ServersPage },
+  { page: "kubernetes", title: "menu.kubernetes", icon: "kube", kind: "kubeServers", group: "menu.resources", load: () => KubernetesPage },
+];
+
+function visible(entry: Entry): boolean {
+  return !entry.kind || acl(entry.kind).list || acl(entry.kind).read;
+}
+
+/** Parts that are loaded when first opened. */
+function Lazy({ load }: { load: Entry["load"] }) {
+  const [Page, setPage] = useState<ComponentType | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    let over = false;
+    Promise.resolve(load()).then(
+      (page) => !over && setPage(() => page),
+      (failed) => !over && setError(failed),
+    );
+    return () => void (over = true);
+  }, [load]);
+  if (error) return <Note bad>{t("error.offline")}</Note>;
+  return Page ? <Page /> : <div class="bone" aria-label={t("loading")} />;
+}
+
+function Menu({ page, onGo }: { page: string; onGo: () => void }) {
+  const shown = entries.filter(visible);
+  const groups = [...new Set(shown.map((entry) => entry.group))];
+  return (
+    <nav class="nav" aria-label={t("menu.title")}>
+      {groups.map((group) => (
+        <div key={group}>
+          <h2>{t(group)}</h2>
+          {shown
+            .filter((entry) => entry.group === group)
+            .map((entry) => (
+              <a key={entry.page} href={`/web/${entry.page}`} aria-current={entry.page === page ? "page" : undefined} onClick={onGo}>
+                <Icon name={entry.icon} />
+                {t(entry.title)}
+              </a>
+            ))}
+        </div>
+      ))}
+    </nav>
+  );
+}
+
+export function Choices() {
+  return (
+    <>
+      <div class="quiet small">{t("menu.language")}</div>
+      {(["en", "ko"] as const).map((one) => (
+        <button key={one} type="button" class="item" lang={one} aria-pressed={language.get() === one} onClick={() => setLanguage(one)}>
+          <span class="grow">{one === "en" ? "English" : "한국어"}</span>
+          {language.get() === one && <Icon name="check" />}
+        </button>
+      ))}
+      <div class="quiet small">{t("menu.theme")}</div>
+      {(["auto", "light", "dark"] as const).map((one) => (
+        <button key={one} type="button" class="item" aria-pressed={theme.get() === one} onClick={() => setTheme(one)}>
+          <span class="grow">{t(`theme.${one}`)}</span>
+          {theme.get() === one && <Icon name="check" />}
+        </button>
+      ))}
+    </>
+  );
+}
+
+function Frame() {
+  const { page } = usePlace();
+  const kept = useStore(context)!;
+  const [open, setOpen] = useState(false);
+  const content = useRef<HTMLElement>(null);
+  const before = useRef(page);
+  useStore(theme);
+  const entry = entries.find((one) => one.page === page);
+  useEffect(() => {
+    if (page === "" || page === "login") go(`/web/${(entries.find(visible) ?? entries[0]!).page}`, true);
+    if (before.current !== page) content.current?.focus();
+    before.current = page;
+    setOpen(false);
+  }, [page]);
+  return (
+    <div class="frame" onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
+      <a class="skip" href="#content">
+        {t("menu.skip")}
+      </a>
+      <header class="top">
+        <button type="button" class="button ghost only" aria-label={t("menu.open")} aria-expanded={open} onClick={() => setOpen(!open)}>
+          <Icon name={open ? "close" : "menu"} />
+        </button>
+        <a class="brand grow" href="/web">
+          <span class="mark" aria-hidden="true" />
+          tport
+        </a>
+      </header>
+      <aside class={open ? "side open" : "side"} aria-label={t("menu.title")}>
+        <div class="row">
+          <a class="brand grow" href="/web">
+            <span class="mark" aria-hidden="true" />
+            <span>
+              tport<small>{kept.cluster.name}</small>
+            </span>
+          </a>
+          {open && <Button kind="ghost" icon="close" label={t("close")} onClick={() => setOpen(false)} />}
+        </div>
+        <Menu page={page} onGo={() => setOpen(false)} />
+        <div class="side-end">
+          <Pop label={kept.userName} kind="who" icon="user">
+            {() => (
+              <>
+                <Choices />
+                <div class="quiet small">{kept.userName}</div>
+                <button type="button" class="item" onClick={() => signOut().catch(toastError)}>
+                  <Icon name="out" />
+                  {t("menu.signout")}
+                </button>
+              </>
+            )}
+          </Pop>
+        </div>
+      </aside>
+      <main class="content" id="content" tabIndex={-1} ref={content}>
+        {kept.motd && <div class="motd">{kept.motd}</div>}
+        {entry ? visible(entry) ? <Lazy key={entry.page} load={entry.load} /> : <Empty title={t("page.denied")} text={t("page.denied.text")} /> : page && <Empty title={t("page.unknown")} text={t("page.unknown.text")} />}
+      </main>
+    </div>
+  );
+}
+
+/** Asks who we are before the first page is drawn. */
+function SignedIn() {
+  const kept = useStore(context);
+  const [error, setError] = useState<unknown>(null);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    const load = async () => {
+      const found = await api<{ cluster_name: string }>("GET", "/webapi/find", undefined, stop.signal);
+      context.set(await api<Context>("GET", `/webapi/sites/${encodeURIComponent(found.cluster_name)}/context`, undefined, stop.signal));
+      setError(null);
+    };
+    load().catch((failed) => !stop.signal.aborted && setError(failed));
+    // Rights change while a page is open; the menu follows within a minute, the server at once.
+    const timer = setInterval(() => document.visibilityState === "visible" && load().catch(() => undefined), 60000);
+    return () => {
+      stop.abort();
+      clearInterval(timer);
+    };
+  }, [turn]);
+  if (kept) return <Frame />;
+  if (error)
+    return (
+      <div class="door">
+        <main>
+          <Note bad>{sayError(error)}</Note>
+          <div class="row">
+            <Button onClick={() => setTurn(turn + 1)}>{t("retry")}</Button>
+            <Button onClick={() => setSession(null)}>{t("menu.signout")}</Button>
+          </div>
+        </main>
+      </div>
+    );
+  return <div class="door" aria-busy="true" />;
+}
+
+export function App() {
+  useLinks();
+  useLanguage();
+  const kept = useStore(session);
+  useEffect(() => {
+    if (!kept) context.set(null);
+  }, [kept]);
+  useEffect(() => {
+    if (!kept) return;
+    const timer = setTimeout(() => setSession(null, "ended"), Math.min(kept.expires - Date.now(), 0x7fffffff));
+    return () => clearTimeout(timer);
+  }, [kept]);
+  return (
+    <>
+      {kept ? <SignedIn key={kept.token} /> : <SignInPage />}
+      <Toasts />
+    </>
+  );
+}

@@ -1,0 +1,396 @@
+// The parts that all pages are made of.
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { ApiError } from "../api";
+import { t, useLanguage } from "../i18n";
+import { store, useStore } from "../store";
+import { Icon, type IconName } from "./icons";
+
+/** What to tell a person about a failure: what happened and what to do. */
+export function sayError(error: unknown): string {
+  if (error instanceof ApiError) {
+    if (error.status === 0) return t("error.offline");
+    if (error.status === 429) return t("error.limit");
+    if (error.status === 403 && !error.message) return t("error.denied");
+    if (error.message) return error.message[0]!.toUpperCase() + error.message.slice(1) + (/[.!?]$/.test(error.message) ? "" : ".");
+    return t("error.server", { status: error.status });
+  }
+  return t("error.page", { text: error instanceof Error ? error.message : String(error) });
+}
+
+/* Notices at the edge, read out by screen readers. */
+interface Toast {
+  id: number;
+  text: string;
+  bad: boolean;
+}
+const toasts = store<Toast[]>([]);
+let lastToast = 0;
+
+export function toast(text: string, bad = false): void {
+  const id = ++lastToast;
+  toasts.set([...toasts.get().slice(-3), { id, text, bad }]);
+  setTimeout(() => dropToast(id), bad ? 12000 : 5000);
+}
+
+export function toastError(error: unknown): void {
+  toast(sayError(error), true);
+}
+
+function dropToast(id: number): void {
+  toasts.set(toasts.get().filter((one) => one.id !== id));
+}
+
+export function Toasts() {
+  useLanguage();
+  return (
+    <div class="toasts" role="status" aria-live="polite">
+      {useStore(toasts).map((one) => (
+        <div key={one.id} class={one.bad ? "toast bad" : "toast"}>
+          <span class="grow">{one.text}</span>
+          <button class="button ghost slim only" aria-label={t("close")} onClick={() => dropToast(one.id)}>
+            <Icon name="close" />
+          </button>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+export function Button(props: { onClick?: () => void | Promise<unknown>; kind?: string; icon?: IconName; label?: string; type?: "button" | "submit"; disabled?: boolean; busy?: boolean; children?: ComponentChildren }) {
+  const [busy, setBusy] = useState(false);
+  const alive = useRef(true);
+  useEffect(() => () => void (alive.current = false), []);
+  const click = async () => {
+    const under = props.onClick?.();
+    if (!(under instanceof Promise)) return;
+    setBusy(true);
+    try {
+      await under;
+    } catch (error) {
+      toastError(error);
+    } finally {
+      if (alive.current) setBusy(false);
+    }
+  };
+  return (
+    <button type={props.type ?? "button"} class={`button ${props.kind ?? ""}${props.children ? "" : " only"}`} disabled={props.disabled || busy || props.busy} aria-busy={busy || props.busy} aria-label={props.label} title={props.label} onClick={props.onClick ? click : undefined}>
+      {props.icon && <Icon name={props.icon} />}
+      {props.children}
+    </button>
+  );
+}
+
+export async function copy(text: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast(t("copied"));
+  } catch {
+    toast(t("copy.refused"), true);
+  }
+}
+
+/** A command that people run, with its copy button. */
+export function Command({ text, label }: { text: string; label?: string }) {
+  return (
+    <div class="command">
+      <pre tabIndex={0} aria-label={label ?? t("command")}>
+        <code>{text}</code>
+      </pre>
+      <Button kind="slim" icon="copy" label={t("copy")} onClick={() => copy(text)} />
+    </div>
+  );
+}
+
+export function Field(props: { label: string; hint?: string; error?: string; children: (ids: { id: string; "aria-describedby"?: string; "aria-invalid"?: boolean }) => ComponentChildren }) {
+  const id = useId();
+  const about = props.error || props.hint ? `${id}-about` : undefined;
+  return (
+    <div class="field">
+      <label for={id}>{props.label}</label>
+      {props.children({ id, "aria-describedby": about, "aria-invalid": props.error ? true : undefined })}
+      {about && (
+        <div class={props.error ? "note bad" : "hint"} id={about} role={props.error ? "alert" : undefined}>
+          {props.error || props.hint}
+        </div>
+      )}
+    </div>
+  );
+}
+
+export function Dialog(props: { title: string; onClose: () => void; wide?: boolean; children: ComponentChildren }) {
+  const box = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  const back = useRef<Element | null>(null);
+  useLayoutEffect(() => {
+    back.current = document.activeElement;
+    box.current?.showModal();
+    return () => {
+      if (back.current instanceof HTMLElement) back.current.focus();
+    };
+  }, []);
+  return (
+    <dialog ref={box} class={props.wide ? "dialog wide" : "dialog"} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); props.onClose(); }}>
+      <header>
+        <h2 id={id}>{props.title}</h2>
+        <Button kind="ghost" icon="close" label={t("close")} onClick={props.onClose} />
+      </header>
+      <div class="dialog-body">{props.children}</div>
+    </dialog>
+  );
+}
+
+export function Confirm(props: { title: string; text: string; action: string; run: () => Promise<unknown>; onClose: () => void }) {
+  const [error, setError] = useState("");
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <p>{props.text}</p>
+      {error && <Note bad>{error}</Note>}
+      <div class="actions">
+        <Button onClick={props.onClose}>{t("cancel")}</Button>
+        <Button
+          kind="bad main"
+          onClick={async () => {
+            try {
+              await props.run();
+              props.onClose();
+            } catch (failed) {
+              setError(sayError(failed));
+            }
+          }}
+        >
+          {props.action}
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** A button that opens a small list beside it. Escape and a click elsewhere close it. */
+export function Pop(props: { label: string; kind?: string; icon?: IconName; only?: boolean; children: (close: () => void) => ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  const box = useRef<HTMLDivElement>(null);
+  const id = useId();
+  useLayoutEffect(() => {
+    const panel = box.current;
+    const from = button.current;
+    if (!open || !panel || !from) return;
+    const place = from.getBoundingClientRect();
+    const size = panel.getBoundingClientRect();
+    panel.style.left = `${Math.max(8, Math.min(place.right - size.width, innerWidth - size.width - 8))}px`;
+    panel.style.top = `${place.bottom + size.height + 8 > innerHeight && place.top > size.height + 8 ? place.top - size.height - 4 : place.bottom + 4}px`;
+    panel.querySelector<HTMLElement>("button, a, input")?.focus();
+    const close = (event: Event) => {
+      if (!panel.contains(event.target as Node) && !from.contains(event.target as Node)) setOpen(false);
+    };
+    const scrolled = (event: Event) => {
+      if (!panel.contains(event.target as Node)) setOpen(false);
+    };
+    document.addEventListener("pointerdown", close);
+    document.addEventListener("focusin", close);
+    addEventListener("scroll", scrolled, true);
+    return () => {
+      document.removeEventListener("pointerdown", close);
+      document.removeEventListener("focusin", close);
+      removeEventListener("scroll", scrolled, true);
+    };
+  }, [open]);
+  const keys = (event: KeyboardEvent) => {
+    if (!open) return;
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      setOpen(false);
+      button.current?.focus();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const items = [...(box.current?.querySelectorAll<HTMLElement>("button, a, input") ?? [])];
+      const at = items.indexOf(document.activeElement as HTMLElement);
+      event.preventDefault();
+      items[(at + (event.key === "ArrowDown" ? 1 : items.length - 1)) % items.length]?.focus();
+    }
+  };
+  return (
+    <span onKeyDown={keys}>
+      <button ref={button} type="button" class={props.kind ?? "button slim"} aria-expanded={open} aria-controls={open ? id : undefined} aria-label={props.only ? props.label : undefined} onClick={() => setOpen(!open)}>
+        {props.icon && <Icon name={props.icon} />}
+        {!props.only && props.label}
+        {!props.only && <Icon name="down" />}
+      </button>
+      {open && (
+        <div ref={box} id={id} class="pop">
+          {props.children(() => {
+            setOpen(false);
+            button.current?.focus();
+          })}
+        </div>
+      )}
+    </span>
+  );
+}
+
+export function Tabs<T extends string>(props: { tabs: readonly (readonly [T, string])[]; on: T; set: (tab: T) => void; label: string }) {
+  const keys = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (!step) return;
+    const at = props.tabs.findIndex(([name]) => name === props.on);
+    props.set(props.tabs[(at + step + props.tabs.length) % props.tabs.length]![0]);
+    const list = event.currentTarget as HTMLElement;
+    requestAnimationFrame(() => list.querySelector<HTMLElement>('[aria-selected="true"]')?.focus());
+  };
+  return (
+    <div class="tabs" role="tablist" aria-label={props.label} onKeyDown={keys}>
+      {props.tabs.map(([name, text]) => (
+        <button key={name} type="button" role="tab" aria-selected={name === props.on} tabIndex={name === props.on ? 0 : -1} onClick={() => props.set(name)}>
+          {text}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+export function Note({ bad, warn, children }: { bad?: boolean; warn?: boolean; children: ComponentChildren }) {
+  return (
+    <div class={bad ? "note bad" : warn ? "note warn" : "note"} role={bad ? "alert" : undefined}>
+      {children}
+    </div>
+  );
+}
+
+export function Empty(props: { title: string; text?: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <h2>{props.title}</h2>
+      {props.text && <p>{props.text}</p>}
+      {props.children}
+    </div>
+  );
+}
+
+export interface Label {
+  name: string;
+  value: string;
+}
+
+export function Tags(props: { labels: Label[]; onPick?: (label: Label) => void; on?: (label: Label) => boolean }) {
+  return (
+    <div class="tags">
+      {props.labels.map((label) => {
+        const text = (
+          <span>
+            <i>{label.name}=</i>
+            {label.value}
+          </span>
+        );
+        const on = props.on?.(label);
+        return props.onPick ? (
+          <button key={label.name} type="button" class={on ? "tag on" : "tag"} aria-pressed={on ?? false} onClick={() => props.onPick?.(label)}>
+            {text}
+          </button>
+        ) : (
+          <span key={label.name} class="tag">
+            {text}
+          </span>
+        );
+      })}
+    </div>
+  );
+}
+
+export interface Column<T> {
+  id: string;
+  title: string;
+  sort?: boolean;
+  end?: boolean;
+  cell: (item: T) => ComponentChildren;
+}
+
+export function Table<T>(props: { label: string; columns: Column<T>[]; items: T[] | null; keyOf: (item: T) => string; sort?: string; onSort?: (sort: string) => void }) {
+  const [by, way] = (props.sort ?? "").split(":");
+  return (
+    <div class="scroll">
+      <table class="table" aria-label={props.label} aria-busy={props.items === null}>
+        <thead>
+          <tr>
+            {props.columns.map((column) => (
+              <th key={column.id} scope="col" class={column.end ? "end" : ""} aria-sort={column.sort ? (by === column.id ? (way === "desc" ? "descending" : "ascending") : "none") : undefined}>
+                {column.sort && props.onSort ? (
+                  <button type="button" class="sort" onClick={() => props.onSort?.(`${column.id}:${by === column.id && way !== "desc" ? "desc" : "asc"}`)}>
+                    {column.title}
+                    {by === column.id && <Icon name={way === "desc" ? "down" : "up"} />}
+                  </button>
+                ) : column.end ? (
+                  <span class="hidden">{column.title}</span>
+                ) : (
+                  column.title
+                )}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {props.items === null
+            ? [0, 1, 2, 3, 4].map((n) => (
+                <tr key={n}>
+                  {props.columns.map((column) => (
+                    <td key={column.id}>{!column.end && <div class="bone" />}</td>
+                  ))}
+                </tr>
+              ))
+            : props.items.map((item) => (
+                <tr key={props.keyOf(item)}>
+                  {props.columns.map((column) => (
+                    <td key={column.id} class={column.end ? "end" : ""} data-label={column.end ? "" : column.title}>
+                      {column.end ? <div class="row">{column.cell(item)}</div> : column.cell(item)}
+                    </td>
+                  ))}
+                </tr>
+              ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Typing waits a moment before it asks the server; the text itself never waits. */
+export function Search(props: { value: string; label: string; onChange: (text: string) => void }) {
+  const [text, setText] = useState(props.value);
+  const timer = useRef(0);
+  const sent = useRef(props.value);
+  useEffect(() => {
+    if (props.value !== sent.current) {
+      sent.current = props.value;
+      setText(props.value);
+    }
+  }, [props.value]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const change = (event: JSX.TargetedEvent<HTMLInputElement>) => {
+    const next = event.currentTarget.value;
+    setText(next);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => {
+      sent.current = next;
+      props.onChange(next);
+    }, 180);
+  };
+  return (
+    <div class="search">
+      <Icon name="search" />
+      <input class="input" type="search" value={text} placeholder={props.label} aria-label={props.label} onInput={change} spellcheck={false} autocomplete="off" />
+    </div>
+  );
+}
+
+export function Head(props: { title: string; text?: string; children?: ComponentChildren }) {
+  useEffect(() => {
+    document.title = `${props.title} · tport`;
+  }, [props.title]);
+  return (
+    <div class="head">
+      <div>
+        <h1>{props.title}</h1>
+        {props.text && <p>{props.text}</p>}
+      </div>
+      <div class="row">{props.children}</div>
+    </div>
+  );
+}

@@ -1,0 +1,229 @@
+// Lists that the server searches, sorts and pages; their state is the query of the address.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api } from "./api";
+import { type Column, Empty, type Label, Note, Search, sayError, Table } from "./design/parts";
+import { Button } from "./design/parts";
+import { t } from "./i18n";
+import { setQuery, usePlace } from "./router";
+
+const PAGE = 50;
+
+/** label filters of the address: label=env%3Ddev, several times */
+export function labelsOf(query: URLSearchParams): Label[] {
+  return (query.get("labels") ?? "")
+    .split("\n")
+    .filter(Boolean)
+    .map((text) => ({ name: text.slice(0, text.indexOf("=")), value: text.slice(text.indexOf("=") + 1) }));
+}
+
+export function toggleLabel(query: URLSearchParams, label: Label): void {
+  const all = labelsOf(query);
+  const left = all.filter((one) => one.name !== label.name || one.value !== label.value);
+  const next = left.length < all.length ? left : [...left, label];
+  setQuery({ labels: next.map((one) => `${one.name}=${one.value}`).join("\n"), start: "" });
+}
+
+function predicate(labels: Label[]): string {
+  const quote = (text: string) => `"${text.replace(/[\\"]/g, "\\$&")}"`;
+  return labels.map((one) => `labels[${quote(one.name)}] == ${quote(one.value)}`).join(" && ");
+}
+
+interface Page<T> {
+  items: T[];
+  startKey: string;
+  totalCount?: number;
+}
+
+export interface ListState<T> {
+  items: T[] | null;
+  total: number | undefined;
+  next: string;
+  error: unknown;
+  reload: () => void;
+  query: URLSearchParams;
+}
+
+/** Asks path for one page, again when the address or the path changes, and every `every` ms while the tab is seen. */
+export function useList<T>(path: string, every = 0): ListState<T> {
+  const { query } = usePlace();
+  const [page, setPage] = useState<{ of: string; page: Page<T> } | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const [turn, setTurn] = useState(0);
+  const asked = new URLSearchParams();
+  asked.set("limit", String(PAGE));
+  if (query.get("search")) asked.set("search", query.get("search")!);
+  if (query.get("sort")) asked.set("sort", query.get("sort")!);
+  if (query.get("start")) asked.set("startKey", query.get("start")!);
+  const labels = predicate(labelsOf(query));
+  if (labels) asked.set("query", labels);
+  const url = `${path}?${asked}`;
+  useEffect(() => {
+    const stop = new AbortController();
+    api<Page<T>>("GET", url, undefined, stop.signal).then(
+      (got) => {
+        setError(null);
+        setPage({ of: path, page: got });
+      },
+      (failed) => !stop.signal.aborted && setError(failed),
+    );
+    return () => stop.abort();
+  }, [url, turn]);
+  useEffect(() => {
+    if (!every) return;
+    const timer = setInterval(() => document.visibilityState === "visible" && setTurn((n) => n + 1), every);
+    return () => clearInterval(timer);
+  }, [every]);
+  const shown = page?.of === path ? page.page : null;
+  return { items: shown?.items ?? null, total: shown?.totalCount, next: shown?.startKey ?? "", error, reload: () => setTurn((n) => n + 1), query };
+}
+
+export function ListView<T>(props: {
+  list: ListState<T>;
+  label: string;
+  search: string;
+  columns: Column<T>[];
+  keyOf: (item: T) => string;
+  empty: ComponentChildren;
+  tools?: ComponentChildren;
+  sort?: string;
+}) {
+  const { list } = props;
+  const labels = labelsOf(list.query);
+  const filtered = labels.length > 0 || !!list.query.get("search");
+  const before = useRef<string[]>([]);
+  const start = list.query.get("start") ?? "";
+  return (
+    <>
+      <div class="tools">
+        <Search value={list.query.get("search") ?? ""} label={props.search} onChange={(search) => setQuery({ search, start: "" }, true)} />
+        {labels.map((label) => (
+          <button key={`${label.name}=${label.value}`} type="button" class="tag on" onClick={() => toggleLabel(list.query, label)} aria-label={t("list.unfilter", { label: `${label.name}=${label.value}` })}>
+            {label.name}={label.value} ×
+          </button>
+        ))}
+        {props.tools}
+        <span class="count" aria-live="polite">
+          {list.items && list.total !== undefined ? t("list.count", { shown: list.items.length, total: list.total }) : ""}
+        </span>
+      </div>
+      {list.error ? <Note bad>{sayError(list.error)}</Note> : null}
+      {list.items && list.items.length === 0 ? (
+        filtered ? (
+          <Empty title={t("list.nothing")} text={t("list.nothing.text")}>
+            <Button onClick={() => setQuery({ search: "", labels: "", start: "" })}>{t("list.clear")}</Button>
+          </Empty>
+        ) : (
+          props.empty
+        )
+      ) : list.items || !list.error ? (
+        <Table label={props.label} columns={props.columns} items={list.items} keyOf={props.keyOf} sort={list.query.get("sort") ?? props.sort} onSort={(sort) => setQuery({ sort, start: "" })} />
+      ) : null}
+      {(start || list.next) && (
+        <div class="pages">
+          <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>
+            {t("list.previous")}
+          </Button>
+          <Button
+            disabled={!list.next}
+            onClick={() => {
+              before.current.push(start);
+              setQuery({ start: list.next });
+            }}
+          >
+            {t("list.next")}
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}
+
+/** A list that comes whole (users, roles): searched and sorted here. */
+export function useWhole<T>(load: (signal: AbortSignal) => Promise<T[]>, every = 0): { items: T[] | null; error: unknown; reload: () => void } {
+  const [items, setItems] = useState<T[] | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    load(stop.signal).then(
+      (got) => {
+        setError(null);
+        setItems(got);
+      },
+      (failed) => !stop.signal.aborted && setError(failed),
+    );
+    return () => stop.abort();
+  }, [turn]);
+  useEffect(() => {
+    if (!every) return;
+    const timer = setInterval(() => document.visibilityState === "visible" && setTurn((n) => n + 1), every);
+    return () => clearInterval(timer);
+  }, [every]);
+  return { items, error, reload: () => setTurn((n) => n + 1) };
+}
+
+export function WholeView<T>(props: {
+  list: { items: T[] | null; error: unknown };
+  label: string;
+  search: string;
+  text: (item: T) => string;
+  columns: Column<T>[];
+  sortBy?: Record<string, (item: T) => string | number>;
+  sort?: string;
+  keyOf: (item: T) => string;
+  empty: ComponentChildren;
+  tools?: ComponentChildren;
+}) {
+  const { query } = usePlace();
+  const words = (query.get("search") ?? "").toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const sort = query.get("sort") ?? props.sort ?? "";
+  const [by = "", way] = sort.split(":");
+  const found = props.list.items?.filter((item) => {
+    const text = props.text(item).toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+  const value = props.sortBy?.[by];
+  if (found && value) {
+    found.sort((a, b) => {
+      const x = value(a);
+      const y = value(b);
+      return (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y))) * (way === "desc" ? -1 : 1);
+    });
+  }
+  const at = Math.max(0, Number(query.get("page") ?? 0) || 0);
+  const shown = found?.slice(at * PAGE, (at + 1) * PAGE) ?? null;
+  return (
+    <>
+      <div class="tools">
+        <Search value={query.get("search") ?? ""} label={props.search} onChange={(search) => setQuery({ search, page: "" }, true)} />
+        {props.tools}
+        <span class="count" aria-live="polite">
+          {found && props.list.items ? t("list.count", { shown: found.length, total: props.list.items.length }) : ""}
+        </span>
+      </div>
+      {props.list.error ? <Note bad>{sayError(props.list.error)}</Note> : null}
+      {shown && shown.length === 0 ? (
+        words.length > 0 ? (
+          <Empty title={t("list.nothing")} text={t("list.nothing.text")}>
+            <Button onClick={() => setQuery({ search: "", page: "" })}>{t("list.clear")}</Button>
+          </Empty>
+        ) : (
+          props.empty
+        )
+      ) : shown || !props.list.error ? (
+        <Table label={props.label} columns={props.columns} items={shown} keyOf={props.keyOf} sort={sort} onSort={(next) => setQuery({ sort: next, page: "" })} />
+      ) : null}
+      {found && found.length > PAGE && (
+        <div class="pages">
+          <Button disabled={at === 0} onClick={() => setQuery({ page: at > 1 ? String(at - 1) : "" })}>
+            {t("list.previous")}
+          </Button>
+          <Button disabled={(at + 1) * PAGE >= found.length} onClick={() => setQuery({ page: String(at + 1) })}>
+            {t("list.next")}
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}

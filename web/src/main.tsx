@@ -1,0 +1,7 @@
+import "./design/tokens.css";
+import "./design/app.css";
+import "./theme";
+import { render } from "preact";
+import { App } from "./app";
+
+render(<App />, document.getElementById("app")!);

@@ -1,0 +1,74 @@
+import { useState } from "preact/hooks";
+import { context, proxy, site } from "../context";
+import { Button, type Column, Command, Dialog, Empty, Head, type Label, Tags } from "../design/parts";
+import { t } from "../i18n";
+import { labelsOf, ListView, toggleLabel, useList } from "../list";
+
+interface Cluster {
+  name: string;
+  labels: Label[];
+  online?: boolean;
+  kubernetes_users: string[];
+  kubernetes_groups: string[];
+}
+
+/** A word that a shell takes as it is; anything else is quoted. */
+export function word(text: string): string {
+  return /^[A-Za-z0-9@%+=:,./_-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
+}
+
+function ConnectDialog({ cluster, onClose }: { cluster: Cluster; onClose: () => void }) {
+  const who = context.get()!;
+  const login = `tport login --proxy=${word(proxy())} --auth=local --user=${word(who.userName)} ${word(who.cluster.name)}`;
+  return (
+    <Dialog title={t("kube.dialog", { name: cluster.name })} onClose={onClose}>
+      <ol class="steps">
+        <li>
+          <span>{t("kube.step1")}</span>
+          <Command text={login} />
+        </li>
+        <li>
+          <span>{t("kube.step2")}</span>
+          <Command text={"export KUBECONFIG=${HOME?}/tport-kubeconfig.yaml"} />
+        </li>
+        <li>
+          <span>{t("kube.step3")}</span>
+          <Command text={`tport kube login ${word(cluster.name)}`} />
+        </li>
+        <li>
+          <span>{t("kube.step4")}</span>
+          <Command text="kubectl get pods" />
+        </li>
+      </ol>
+      <p class="quiet small">{t("kube.as", { users: cluster.kubernetes_users.join(", ") || who.userName, groups: cluster.kubernetes_groups.join(", ") || t("none") })}</p>
+    </Dialog>
+  );
+}
+
+export function KubernetesPage() {
+  const list = useList<Cluster>(site("/kubernetes"), 15000);
+  const [chosen, setChosen] = useState<Cluster | null>(null);
+  const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
+  const columns: Column<Cluster>[] = [
+    { id: "name", title: t("name"), sort: true, cell: (cluster) => <span class="name">{cluster.name}</span> },
+    { id: "labels", title: t("labels"), cell: (cluster) => <Tags labels={cluster.labels} on={on} onPick={(label) => toggleLabel(list.query, label)} /> },
+    { id: "groups", title: t("kube.groups"), cell: (cluster) => <span class="mono">{cluster.kubernetes_groups.join(", ")}</span> },
+    {
+      id: "connect",
+      title: t("kube.connect"),
+      end: true,
+      cell: (cluster) => (
+        <Button kind="slim" onClick={() => setChosen(cluster)}>
+          {t("kube.connect")}
+        </Button>
+      ),
+    },
+  ];
+  return (
+    <>
+      <Head title={t("kube.title")} />
+      <ListView list={list} label={t("kube.title")} search={t("kube.search")} columns={columns} keyOf={(cluster) => cluster.name} sort="name:asc" empty={<Empty title={t("kube.empty")} text={t("kube.empty.text")} />} />
+      {chosen && <ConnectDialog cluster={chosen} onClose={() => setChosen(null)} />}
+    </>
+  );
+}

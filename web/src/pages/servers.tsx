@@ -1,0 +1,77 @@
+import { useState } from "preact/hooks";
+import { acl, site } from "../context";
+import { Button, type Column, Empty, Head, type Label, Pop, Tags } from "../design/parts";
+import { Icon } from "../design/icons";
+import { ago, dateTime, t } from "../i18n";
+import { labelsOf, ListView, toggleLabel, useList } from "../list";
+
+export interface Server {
+  id: string;
+  hostname: string;
+  addr: string;
+  tunnel: boolean;
+  online?: boolean;
+  since?: string;
+  tags: Label[];
+  sshLogins: string[];
+}
+
+export function terminalPath(server: string, login: string): string {
+  return `/web/terminal/${encodeURIComponent(server)}?login=${encodeURIComponent(login)}`;
+}
+
+function Connect({ server }: { server: Server }) {
+  const [login, setLogin] = useState("");
+  return (
+    <Pop label={t("servers.connect")}>
+      {(close) => (
+        <>
+          {server.sshLogins.map((one) => (
+            <a key={one} class="item mono" href={terminalPath(server.id, one)} target="_blank" rel="noopener" aria-label={t("servers.login.as", { login: one })} onClick={close}>
+              <Icon name="term" />
+              {one}
+            </a>
+          ))}
+          {server.sshLogins.length === 0 && <div class="quiet">{t("servers.login.none")}</div>}
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              if (login.trim()) window.open(terminalPath(server.id, login.trim()), "_blank", "noopener");
+              close();
+            }}
+          >
+            <input class="input" value={login} aria-label={t("servers.login.other")} placeholder={t("servers.login.other")} onInput={(event) => setLogin(event.currentTarget.value)} autocapitalize="none" spellcheck={false} />
+            <Button type="submit" icon="term" label={t("servers.connect")} />
+          </form>
+        </>
+      )}
+    </Pop>
+  );
+}
+
+export function ServersPage() {
+  const list = useList<Server>(site("/nodes"), 15000);
+  const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
+  const columns: Column<Server>[] = [
+    { id: "hostname", title: t("servers.host"), sort: true, cell: (server) => <span class="name">{server.hostname}</span> },
+    { id: "addr", title: t("servers.address"), cell: (server) => (server.tunnel || !server.addr ? <span class="chip">{t("servers.tunnel")}</span> : <span class="mono">{server.addr}</span>) },
+    { id: "labels", title: t("labels"), cell: (server) => <Tags labels={server.tags} on={on} onPick={(label) => toggleLabel(list.query, label)} /> },
+    {
+      id: "since",
+      title: t("servers.since"),
+      cell: (server) => (
+        <span class="nowrap" title={dateTime(server.since)}>
+          <span class={server.online === false ? "dot" : "dot on"} aria-hidden="true" />
+          {server.online === false ? t("servers.offline") : server.since ? ago(server.since) : t("servers.online")}
+        </span>
+      ),
+    },
+    { id: "connect", title: t("servers.connect"), end: true, cell: (server) => (server.online === false ? null : <Connect server={server} />) },
+  ];
+  return (
+    <>
+      <Head title={t("servers.title")} />
+      <ListView list={list} label={t("servers.title")} search={t("servers.search")} columns={columns} keyOf={(server) => server.id} sort="hostname:asc" empty={<Empty title={t("servers.empty")} text={acl("tokens").create ? t("servers.empty.text") : t("servers.empty.none")} />} />
+    </>
+  );
+}

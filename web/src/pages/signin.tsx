@@ -1,0 +1,71 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api, ApiError, ended, signIn } from "../api";
+import { Choices } from "../app";
+import { Button, Field, Note, Pop, sayError } from "../design/parts";
+import { language, t } from "../i18n";
+import { useStore } from "../store";
+import { theme } from "../theme";
+
+export function SignInPage() {
+  const why = useStore(ended);
+  const [cluster, setCluster] = useState("");
+  const [motd, setMotd] = useState("");
+  const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
+  const code = useRef<HTMLInputElement>(null);
+  useStore(theme);
+  useEffect(() => {
+    document.title = `${t("signin.title")} · tport`;
+    api<{ cluster_name: string }>("GET", "/webapi/find").then((found) => setCluster(found.cluster_name), () => undefined);
+    api<{ text: string }>("GET", "/webapi/motd").then((found) => setMotd(found.text), () => undefined);
+  }, []);
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const text = (name: string) => String(form.get(name) ?? "");
+    setBusy(true);
+    setError("");
+    try {
+      await signIn(text("username").trim(), text("password"), text("code").replace(/\s/g, ""));
+    } catch (failed) {
+      const wrong = failed instanceof ApiError && (failed.status === 401 || failed.status === 403);
+      setError(wrong ? t("signin.wrong") : sayError(failed));
+      if (code.current) code.current.value = "";
+      code.current?.focus();
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <div class="door">
+      <main>
+        <div class="brand">
+          <span class="mark" aria-hidden="true" />
+          <span>
+            tport<small>{cluster || "\u00a0"}</small>
+          </span>
+        </div>
+        <h1>{t("signin.title")}</h1>
+        {motd && <div class="motd">{motd}</div>}
+        {why === "ended" && !error && <Note warn>{t("signin.ended")}</Note>}
+        <form onSubmit={submit}>
+          <Field label={t("signin.user")}>{(ids) => <input {...ids} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus maxLength={200} />}</Field>
+          <Field label={t("signin.password")}>{(ids) => <input {...ids} class="input" name="password" type="password" autocomplete="current-password" required maxLength={256} />}</Field>
+          <Field label={t("signin.code")} hint={t("signin.code.hint")}>
+            {(ids) => <input {...ids} ref={code} class="input code" name="code" inputMode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,7}" maxLength={7} required />}
+          </Field>
+          {error && <Note bad>{error}</Note>}
+          <Button type="submit" kind="main" busy={busy}>
+            {t("signin.go")}
+          </Button>
+        </form>
+        <div class="door-end">
+          <span>{t("signin.nobody")}</span>
+          <Pop label={language.get() === "ko" ? "한국어" : "English"} kind="button ghost slim">
+            {() => <Choices />}
+          </Pop>
+        </div>
+      </main>
+    </div>
+  );
+}
