@@ -17,7 +17,7 @@ from session_harness import Agent, Keys
 LOGIN = "tport-t%d" % os.getpid()  # of this run alone
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
               pytest.mark.skipif(not os.path.exists(harness.SESSION), reason="tport-session is not built"),
-              pytest.mark.timeout(60)]
+              pytest.mark.timeout(240)]  # thousands of connections on a loaded machine
 
 
 @pytest.fixture(scope="module")
