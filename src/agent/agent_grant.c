@@ -55,8 +55,14 @@ enum tp_err agent_open_grant(struct agent *agent, const char *service, const uin
         return err;
     }
     const char *sid = json_get_text(grant, "sid", "");
-    if (sid[0] == '\0' || strlen(sid) > SID_MAX || session_is_open(agent, sid) ||
-        !first_use(agent, sid, expires_at(grant))) {
+    bool resume = json_get_bool(grant, "resume", false);
+    const char *once = resume ? json_get_text(grant, "attach", "") : sid;
+    if (resume && !session_is_open(agent, sid)) {
+        json_decref(grant);
+        return err_set(error, TP_NOT_FOUND, "the terminal has ended; open a new one");
+    }
+    if (sid[0] == '\0' || strlen(sid) > SID_MAX || once[0] == '\0' || strlen(once) > SID_MAX ||
+        session_is_open(agent, sid) != resume || !first_use(agent, once, expires_at(grant))) {
         json_decref(grant);
         return err_set(error, TP_DENIED, "the grant was used before");
     }

@@ -243,8 +243,8 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
                            size_t size)
 {
     struct conn *conn = ctx;
-    if (strcmp(kind, "ssh") == 0 && conn->agent->conf->ssh_enabled) {
-        session_open(conn->agent, stream, header, size);
+    if ((strcmp(kind, "ssh") == 0 || strcmp(kind, "term") == 0) && conn->agent->conf->ssh_enabled) {
+        session_open(conn->agent, stream, kind, header, size);
     } else if (strcmp(kind, "kube") == 0 && conn->agent->conf->kube_enabled) {
         kube_stream_open(conn->agent, stream, header, size);
     } else {

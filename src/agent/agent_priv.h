@@ -147,18 +147,20 @@ json_t *kube_clusters_report(const struct agent *agent) TP_MUST;
 /* agent_kube_open.c: Kubernetes connections. */
 void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
 
-/* agent_grant.c: signed by auth, for this host and service, not expired, not used before (and now it has been). The caller
- * json_decref's ret_grant. TP_DENIED with a sentence. */
+/* agent_grant.c: signed by auth, for this host and service, not expired, not used before (and now it has been); its session
+ * is new, or, where the grant says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a sentence. */
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
                              json_t **ret_grant, struct tp_error *error) TP_MUST;
 
 /* agent_session.c: SSH connections. */
 /* An SSH connection with that sid is there. */
 bool session_is_open(struct agent *agent, const char *sid);
-void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
-/* Ends all of them with that reason. */
+/* service: "ssh", or "term" for a terminal, which a second stream with a grant to resume it may join. */
+void session_open(struct agent *agent, struct tunnel_stream *stream, const char *service, const uint8_t *grant,
+                  size_t size);
 /* Auth ended this session (event session.cut): the person is told text, then the connection ends. No such session: nothing. */
 void session_cut(struct agent *agent, const char *sid, enum close_reason reason, const char *text);
+/* Ends all of them with that reason. */
 void session_stop_all(struct agent *agent, enum close_reason reason);
 
 #endif

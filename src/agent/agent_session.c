@@ -34,6 +34,7 @@ struct session {
     struct rpc *line;
     struct child *child;
     struct timer *killer;
+    bool terminal; /* no SSH; its person may come back by another stream */
     bool cut;
 };
 
@@ -292,6 +293,23 @@ static void on_killer(void *ctx)
     }
 }
 
+/* The person of a terminal was lost on the way: his terminal waits for him (docs/protocol-terminal.md). */
+static bool may_come_back(const struct session *session, enum close_reason reason)
+{
+    switch (reason) {
+    case CLOSE_CLIENT_CLOSED:
+    case CLOSE_DONE:
+    case CLOSE_DRAIN:
+    case CLOSE_PEER_RESET:
+    case CLOSE_IO_ERROR:
+    case CLOSE_KEEPALIVE_TIMEOUT:
+    case CLOSE_TARGET_OFFLINE:
+        return session->terminal;
+    default:
+        return false;
+    }
+}
+
 static void on_relay_done(void *ctx, const struct relay_result *result)
 {
     struct session *session = ctx;
@@ -300,7 +318,8 @@ static void on_relay_done(void *ctx, const struct relay_result *result)
              (unsigned long long)result->rx, (unsigned long long)result->tx);
     if (session->child != NULL) {
         /* Ended from outside: its programs must not go on, and its people should read why. */
-        if (result->by_tunnel && close_is_error(result->reason) && session->line != NULL && !session->cut) {
+        if (result->by_tunnel && close_is_error(result->reason) && !may_come_back(session, result->reason) &&
+            session->line != NULL && !session->cut) {
             session->cut = true;
             rpc_event(session->line, "cut",
                       json_pack("{s:s, s:s}", "reason", close_name(result->reason), "text",
@@ -437,7 +456,34 @@ static void refuse(struct tunnel_stream *stream, enum close_reason reason, const
     tunnel_stream_close(stream, reason, text);
 }
 
-void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant_data, size_t size)
+/* A second stream to a terminal: the first one, if it still seems to live, is the one that was lost. */
+static void resume(struct agent *agent, struct tunnel_stream *tunnel_stream, const json_t *grant)
+{
+    struct session *session = session_find(agent, json_get_text(grant, "sid", ""));
+    int pair[2];
+    if (session == NULL || !session->terminal || session->cut || session->line == NULL || session->child == NULL ||
+        strcmp(json_get_text(session->grant, "user", ""), json_get_text(grant, "user", "")) != 0 ||
+        !json_equal(json_object_get(session->grant, "logins"), json_object_get(grant, "logins"))) {
+        refuse(tunnel_stream, CLOSE_TARGET_CLOSED, "the terminal has ended; open a new one");
+        return;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        refuse(tunnel_stream, CLOSE_INTERNAL, "this host has no descriptors left");
+        return;
+    }
+    if (session->relay != NULL) {
+        relay_free(session->relay, CLOSE_REPLACED);
+    }
+    timer_stop(session->killer);
+    rpc_event_fd(session->line, "attach", json_object(), pair[1]);
+    (void)close(pair[1]);
+    log_info("terminal resumed", "sid=%s peer=\"%s\"", session->sid, json_get_text(grant, "client_addr", ""));
+    session->relay =
+        relay_accept(stream_new(agent->loop, pair[0], &unused_events, NULL), tunnel_stream, &relay_events, session);
+}
+
+void session_open(struct agent *agent, struct tunnel_stream *stream, const char *service, const uint8_t *grant_data,
+                  size_t size)
 {
     struct tp_error error = {0};
     json_t *grant = NULL;
@@ -445,14 +491,20 @@ void session_open(struct agent *agent, struct tunnel_stream *stream, const uint8
         refuse(stream, CLOSE_DRAIN, "the agent on this host is being replaced; try again");
         return;
     }
-    if (agent_open_grant(agent, "ssh", grant_data, size, &grant, &error) != TP_OK) {
-        refuse(stream, CLOSE_ACCESS_DENIED, error.text);
+    if (agent_open_grant(agent, service, grant_data, size, &grant, &error) != TP_OK) {
+        refuse(stream, error.code == TP_NOT_FOUND ? CLOSE_TARGET_CLOSED : CLOSE_ACCESS_DENIED, error.text);
+        return;
+    }
+    if (json_get_bool(grant, "resume", false)) {
+        resume(agent, stream, grant);
+        json_decref(grant);
         return;
     }
     const char *sid = json_get_text(grant, "sid", "");
     struct session *session = mem_alloc(sizeof(*session));
     session->agent = agent;
     session->sid = mem_strdup(sid);
+    session->terminal = strcmp(service, "term") == 0;
     session->grant = grant;
     session->open_ids = json_array();
     session->killer = timer_new(agent->loop, on_killer, session);

@@ -1,10 +1,8 @@
-/* ssh.connect: finds the node, decides, puts it on record, and only then signs the grant. */
+/* ssh.connect and term.connect: finds the node, decides, puts it on record, and only then signs the grant. */
 #include "auth/inner.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define GRANT_SECONDS 60
 
 struct lookup {
     const char *target;
@@ -82,8 +80,8 @@ static void connect_free(struct connect *connect)
     mem_free(connect);
 }
 
-static json_t *grant_logins(const struct call *call, const struct host *host, struct rbac_decision *decision,
-                            bool *ret_offered)
+static json_t *grant_logins(const struct call *call, const struct host *host, const struct node_want *want,
+                            struct rbac_decision *decision, bool *ret_offered)
 {
     struct auth *auth = call->auth;
     struct rbac_target target;
@@ -93,7 +91,8 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
     struct rbac_login *logins = rbac_logins(call->caller.set, &target, &access, &count);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        if (!caller_login_locked(auth, logins[i].name)) {
+        bool wanted = want->login == NULL || strcmp(want->login, logins[i].name) == 0;
+        if (wanted && !caller_login_locked(auth, logins[i].name)) {
             json_array_append_new(
                 list, json_pack("{s:s, s:b}", "name", logins[i].name, "forward_agent", logins[i].forward_agent));
         }
@@ -106,8 +105,8 @@ static json_t *grant_logins(const struct call *call, const struct host *host, st
     return list;
 }
 
-static json_t *grant_json(const struct call *call, const struct connect *connect, const struct rbac_options *options,
-                          json_t *logins)
+static json_t *grant_json(const struct call *call, const struct connect *connect, const struct node_want *want,
+                          const struct rbac_options *options, json_t *logins)
 {
     struct auth *auth = call->auth;
     const struct caller *caller = &call->caller;
@@ -124,8 +123,8 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
     return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid",
                      connect->sid, "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",
-                     auth->settings.cluster, "host_id", connect->host_id, "service", "ssh", "logins", logins, "options",
-                     rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
+                     auth->settings.cluster, "host_id", connect->host_id, "service", want->service, "logins", logins,
+                     "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
                      doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
 }
 
@@ -209,69 +208,105 @@ static json_t *connect_event(const struct call *call, const struct connect *conn
     return event;
 }
 
-void do_ssh_connect(struct call *call)
+/* As many as max_connections allows, terminals and SSH together. */
+static bool over_limit(const struct call *call, const struct rbac_options *options)
+{
+    size_t open = sessions_count_user(call->auth, call->caller.user, "ssh") +
+                  sessions_count_user(call->auth, call->caller.user, "term");
+    return options->max_connections > 0 && open >= (size_t)options->max_connections;
+}
+
+static void refuse_limit(struct call *call, const struct rbac_options *options)
+{
+    struct tp_error error = {0};
+    json_t *event = call_event(call, "session.rejected", false);
+    json_object_set_new(event, "reason", json_string("max_connections"));
+    json_object_set_new(event, "max", json_integer(options->max_connections));
+    (void)err_set(&error, TP_LIMIT, "you have %lld connections open, as many as your roles allow; close one first",
+                  (long long)options->max_connections);
+    call_fail_audited(call, event, &error);
+}
+
+static void grant_node(struct call *call, const struct node_want *want, const struct host *host,
+                       const struct rbac_options *options, json_t *logins)
+{
+    struct auth *auth = call->auth;
+    struct connect *connect = mem_alloc(sizeof *connect);
+    bool terminal = strcmp(want->service, "term") == 0;
+    crypt_uuid(connect->sid);
+    connect->call = call;
+    connect->host_id = mem_strdup(host->id);
+    connect->hostname = mem_strdup(host->name);
+    connect->grant = grant_json(call, connect, want, options, logins);
+    if (terminal) {
+        json_object_set_new(connect->grant, "attach", json_string(connect->sid));
+        json_object_set_new(connect->grant, "file", json_boolean(want->file_copy));
+        json_object_set_new(connect->grant, "web", json_string(call->caller.web_key));
+    }
+    (void)sessions_add(auth, call,
+                       &(struct live_new){.sid = connect->sid,
+                                          .service = want->service,
+                                          .target = host->name,
+                                          .host_id = host->id,
+                                          .login = want->login,
+                                          .grant = terminal ? connect->grant : NULL,
+                                          .cut_at_expiry = terminal || options->disconnect_expired_cert});
+    audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
+}
+
+void access_node(struct call *call, const struct node_want *want)
 {
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     struct rbac_decision decision = {0};
-    const char *target = NULL;
     struct host *host = NULL;
-    enum tp_err err = json_need_text(call->params, "target", &target, &error);
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    if (strlen(target) > 253) {
+    if (strlen(want->target) > 253) {
         call_fail_text(call, TP_INVALID, "the name of the server is too long");
         return;
     }
-    err = find_host(call, target, &host, &error);
-    if (err != TP_OK) {
-        refuse_connect(call, target, NULL, &error, NULL);
+    if (find_host(call, want->target, &host, &error) != TP_OK) {
+        refuse_connect(call, want->target, NULL, &error, NULL);
         return;
     }
     bool offered = false;
-    json_t *logins = grant_logins(call, host, &decision, &offered);
+    struct rbac_options options;
+    json_t *logins = grant_logins(call, host, want, &decision, &offered);
+    rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
     if (!offered) {
         const char *text = decision.text[0] != '\0' && !decision.allowed
                                ? decision.text
                                : "access denied: none of your roles gives you a login on this server";
-        (void)err_set(&error, TP_DENIED, "%s", text);
+        (void)err_set(&error, TP_DENIED, "%s",
+                      want->login != NULL && decision.text[0] == '\0' && !decision.allowed
+                          ? "access denied: your roles do not give you this login here"
+                          : text);
     } else if (caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK) {
         offered = false;
     } else if (host->tunnels == NULL) {
         (void)err_set(&error, TP_UNAVAILABLE, "%s is offline: its agent is not connected now", host->name);
         offered = false;
+    } else if (want->file_copy && !options.ssh_file_copy) {
+        (void)err_set(&error, TP_DENIED, "the roles do not allow file copy");
+        offered = false;
     }
     if (!offered) {
         json_decref(logins);
-        refuse_connect(call, target, host, &error, &decision);
-        return;
-    }
-    struct rbac_options options;
-    rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
-    if (options.max_connections > 0 &&
-        sessions_count_user(auth, call->caller.user, "ssh") >= (size_t)options.max_connections) {
+        refuse_connect(call, want->target, host, &error, &decision);
+    } else if (over_limit(call, &options)) {
         json_decref(logins);
-        json_t *event = call_event(call, "session.rejected", false);
-        json_object_set_new(event, "reason", json_string("max_connections"));
-        json_object_set_new(event, "max", json_integer(options.max_connections));
-        (void)err_set(&error, TP_LIMIT, "you have %lld connections open, as many as your roles allow; close one first",
-                      (long long)options.max_connections);
-        call_fail_audited(call, event, &error);
+        refuse_limit(call, &options);
+    } else {
+        grant_node(call, want, host, &options, logins);
+    }
+}
+
+void do_ssh_connect(struct call *call)
+{
+    struct tp_error error = {0};
+    struct node_want want = {.service = "ssh"};
+    if (json_need_text(call->params, "target", &want.target, &error) != TP_OK) {
+        call_fail(call, &error);
         return;
     }
-    struct connect *connect = mem_alloc(sizeof *connect);
-    crypt_uuid(connect->sid);
-    connect->call = call;
-    connect->host_id = mem_strdup(host->id);
-    connect->hostname = mem_strdup(host->name);
-    connect->grant = grant_json(call, connect, &options, logins);
-    (void)sessions_add(auth, call,
-                       &(struct live_new){.sid = connect->sid,
-                                          .service = "ssh",
-                                          .target = host->name,
-                                          .host_id = host->id,
-                                          .cut_at_expiry = options.disconnect_expired_cert});
-    audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
+    access_node(call, &want);
 }

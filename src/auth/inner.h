@@ -131,12 +131,16 @@ struct host_place {
 /* A grant in use: one connection through a worker to what an agent serves. */
 struct live {
     char sid[UUID_TEXT_SIZE];
-    char *service; /* a row of live.c: "ssh", "kube" */
+    char *service; /* a row of live.c: "ssh", "term", "kube" */
     char *target;  /* what was asked for, by the name that people know: host name, cluster name */
     char *user;
     json_t *roles; /* as of the certificate */
     json_t *traits;
-    json_t *rights; /* what the grant says, where the service compares it (kube_rights), or NULL */
+    json_t *rights;    /* what the grant says, where the service compares it (kube_rights), or NULL */
+    char *web_key;     /* of a terminal: the web session it belongs to (caller.web_key) */
+    char *attach;      /* of a terminal: which of its connections is the one that counts */
+    json_t *grant;     /* of a terminal: for the next one */
+    int64_t parked_ms; /* of a terminal whose person was lost: until when he may come back (wall); else 0 */
     char *host_id;
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
@@ -512,6 +516,8 @@ struct live_new {
     const char *service;
     const char *target;
     const char *host_id; /* of the agent that serves it */
+    const char *login;   /* the only one that it may use, or NULL */
+    const json_t *grant; /* of a terminal: what it was given, copied; or NULL */
     json_t *rights;      /* shared, not changed any more; or NULL */
     bool cut_at_expiry;
 };
@@ -529,6 +535,12 @@ void sessions_recheck_host(struct auth *auth, const char *host_id);
 size_t sessions_count_user(struct auth *auth, const char *user, const char *service);
 /* Ends one session: its worker is told, client.disconnect says why. Nothing happens when it is over already. */
 void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text);
+/* "ssh" for a terminal, which is one: what events, recordings and lists show. */
+const char *sessions_proto(const struct live *live);
+/* Decides one session anew; false: it is over, or has lost its right just now. */
+bool sessions_recheck_one(struct auth *auth, struct live *live);
+/* Ends the terminals of a web session. */
+void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason reason, const char *text);
 /* Cuts all sessions of a user. */
 void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
 /* Expired certificates, late ends; puts what changed into the batch. */
@@ -538,6 +550,16 @@ void sessions_unsaved(struct auth *auth);
 void sessions_worker_gone(struct auth *auth, int worker);
 
 /* ---- access.c ---- */
+#define GRANT_SECONDS 60 /* a stream must be opened by then */
+/* What a connection to a node is for. */
+struct node_want {
+    const char *target;  /* name or id of the host */
+    const char *service; /* "ssh" or "term" */
+    const char *login;   /* the only one that is wanted; NULL: all that are allowed */
+    bool file_copy;      /* it is for a file: refused where the roles do not allow file copy */
+};
+/* The one decision about a node: answers the call with a grant (or a refusal), on record either way. */
+void access_node(struct call *call, const struct node_want *want);
 /* The event of a new live session is on the disk, or (failure) could not be written: signs the grant. ret_result is {sid,
  * grant}. A session that lost its right meanwhile is refused; after a refusal its live entry is closed. */
 enum tp_err access_grant(struct auth *auth, const char *sid, const json_t *grant, const struct tp_error *failure,
@@ -590,6 +612,7 @@ METHOD(do_proxy_cert);
 METHOD(do_tunnel_up);
 METHOD(do_tunnel_down);
 METHOD(do_ssh_connect);
+METHOD(do_term_connect);
 METHOD(do_kube_connect);
 METHOD(do_kube_list);
 METHOD(do_session_closed);

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define GRANT_SECONDS 60
 #define SESSION_MS \
     ((int64_t)3600 * 1000) /* subjects come from roles that allow at least so long, or as long as any may */
 #define EXCEPT_MAX 32

@@ -40,6 +40,7 @@ static const struct live_service {
     bool until_expiry; /* ends with the certificate whatever disconnect_expired_cert says */
 } services[] = {
     {"ssh", ssh_kept, false},
+    {"term", ssh_kept, true},
     {"kube", kube_kept, true},
 };
 
@@ -62,6 +63,9 @@ static void live_destroy(struct live *live)
         json_decref(live->roles);
         json_decref(live->traits);
         json_decref(live->rights);
+        json_decref(live->grant);
+        mem_free(live->web_key);
+        mem_free(live->attach);
         mem_free(live->host_id);
         mem_free(live->client_addr);
         mem_free(live->pinned_login);
@@ -81,6 +85,10 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->traits = json_deep_copy(call->caller.traits);
     live->rights = json_incref(fresh->rights);
     live->host_id = mem_strdup(fresh->host_id);
+    live->pinned_login = fresh->login != NULL ? mem_strdup(fresh->login) : NULL;
+    live->grant = fresh->grant != NULL ? json_deep_copy(fresh->grant) : NULL;
+    live->web_key = call->caller.web_key != NULL ? mem_strdup(call->caller.web_key) : NULL;
+    live->attach = mem_strdup(fresh->sid);
     live->client_addr = mem_strdup(call->caller.addr);
     live->worker = call->caller.worker;
     live->started_ms = clock_wall_ms();
@@ -109,6 +117,10 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->rights = json_deep_copy(json_object_get(doc, "rights"));
     live->host_id = mem_strdup(json_get_text(doc, "host_id", ""));
     live->client_addr = mem_strdup(json_get_text(doc, "addr", ""));
+    live->grant = json_deep_copy(json_object_get(doc, "grant"));
+    live->web_key = mem_strdup(json_get_text(doc, "web_key", ""));
+    live->attach = mem_strdup(json_get_text(doc, "attach", name));
+    live->parked_ms = doc_ms(doc, "parked");
     const char *login = json_get_text(doc, "login", "");
     live->pinned_login = login[0] != '\0' ? mem_strdup(login) : NULL;
     live->worker = (int)json_get_int(doc, "worker", -1);
@@ -143,6 +155,11 @@ void sessions_free(struct auth *auth)
 {
     map_each(auth->live, destroy_each, NULL);
     map_free(auth->live);
+}
+
+const char *sessions_proto(const struct live *live)
+{
+    return strcmp(live->service, "term") == 0 ? "ssh" : live->service;
 }
 
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
@@ -225,6 +242,12 @@ static void recheck_one(void *ctx, const char *key, void *value)
     if (!live->cut && !live->closed && decide(auth, live, &reason, &error) != TP_OK) {
         sessions_cut(auth, live, reason, error.text);
     }
+}
+
+bool sessions_recheck_one(struct auth *auth, struct live *live)
+{
+    recheck_one(auth, live->sid, live);
+    return !live->cut && !live->closed;
 }
 
 void sessions_recheck(struct auth *auth)
@@ -311,6 +334,28 @@ void sessions_cut_user(struct auth *auth, const char *user, enum close_reason re
     map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text});
 }
 
+struct cut_web {
+    struct auth *auth;
+    const char *web_key;
+    enum close_reason reason;
+    const char *text;
+};
+
+static void cut_if_web(void *ctx, const char *key, void *value)
+{
+    struct cut_web *all = ctx;
+    struct live *live = value;
+    (void)key;
+    if (live->web_key != NULL && strcmp(live->web_key, all->web_key) == 0) {
+        sessions_cut(all->auth, live, all->reason, all->text);
+    }
+}
+
+void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason reason, const char *text)
+{
+    map_each(auth->live, cut_if_web, &(struct cut_web){auth, web_key, reason, text});
+}
+
 static void close_live(struct live *live)
 {
     if (!live->closed) {
@@ -324,7 +369,7 @@ static void close_worker(void *ctx, const char *key, void *value)
     const int *worker = ctx;
     struct live *live = value;
     (void)key;
-    if (live->worker == *worker) {
+    if (live->worker == *worker && live->parked_ms == 0) {
         close_live(live);
     }
 }
@@ -379,6 +424,13 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
         live->worker = worker;
         live->started_ms = doc_ms(grant, "issued");
         live->not_after = doc_ms(grant, "cert_not_after") / 1000;
+        if (strcmp(live->service, "term") == 0) {
+            live->grant = json_deep_copy(grant);
+            live->pinned_login =
+                mem_strdup(json_get_text(json_array_get(json_object_get(grant, "logins"), 0), "name", ""));
+        }
+        live->attach = mem_strdup(json_get_text(grant, "attach", sid));
+        live->web_key = mem_strdup(json_get_text(grant, "web", ""));
         live->dirty = true;
         live_destroy(map_set(auth->live, live->sid, live));
     }
@@ -415,7 +467,7 @@ static void settle_one(void *ctx, const char *key, void *value)
     const int *worker = ctx;
     struct live *live = value;
     (void)key;
-    if (live->worker == *worker && !live->resumed) {
+    if (live->worker == *worker && !live->resumed && live->parked_ms == 0) {
         close_live(live);
     }
     live->resumed &= live->worker != *worker;
@@ -452,6 +504,12 @@ static void store_live(struct auth *auth, const struct live *live)
     if (live->rights != NULL) {
         json_object_set(doc, "rights", live->rights);
     }
+    if (live->grant != NULL) {
+        json_object_set(doc, "grant", live->grant);
+        json_object_set_new(doc, "web_key", json_string(live->web_key != NULL ? live->web_key : ""));
+        json_object_set_new(doc, "attach", json_string(live->attach));
+        json_object_set_new(doc, "parked", doc_time(live->parked_ms));
+    }
     batch_put(auth, "/live/", live->sid, doc);
     json_decref(doc);
 }
@@ -467,6 +525,10 @@ static void tick_one(void *ctx, const char *key, void *value)
     }
     if (live->cut_at_expiry && live->not_after <= now_ms / 1000) {
         sessions_cut(auth, live, CLOSE_CERT_EXPIRED, "the certificate has expired");
+    }
+    if (live->parked_ms != 0 && live->parked_ms <= now_ms) {
+        live->parked_ms = 0;
+        close_live(live);
     }
     /* Those that no worker speaks for (a restart) end with their certificate. */
     bool lost = !live->closed && now_ms / 1000 > live->not_after + 24 * 3600;

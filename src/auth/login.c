@@ -249,6 +249,7 @@ void do_login_web_end(struct call *call)
         call_fail_text(call, TP_INVALID, "this call is for web sessions");
         return;
     }
+    sessions_cut_web(call->auth, call->caller.web_key, CLOSE_RIGHT_LOST, "you have signed out");
     websess_drop(call->auth, call->caller.web_key);
     call_reply(call, NULL);
 }

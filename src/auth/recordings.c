@@ -76,7 +76,7 @@ struct recording *recordings_begin(struct auth *auth, const struct live *live, c
         "command", json_get_text(call->params, "command", ""), "state", "live", "participants", live->user,
         "server_labels", labels, "recorded", 0);
     json_decref(node);
-    json_object_set_new(recording->meta, "proto", json_string(live->service));
+    json_object_set_new(recording->meta, "proto", json_string(sessions_proto(live)));
     kube_event_cluster(live, recording->meta);
     kube_session_fields(call->params, recording->meta);
     map_set(auth->recordings, recording->id, recording);

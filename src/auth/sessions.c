@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define OPEN_CHANNELS_MAX 256 /* of one connection; agents allow fewer, but they are not trusted (R15) */
+#define PARK_MS 35000 /* a little longer than the node waits for a person to come back (docs/protocol-terminal.md) */
 #define LOGIN_MAX 256
 #define COMMAND_MAX 60000 /* more would not fit into its event */
 
@@ -17,7 +18,14 @@ void do_session_closed(struct call *call)
         call_fail_text(call, TP_NOT_FOUND, "there is no such session on this worker");
         return;
     }
-    if (live->closed) {
+    /* A terminal that has come back by another connection does not end with the old one. */
+    if (live->closed || strcmp(live->attach, json_get_text(call->params, "attach", live->attach)) != 0) {
+        call_reply(call, NULL);
+        return;
+    }
+    if (json_get_bool(call->params, "parked", false) && !live->cut) {
+        live->parked_ms = clock_wall_ms() + PARK_MS;
+        live->dirty = true;
         call_reply(call, NULL);
         return;
     }
@@ -46,7 +54,7 @@ static json_t *session_event(const struct call *call, const struct live *live, c
     json_object_set_new(event, "login", json_string(login));
     json_object_set_new(event, "sid", json_string(live->sid));
     json_object_set_new(event, "namespace", json_string("default"));
-    json_object_set_new(event, "proto", json_string(live->service));
+    json_object_set_new(event, "proto", json_string(sessions_proto(live)));
     json_object_set_new(event, "server_id", json_string(live->host_id));
     json_object_set_new(event, "server_hostname", json_string(host != NULL ? host->name : ""));
     json_object_set_new(event, "addr.remote", json_string(live->client_addr));
@@ -138,6 +146,8 @@ static const char *const host_events[] = {"resize",
                                           "subsystem",
                                           "port",
                                           "scp",
+                                          "scp.download",
+                                          "scp.upload",
                                           "sftp",
                                           "x11-forward",
                                           "session.join",
@@ -213,10 +223,10 @@ static void list_live(void *ctx, const char *key, void *value)
     const struct host *host = hosts_get(list->call->auth, live->host_id);
     json_array_append_new(
         list->items,
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", live->service, "user",
-                  live->user, "login", live->pinned_login != NULL ? live->pinned_login : "", "host_id", live->host_id,
-                  "hostname", host != NULL ? host->name : live->target, "client_addr", live->client_addr, "started",
-                  doc_time(live->started_ms), "valid_until", doc_time(live->not_after * 1000)));
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", sessions_proto(live),
+                  "user", live->user, "login", live->pinned_login != NULL ? live->pinned_login : "", "host_id",
+                  live->host_id, "hostname", host != NULL ? host->name : live->target, "client_addr", live->client_addr,
+                  "started", doc_time(live->started_ms), "valid_until", doc_time(live->not_after * 1000)));
 }
 
 void do_sessions_list(struct call *call)

@@ -1,7 +1,8 @@
-/* tport-session: the node side of one SSH connection. Started by the agent; see docs/man/tport-session.8. */
+/* tport-session: the node side of one SSH connection or web terminal. Started by the agent; see docs/man/tport-session.8. */
 #include "base/log.h"
 #include "session/monitor.h"
 #include "session/net.h"
+#include "session/term.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@ int main(int argc, char **argv)
     }
     if (argc == 2 && strcmp(argv[1], "net") == 0) {
         return net_main();
+    }
+    if (argc == 2 && strcmp(argv[1], "term") == 0) {
+        return term_main();
     }
     fputs("tport-session is started by the tport agent, one for each SSH connection; it is not for use by hand.\n"
           "See tport-session(8).\n",

@@ -146,7 +146,9 @@ static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *para
 {
     struct master_child *child = ctx;
     (void)rpc;
-    if (strcmp(event, "handoff") == 0 && fd >= 0) {
+    if (strcmp(event, "pair") == 0 && fd < 0) {
+        master_make_pair(child, params);
+    } else if (strcmp(event, "handoff") == 0 && fd >= 0) {
         master_pass_handoff(child, params, fd);
     } else if (strcmp(event, "ready") == 0 && !child->ready) {
         child->ready = true;

@@ -10,8 +10,10 @@
 
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define HANDOFF_QUEUE_MAX ((size_t)32 * 1024) /* some 300 descriptors */
+#define SID_MAX 64
 
 /* Has this machine in front of us the right to say for whom it speaks? */
 static bool is_balancer(const struct master *master, const struct sockaddr *peer)
@@ -58,6 +60,31 @@ static struct master_child *any_other(struct master_child *child)
     return best;
 }
 
+/* The worker of that number other than child, or NULL. */
+static struct master_child *numbered(const struct master_child *child, int64_t number)
+{
+    for (struct master_child *other = child->master->children; other; other = other->next) {
+        if (other != child && other->role == CHILD_WORKER && (int64_t)other->number == number)
+            return other;
+    }
+    return NULL;
+}
+
+void master_make_pair(struct master_child *child, const json_t *params)
+{
+    const char *sid = json_get_text(params, "sid", "");
+    struct master_child *target = numbered(child, json_get_int(params, "worker", -1));
+    int fds[2];
+    if (child->role != CHILD_WORKER || !target || !target->line || !child->line || strlen(sid) > SID_MAX ||
+        rpc_queued(target->line) > HANDOFF_QUEUE_MAX || rpc_queued(child->line) > HANDOFF_QUEUE_MAX ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+        return;
+    rpc_event_fd(target->line, "pair", json_object(), fds[0]);
+    rpc_event_fd(child->line, "pair", json_pack("{s:s}", "sid", sid), fds[1]);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 void master_pass_handoff(struct master_child *child, const json_t *params, int fd)
 {
     int64_t number = json_get_int(params, "worker", -2);
@@ -68,10 +95,7 @@ void master_pass_handoff(struct master_child *child, const json_t *params, int f
     if (number == -1) {
         target = any_other(child);
     } else {
-        for (struct master_child *other = child->master->children; other && !target; other = other->next) {
-            if (other != child && other->role == CHILD_WORKER && (int64_t)other->number == number)
-                target = other;
-        }
+        target = numbered(child, number);
     }
     if (target && target->line && rpc_queued(target->line) <= HANDOFF_QUEUE_MAX)
         rpc_event_fd(target->line, "handoff",

@@ -64,6 +64,8 @@ struct master_child *master_auth(struct master *master);
 const char *master_role_name(enum child_role role);
 /* master_handoff.c: event "handoff" of a worker; fd stays the caller's. Nothing happens when it breaks a rule. */
 void master_pass_handoff(struct master_child *child, const json_t *params, int fd);
+/* Event "pair" of a worker (worker, sid): a socket pair between it and that worker. Nothing happens when it breaks a rule. */
+void master_make_pair(struct master_child *child, const json_t *params);
 /* master.c: a child has gone. */
 void master_child_gone(struct master *master);
 /* master.c: stops everything; the exit code says that it was not asked for. */

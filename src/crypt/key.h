@@ -15,6 +15,8 @@ char *crypt_random_hex(size_t size) TP_MUST;
 /* A random UUID (RFC 9562 version 4) in text form and the NUL. */
 #define UUID_TEXT_SIZE 37
 void crypt_uuid(char out[UUID_TEXT_SIZE]);
+/* SHA-1, for protocols that ask for it where nothing depends on its strength (RFC 6455 section 4.2.2). */
+void crypt_sha1(const void *data, size_t size, uint8_t out[20]);
 /* SHA-256. */
 void crypt_sha256(const void *data, size_t size, uint8_t out[32]);
 struct crypt_sha256_stream; /* for what does not fit in memory */

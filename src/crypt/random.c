@@ -40,6 +40,11 @@ void crypt_uuid(char out[UUID_TEXT_SIZE])
                    b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
+void crypt_sha1(const void *data, size_t size, uint8_t out[20])
+{
+    SHA1(data, size, out);
+}
+
 void crypt_sha256(const void *data, size_t size, uint8_t out[32])
 {
     SHA256(data, size, out);

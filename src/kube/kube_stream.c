@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "kube/kube_spdy.h"
 #include "kube/kube_status.h"
-#include "kube/kube_ws.h"
+#include "protocols/http/http_ws.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ enum { CHANNEL_STDIN, CHANNEL_STDOUT, CHANNEL_STDERR, CHANNEL_ERROR, CHANNEL_RES
 
 struct channel_side {
     struct kube_stream *stream;
-    struct kube_ws ws;
+    struct http_ws ws;
     bool client;
     unsigned channel; /* of the message that is being read */
 };
@@ -219,7 +219,7 @@ enum tp_err kube_stream_new(enum kube_stream_kind kind, const char *protocol, bo
     for (int i = 0; i < 2; i++) {
         struct channel_side *side = &stream->sides[i];
         *side = (struct channel_side){.stream = stream, .client = i == 0, .channel = CHANNEL_NONE};
-        kube_ws_init(&side->ws, tunnelled ? on_tunnelled : on_channel, side);
+        http_ws_init(&side->ws, tunnelled ? on_tunnelled : on_channel, side);
     }
     *ret_stream = stream;
     return TP_OK;
@@ -240,7 +240,7 @@ static enum tp_err feed(struct kube_stream *stream, bool client, const void *dat
     enum tp_err err;
     if (stream->failed)
         return err_set(error, TP_INVALID, "the connection has left its protocol before");
-    err = stream->websocket ? kube_ws_feed(&stream->sides[client ? 0 : 1].ws, data, size, error)
+    err = stream->websocket ? http_ws_feed(&stream->sides[client ? 0 : 1].ws, data, size, error)
                             : kube_spdy_feed(stream->spdy, client, data, size, error);
     stream->failed = err != TP_OK;
     return err;
@@ -264,7 +264,7 @@ static void put_channel(struct buf *out, uint8_t channel, const char *text)
     buf_init(&message, 0);
     (void)buf_append(&message, &channel, 1);
     (void)buf_append_text(&message, text);
-    kube_ws_put(out, KUBE_WS_BINARY, buf_head(&message), buf_size(&message));
+    http_ws_put(out, HTTP_WS_BINARY, buf_head(&message), buf_size(&message));
     buf_free(&message);
 }
 
@@ -275,23 +275,23 @@ static void put_close(struct buf *out, const char *text)
     size_t size = text ? strnlen(text, sizeof body - 2) : 0;
     if (size > 0)
         memcpy(body + 2, text, size);
-    kube_ws_put(out, KUBE_WS_CLOSE, body, size + 2);
+    http_ws_put(out, HTTP_WS_CLOSE, body, size + 2);
 }
 
 static enum tp_err websocket_farewell(struct kube_stream *stream, const char *line, const char *said, struct buf *out)
 {
-    const struct kube_ws *ws = &stream->sides[1].ws;
+    const struct http_ws *ws = &stream->sides[1].ws;
     struct buf inner;
     enum tp_err err = TP_OK;
     if (stream->spdy) { /* filling up a message would break what is inside */
         if (ws->in_payload)
             return TP_INVALID;
         buf_init(&inner, 0);
-        err = kube_ws_complete(ws, out);
+        err = http_ws_complete(ws, out);
         if (err == TP_OK)
             err = kube_spdy_farewell(stream->spdy, line, said, &inner);
         if (err == TP_OK && buf_size(&inner) <= UINT16_MAX) {
-            kube_ws_put(out, KUBE_WS_BINARY, buf_head(&inner), buf_size(&inner));
+            http_ws_put(out, HTTP_WS_BINARY, buf_head(&inner), buf_size(&inner));
             put_close(out, NULL);
         } else {
             err = TP_INVALID;
@@ -299,7 +299,7 @@ static enum tp_err websocket_farewell(struct kube_stream *stream, const char *li
         buf_free(&inner);
         return err;
     }
-    err = kube_ws_complete(ws, out);
+    err = http_ws_complete(ws, out);
     if (err == TP_OK && !stream->portforward) {
         if (*line)
             put_channel(out, CHANNEL_STDOUT, line);

@@ -4,6 +4,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "protocols/term_front.h"
 #include "tunnel/relay.h"
 
 #include <stdio.h>
@@ -164,7 +165,7 @@ static void on_timer(void *ctx)
         join(front);
 }
 
-static enum close_reason reason_of(enum tp_err code)
+enum close_reason target_front_reason(enum tp_err code)
 {
     switch (code) {
     case TP_NOT_FOUND:
@@ -195,7 +196,7 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
     if (stream_is_closing(front->stream))
         return;
     if (error) {
-        target_front_refuse(front, reason_of(error->code), error->code, error->text);
+        target_front_refuse(front, target_front_reason(error->code), error->code, error->text);
         return;
     }
     buf_clear(&front->grant);
@@ -276,22 +277,29 @@ static void send_resume(struct resume *resume, bool last)
     resume->list = json_array();
 }
 
-static void resume_one(void *ctx, const char *key, void *value)
+static void resume_session(void *ctx, const char *sid, const char *service, const char *host_id,
+                           const struct buf *bytes)
 {
     struct resume *resume = ctx;
-    const struct target_front *front = value;
-    char *grant = enc_base64(buf_head(&front->grant), buf_size(&front->grant));
-    json_array_append_new(resume->list, json_pack("{s:s, s:s, s:s, s:s}", "sid", key, "service", front->kind->stream,
-                                                  "host_id", front->host_id, "grant", grant));
+    char *grant = enc_base64(buf_head(bytes), buf_size(bytes));
+    json_array_append_new(resume->list, json_pack("{s:s, s:s, s:s, s:s}", "sid", sid, "service", service, "host_id",
+                                                  host_id, "grant", grant));
     mem_free(grant);
     if (json_array_size(resume->list) >= RESUME_MAX)
         send_resume(resume, false);
+}
+
+static void resume_one(void *ctx, const char *key, void *value)
+{
+    const struct target_front *front = value;
+    resume_session(ctx, key, front->kind->stream, front->host_id, &front->grant);
 }
 
 void target_front_report_all(struct worker *worker)
 {
     struct resume resume = {.worker = worker, .list = json_array()};
     map_each(worker->sessions, resume_one, &resume);
+    term_front_each(worker, &(struct term_report){.fn = resume_session, .ctx = &resume});
     send_resume(&resume, true);
     json_decref(resume.list);
 }

@@ -34,6 +34,8 @@ struct target_front *target_front_new(struct worker *worker, struct stream *stre
 /* Asks auth on behalf of the certificate of the stream. After target_front_new: this, or target_front_refuse. */
 void target_front_ask(struct target_front *front);
 void target_front_refuse(struct target_front *front, enum close_reason reason, enum tp_err code, const char *sentence);
+/* How a connection ends that auth refused with this code. */
+enum close_reason target_front_reason(enum tp_err code);
 /* For refuse. */
 struct stream *target_front_stream(const struct target_front *front);
 const struct peer *target_front_peer(const struct target_front *front);

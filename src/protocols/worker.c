@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypt/key.h"
+#include "protocols/term_front.h"
 #include "protocols/web/web.h"
 #include "protocols/worker_priv.h"
 
@@ -306,6 +307,7 @@ static void on_auth_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         /* Its agent may have moved to a tunnel of ours while the session goes on in another worker that drains. */
         tunnels_tell_agent(worker, json_get_text(params, "host_id", ""), event, json_incref(params));
         target_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
+        term_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
     } else if (strcmp(event, "ca.changed") == 0) {
         timer_start(worker->refresh, 0, 0);
         tunnels_tell_agents(worker, event);
@@ -388,6 +390,8 @@ static void on_config(struct worker *worker, json_t *params)
                                                               .auth_ctx = worker,
                                                               .on_done = on_web_done,
                                                               .on_done_ctx = worker,
+                                                              .on_socket = term_front_serve,
+                                                              .on_socket_ctx = worker,
                                                               .cluster_name = worker->cluster_name,
                                                               .public_addr = public_addr ? public_addr : "",
                                                               .server_version = json_get_text(params, "version", "")});
@@ -454,6 +458,13 @@ static void on_master_event(void *ctx, struct rpc *rpc, const char *event, json_
     } else if (strcmp(event, "handoff") == 0) {
         on_handoff(worker, params, fd);
         return;
+    } else if (strcmp(event, "pair") == 0 && fd >= 0) {
+        /* A terminal of ours needs the tunnel of another worker, or one of another worker needs ours. */
+        if (json_get_text(params, "sid", NULL))
+            term_front_pair(worker, json_get_text(params, "sid", ""), fd);
+        else
+            term_pair_serve(worker, fd);
+        return;
     } else if (strcmp(event, "log.reopen") == 0 && fd >= 0) {
         (void)dup3(fd, STDERR_FILENO, 0);
     } else if (strcmp(event, "drain") == 0) {
@@ -493,6 +504,7 @@ int worker_main(int control_fd)
     worker->routes_by_name = map_new();
     worker->kube_hosts = map_new();
     worker->sessions = map_new();
+    worker->terminals = map_new();
     worker->half_open = map_new();
     worker->refresh = timer_new(worker->loop, on_refresh, worker);
     worker->master = rpc_new_fd(worker->loop, control_fd, &master_events, worker);

@@ -44,6 +44,7 @@ struct worker {
     struct map *routes_by_name;
     struct map *kube_hosts; /* label of a Kubernetes cluster -> array of host ids (json_t) */
     struct map *sessions;   /* session id -> struct target_front */
+    struct map *terminals;  /* session id -> struct term_front */
     struct map *half_open;  /* source -> count, cast to a pointer */
     size_t half_open_total;
     size_t connections; /* all, of every kind */

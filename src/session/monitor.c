@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "session/monitor_priv.h"
+#include "term/term_frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,6 +102,7 @@ static void net_is_gone(struct monitor *monitor)
     monitor->state = ORDER_ENDING;
     timer_stop(monitor->expiry);
     monitor_end_all(monitor);
+    monitor_file_abandon(monitor);
     monitor_agent_remove(monitor);
     monitor_check_done(monitor);
 }
@@ -242,6 +244,12 @@ static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, co
     case ORDER_OPEN_SFTP:
         monitor_open(monitor, call, which, params);
         break;
+    case ORDER_OPEN_FILE:
+        monitor_open_file(monitor, call, params);
+        break;
+    case ORDER_FILE_DONE:
+        monitor_file_done(monitor, call, params);
+        break;
     case ORDER_CONNECT:
         monitor_connect(monitor, call, params);
         break;
@@ -315,7 +323,8 @@ static enum tp_err start_net(struct monitor *monitor, struct tp_error *error)
 {
     static const struct rpc_events EVENTS = {
         .on_request = on_net_request, .on_event = on_net_event, .on_close = on_net_close};
-    char *const argv[] = {(char *)(uintptr_t) "tport-session", (char *)(uintptr_t) "net", NULL};
+    char *const argv[] = {(char *)(uintptr_t) "tport-session", (char *)(uintptr_t)(monitor->terminal ? "term" : "net"),
+                          NULL};
     char *const env[] = {NULL};
     int line[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) != 0) {
@@ -374,8 +383,13 @@ static void send_config(struct monitor *monitor)
     bool served = json_get_bool(monitor->config, "port_forwarding", true);
     monitor->forward_local = served && json_get_bool(options, "port_forwarding_local", false);
     monitor->forward_remote = served && json_get_bool(options, "port_forwarding_remote", false);
+    bool file = json_get_bool(monitor->grant, "file", false);
+    if (monitor->terminal) { /* it speaks no SSH: no host key for it */
+        (void)json_object_del(monitor->config, "host_key");
+        (void)json_object_del(monitor->config, "host_cert");
+    }
     json_t *config = json_pack(
-        "{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "host_key",
+        "{s:b, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "file", (int)file, "host_key",
         json_get_text(monitor->config, "host_key", ""), "host_cert", json_get_text(monitor->config, "host_cert", ""),
         "file_copy", (int)file_copy, "forward_local", (int)monitor->forward_local, "forward_remote",
         (int)monitor->forward_remote, "permit_user_env", (int)json_get_bool(monitor->config, "permit_user_env", false),
@@ -396,6 +410,37 @@ static void on_expiry(void *ctx)
     monitor_cut(ctx, CLOSE_CERT_EXPIRED, NULL);
 }
 
+/* Nobody runs yet who could say it: the only frame that the privileged half ever writes to the person. */
+static void refuse_terminal(const char *text)
+{
+    uint8_t head[TERM_HEAD];
+    json_t *object = json_pack("{s:s, s:s}", "reason", close_name(CLOSE_TARGET_REFUSED), "text", text);
+    char *json = json_text(object);
+    term_head(head, TERM_CLOSE, strlen(json));
+    (void)!write(SSH_FD, head, sizeof(head));
+    (void)!write(SSH_FD, json, strlen(json));
+    mem_free(json);
+    json_decref(object);
+}
+
+/* A terminal has signed in already: auth has verified the web session, and the grant names its one login. */
+static enum tp_err become_terminal(struct monitor *monitor, struct tp_error *error)
+{
+    const json_t *logins = json_object_get(monitor->grant, "logins");
+    const char *login = NULL;
+    if (json_array_size(logins) != 1) {
+        return err_set(error, TP_DENIED, "the grant of a terminal must name one login");
+    }
+    enum tp_err err = json_need_text(json_array_get(logins, 0), "name", &login, error);
+    if (err == TP_OK) {
+        err = account_lookup(login, &monitor->account, error);
+    }
+    if (err == TP_OK) {
+        monitor->state = ORDER_AUTHENTICATED;
+    }
+    return err;
+}
+
 static void on_config(struct monitor *monitor, json_t *params)
 {
     struct tp_error error = {0};
@@ -404,6 +449,11 @@ static void on_config(struct monitor *monitor, json_t *params)
     enum tp_err err = json_need_object(monitor->config, "grant", &monitor->grant, &error);
     if (err == TP_OK) {
         err = json_need_text(monitor->grant, "sid", &monitor->sid, &error);
+    }
+    monitor->terminal = err == TP_OK && strcmp(json_get_text(monitor->grant, "service", ""), "term") == 0;
+    if (monitor->terminal && become_terminal(monitor, &error) != TP_OK) {
+        refuse_terminal(error.text);
+        err = error.code;
     }
     if (err == TP_OK) {
         err = start_net(monitor, &error);
@@ -421,6 +471,9 @@ static void on_agent_event(void *ctx, struct rpc *rpc, const char *event, json_t
 {
     struct monitor *monitor = ctx;
     (void)rpc;
+    if (strcmp(event, "attach") == 0 && fd >= 0 && monitor->terminal && monitor->net != NULL) {
+        rpc_event_fd(monitor->net, "attach", json_object(), fd);
+    }
     if (fd >= 0) {
         close(fd);
     }

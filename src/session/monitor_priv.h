@@ -66,6 +66,8 @@ struct monitor {
     enum close_reason reason;
     bool net_gone;
     char *client_addr;
+    bool terminal;               /* a grant of kind "term": no SSH, the login is the grant's */
+    char *file_path, *file_temp; /* monitor_file.c; temp: an upload that has no name yet */
 };
 
 /* monitor.c */
@@ -90,6 +92,13 @@ void monitor_hangup_all(struct monitor *monitor);
 void monitor_kill_all(struct monitor *monitor);
 /* net is gone: all sessions end. */
 void monitor_end_all(struct monitor *monitor);
+
+/* monitor_file.c: one file of a grant that is for it */
+void monitor_open_file(struct monitor *monitor, struct rpc_call *call, json_t *params);
+void monitor_file_done(struct monitor *monitor, struct rpc_call *call, json_t *params);
+
+/* net is gone: what it uploaded and did not complete goes too. */
+void monitor_file_abandon(struct monitor *monitor);
 
 /* monitor_forward.c */
 void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *params);

@@ -7,6 +7,8 @@ static const struct order_row ROWS[] = {
     {"open_shell", ORDER_OPEN_SHELL, ORDER_AUTHENTICATED, 0},
     {"open_exec", ORDER_OPEN_EXEC, ORDER_AUTHENTICATED, 0},
     {"open_sftp", ORDER_OPEN_SFTP, ORDER_AUTHENTICATED, 0},
+    {"open_file", ORDER_OPEN_FILE, ORDER_AUTHENTICATED, 1},
+    {"file_done", ORDER_FILE_DONE, ORDER_AUTHENTICATED | ORDER_ENDING, 1},
     {"signal", ORDER_SIGNAL, ORDER_AUTHENTICATED, 0},
     {"connect", ORDER_CONNECT, ORDER_AUTHENTICATED, 0},
     {"listen", ORDER_LISTEN, ORDER_AUTHENTICATED, 0},

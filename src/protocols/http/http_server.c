@@ -371,6 +371,51 @@ void http_exchange_respond_close(struct http_exchange *exchange, int status, con
     respond(exchange, status, headers, header_count, body, size, true);
 }
 
+/* For the moment between two owners. */
+static void on_nobody_data(void *ctx, const uint8_t *data, size_t size)
+{
+    (void)ctx;
+    (void)data;
+    (void)size;
+}
+
+static void on_nobody_close(void *ctx, enum close_reason reason)
+{
+    (void)ctx;
+    (void)reason;
+}
+
+enum tp_err http_exchange_upgrade(struct http_exchange *exchange, const char *protocol,
+                                  const struct http_header *headers, size_t header_count, struct stream **ret_stream,
+                                  struct buf *rest)
+{
+    static const struct stream_events nobody = {.on_data = on_nobody_data, .on_close = on_nobody_close};
+    struct http_server *server = exchange->server;
+    const struct http_request *request = http_parser_request(server->parser);
+    struct buf head;
+    if (server->state != SERVER_ANSWERING || request->minor != 1 || buf_size(&request->body) > 0 || request->has_body)
+        return TP_INVALID;
+    buf_init(&head, 0);
+    if (!http_is_token(protocol) || http_write_response_head(&head, 101, headers, header_count, SIZE_MAX) != TP_OK) {
+        buf_free(&head);
+        return TP_INVALID;
+    }
+    stream_write(server->stream, buf_head(&head), buf_size(&head) - 2);
+    buf_clear(&head);
+    (void)buf_printf(&head, "Upgrade: %s\r\nConnection: Upgrade\r\n\r\n", protocol);
+    stream_write(server->stream, buf_head(&head), buf_size(&head));
+    buf_free(&head);
+    (void)buf_append(rest, buf_head(&server->waiting), buf_size(&server->waiting));
+    *ret_stream = server->stream;
+    stream_set_events(server->stream, &nobody, NULL);
+    later_cancel(&server->next);
+    timer_free(server->timer);
+    http_parser_free(server->parser);
+    buf_wipe(&server->waiting);
+    mem_free(server);
+    return TP_OK;
+}
+
 struct http_request *http_exchange_request(struct http_exchange *exchange)
 {
     return http_parser_request(exchange->server->parser);

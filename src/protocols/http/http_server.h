@@ -56,6 +56,14 @@ void http_exchange_respond(struct http_exchange *exchange, int status, const str
 void http_exchange_respond_close(struct http_exchange *exchange, int status, const struct http_header *headers,
                                  size_t header_count, const void *body, size_t size);
 
+/* Answers 101 with these headers (Upgrade: protocol and Connection come by themselves) and gives the connection away: the server and the
+ * exchange are gone when it returns, on_close is not called. The stream is paused and has no owner until the caller sets
+ * events; rest (an empty buf of the caller's) gets what came behind the request. TP_INVALID, and nothing happens, for a
+ * request with a body or not of HTTP/1.1. */
+enum tp_err http_exchange_upgrade(struct http_exchange *exchange, const char *protocol,
+                                  const struct http_header *headers, size_t header_count, struct stream **ret_stream,
+                                  struct buf *rest) TP_MUST;
+
 /* The standard phrase of a status: "Not Found". Never NULL. */
 const char *http_status_text(int status);
 /* Writes a head: status line, headers, Content-Length when size is not SIZE_MAX, and the empty line. TP_INVALID (nothing

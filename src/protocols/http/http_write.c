@@ -12,6 +12,7 @@ const char *http_status_text(int status)
         const char *text;
     } table[] = {
         {100, "Continue"},
+        {101, "Switching Protocols"},
         {200, "OK"},
         {201, "Created"},
         {204, "No Content"},

@@ -138,7 +138,7 @@ void web_answer_json(struct web_request *request, int status, json_t *json)
 void web_answer_error(struct web_request *request, const struct tp_error *error)
 {
     const char *text = error->text[0] ? error->text : err_text(error->code);
-    if (request->route && request->route->shape == WEB_API) {
+    if (request->route && (request->route->shape == WEB_API || request->route->shape == WEB_SOCKET)) {
         json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
         if (!json) /* the sentence is not UTF-8 */
             json =
@@ -350,6 +350,10 @@ static void start(struct web_request *request)
     struct tp_error error = {0};
     json_t *params = NULL;
     enum tp_err err = TP_OK;
+    if (route->shape == WEB_SOCKET) {
+        web_socket_start(request);
+        return;
+    }
     if (strcmp(http->method, "GET") != 0 && strcmp(http->method, "HEAD") != 0 &&
         web_cookie_is_cross_site(http, route->shape == WEB_FORM))
         err = err_set(&error, TP_DENIED, "requests from pages of other sites are refused");
@@ -394,6 +398,48 @@ static void answer_unknown(struct web_request *request, bool other_method)
 
 /* Connections. */
 
+static void conn_free(struct web_conn *conn)
+{
+    *conn->prev = conn->next;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    conn->web->count--;
+    mem_free(conn->addr);
+    mem_free(conn->cert);
+    mem_free(conn);
+}
+
+void web_hand_over(struct web_request *request, const char *accept, const char *session, const json_t *params)
+{
+    struct web_conn *conn = request->conn;
+    const struct web_options *options = &conn->web->options;
+    const struct http_header headers[] = {{"Sec-WebSocket-Accept", accept}};
+    struct tp_error error = {0};
+    struct buf rest;
+    struct web_socket socket = {.connection_id = conn->id,
+                                .address = conn->addr,
+                                .session = session,
+                                .rpc = request->route->rpc,
+                                .params = params,
+                                .path = {request->params[0], request->params[1]}};
+    buf_init(&rest, 0);
+    if (!options->on_socket ||
+        http_exchange_upgrade(request->exchange, "websocket", headers, 1, &socket.stream, &rest) != TP_OK) {
+        (void)err_set(&error, TP_INVALID, "this path needs a WebSocket connection over HTTP/1.1");
+        web_answer_error(request, &error);
+        return;
+    }
+    log_info("request", "id=%llu peer=%s method=GET route=%s status=101", (unsigned long long)conn->id, conn->addr,
+             request->route->path);
+    conn->request = NULL;
+    socket.rest = buf_head(&rest);
+    socket.rest_size = buf_size(&rest);
+    options->on_socket(options->on_socket_ctx, &socket);
+    buf_free(&rest);
+    request_free(request);
+    conn_free(conn);
+}
+
 static size_t on_head(void *ctx, const struct http_request *http)
 {
     char *params[WEB_PARAMS_MAX];
@@ -436,11 +482,9 @@ static void on_close(void *ctx, enum close_reason reason)
     else if (conn->request)
         request_free(conn->request);
     if (conn->web) {
-        *conn->prev = conn->next;
-        if (conn->next)
-            conn->next->prev = conn->prev;
-        conn->web->count--;
         conn->web->options.on_done(conn->web->options.on_done_ctx, conn->id, conn->addr, reason);
+        conn_free(conn);
+        return;
     }
     mem_free(conn->addr);
     mem_free(conn->cert);

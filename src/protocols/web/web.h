@@ -8,7 +8,23 @@
 #include "core/rpc.h"
 #include "core/stream.h"
 
+#include <jansson.h>
+
 struct web;
+
+/* A WebSocket connection whose handshake is done (RFC 6455): from a page of ours, with a session's cookie. Who asks is not
+ * proved before the first message has brought the session's token. */
+struct web_socket {
+    struct stream *stream; /* paused; the receiver owns it */
+    const uint8_t *rest;   /* bytes that have come already, valid during the call */
+    size_t rest_size;
+    uint64_t connection_id;
+    const char *address;  /* the client's "IP:PORT"; all texts are valid during the call */
+    const char *session;  /* id in the cookie */
+    const char *rpc;      /* the method of auth that decides, from the table of routes */
+    const json_t *params; /* of the query, borrowed; {} without */
+    const char *path[2];  /* path parameters, or NULL */
+};
 
 struct web_options {
     struct rpc *(*auth)(void *ctx); /* the line to auth now, or NULL while there is none */
@@ -16,6 +32,9 @@ struct web_options {
     /* Each connection given to web_serve ends with one call, when it is gone. */
     void (*on_done)(void *ctx, uint64_t connection_id, const char *address, enum close_reason reason);
     void *on_done_ctx;
+    /* Takes over the stream of a WebSocket route; on_done will not be called for this connection. */
+    void (*on_socket)(void *ctx, const struct web_socket *socket);
+    void *on_socket_ctx;
     const char *cluster_name; /* copied, as all texts here */
     const char *public_addr; /* "proxy.example.com:443": what people type; "" when not configured: the cluster's name */
     const char *server_version;

@@ -15,7 +15,8 @@
 struct web_request;
 
 enum web_who { WEB_ANONYMOUS, WEB_SESSION, WEB_CERT };
-enum web_shape { WEB_API, WEB_PAGE, WEB_FORM }; /* JSON; HTML; HTML by a form's POST (needs the CSRF token) */
+/* JSON; HTML; HTML by a form's POST (needs the CSRF token); a WebSocket, whose owner calls the method later */
+enum web_shape { WEB_API, WEB_PAGE, WEB_FORM, WEB_SOCKET };
 
 /* Builds the params of the call. */
 typedef enum tp_err web_begin_fn(struct web_request *request, json_t **ret_params, struct tp_error *error);
@@ -86,6 +87,11 @@ void web_answer_text(struct web_request *request, const char *content_type, cons
 void web_answer_redirect(struct web_request *request, const char *to);
 /* A file of the UI. for_ever: its name changes with its content. */
 void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever);
+
+/* Gives the connection away after a WebSocket handshake (web_socket.c). The request is gone. */
+void web_hand_over(struct web_request *request, const char *accept, const char *session, const json_t *params);
+/* web_socket.c: checks the handshake and where it comes from, then web_hand_over; or answers an error. */
+void web_socket_start(struct web_request *request);
 
 /* web_cookie.c */
 /* The value of cookie name in a Cookie header; mem_free it. TP_INVALID when present twice or not a cookie value. */

@@ -1,17 +1,17 @@
-#include "kube/kube_ws.h"
+#include "protocols/http/http_ws.h"
 
 #include <string.h>
 
 #define PIECE 4096
 #define FILL_MAX ((uint64_t)64 * 1024)
 
-void kube_ws_init(struct kube_ws *ws, kube_ws_cb *fn, void *ctx)
+void http_ws_init(struct http_ws *ws, http_ws_cb *fn, void *ctx)
 {
-    *ws = (struct kube_ws){.fn = fn, .ctx = ctx};
+    *ws = (struct http_ws){.fn = fn, .ctx = ctx};
 }
 
 /* Bytes of the head, told by its first two: length and mask follow. */
-static size_t head_length(const struct kube_ws *ws)
+static size_t head_length(const struct http_ws *ws)
 {
     size_t length = 2;
     if (ws->head_size < 2)
@@ -23,17 +23,17 @@ static size_t head_length(const struct kube_ws *ws)
     return length + (ws->head[1] & 0x80 ? 4 : 0);
 }
 
-static bool is_control(const struct kube_ws *ws)
+static bool is_control(const struct http_ws *ws)
 {
     return ws->head[0] & 0x08;
 }
 
-static bool is_final(const struct kube_ws *ws)
+static bool is_final(const struct http_ws *ws)
 {
     return ws->head[0] & 0x80;
 }
 
-static uint64_t payload_length(const struct kube_ws *ws)
+static uint64_t payload_length(const struct http_ws *ws)
 {
     size_t bytes = (ws->head[1] & 0x7f) == 126 ? 2 : (ws->head[1] & 0x7f) == 127 ? 8 : 0;
     uint64_t length = 0;
@@ -44,11 +44,13 @@ static uint64_t payload_length(const struct kube_ws *ws)
     return length;
 }
 
-static enum tp_err begin_frame(struct kube_ws *ws, struct tp_error *error)
+static enum tp_err begin_frame(struct http_ws *ws, struct tp_error *error)
 {
     unsigned opcode = ws->head[0] & 0x0f;
     if (ws->head[0] & 0x70)
         return err_set(error, TP_INVALID, "a WebSocket frame uses an extension that was not agreed on");
+    if (ws->must_mask && !(ws->head[1] & 0x80))
+        return err_set(error, TP_INVALID, "a WebSocket frame of a client has no mask");
     ws->left = payload_length(ws);
     if (ws->left >> 63)
         return err_set(error, TP_INVALID, "a WebSocket frame has an impossible length");
@@ -59,15 +61,18 @@ static enum tp_err begin_frame(struct kube_ws *ws, struct tp_error *error)
         return err_set(error, TP_INVALID, "a WebSocket message is out of order");
     } else {
         ws->in_message = true;
-        if (opcode != 0)
+        if (opcode != 0) {
             ws->begun = false;
+            ws->opcode = opcode;
+        }
     }
+    ws->control_size = 0;
     ws->masked = 0;
     ws->in_payload = true;
     return TP_OK;
 }
 
-static enum tp_err give(struct kube_ws *ws, const uint8_t *data, size_t size)
+static enum tp_err give(struct http_ws *ws, const uint8_t *data, size_t size)
 {
     bool last = ws->left == 0 && is_final(ws);
     bool first = !ws->begun;
@@ -77,8 +82,17 @@ static enum tp_err give(struct kube_ws *ws, const uint8_t *data, size_t size)
     return ws->fn(ws->ctx, data, size, first, last);
 }
 
+static enum tp_err give_control(struct http_ws *ws, const uint8_t *data, size_t size)
+{
+    memcpy(ws->control + ws->control_size, data, size); /* begin_frame has checked the length */
+    ws->control_size += size;
+    if (ws->left > 0 || !ws->on_control)
+        return TP_OK;
+    return ws->on_control(ws->ctx, ws->head[0] & 0x0fU, ws->control, ws->control_size);
+}
+
 /* Takes up to size bytes of the payload; ret_used is how many. */
-static enum tp_err payload(struct kube_ws *ws, const uint8_t *data, size_t size, size_t *ret_used)
+static enum tp_err payload(struct http_ws *ws, const uint8_t *data, size_t size, size_t *ret_used)
 {
     uint8_t clear[PIECE];
     const uint8_t *mask = ws->head + head_length(ws) - 4;
@@ -92,10 +106,10 @@ static enum tp_err payload(struct kube_ws *ws, const uint8_t *data, size_t size,
     ws->masked = (ws->masked + size) % 4;
     ws->left -= size;
     *ret_used = size;
-    return is_control(ws) ? TP_OK : give(ws, masked ? clear : data, size);
+    return is_control(ws) ? give_control(ws, masked ? clear : data, size) : give(ws, masked ? clear : data, size);
 }
 
-static void end_frame(struct kube_ws *ws)
+static void end_frame(struct http_ws *ws)
 {
     if (!is_control(ws) && is_final(ws))
         ws->in_message = false;
@@ -103,7 +117,7 @@ static void end_frame(struct kube_ws *ws)
     ws->head_size = 0;
 }
 
-enum tp_err kube_ws_feed(struct kube_ws *ws, const uint8_t *data, size_t size, struct tp_error *error)
+enum tp_err http_ws_feed(struct http_ws *ws, const uint8_t *data, size_t size, struct tp_error *error)
 {
     while (size > 0 || (ws->in_payload && ws->left == 0)) {
         size_t used = 0;
@@ -128,7 +142,7 @@ enum tp_err kube_ws_feed(struct kube_ws *ws, const uint8_t *data, size_t size, s
     return TP_OK;
 }
 
-void kube_ws_put(struct buf *out, unsigned opcode, const void *data, size_t size)
+void http_ws_put(struct buf *out, unsigned opcode, const void *data, size_t size)
 {
     uint8_t head[4] = {(uint8_t)(0x80 | opcode), (uint8_t)size};
     if (size >= 126) {
@@ -140,7 +154,7 @@ void kube_ws_put(struct buf *out, unsigned opcode, const void *data, size_t size
     (void)buf_append(out, data, size);
 }
 
-enum tp_err kube_ws_complete(const struct kube_ws *ws, struct buf *out)
+enum tp_err http_ws_complete(const struct http_ws *ws, struct buf *out)
 {
     static const uint8_t zeros[PIECE];
     if (!ws->in_payload)
@@ -152,4 +166,15 @@ enum tp_err kube_ws_complete(const struct kube_ws *ws, struct buf *out)
         (void)buf_append(out, zeros, piece);
     }
     return TP_OK;
+}
+
+size_t http_ws_head(uint8_t out[HTTP_WS_HEAD_MAX], unsigned opcode, size_t size)
+{
+    size_t used = 2;
+    unsigned bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
+    out[0] = (uint8_t)(0x80 | opcode);
+    out[1] = bytes == 0 ? (uint8_t)size : bytes == 2 ? 126 : 127;
+    for (unsigned i = 0; i < bytes; i++)
+        out[used++] = (uint8_t)((uint64_t)size >> (8 * (bytes - 1 - i)));
+    return used;
 }

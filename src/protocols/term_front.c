@@ -1,0 +1,699 @@
+/*
+ * A browser's terminal: WebSocket messages (protocols/web/web_envelope.h) on one side, the frames of
+ * docs/protocol-terminal.md in a tunnel stream of kind "term" on the other.
+ *
+ *   TOKEN --first message--> ASKING --grant--> JOINING --tunnel--> RUNNING --either end--> closed
+ *
+ * The token of the session comes in the first message; auth verifies it and decides. A person who is lost without a word
+ * leaves the terminal running at the node for a while; who says the end ends it.
+ */
+#include "protocols/term_front.h"
+
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocols/http/http_ws.h"
+#include "protocols/target_front.h"
+#include "protocols/term_wire.h"
+#include "protocols/web/web_envelope.h"
+#include "term/term_frame.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TOKEN_MS 10000
+#define ASK_MS 15000
+#define JOIN_MS 3000
+#define JOIN_RETRY_MS 50
+#define LAST_WORD_MS 500 /* from the cut to the end of both sides, whatever the agent does */
+#define QUIT_MS 2000     /* for the node to end what the person has ended */
+#define PING_MS 20000
+#define DEAD_MS 60000
+#define LINGER_MS 1000 /* after the last word, for the browser to read it */
+#define LINGER_MAX_MS 10000
+#define MESSAGE_MAX ((size_t)64 * 1024)
+
+enum { CODE_DONE = 1000, CODE_PROTOCOL = 1002, CODE_TOO_LARGE = 1009, CODE_TOKEN = 4401 };
+
+enum term_state { TERM_TOKEN, TERM_ASKING, TERM_JOINING, TERM_RUNNING, TERM_OVER };
+
+struct term_front {
+    struct worker *worker;
+    struct peer peer;
+    enum term_state state;
+    struct stream *stream; /* the browser's; NULL when it is gone */
+    struct http_ws ws;
+    struct buf message; /* that is being read */
+    json_t *params;
+    char *session; /* id of the cookie, until auth was asked */
+    char *rpc;
+    uint32_t request; /* to auth, 0 when none is pending */
+    struct rpc *asked;
+    char *sid, *attach, *host_id, *hostname;
+    struct buf grant;
+    struct tunnel_stream *tunnel; /* NULL when it is gone or another worker has it */
+    struct stream *pair;          /* to the worker that has it (term_pair.c) */
+    bool pair_asked;
+    struct term_reader reader;
+    struct buf pending; /* for the node, no credit yet */
+    size_t owed;        /* bytes of the tunnel for which credit is held back */
+    bool heard_end;     /* the browser said that it is the end */
+    bool said_end;      /* it was told why or with which code it ended */
+    bool can_resume;    /* the node keeps the terminal when its person is lost */
+    bool lost;          /* something on the way broke; the terminal may go on */
+    struct timer *timer;
+    struct timer *ping;
+    int64_t heard_ms;
+    int64_t linger_until;
+    int64_t join_deadline;
+    enum close_reason cut; /* CLOSE_NONE: it still has its right */
+    char *cut_text;
+    enum close_reason reason;
+    uint64_t rx, tx;
+};
+
+/* ---- to the browser ---- */
+
+static void say(struct term_front *front, char type, const void *payload, size_t size)
+{
+    uint8_t head[WEB_ENVELOPE_HEAD_MAX];
+    uint8_t frame[HTTP_WS_HEAD_MAX];
+    size_t head_size = web_envelope_head(head, type, size);
+    if (!front->stream)
+        return;
+    stream_write(front->stream, frame, http_ws_head(frame, HTTP_WS_BINARY, head_size + size));
+    stream_write(front->stream, head, head_size);
+    stream_write(front->stream, payload, size);
+}
+
+static void say_json(struct term_front *front, char type, json_t *object)
+{
+    char *text = json_text(object);
+    say(front, type, text, strlen(text));
+    mem_free(text);
+    json_decref(object);
+}
+
+static void say_control(struct term_front *front, unsigned opcode, const void *data, size_t size)
+{
+    uint8_t frame[HTTP_WS_HEAD_MAX];
+    stream_write(front->stream, frame, http_ws_head(frame, opcode, size));
+    stream_write(front->stream, data, size);
+}
+
+static void set_reason(struct term_front *front, enum close_reason reason)
+{
+    if (front->reason == CLOSE_NONE)
+        front->reason = reason;
+}
+
+/* The last frame of our direction, then the end of the connection. */
+static void hang_up(struct term_front *front, unsigned code, enum close_reason reason)
+{
+    uint8_t text[2] = {(uint8_t)(code >> 8), (uint8_t)code};
+    front->state = TERM_OVER;
+    if (!front->stream || stream_is_closing(front->stream))
+        return;
+    say_control(front, HTTP_WS_CLOSE, text, sizeof(text));
+    /* Stays for a moment: closed at once, what the browser still sends would reset away what it has not read. */
+    set_reason(front, reason);
+    stream_shutdown(front->stream);
+    stream_resume(front->stream);
+    front->linger_until = loop_now_ms(front->worker->loop) + LINGER_MAX_MS;
+    timer_start(front->ping, LINGER_MS, 0);
+}
+
+static void say_end(struct term_front *front, enum close_reason reason, const char *text, bool resume)
+{
+    if (front->said_end)
+        return;
+    front->said_end = true;
+    say_json(front, 'e',
+             json_pack("{s:s, s:s, s:b}", "reason", close_name(reason), "message", *text ? text : close_text(reason),
+                       "resume", (int)resume));
+}
+
+/* ---- the end ---- */
+
+static void finish(struct term_front *front)
+{
+    struct worker *worker = front->worker;
+    if (front->stream || front->tunnel || front->pair)
+        return;
+    if (front->request)
+        rpc_cancel(front->asked, front->request);
+    if (front->sid && map_get(worker->terminals, front->sid) == front)
+        (void)map_remove(worker->terminals, front->sid);
+    if (front->sid)
+        worker_tell_auth(worker, "session.closed",
+                         json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "sid", front->sid, "attach", front->attach,
+                                   "reason", close_name(front->reason), "parked",
+                                   (int)(front->lost && front->can_resume && front->cut == CLOSE_NONE), "rx",
+                                   (json_int_t)front->rx, "tx", (json_int_t)front->tx));
+    worker_connection_closed(worker, &front->peer, front->reason, "", front->rx, front->tx);
+    timer_free(front->timer);
+    timer_free(front->ping);
+    term_reader_free(&front->reader);
+    buf_wipe(&front->message);
+    buf_wipe(&front->pending);
+    buf_free(&front->grant);
+    json_decref(front->params);
+    secret_free(front->session);
+    mem_free(front->rpc);
+    mem_free(front->sid);
+    mem_free(front->attach);
+    mem_free(front->host_id);
+    mem_free(front->hostname);
+    mem_free(front->cut_text);
+    mem_free(front);
+}
+
+/* Before there is a node: told why, then closed. */
+static void refuse(struct term_front *front, enum close_reason reason, const char *text, unsigned code, bool resume)
+{
+    if (front->state == TERM_OVER)
+        return;
+    set_reason(front, reason);
+    timer_stop(front->timer);
+    front->lost = resume;
+    say_end(front, reason, text, resume);
+    hang_up(front, code, reason);
+}
+
+/* ---- to the node ---- */
+
+static void pump(struct term_front *front)
+{
+    if (front->tunnel && buf_size(&front->pending) > 0)
+        buf_consume(&front->pending,
+                    tunnel_stream_write(front->tunnel, buf_head(&front->pending), buf_size(&front->pending)));
+    if (front->pair && buf_size(&front->pending) > 0 && !stream_is_full(front->pair)) {
+        stream_write(front->pair, buf_head(&front->pending), buf_size(&front->pending));
+        buf_clear(&front->pending);
+    }
+    if (!front->stream || front->state != TERM_RUNNING)
+        return;
+    if (buf_size(&front->pending) > 0)
+        stream_pause(front->stream);
+    else
+        stream_resume(front->stream);
+}
+
+static void to_node(struct term_front *front, enum term_type type, const uint8_t *payload, size_t size)
+{
+    uint8_t head[TERM_HEAD];
+    do {
+        size_t piece = type == TERM_DATA && size > TERM_FRAME_MAX ? TERM_FRAME_MAX : size;
+        term_head(head, type, piece);
+        (void)buf_append(&front->pending, head, sizeof(head));
+        (void)buf_append(&front->pending, payload, piece);
+        payload += piece;
+        size -= piece;
+    } while (size > 0);
+}
+
+/* The browser has said the end: so does the node hear it. */
+static void quit(struct term_front *front)
+{
+    if (front->heard_end)
+        return;
+    front->heard_end = true;
+    to_node(front, TERM_QUIT, (const uint8_t *)"", 0);
+    pump(front);
+}
+
+static void broken(struct term_front *front, unsigned code)
+{
+    set_reason(front, CLOSE_PROTOCOL_ERROR);
+    quit(front); /* who breaks the protocol has nothing to come back to */
+    hang_up(front, code, CLOSE_PROTOCOL_ERROR);
+}
+
+/* The node's side ends at once. */
+static void drop_node(struct term_front *front, enum close_reason reason)
+{
+    if (front->tunnel)
+        tunnel_stream_close(front->tunnel, reason, front->cut_text);
+    if (front->pair)
+        stream_close(front->pair, reason);
+}
+
+/* ---- from the node ---- */
+
+static void give_credit(struct term_front *front)
+{
+    size_t owed = front->owed;
+    if (front->stream && stream_is_full(front->stream)) {
+        if (front->pair)
+            stream_pause(front->pair);
+        return;
+    }
+    front->owed = 0;
+    if (front->tunnel && owed > 0)
+        tunnel_stream_consume(front->tunnel, owed);
+    if (front->pair)
+        stream_resume(front->pair);
+}
+
+static enum tp_err on_node_output(void *ctx, const uint8_t *data, size_t size)
+{
+    struct term_front *front = ctx;
+    say(front, 'r', data, size);
+    return TP_OK;
+}
+
+static enum tp_err on_node_control(void *ctx, enum term_type type, const uint8_t *payload, size_t size)
+{
+    struct term_front *front = ctx;
+    json_t *object = NULL;
+    enum tp_err err = json_parse_object(payload, size, TERM_CONTROL_MAX, &object, NULL);
+    if (err != TP_OK)
+        return err;
+    if (type == TERM_OPEN) {
+        say_json(front, 's',
+                 term_wire_session(front->sid, json_get_text(front->params, "login", ""), front->host_id,
+                                   front->hostname, front->can_resume, object));
+    } else if (type == TERM_EXIT && !front->said_end) {
+        front->said_end = true;
+        set_reason(front, CLOSE_DONE);
+        say_json(front, 'x',
+                 json_pack("{s:I, s:s}", "code", (json_int_t)json_get_int(object, "code", 255), "signal",
+                           json_get_text(object, "signal", "")));
+    } else if (type == TERM_CLOSE) {
+        enum close_reason reason = close_from_name(json_get_text(object, "reason", ""));
+        set_reason(front, reason);
+        say_end(front, reason, json_get_text(object, "text", ""), false);
+    }
+    json_decref(object);
+    return TP_OK;
+}
+
+static void node_bytes(struct term_front *front, const uint8_t *data, size_t size)
+{
+    struct tp_error error = {0};
+    front->tx += size;
+    if (front->state != TERM_RUNNING || !front->stream)
+        return;
+    if (term_reader_feed(&front->reader, data, size, &error) != TP_OK) {
+        log_warn("an agent broke the protocol of terminals", "host=%s", front->host_id);
+        set_reason(front, CLOSE_PROTOCOL_ERROR);
+        front->heard_end = true;
+        drop_node(front, CLOSE_PROTOCOL_ERROR);
+    }
+}
+
+/* The node's side is gone. */
+static void node_gone(struct term_front *front, enum close_reason reason, const char *text)
+{
+    if (front->cut != CLOSE_NONE) {
+        reason = front->cut;
+        text = front->cut_text;
+    } else if (front->stream && !front->said_end && !front->heard_end) {
+        front->lost = reason == CLOSE_TARGET_OFFLINE || reason == CLOSE_DRAIN || reason == CLOSE_KEEPALIVE_TIMEOUT ||
+                      reason == CLOSE_PEER_RESET || reason == CLOSE_SHUTDOWN;
+    }
+    set_reason(front, reason);
+    if (front->stream && front->state != TERM_OVER) {
+        say_end(front, reason, text ? text : "", front->lost && front->can_resume);
+        say(front, 'c', "", 0);
+        hang_up(front, CODE_DONE, reason);
+    }
+    finish(front);
+}
+
+static void on_tunnel_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct term_front *front = ctx;
+    front->owed += size;
+    node_bytes(front, data, size);
+    give_credit(front);
+}
+
+static void on_tunnel_eof(void *ctx)
+{
+    struct term_front *front = ctx;
+    tunnel_stream_shutdown(front->tunnel);
+}
+
+static void on_tunnel_writable(void *ctx)
+{
+    pump(ctx);
+}
+
+static void on_tunnel_close(void *ctx, enum close_reason reason, const char *text)
+{
+    struct term_front *front = ctx;
+    front->tunnel = NULL;
+    node_gone(front, reason, text);
+}
+
+static const struct tunnel_stream_events tunnel_events = {
+    .on_data = on_tunnel_data, .on_eof = on_tunnel_eof, .on_writable = on_tunnel_writable, .on_close = on_tunnel_close};
+
+/* ---- joining ---- */
+
+static void begin_running(struct term_front *front)
+{
+    char *text = term_wire_open(front->params, &front->can_resume);
+    to_node(front, TERM_OPEN, (const uint8_t *)text, strlen(text));
+    mem_free(text);
+    front->state = TERM_RUNNING;
+    timer_stop(front->timer);
+    timer_start(front->ping, PING_MS, PING_MS);
+    front->heard_ms = loop_now_ms(front->worker->loop);
+    pump(front);
+}
+
+static void join(struct term_front *front)
+{
+    struct worker *worker = front->worker;
+    struct tunnel *tunnel = tunnels_find(worker, front->host_id);
+    int where = tunnels_where(worker, front->host_id);
+    if (!front->stream || stream_is_closing(front->stream))
+        return;
+    if (tunnel && tunnel_stream_open(tunnel, "term", buf_head(&front->grant), buf_size(&front->grant), &tunnel_events,
+                                     front, &front->tunnel) == TP_OK) {
+        begin_running(front);
+        return;
+    }
+    if (!tunnel && where >= 0 && (unsigned)where != worker->number && worker->master && !front->pair_asked) {
+        front->pair_asked = true;
+        rpc_event(worker->master, "pair", json_pack("{s:i, s:s}", "worker", where, "sid", front->sid));
+    }
+    if (loop_now_ms(worker->loop) < front->join_deadline)
+        timer_start(front->timer, JOIN_RETRY_MS, 0);
+    else
+        refuse(front, CLOSE_TARGET_OFFLINE, "the node is offline: its agent has no tunnel to this proxy now", CODE_DONE,
+               true);
+}
+
+static void on_pair_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct term_front *front = ctx;
+    node_bytes(front, data, size);
+    give_credit(front);
+}
+
+static void on_pair_eof(void *ctx)
+{
+    struct term_front *front = ctx;
+    stream_close(front->pair, front->said_end ? CLOSE_DONE : CLOSE_TARGET_OFFLINE);
+}
+
+static void on_pair_drain(void *ctx)
+{
+    pump(ctx);
+}
+
+static void on_pair_close(void *ctx, enum close_reason reason)
+{
+    struct term_front *front = ctx;
+    front->pair = NULL;
+    node_gone(front, reason, NULL);
+}
+
+void term_front_pair(struct worker *worker, const char *sid, int fd)
+{
+    static const struct stream_events events = {
+        .on_data = on_pair_data, .on_eof = on_pair_eof, .on_drain = on_pair_drain, .on_close = on_pair_close};
+    struct term_front *front = map_get(worker->terminals, sid);
+    if (!front || front->state != TERM_JOINING || !front->stream) {
+        (void)close(fd);
+        return;
+    }
+    front->pair = stream_new(worker->loop, fd, &events, front);
+    term_pair_head(front->pair, front->host_id, &front->grant);
+    begin_running(front);
+}
+
+/* ---- auth ---- */
+
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct term_front *front = ctx;
+    const char *grant = json_get_text(result, "grant", "");
+    front->request = 0;
+    if (!front->stream || stream_is_closing(front->stream))
+        return;
+    if (error) {
+        bool resume = *json_get_text(front->params, "sid", "") != '\0' &&
+                      (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
+        refuse(front, target_front_reason(error->code), error->text,
+               error->code == TP_UNAUTHENTICATED ? CODE_TOKEN : CODE_DONE, resume);
+        return;
+    }
+    if (dec_base64(grant, strlen(grant), &front->grant) != TP_OK || buf_size(&front->grant) == 0) {
+        refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log", CODE_DONE, false);
+        return;
+    }
+    front->sid = mem_strdup(json_get_text(result, "sid", ""));
+    front->attach = mem_strdup(json_get_text(result, "attach", front->sid));
+    front->host_id = mem_strdup(json_get_text(result, "host_id", ""));
+    front->hostname = mem_strdup(json_get_text(result, "hostname", ""));
+    (void)map_set(front->worker->terminals, front->sid, front); /* an older connection of it has been replaced */
+    front->state = TERM_JOINING;
+    front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;
+    join(front);
+}
+
+static void ask(struct term_front *front, const char *token)
+{
+    struct worker *worker = front->worker;
+    const char *sid = json_get_text(front->params, "sid", "");
+    json_t *params = json_pack("{s:i}", "worker", (int)worker->number);
+    json_t *caller = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", front->session, "token", token, "addr",
+                               front->peer.address);
+    secret_free(front->session);
+    front->session = NULL;
+    timer_stop(front->timer);
+    if (!worker->auth) {
+        json_decref(params);
+        json_decref(caller);
+        refuse(front, CLOSE_AUTH_UNAVAILABLE, "the auth service is not available now, try again in a moment", CODE_DONE,
+               *sid != '\0');
+        return;
+    }
+    if (*sid) {
+        (void)json_object_set_new(params, "sid", json_string(sid));
+    } else {
+        (void)json_object_set_new(params, "target", json_string(json_get_text(front->params, "server_id", "")));
+        (void)json_object_set_new(params, "login", json_string(json_get_text(front->params, "login", "")));
+        (void)json_object_set_new(params, "file", json_boolean(json_object_get(front->params, "file")));
+    }
+    front->state = TERM_ASKING;
+    front->asked = worker->auth;
+    front->request = rpc_request(front->asked, front->rpc, params, caller, ASK_MS, on_answer, front);
+}
+
+static void take_token(struct term_front *front)
+{
+    json_t *object = NULL;
+    const char *token = NULL;
+    if (json_parse_object(buf_head(&front->message), buf_size(&front->message), TERM_WIRE_TEXT_MAX, &object, NULL) ==
+        TP_OK)
+        token = json_get_text(object, "token", NULL);
+    stream_pause(front->stream); /* what follows is for the node */
+    if (token && *token && json_string_value(json_object_get(object, "token")))
+        ask(front, token);
+    else
+        refuse(front, CLOSE_ACCESS_DENIED, "the first message must be {\"token\": ...}", CODE_TOKEN, false);
+    json_decref(object);
+}
+
+/* ---- from the browser ---- */
+
+static enum tp_err take_binary(struct term_front *front)
+{
+    struct web_envelope envelope;
+    uint8_t wire[TERM_WIRE_MAX];
+    size_t wire_size = 0;
+    enum tp_err err = TP_OK;
+    if (web_envelope_read(buf_head(&front->message), buf_size(&front->message), &envelope) != TP_OK)
+        return TP_INVALID;
+    if (front->heard_end || front->cut != CLOSE_NONE)
+        return TP_OK;
+    switch (envelope.type) {
+    case 'r':
+        if (envelope.size > 0)
+            to_node(front, TERM_DATA, envelope.payload, envelope.size);
+        return TP_OK;
+    case 'w':
+    case 'k':
+        err = envelope.type == 'w' ? term_wire_resize(&envelope, wire, &wire_size)
+                                   : term_wire_ack(&envelope, wire, &wire_size);
+        if (err == TP_OK)
+            to_node(front, envelope.type == 'w' ? TERM_RESIZE : TERM_ACK, wire, wire_size);
+        return err;
+    case 'c':
+        quit(front);
+        return TP_OK;
+    default:
+        return TP_INVALID;
+    }
+}
+
+static enum tp_err on_message(void *ctx, const uint8_t *data, size_t size, bool first, bool last)
+{
+    struct term_front *front = ctx;
+    bool text = front->ws.opcode == HTTP_WS_TEXT;
+    (void)first;
+    if (text ? front->state != TERM_TOKEN : front->state < TERM_RUNNING)
+        return TP_PROTOCOL;
+    if (buf_size(&front->message) + size > (text ? TERM_WIRE_TEXT_MAX : MESSAGE_MAX))
+        return TP_TOO_LARGE;
+    (void)buf_append(&front->message, data, size);
+    if (!last)
+        return TP_OK;
+    if (text) {
+        take_token(front);
+    } else if (front->state == TERM_RUNNING && take_binary(front) != TP_OK) {
+        return TP_PROTOCOL;
+    }
+    buf_wipe(&front->message);
+    return TP_OK;
+}
+
+static enum tp_err on_ws_control(void *ctx, unsigned opcode, const uint8_t *data, size_t size)
+{
+    struct term_front *front = ctx;
+    if (opcode == HTTP_WS_PING) {
+        if (stream_queued(front->stream) < STREAM_LOW)
+            say_control(front, HTTP_WS_PONG, data, size);
+    } else if (opcode == HTTP_WS_CLOSE) {
+        /* A page that was left or closed ends its terminal; 1001 is what browsers say then. */
+        quit(front);
+        set_reason(front, CLOSE_CLIENT_CLOSED);
+        hang_up(front, CODE_DONE, CLOSE_CLIENT_CLOSED);
+    }
+    return TP_OK;
+}
+
+static void on_data(void *ctx, const uint8_t *data, size_t size)
+{
+    struct term_front *front = ctx;
+    struct tp_error error = {0};
+    enum tp_err err;
+    front->rx += size;
+    front->heard_ms = loop_now_ms(front->worker->loop);
+    if (front->state == TERM_OVER || stream_is_closing(front->stream))
+        return;
+    err = http_ws_feed(&front->ws, data, size, &error);
+    if (err != TP_OK && front->state != TERM_OVER)
+        broken(front, err == TP_TOO_LARGE ? CODE_TOO_LARGE : CODE_PROTOCOL);
+    else if (front->state == TERM_RUNNING)
+        pump(front);
+}
+
+static void on_drain(void *ctx)
+{
+    give_credit(ctx);
+}
+
+static void on_close(void *ctx, enum close_reason reason)
+{
+    struct term_front *front = ctx;
+    front->stream = NULL;
+    set_reason(front, reason);
+    timer_stop(front->ping);
+    if (front->request) {
+        rpc_cancel(front->asked, front->request);
+        front->request = 0;
+    }
+    front->lost |= !front->heard_end && !front->said_end && front->cut == CLOSE_NONE;
+    if (front->heard_end && (front->tunnel || front->pair))
+        timer_start(front->timer, QUIT_MS, 0);
+    else
+        drop_node(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
+    finish(front);
+}
+
+/* ---- time ---- */
+
+static void on_timer(void *ctx)
+{
+    struct term_front *front = ctx;
+    if (front->state == TERM_TOKEN) {
+        refuse(front, CLOSE_PREAUTH_TIMEOUT, "the token did not come in time", CODE_TOKEN, false);
+    } else if (front->state == TERM_JOINING) {
+        join(front);
+    } else { /* the last word has been said, or the node does not end what its person has ended */
+        drop_node(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
+    }
+}
+
+static void on_ping(void *ctx)
+{
+    struct term_front *front = ctx;
+    int64_t now = loop_now_ms(front->worker->loop);
+    if (front->state == TERM_OVER) {
+        if (stream_queued(front->stream) > 0 && now < front->linger_until)
+            timer_start(front->ping, LINGER_MS, 0);
+        else
+            stream_close(front->stream, front->reason);
+        return;
+    }
+    if (now - front->heard_ms > DEAD_MS) {
+        stream_close(front->stream, CLOSE_KEEPALIVE_TIMEOUT);
+        return;
+    }
+    if (stream_queued(front->stream) < STREAM_LOW)
+        say_control(front, HTTP_WS_PING, "", 0);
+}
+
+void term_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text)
+{
+    struct term_front *front = map_get(worker->terminals, sid);
+    if (!front || front->cut != CLOSE_NONE)
+        return;
+    front->cut = reason;
+    front->cut_text = mem_strdup(text && *text ? text : close_text(reason));
+    if (front->tunnel || front->pair)
+        timer_start(front->timer, LAST_WORD_MS, 0);
+    else
+        refuse(front, reason, front->cut_text, CODE_DONE, false);
+}
+
+static void report_one(void *ctx, const char *key, void *value)
+{
+    const struct term_report *report = ctx;
+    const struct term_front *front = value;
+    report->fn(report->ctx, key, "term", front->host_id, &front->grant);
+}
+
+void term_front_each(const struct worker *worker, const struct term_report *report)
+{
+    map_each(worker->terminals, report_one, (void *)(uintptr_t)report);
+}
+
+/* ---- the start ---- */
+
+void term_front_serve(void *ctx, const struct web_socket *socket)
+{
+    static const struct stream_events events = {.on_data = on_data, .on_drain = on_drain, .on_close = on_close};
+    struct worker *worker = ctx;
+    struct term_front *front = mem_alloc(sizeof(*front));
+    front->worker = worker;
+    front->peer.id = socket->connection_id;
+    front->peer.route = ROUTE_WEB;
+    (void)snprintf(front->peer.address, sizeof(front->peer.address), "%s", socket->address);
+    front->stream = socket->stream;
+    front->params = json_deep_copy(socket->params);
+    front->session = mem_strdup(socket->session);
+    front->rpc = mem_strdup(socket->rpc);
+    http_ws_init(&front->ws, on_message, front);
+    front->ws.on_control = on_ws_control;
+    front->ws.must_mask = true;
+    term_reader_init(&front->reader, TERM_FROM_NODE, on_node_output, on_node_control, front);
+    buf_init(&front->message, 0);
+    buf_init(&front->pending, 0);
+    buf_init(&front->grant, TUNNEL_HEADER_MAX);
+    front->timer = timer_new(worker->loop, on_timer, front);
+    front->ping = timer_new(worker->loop, on_ping, front);
+    timer_start(front->timer, TOKEN_MS, 0);
+    stream_set_events(front->stream, &events, front);
+    if (socket->rest_size > 0)
+        on_data(front, socket->rest, socket->rest_size);
+    if (front->state == TERM_TOKEN)
+        stream_resume(front->stream);
+}
