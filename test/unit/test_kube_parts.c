@@ -1,0 +1,172 @@
+/* What roles allow in part, through the agent: creates, lists, watches, deletecollections. */
+#include "kube_world.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- allowed in part ---- */
+
+#define SOME "{\"allowed\":[" RULE("*", "default", "web-*") "],\"denied\":[]}"
+
+static void reopen(struct world *world, const char *resources)
+{
+    set_grant(world, resources);
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_is_closed);
+    client_open(world);
+}
+
+static void create(struct world *world, const char *name)
+{
+    char *body = mem_printf("{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\"}}", name);
+    char *text = mem_printf("POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                            "application/json\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
+                            strlen(body), body);
+    client_say(world, text);
+    mem_free(text);
+    mem_free(body);
+}
+
+static bool api_has_body(struct world *world)
+{
+    return has_count(api_got(world), "\"kind\":", 1);
+}
+
+static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    create(world, "db-1");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 403 ", 13) == 0);
+    assert_int_equal(world->api_count, 0);
+    buf_clear(&world->got);
+    create(world, "web-1"); /* on the same connection */
+    run_until(world, api_has_body);
+    assert_true(has_count(api_got(world), "content-length:", 1));
+    assert_true(has_count(api_got(world), "transfer-encoding:", 0));
+    api_say(world, "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 201 ", 13) == 0);
+    world_free(world);
+}
+
+static bool client_has_end(struct world *world)
+{
+    return strstr(buf_text(&world->got), "\r\n0\r\n\r\n") != NULL;
+}
+
+static void test_a_list_shows_what_the_rules_allow(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world, "GET /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+    run_until(world, api_has_head);
+    assert_true(has_count(api_got(world), "accept-encoding: identity\r\n", 1));
+    assert_true(has_count(api_got(world), "gzip", 0));
+    api_say(world, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 215\r\n\r\n"
+                   "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"items\":["
+                   "{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\"}},"
+                   "{\"metadata\":{\"name\":\"db-1\",\"namespace\":\"default\"}},"
+                   "{\"metadata\":{\"name\":\"web-2\",\"namespace\":\"default\"}}]}        ");
+    run_until(world, client_has_end);
+    assert_true(has_count(buf_text(&world->got), "web-1", 1));
+    assert_true(has_count(buf_text(&world->got), "web-2", 1));
+    assert_true(has_count(buf_text(&world->got), "db-1", 0));
+    assert_true(has_count(buf_text(&world->got), "content-length", 0));
+    world_free(world);
+}
+
+/* Nothing of an answer that is not understood is shown. */
+static void test_a_list_that_is_not_understood_is_refused(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world, "GET /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    api_say(world, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"db-1\":]");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 502 ", 13) == 0);
+    assert_true(has_count(buf_text(&world->got), "db-1", 0));
+    world_free(world);
+}
+
+static bool client_has_web(struct world *world)
+{
+    return has_count(buf_text(&world->got), "web-9", 1);
+}
+
+static void test_a_watch_shows_what_the_rules_allow(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world, "GET /api/v1/namespaces/default/configmaps?watch=true HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    api_say(world, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+    run_until(world, client_has_head); /* before any event */
+    api_say(world,
+            "77\r\n"
+            "{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+            "\"db-9\",\"namespace\":\"default\"}}}     \n\r\n");
+    api_say(world,
+            "77\r\n"
+            "{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+            "\"web-9\",\"namespace\":\"default\"}}}    \n\r\n");
+    run_until(world, client_has_web);
+    assert_true(has_count(buf_text(&world->got), "db-9", 0));
+    world_free(world);
+}
+
+static bool api_has_delete(struct world *world)
+{
+    return has_count(api_got(world), "DELETE /api/v1/namespaces/default/configmaps/web-2?", 1);
+}
+
+static bool api_has_first_delete(struct world *world)
+{
+    return has_count(api_got(world), "DELETE /api/v1/namespaces/default/configmaps/web-1?", 1);
+}
+
+static void test_a_deletecollection_becomes_deletes(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world, "DELETE /api/v1/namespaces/default/configmaps?labelSelector=a%3Db HTTP/1.1\r\nHost: x\r\n"
+                      "Content-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"dryRun\":[\"All\"]}");
+    run_until(world, api_has_head);
+    assert_true(strncmp(api_got(world), "GET /api/v1/namespaces/default/configmaps?labelSelector=a%3Db ", 61) == 0);
+    api_say(world, "HTTP/1.1 200 OK\r\nContent-Length: 166\r\n\r\n{\"items\":["
+                   "{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\"}},"
+                   "{\"metadata\":{\"name\":\"db-1\",\"namespace\":\"default\"}},"
+                   "{\"metadata\":{\"name\":\"web-2\",\"namespace\":\"default\"}}]}");
+    run_until(world, api_has_first_delete);
+    api_say(world, "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, api_has_delete);
+    assert_true(has_count(api_got(world), "{\"dryRun\":[\"All\"]}", 2));
+    api_say(world, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 200 ", 13) == 0);
+    assert_non_null(strstr(buf_text(&world->got), "\"status\":\"Success\""));
+    assert_true(has_count(api_got(world), "db-1", 0));
+    assert_true(has_count(api_got(world), "impersonate-user: alice", 3));
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
+        cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
+        cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
+        cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
+        cmocka_unit_test(test_a_deletecollection_becomes_deletes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
