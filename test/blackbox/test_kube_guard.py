@@ -279,6 +279,43 @@ def test_many_requests_on_one_connection(site, member):
             assert data.startswith(b"HTTP/1.1 200") and b"v1.20.2" in data
 
 
+def test_a_header_of_100_megabytes(site, member):
+    """Really sent, as far as it is taken: the answer comes early, nothing grows, and the next request is served."""
+    sent, before = 0, memory_of(site.agent.children("agent")) + memory_of(site.cluster.daemon.children("worker"))
+    with site.tls(member) as tls:
+        tls.sendall(f"GET /version HTTP/1.1\r\nHost: {site.server_name('prod')}\r\nX-Big: ".encode())
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            while sent < 100 << 20:
+                tls.sendall(b"a" * 65536)
+                sent += 65536
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            answer = tls.recv(4096)
+            assert not answer or answer.startswith(b"HTTP/1.1 431 ")
+    after = memory_of(site.agent.children("agent")) + memory_of(site.cluster.daemon.children("worker"))
+    assert "asan" in str(BUILD) or after - before < 16, (sent, before, after)
+    assert site.get(member, "/version")[0] == 200
+
+
+def test_the_web_lists_the_clusters_that_one_may_reach(site, member, developer):
+    """GET /webapi/sites/CLUSTER/kubernetes, as web pages ask it."""
+    site.wait_clusters("demo", "prod")
+
+    def listed(who):
+        login = site.cluster.https("POST", "/webapi/sessions/web", body=json.dumps(
+            {"user": who.name, "pass": who.password, "second_factor_token": who.code()}), headers={"Content-Type": "application/json"})
+        assert login.status == 200, login.text
+        token = {"Cookie": login.headers["Set-Cookie"].split(";")[0], "Authorization": f"Bearer {json.loads(login.text)['token']}"}
+        reply = site.cluster.https("GET", "/webapi/sites/kube-test/kubernetes", headers=token)
+        assert reply.status == 200, reply.text
+        return {item["name"]: item for item in json.loads(reply.text)["items"]}
+    mine = listed(member)
+    assert {"demo", "prod", "prod5"} <= set(mine) and mine["prod"]["kubernetes_groups"] == ["system:masters"]
+    assert {"name": "env", "value": "dev"} in mine["prod"]["labels"]
+    hers = listed(developer) # the walkthrough: the cluster labelled app=teleport-cluster is not for her
+    assert "demo" not in hers and hers["prod"]["kubernetes_users"] == ["dev"] and "developer" in hers["prod"]["kubernetes_groups"]
+    assert site.cluster.https("GET", "/webapi/sites/kube-test/kubernetes").status == 401
+
+
 # --- kubernetes_resources ---
 
 def wanted(kind, name, namespace="*", verbs=("*",), **more):
@@ -359,6 +396,24 @@ def test_bulk_passes_in_bounded_memory(site, member):
             got += len(chunk)
     assert got >= size
     assert peak[0] - before[0] < 16 and peak[1] - before[1] < 16, (before, peak)
+
+
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized programs hold more memory")
+def test_uploads_pass_in_bounded_memory(site, member, tmp_path):
+    """As kubectl cp sends a file: all of it arrives, and nothing piles up on the way."""
+    size = 256 << 20
+    file = tmp_path / "big"
+    with open(file, "wb") as out:
+        out.truncate(size)
+    groups = site.agent.children("agent"), site.cluster.daemon.children("worker"), site.cluster.daemon.children("auth")
+    before = [memory_of(pids) for pids in groups]
+    peak = list(before)
+    with open(file, "rb") as source, site.running(member, "exec", "-i", "shell", "--", "wc", "-c", stdin=source) as process:
+        while process.poll() is None:
+            peak = [max(most, memory_of(pids)) for most, pids in zip(peak, groups)]
+            time.sleep(0.1)
+        assert process.stdout.read().split()[-1] == str(size).encode()
+    assert all(most - least < 16 for most, least in zip(peak, before)), (before, peak)
 
 
 def test_a_slow_reader_loses_nothing(site, member):
