@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test bench format install deps clean
+.PHONY: all demo test bench mutation format install deps clean
 
 all:
 	scripts/install-deps build
@@ -25,6 +25,11 @@ bench:
 	cmake --build $(BUILD)
 	scripts/make-users
 	bench/run --full --json=$(BUILD)/bench.json
+
+# Does a test notice when a comparison of the decision code is taken out? A quarter of an hour.
+mutation: all
+	scripts/install-deps test
+	test/mutation/mutate.py
 
 # Lays the C out as .clang-format says (test/lint checks it).
 format:

@@ -206,14 +206,10 @@ enum tp_err rbac_rule_possible(const struct rbac_set *set, const char *verb, con
 extern const char *const rbac_verbs[];
 extern const char *const rbac_kinds[];
 
-/* ---- Presets, explanation ---- */
+/* ---- Presets ---- */
 
 /* The YAML of a preset role ("editor", "access", "auditor"), or NULL. */
 const char *rbac_preset_yaml(const char *name);
 extern const char *const rbac_presets[]; /* their names, ended by NULL */
-
-/* Why access is as it is, role by role, as lines of text for an administrator. mem_free it. */
-char *rbac_explain(const struct rbac_set *set, const struct rbac_target *target,
-                   const struct rbac_access *access) TP_MUST;
 
 #endif

@@ -101,3 +101,53 @@ def test_who_lists_those_who_get_in(tmp_path):
     assert json.loads(run("who", "node/web", "--login=guest", "--format=json", *words).stdout) == []
     missing = run("who", "node/other", *words)
     assert missing.returncode == 1 and "other" in missing.stderr
+
+
+def ask(cluster, *words):
+    done = cluster.ctl("access", *words, "--format=json", check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_explain_and_who_in_a_cluster(cluster, alice):
+    """Over the local socket, with a lock that counts, and with the profile of somebody whose roles allow it."""
+    answer = ask(cluster, "explain", "alice", "access", "node/node1", "--login=root")
+    assert set(answer) >= {"user", "verb", "kind", "name", "login", "decision", "reason", "role", "section", "detail", "roles"}
+    assert (answer["decision"], answer["role"], answer["section"], answer["detail"]) == ("allow", "access", "allow", "node_labels *=*")
+    assert [one["role"] for one in answer["roles"]] == ["access", "editor", "auditor"]
+    denied = ask(cluster, "explain", "alice", "access", "node/node1", "--login=nobody")
+    assert (denied["decision"], denied["reason"]) == ("deny", "no_login")
+    assert ask(cluster, "explain", "alice", "delete", "role")["decision"] == "allow"
+    assert "alice" in [one["user"] for one in ask(cluster, "who", "node/node1", "--login=root")]
+    assert ask(cluster, "who", "node/node1", "--login=nobody") == []
+    by_profile = alice.run(TPORTCTL, f"--auth-server={cluster.proxy}", "access", "who", "node/node1", "--login=root", "--format=json", check=True)
+    assert json.loads(by_profile.stdout) == ask(cluster, "who", "node/node1", "--login=root")
+    lock = cluster.ctl("lock", "--login=root", "--ttl=10m").stdout.split('"')[1]
+    try:
+        assert ask(cluster, "explain", "alice", "access", "node/node1", "--login=root")["reason"] == "locked"
+        assert ask(cluster, "who", "node/node1", "--login=root") == []
+    finally:
+        cluster.ctl("rm", f"lock/{lock}")
+    missing = cluster.ctl("access", "explain", "nobody", "access", "node/node1", check=False)
+    assert missing.returncode == 1 and "nobody" in missing.stderr
+
+
+def test_who_shows_only_what_the_asker_may_read(cluster):
+    plain = cluster.person("policy-plain", roles="access")
+    done = plain.run(TPORTCTL, f"--auth-server={cluster.proxy}", "access", "who", "node/node1")
+    assert done.returncode == 1 and "access denied" in done.stderr
+
+
+def test_cases_name_roles_of_the_cluster(cluster, tmp_path):
+    cluster.ctl("create", "-f", input="{kind: role, version: v5, metadata: {name: policy-x}, spec: {allow: {logins: [x], node_labels: {'*': '*'}}}}")
+    case = "- {name: here, roles: [policy-x], resource: {kind: node, name: n}, login: x, expect: allow}\n"
+    (tmp_path / "cases").write_text(case)
+    try:
+        assert cluster.ctl("access", "test", tmp_path / "cases").stdout == "1 passed, 0 failed, 0 unsupported\n"
+        # A file says something else of the same name: the file counts.
+        (tmp_path / "roles").write_text("{kind: role, version: v5, metadata: {name: policy-x}, spec: {}}")
+        assert cluster.ctl("access", "test", tmp_path / "cases", "--roles", tmp_path / "roles", check=False).returncode == 1
+    finally:
+        cluster.ctl("rm", "role/policy-x")
+    done = cluster.ctl("access", "test", tmp_path / "cases", check=False)
+    assert done.returncode == 1 and 'no role "policy-x"' in done.stdout

@@ -10,7 +10,6 @@ static void ask(struct role *role)
     struct rbac_user user = {.name = "alice", .traits = traits};
     struct rbac_label label = {"env", "dev"};
     struct rbac_target node = {.kind = ROLE_NODE, .name = "n", .labels = &label, .label_count = 1};
-    struct rbac_access access = {.login = "admin"};
     struct rbac_set *set = rbac_set_new(&role, 1, &user, 0);
     struct rbac_options options;
     struct rbac_decision decision;
@@ -20,7 +19,6 @@ static void ask(struct role *role)
         if (rbac_node_access(set, &node, logins[i].name, &decision) != TP_OK || !rbac_can_list(set, &node))
             __builtin_trap(); /* a login that is offered must be allowed, and its node listed */
     mem_free(logins);
-    mem_free(rbac_explain(set, &node, &access));
     rbac_merge_options(set, NULL, &options);
     if (rbac_rule(set, "read", "session", NULL, &decision) == TP_OK &&
         rbac_rule_possible(set, "read", "session", NULL) != TP_OK)

@@ -13,7 +13,9 @@
 #define MOST_NODES ((size_t)50 * 1000 * 1000)
 
 struct run {
+    const struct command_line *line;
     struct map *roles;
+    bool asked;      /* the cluster has been, for roles that no file has */
     json_t *results; /* of --format=json, or NULL */
     int64_t passed, failed, unsupported;
 };
@@ -77,6 +79,46 @@ static enum tp_err read_documents(const char *path, struct node ***ret_documents
     return err;
 }
 
+/* ---- roles that cases name ---- */
+
+static void keep_role(struct map *roles, struct role *role)
+{
+    role_unref(map_set(roles, role_name(role), role));
+}
+
+static bool names_unknown(const struct map *roles, const struct node *list)
+{
+    if (list && list->kind == NODE_SCALAR)
+        return !map_get(roles, list->text);
+    for (size_t i = 0; list && list->kind == NODE_LIST && i < list->count; i++)
+        if (list->items[i]->kind == NODE_SCALAR && !map_get(roles, list->items[i]->text))
+            return true;
+    return false;
+}
+
+/* Names that no file has mean roles of the cluster. Where none can be asked, the case that needs one says so. */
+static void ask_cluster(struct run *run, const struct node *one)
+{
+    struct tp_error none = {0};
+    json_t *items = NULL, *item;
+    size_t index;
+    const struct node *list = node_get(one, "roles");
+    if (!list)
+        list = node_get(node_get(one, "user"), "roles");
+    if (run->asked || !names_unknown(run->roles, list))
+        return;
+    run->asked = true;
+    if (tportctl_list(run->line, "resources.get", json_pack("{s:s}", "kind", "role"), 0, &items, &none))
+        return;
+    json_array_foreach (items, index, item) {
+        const char *name = output_text_at(item, "metadata.name");
+        struct role *role = NULL;
+        if (!map_get(run->roles, name) && role_parse_json(item, ROLE_STORED, &role, NULL) == TP_OK)
+            keep_role(run->roles, role);
+    }
+    json_decref(items);
+}
+
 static enum tp_err run_file(struct run *run, const char *path, struct tp_error *error)
 {
     struct node **documents = NULL;
@@ -94,19 +136,13 @@ static enum tp_err run_file(struct run *run, const char *path, struct tp_error *
                               node->line);
                 break;
             }
+            ask_cluster(run, node);
             access_case_run(node, run->roles, &out);
             report(run, path, node, &out);
         }
     }
     free_documents(documents, count);
     return err;
-}
-
-/* ---- roles that cases name ---- */
-
-static void keep_role(struct map *roles, struct role *role)
-{
-    role_unref(map_set(roles, role_name(role), role));
 }
 
 static enum tp_err read_roles(struct map *roles, const char *path, struct tp_error *error)
@@ -165,7 +201,7 @@ static void print_counts(const struct run *run)
 enum tp_err tportctl_access_test(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", NULL};
-    struct run run = {0};
+    struct run run = {.line = line};
     struct tp_error local = {0};
     const char *format = NULL, *path;
     enum tp_err err = command_choice(line, "format", formats, &format, error);
