@@ -84,8 +84,10 @@ static enum tp_err add_role(struct access_case *one, const struct node *node, co
     if (node->kind == NODE_SCALAR) {
         role = map_get(roles, node->text);
         if (!role)
-            return err_set(error, TP_NOT_FOUND, "line %d: there is no role \"%.80s\" in the files of --roles or in a cluster that can be asked", node->line,
-                           node->text);
+            return err_set(
+                error, TP_NOT_FOUND,
+                "line %d: there is no role \"%.80s\" in the files of --roles or in a cluster that can be asked",
+                node->line, node->text);
         role = role_ref(role);
     } else if (role_parse(node, ROLE_WRITTEN, &role, &one->error)) {
         enum tp_err err;
