@@ -147,3 +147,120 @@ def test_servers(cluster, browser, admin, look):
     browser.see(target=".pop", count=0)
     browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme'); location.reload()")
     browser.size(width=1280, height=800)
+
+
+XSS = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}javascript:alert(3)"
+
+
+def test_team_users(cluster, browser, admin):
+    browser.visit("/web/users")
+    browser.see(target="td:has-text('web-admin')")
+    browser.usable()
+    browser.picture("users")
+    browser.click(target="button:has-text('Invite user')")
+    browser.fill(target="label=User name", text="web-new")
+    browser.click(target="label.mono:has-text('access') input")
+    browser.fill(target="label=logins", text="root nobody")
+    browser.usable()
+    browser.picture("users-invite")
+    browser.click(target="button:has-text('Make the invitation')")
+    url = browser.see(target=".command code")
+    assert re.fullmatch(r"https://\S+/web/invite/[0-9a-f]{32}", url.strip())
+    assert cluster.https("GET", "/" + url.strip().split("/", 3)[3]).status == 200
+    browser.press(key="Escape")
+    browser.see(target="td:has-text('web-new')")
+    # The name is taken: the sentence stands in the dialog, nothing typed is lost.
+    browser.click(target="button:has-text('Invite user')")
+    browser.fill(target="label=User name", text="web-new")
+    browser.click(target="label.mono:has-text('access') input")
+    browser.click(target="button:has-text('Make the invitation')")
+    assert "exists" in browser.see(target="dialog .note.bad")
+    assert browser.value(target="label=User name") == "web-new"
+    browser.press(key="Escape")
+    browser.click(target="tr:has-text('web-new') button:has-text('More')")
+    browser.click(target=".pop button:has-text('Delete')")
+    browser.click(target="dialog button.main")
+    browser.see(target="td:has-text('web-new')", count=0)
+
+
+def test_team_roles(cluster, browser, admin):
+    hostile = ("kind: role\nversion: v5\nmetadata:\n  name: hostile\n  description: " + repr(XSS.replace("'", "")) + "\nspec: {}\n")
+    cluster.ctl("create", "-f", input=hostile)
+    browser.visit("/web/roles?search=hostile")
+    browser.see(target="td:has-text('<script>')")
+    browser.usable()
+    browser.click(target="tr:has-text('hostile') button:has-text('Edit')")
+    browser.see(target=".cm-content")
+    # Somebody else is faster: the second is told, and his text stays.
+    cluster.ctl("create", "-f", input=hostile.replace("spec: {}", "spec: {options: {max_session_ttl: 1h}}"))
+    browser.click(target=".cm-content")
+    browser.press(key="Control+End")
+    browser.type(text="# mine")
+    browser.click(target="dialog button.main")
+    assert "Somebody else" in browser.see(target="dialog .note.bad")
+    browser.usable()
+    browser.press(key="Escape")
+    browser.visit("/web/roles")
+    browser.click(target="button:has-text('New role')")
+    browser.see(target=".cm-content")
+    browser.picture("role-editor")
+    browser.usable()
+    browser.click(target=".cm-content")
+    browser.press(key="Control+End")
+    browser.type(text="  no_such_option: 1")
+    browser.see(target=".cm-lint-marker-error")
+    browser.click(target="dialog button.main")
+    assert "line " in browser.see(target="dialog .note.bad").lower()
+    browser.press(key="Escape")
+    cluster.ctl("rm", "role/hostile")
+
+
+def test_team_locks_and_tokens(cluster, browser, admin):
+    browser.visit("/web/locks")
+    browser.see(target=".empty")
+    browser.usable()
+    browser.click(target=".head button:has-text('New lock')")
+    browser.fill(target="label=Name", text="somebody")
+    browser.fill(target="label=Message", text=XSS)
+    browser.usable()
+    browser.click(target="dialog button.main")
+    browser.see(target="td:has-text('user=somebody')")
+    browser.usable()
+    browser.click(target="button:has-text('Unlock')")
+    browser.click(target="dialog button.main")
+    browser.see(target=".empty")
+    token = cluster.token()
+    browser.visit("/web/tokens")
+    browser.see(target="td:has-text('node')")
+    assert token not in browser.text()
+    browser.usable()
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_audit_log(cluster, browser, admin, language):
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}')")
+    browser.visit("/web/audit")
+    browser.see(target="td:has-text('web-admin')")
+    browser.usable()
+    browser.picture(f"audit-{language}")
+    said = "signed in" if language == "en" else "로그인했습니다"
+    browser.visit("/web/audit?type=user.login")
+    browser.see(target=f"td:has-text('web-admin'):has-text('{said}')")
+    browser.click(target="tr:has-text('web-admin') >> nth=0 >> td.end button")
+    assert '"event": "user.login"' in browser.see(target="pre.json")
+    browser.usable()
+    browser.press(key="Escape")
+    saved = browser.download(target=".head button")
+    assert saved["name"] == "audit.ndjson" and '"user.login"' in saved["text"].splitlines()[0]
+    browser.evaluate(script="localStorage.removeItem('tport.language')")
+
+
+def test_menu_follows_the_rights_and_so_does_the_server(cluster, browser):
+    person = cluster.person("web-poor", roles="access", logins="root", sign_in=False)
+    browser.open("/web/users", name="poor")
+    browser.sign_in(person, name="poor")
+    assert "Not for your roles" in browser.see(name="poor", target=".empty h2")
+    assert "Users" not in browser.text(name="poor", target="nav") and "Servers" in browser.text(name="poor", target="nav")
+    status = browser.evaluate(name="poor", script="fetch('/webapi/users', {headers: {Authorization: 'Bearer ' + JSON.parse(localStorage.getItem('tport.token')).token}}).then((a) => a.status)")
+    assert status == 403
+    browser.close(name="poor")

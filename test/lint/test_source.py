@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     "agent": {"base", "core", "crypt", "tls", "tunnel", "recording", "protocols/http", "rbac", "kube"},
     "recording": {"base", "core"},
     "session": {"base", "term", "core", "recording"},
-    "protocols/web": {"base", "core", "crypt", "protocols/http"},
+    "protocols/web": {"base", "core", "crypt", "rbac", "protocols/http"},
     "protocols/mux": {"base"},
     "protocols": {"base", "term", "core", "crypt", "tls", "tunnel", "protocols/http", "protocols/web", "protocols/mux"},
     "cli/common": {"base", "core", "crypt", "tls", "protocols/http"},

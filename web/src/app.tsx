@@ -22,9 +22,21 @@ interface Entry {
   load: () => Promise<ComponentType> | ComponentType;
 }
 
+// Loaded when opened.
+const users = () => import("./pages/users").then((part) => part.UsersPage);
+const roles = () => import("./pages/roles").then((part) => part.RolesPage);
+const tokens = () => import("./pages/tokens").then((part) => part.TokensPage);
+const locks = () => import("./pages/locks").then((part) => part.LocksPage);
+const audit = () => import("./pages/audit").then((part) => part.AuditPage);
+
 const entries: Entry[] = [
   { page: "servers", title: "menu.servers", icon: "server", kind: "nodes", group: "menu.resources", load: () => ServersPage },
   { page: "kubernetes", title: "menu.kubernetes", icon: "kube", kind: "kubeServers", group: "menu.resources", load: () => KubernetesPage },
+  { page: "users", title: "menu.users", icon: "user", kind: "users", group: "menu.team", load: users },
+  { page: "roles", title: "menu.roles", icon: "role", kind: "roles", group: "menu.team", load: roles },
+  { page: "tokens", title: "menu.tokens", icon: "token", kind: "tokens", group: "menu.team", load: tokens },
+  { page: "locks", title: "menu.locks", icon: "lock", kind: "locks", group: "menu.team", load: locks },
+  { page: "audit", title: "menu.audit", icon: "audit", kind: "events", group: "menu.activity", load: audit },
 ];
 
 function visible(entry: Entry): boolean {

@@ -82,12 +82,11 @@ struct answer {
     bool app; /* the application's page, which may run our scripts */
 };
 
-/* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. The player's terminal is
- * WebAssembly. */
+/* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. */
 #define CSP_END "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 #define CSP_PAGE "default-src 'none'; style-src 'self'; " CSP_END
-#define CSP_APP                                                                                           \
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self' data:; " \
+#define CSP_APP                                                                        \
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self' data:; " \
     "connect-src 'self'; " CSP_END
 
 static void answer(struct web_request *request, const struct answer *what)

@@ -27,3 +27,11 @@ void web_context_finish(struct web_request *request, json_t *result)
                               json_get_text(result, "motd", ""), "cluster", "name", options->cluster_name, "publicURL",
                               options->public_addr, "version", options->server_version, "status", "online"));
 }
+
+/* The signed note of the log, and the key that verifies it. */
+void web_checkpoint_finish(struct web_request *request, json_t *result)
+{
+    web_answer_json(request, 200,
+                    json_pack("{s:s, s:s}", "checkpoint", json_get_text(result, "checkpoint", ""), "key",
+                              json_get_text(result, "key", "")));
+}

@@ -127,8 +127,10 @@ web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_
     web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
     web_rpc_finish, web_root_finish, web_style_finish, web_invite_finish, web_form_finish;
 /* For the browser UI. */
-web_begin_fn web_context_begin;
-web_finish_fn web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
+web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user_reset_begin, web_user_rm_begin,
+    web_role_rm_begin, web_token_rm_begin, web_lock_rm_begin, web_tokens_begin, web_locks_begin, web_lock_add_begin;
+web_finish_fn web_done_finish, web_link_finish, web_role_check_finish, web_role_add_finish, web_role_set_finish,
+    web_items_finish, web_checkpoint_finish, web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
 web_failed_fn web_invite_failed, web_form_failed;
 
 #endif

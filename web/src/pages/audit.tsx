@@ -1,0 +1,140 @@
+// The audit log: a sentence for each event, the JSON behind it, and how far the log is proven.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api, save } from "../api";
+import { site } from "../context";
+import { Button, type Column, Dialog, Empty, Field, Head, Note, Search, sayError, Table } from "../design/parts";
+import { dateTime, has, t } from "../i18n";
+import { setQuery, usePlace } from "../router";
+
+export interface Event {
+  event: string;
+  code: string;
+  time: string;
+  uid: string;
+  [name: string]: unknown;
+}
+
+const PAGE = 50;
+
+function text(value: unknown): string {
+  if (value === undefined || value === null) return "";
+  if (Array.isArray(value)) return value.map(text).join(", ");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** One sentence; names come from the event's members. */
+export function sentence(event: Event): string {
+  const failed = event["success"] === false || /W$|E$/.test(event.code ?? "");
+  const key = `event.${event.event}`;
+  const chosen = failed && has(`${key}.failed`) ? `${key}.failed` : key;
+  const user = text(event["user"]) || text(event["impersonator"]) || t("event.system");
+  if (!has(chosen)) return t("event.other", { user, event: event.event });
+  const values: Record<string, string> = {
+    user,
+    name: text(event["name"]),
+    login: text(event["login"]),
+    server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || text(event["target"]),
+    command: text(event["command"]),
+    path: text(event["path"]) || text(event["request_path"]),
+    verb: text(event["verb"]),
+    code: text(event["exitCode"]) || text(event["exit_code"]) || text(event["response_code"]),
+    error: text(event["error"]) || text(event["reason"]) || text(event["message"]),
+    roles: text(event["roles"]),
+    target: text(event["target"]),
+    device: text(event["mfa_device_name"]),
+    addr: text(event["addr"]) || text(event["dst_addr"]),
+    sid: text(event["sid"]),
+  };
+  return t(chosen, values);
+}
+
+export function AuditPage() {
+  const { query } = usePlace();
+  const [events, setEvents] = useState<Event[] | null>(null);
+  const [next, setNext] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const [shown, setShown] = useState<Event | null>(null);
+  const [proof, setProof] = useState<{ checkpoint: string } | null>(null);
+  const [exporting, setExporting] = useState(0);
+  const before = useRef<string[]>([]);
+  const filter = new URLSearchParams();
+  if (query.get("search")) filter.set("search", query.get("search")!);
+  if (query.get("type")) filter.set("include", query.get("type")!);
+  if (query.get("user")) filter.set("user", query.get("user")!);
+  if (query.get("from")) filter.set("from", `${query.get("from")}T00:00:00Z`);
+  if (query.get("to")) filter.set("to", `${query.get("to")}T23:59:59Z`);
+  const oldest = query.get("order") === "asc";
+  filter.set("order", oldest ? "asc" : "desc");
+  const start = query.get("start") ?? "";
+  const url = site(`/events/search?limit=${PAGE}&${filter}${start ? `&startKey=${encodeURIComponent(start)}` : ""}`);
+  useEffect(() => {
+    const stop = new AbortController();
+    api<{ events: Event[]; startKey: string }>("GET", url, undefined, stop.signal).then(
+      (got) => {
+        setError(null);
+        setEvents(got.events);
+        setNext(got.startKey);
+      },
+      (failed) => !stop.signal.aborted && setError(failed),
+    );
+    return () => stop.abort();
+  }, [url]);
+  useEffect(() => {
+    api<{ checkpoint: string }>("GET", site("/events/checkpoint")).then(setProof, () => undefined);
+  }, []);
+  const exportAll = async () => {
+    const parts: string[] = [];
+    let from = "";
+    let count = 0;
+    do {
+      const page = await api<{ events: Event[]; startKey: string }>("GET", site(`/events/search?limit=1000&${filter}${from ? `&startKey=${encodeURIComponent(from)}` : ""}`));
+      parts.push(...page.events.map((event) => `${JSON.stringify(event)}\n`));
+      count += page.events.length;
+      setExporting(count);
+      from = page.startKey;
+    } while (from && count < 200000);
+    setExporting(0);
+    save("audit.ndjson", "application/x-ndjson", parts);
+  };
+  const size = proof?.checkpoint.split("\n")[1];
+  const columns: Column<Event>[] = [
+    { id: "type", title: t("audit.type"), cell: (event) => <button type="button" class="tag" onClick={() => setQuery({ type: event.event, start: "" })}>{event.event}</button> },
+    { id: "text", title: t("audit.what"), cell: (event) => <span>{sentence(event)}</span> },
+    { id: "time", title: t("audit.time"), sort: true, cell: (event) => <time class="num" dateTime={event.time}>{dateTime(event.time)}</time> },
+    { id: "more", title: t("audit.details"), end: true, cell: (event) => <Button kind="slim" onClick={() => setShown(event)}>{t("audit.details")}</Button> },
+  ];
+  const day = (name: "from" | "to") => <Field label={t(`audit.${name}`)}>{(ids) => <input {...ids} class="input" type="date" value={query.get(name) ?? ""} onChange={(event) => setQuery({ [name]: event.currentTarget.value, start: "" })} />}</Field>;
+  return (
+    <>
+      <Head title={t("menu.audit")} text={size ? t("audit.proof", { size }) : undefined}>
+        <Button onClick={exportAll}>{exporting ? t("audit.exporting", { count: exporting }) : t("audit.export")}</Button>
+      </Head>
+      <div class="tools">
+        <Search value={query.get("search") ?? ""} label={t("audit.search")} onChange={(search) => setQuery({ search, start: "" }, true)} />
+        <div class="row">
+          {day("from")}
+          {day("to")}
+        </div>
+        {query.get("type") && (
+          <button type="button" class="tag on" aria-label={t("list.unfilter", { label: query.get("type")! })} onClick={() => setQuery({ type: "", start: "" })}>
+            {query.get("type")} ×
+          </button>
+        )}
+      </div>
+      {error ? <Note bad>{sayError(error)}</Note> : null}
+      {events?.length === 0 ? <Empty title={t("list.nothing")} text={t("list.nothing.text")} /> : events || !error ? <Table label={t("menu.audit")} columns={columns} items={events} keyOf={(event) => event.uid} sort={oldest ? "time:asc" : "time:desc"} onSort={() => setQuery({ order: oldest ? "" : "asc", start: "" })} /> : null}
+      {(start || next) && (
+        <div class="pages">
+          <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>{t("list.previous")}</Button>
+          <Button disabled={!next} onClick={() => { before.current.push(start); setQuery({ start: next }); }}>{t("list.next")}</Button>
+        </div>
+      )}
+      {shown && (
+        <Dialog wide title={shown.event} onClose={() => setShown(null)}>
+          <p>{sentence(shown)}</p>
+          <pre class="json" tabIndex={0} aria-label={t("audit.details")}>{JSON.stringify(shown, null, 2)}</pre>
+        </Dialog>
+      )}
+    </>
+  );
+}

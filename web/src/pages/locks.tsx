@@ -1,0 +1,119 @@
+import { useState } from "preact/hooks";
+import { api } from "../api";
+import { acl } from "../context";
+import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, sayError, toast } from "../design/parts";
+import { dateTime, t } from "../i18n";
+import { useWhole, WholeView } from "../list";
+import { setQuery, usePlace } from "../router";
+
+interface Lock {
+  metadata: { name: string };
+  spec: { target: Record<string, string>; message?: string; expires?: string; created_by?: string };
+}
+
+const HOUR = 3600000;
+
+function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => void; onDone: () => void }) {
+  const [kind, setKind] = useState("user");
+  const [name, setName] = useState(user);
+  const [message, setMessage] = useState("");
+  const [ttl, setTtl] = useState(0);
+  const [error, setError] = useState("");
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    try {
+      await api("POST", "/webapi/locks", { target: { [kind]: name.trim() }, message, ttl });
+      toast(t("locks.done"));
+      onDone();
+      onClose();
+    } catch (failed) {
+      setError(sayError(failed));
+    }
+  };
+  return (
+    <Dialog title={t("locks.create")} onClose={onClose}>
+      <form class="stack" onSubmit={submit}>
+        <Field label={t("locks.kind")}>
+          {(ids) => (
+            <select {...ids} class="input" value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
+              {(["user", "role", "login", "server_id"] as const).map((one) => (
+                <option key={one} value={one}>
+                  {t(`locks.${one}`)}
+                </option>
+              ))}
+            </select>
+          )}
+        </Field>
+        <Field label={t("name")}>{(ids) => <input {...ids} class="input mono" value={name} required onInput={(event) => setName(event.currentTarget.value)} autocapitalize="none" spellcheck={false} />}</Field>
+        <Field label={t("locks.message")} hint={t("locks.message.hint")}>
+          {(ids) => <input {...ids} class="input" value={message} maxLength={500} onInput={(event) => setMessage(event.currentTarget.value)} />}
+        </Field>
+        <Field label={t("locks.until")}>
+          {(ids) => (
+            <select {...ids} class="input" value={String(ttl)} onChange={(event) => setTtl(Number(event.currentTarget.value))}>
+              <option value="0">{t("locks.forever")}</option>
+              <option value={String(HOUR)}>{t("locks.hour")}</option>
+              <option value={String(24 * HOUR)}>{t("locks.day")}</option>
+              <option value={String(7 * 24 * HOUR)}>{t("locks.week")}</option>
+            </select>
+          )}
+        </Field>
+        {error && <Note bad>{error}</Note>}
+        <div class="actions">
+          <Button onClick={onClose}>{t("cancel")}</Button>
+          <Button type="submit" kind="bad main">
+            {t("locks.create")}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+export function LocksPage() {
+  const { query } = usePlace();
+  const list = useWhole<Lock>(async (signal) => (await api<{ items: Lock[] }>("GET", "/webapi/locks", undefined, signal)).items);
+  const [making, setMaking] = useState(query.has("user"));
+  const [removing, setRemoving] = useState<Lock | null>(null);
+  const target = (lock: Lock) => Object.entries(lock.spec.target).map(([key, value]) => `${key}=${value}`).join(" ");
+  const columns: Column<Lock>[] = [
+    { id: "target", title: t("locks.target"), sort: true, cell: (lock) => <span class="name">{target(lock)}</span> },
+    { id: "message", title: t("locks.message"), cell: (lock) => lock.spec.message ?? "" },
+    { id: "until", title: t("locks.until"), cell: (lock) => <span class="num">{lock.spec.expires ? dateTime(lock.spec.expires) : t("locks.forever")}</span> },
+    { id: "by", title: t("locks.by"), cell: (lock) => lock.spec.created_by ?? "" },
+    {
+      id: "actions",
+      title: t("actions"),
+      end: true,
+      cell: (lock) =>
+        acl("locks").remove && (
+          <Button kind="slim" onClick={() => setRemoving(lock)}>
+            {t("locks.remove")}
+          </Button>
+        ),
+    },
+  ];
+  return (
+    <>
+      <Head title={t("menu.locks")} text={t("locks.text")}>
+        {acl("locks").create && (
+          <Button kind="main" icon="lock" onClick={() => setMaking(true)}>
+            {t("locks.create")}
+          </Button>
+        )}
+      </Head>
+      <WholeView list={list} label={t("menu.locks")} search={t("locks.search")} text={(lock) => `${target(lock)} ${lock.spec.message ?? ""}`} columns={columns} keyOf={(lock) => lock.metadata.name} sort="target:asc" sortBy={{ target }} empty={<Empty title={t("locks.empty")} text={t("locks.empty.text")} />} />
+      {making && (
+        <LockDialog
+          user={query.get("user") ?? ""}
+          onClose={() => {
+            setMaking(false);
+            setQuery({ user: "" }, true);
+          }}
+          onDone={list.reload}
+        />
+      )}
+      {removing && <Confirm title={t("locks.remove.ask", { target: target(removing) })} text={t("locks.remove.text")} action={t("locks.remove")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/locks/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
+    </>
+  );
+}

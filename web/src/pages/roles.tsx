@@ -1,0 +1,121 @@
+import { lazyEditor } from "./roles-editor";
+import { useState } from "preact/hooks";
+import { api, ApiError } from "../api";
+import { acl } from "../context";
+import { Button, type Column, Confirm, Dialog, Empty, Head, Note, sayError, toast } from "../design/parts";
+import { t } from "../i18n";
+import { useWhole, WholeView } from "../list";
+
+interface Role {
+  id: string;
+  name: string;
+  content: string;
+}
+
+const example = `kind: role
+version: v5
+metadata:
+  name: my-role
+spec:
+  allow:
+    # accounts on servers
+    logins:
+      - '{{internal.logins}}'
+    node_labels:
+      environment: dev
+    kubernetes_labels:
+      '*': '*'
+    kubernetes_groups:
+      - '{{internal.kubernetes_groups}}'
+    rules:
+      - resources: [session]
+        verbs: [list, read]
+        where: contains(session.participants, user.metadata.name)
+  deny:
+    logins: [guest]
+  options:
+    max_session_ttl: 8h0m0s
+`;
+
+const Editor = lazyEditor();
+
+function description(role: Role): string {
+  return /^ {2}description: (.*)$/m.exec(role.content)?.[1]?.replace(/^(["'])(.*)\1$/, "$2") ?? "";
+}
+
+function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: () => void; onSaved: () => void }) {
+  // The revision stays beside the text: it is nothing that people edit.
+  const revision = /^ {2}revision: ["']?([^\s"']+)["']?$/m.exec(role?.content ?? "")?.[1] ?? "";
+  const [text, setText] = useState(role ? role.content.replace(/^ {2}revision: .*\n/m, "") : example);
+  const [error, setError] = useState("");
+  const may = role ? acl("roles").edit : acl("roles").create;
+  const save = async () => {
+    try {
+      if (role) await api("PUT", `/webapi/roles/${encodeURIComponent(role.name)}`, { content: text, revision });
+      else await api("POST", "/webapi/roles", { content: text });
+      toast(t("saved"));
+      onSaved();
+      onClose();
+    } catch (failed) {
+      const code = failed instanceof ApiError ? failed.status : 0;
+      setError(code === 412 ? t("roles.conflict") : code === 413 ? t("roles.large") : sayError(failed));
+    }
+  };
+  return (
+    <Dialog wide title={role ? role.name : t("roles.create")} onClose={onClose}>
+      <Editor value={text} label={t("roles.text")} readOnly={!may} onChange={setText} />
+      {error && <Note bad>{error}</Note>}
+      <div class="actions">
+        <span class="grow quiet small">{t("roles.hint")}</span>
+        <Button onClick={onClose}>{may ? t("cancel") : t("close")}</Button>
+        {may && (
+          <Button kind="main" onClick={save}>
+            {role ? t("save") : t("create")}
+          </Button>
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+export function RolesPage() {
+  const list = useWhole<Role>(async (signal) => (await api<{ items: Role[] }>("GET", "/webapi/roles", undefined, signal)).items);
+  const [editing, setEditing] = useState<Role | "new" | null>(null);
+  const [removing, setRemoving] = useState<Role | null>(null);
+  const may = acl("roles");
+  const columns: Column<Role>[] = [
+    { id: "name", title: t("name"), sort: true, cell: (role) => <span class="name">{role.name}</span> },
+    { id: "description", title: t("roles.description"), cell: (role) => <span class="quiet">{description(role)}</span> },
+    {
+      id: "actions",
+      title: t("actions"),
+      end: true,
+      cell: (role) => (
+        <>
+          <Button kind="slim" onClick={() => setEditing(role)}>
+            {may.edit ? t("edit") : t("view")}
+          </Button>
+          {may.remove && (
+            <Button kind="slim bad" onClick={() => setRemoving(role)}>
+              {t("delete")}
+            </Button>
+          )}
+        </>
+      ),
+    },
+  ];
+  return (
+    <>
+      <Head title={t("menu.roles")}>
+        {may.create && (
+          <Button kind="main" icon="plus" onClick={() => setEditing("new")}>
+            {t("roles.create")}
+          </Button>
+        )}
+      </Head>
+      <WholeView list={list} label={t("menu.roles")} search={t("roles.search")} text={(role) => `${role.name} ${description(role)}`} columns={columns} keyOf={(role) => role.id} sort="name:asc" sortBy={{ name: (role) => role.name }} empty={<Empty title={t("roles.empty")} />} />
+      {editing && <RoleDialog role={editing === "new" ? null : editing} onClose={() => setEditing(null)} onSaved={list.reload} />}
+      {removing && <Confirm title={t("roles.delete", { name: removing.name })} text={t("roles.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/roles/${encodeURIComponent(removing.name)}`), list.reload())} />}
+    </>
+  );
+}

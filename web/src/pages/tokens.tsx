@@ -1,0 +1,40 @@
+import { useState } from "preact/hooks";
+import { api } from "../api";
+import { acl } from "../context";
+import { Button, type Column, Confirm, Empty, Head } from "../design/parts";
+import { dateTime, t } from "../i18n";
+import { useWhole, WholeView } from "../list";
+
+interface Token {
+  metadata: { name: string; expires?: string };
+  spec: { roles?: string[]; join_method?: string };
+}
+
+export function TokensPage() {
+  const list = useWhole<Token>(async (signal) => (await api<{ items: Token[] }>("GET", "/webapi/tokens", undefined, signal)).items, 15000);
+  const [removing, setRemoving] = useState<Token | null>(null);
+  const roles = (token: Token) => (token.spec.roles ?? []).join(", ");
+  const columns: Column<Token>[] = [
+    { id: "name", title: t("name"), sort: true, cell: (token) => <span class="name">{token.metadata.name}</span> },
+    { id: "roles", title: t("tokens.for"), sort: true, cell: (token) => <span class="mono">{roles(token)}</span> },
+    { id: "until", title: t("tokens.until"), sort: true, cell: (token) => <span class="num">{token.metadata.expires ? dateTime(token.metadata.expires) : t("never")}</span> },
+    {
+      id: "actions",
+      title: t("actions"),
+      end: true,
+      cell: (token) =>
+        acl("tokens").remove && (
+          <Button kind="slim bad" onClick={() => setRemoving(token)}>
+            {t("delete")}
+          </Button>
+        ),
+    },
+  ];
+  return (
+    <>
+      <Head title={t("menu.tokens")} text={t("tokens.text")} />
+      <WholeView list={list} label={t("menu.tokens")} search={t("tokens.search")} text={(token) => `${token.metadata.name} ${roles(token)}`} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" sortBy={{ name: (token) => token.metadata.name, roles, until: (token) => token.metadata.expires ?? "9" }} empty={<Empty title={t("tokens.empty")} text={t("tokens.empty.text")} />} />
+      {removing && <Confirm title={t("tokens.delete", { name: removing.metadata.name })} text={t("tokens.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/tokens/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
+    </>
+  );
+}
