@@ -229,7 +229,7 @@ class Api:
         method, path = line.split(" ")
         path = path.replace(":cluster", "test").replace(":token", "0" * 32).replace(":name", "none-such")
         # Enough to reach the decision.
-        body = {"name": "none-such", "roles": ["none-such"], "target": {"user": "none-such"},
+        body = {"name": "none-such", "roles": ["poor"], "target": {"user": "none-such"},
                 "content": role("none-such")} if method != "GET" else None
         answer, _ = self.ask(method, path, body, headers=self.session)
         return answer.status
