@@ -115,15 +115,15 @@ def merged(files):
 class Site:
     def __init__(self):
         self.kubes = []
+        self.pool = futures.ThreadPoolExecutor()
         self.cluster = Cluster(name="kube-test")
         try:
-            # Both start at the same time; the first takes much longer.
-            with futures.ThreadPoolExecutor() as pool:
-                self.cluster.net.host("kube1")
-                self.cluster.net.host("kube2")
-                prod = pool.submit(self._kube, "kube1", node=True, front=True)
-                demo = pool.submit(self._kube, "kube2")
-                self.prod, self.demo = prod.result(), demo.result()
+            # Both start at the same time; the first takes much longer. The threads stay as long as the site: what they start dies with them (DIES_WITH_US).
+            self.cluster.net.host("kube1")
+            self.cluster.net.host("kube2")
+            prod = self.pool.submit(self._kube, "kube1", node=True, front=True)
+            demo = self.pool.submit(self._kube, "kube2")
+            self.prod, self.demo = prod.result(), demo.result()
             self._serve_own()
             self.agent = self.add_agent("kubeagent", [self.prod.kubeconfig("tport-agent", "prod"),
                                                       self.prod.kubeconfig("tport-agent", "prod5", front=True)])
@@ -265,6 +265,7 @@ kubernetes_service:
         for one in self.kubes:
             one.close()
         self.cluster.close()
+        self.pool.shutdown()
 
 
 def read_answer(tls):
