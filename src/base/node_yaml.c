@@ -173,6 +173,41 @@ static int compare_keys(const void *a, const void *b)
     return order != 0 ? order : (left->line > right->line) - (left->line < right->line);
 }
 
+/* A file that was pasted without its indentation: what belongs below "metadata:" stands beside it. Its sign is an empty
+ * key between two equal ones, which then was to be the parent of the second. Says where the first level was lost. */
+static bool indentation_lost(const struct node *map, int first, int second, size_t *ret_parent)
+{
+    bool found = false, between = false;
+    for (size_t i = 0; i + 1 < map->count; i++) {
+        int line = map->key_lines[i];
+        if (!node_is_null(map->items[i]) || map->key_lines[i + 1] == line)
+            continue;
+        if (!found)
+            *ret_parent = i;
+        found = true;
+        between = between || (line > first && line < second);
+    }
+    return between;
+}
+
+static enum tp_err stands_twice(struct reader *reader, const struct node *map, const struct key_place *first,
+                                const struct key_place *second)
+{
+    char shown[NODE_SHOWN + 4], parent[NODE_SHOWN + 4], child[NODE_SHOWN + 4];
+    size_t place = 0;
+    show(second->key, shown);
+    if (!indentation_lost(map, first->line, second->line, &place))
+        return err_set(reader->error, TP_INVALID, "%s:%d: the key \"%s\" stands twice, first in line %d; remove one",
+                       reader->file, second->line, shown, first->line);
+    show(map->keys[place], parent);
+    show(map->keys[place + 1], child);
+    return err_set(reader->error, TP_INVALID,
+                   "%s:%d: the indentation was lost: \"%s\" stands beside the empty \"%s\" of line %d, not below it "
+                   "(and so \"%s\" stands twice, in lines %d and %d); indent what belongs to a key",
+                   reader->file, map->key_lines[place + 1], child, parent, map->key_lines[place], shown, first->line,
+                   second->line);
+}
+
 /* Sorted rather than compared pairwise: a map of tens of thousands of keys must not cost seconds. */
 static enum tp_err refuse_duplicates(struct reader *reader, const struct node *map)
 {
@@ -182,12 +217,8 @@ static enum tp_err refuse_duplicates(struct reader *reader, const struct node *m
         places[i] = (struct key_place){map->keys[i], map->key_lines[i]};
     qsort(places, map->count, sizeof(*places), compare_keys);
     for (size_t i = 1; i < map->count && err == TP_OK; i++) {
-        if (strcmp(places[i - 1].key, places[i].key) == 0) {
-            char shown[NODE_SHOWN + 4];
-            show(places[i].key, shown);
-            err = err_set(reader->error, TP_INVALID, "%s:%d: the key \"%s\" stands twice, first in line %d; remove one",
-                          reader->file, places[i].line, shown, places[i - 1].line);
-        }
+        if (strcmp(places[i - 1].key, places[i].key) == 0)
+            err = stands_twice(reader, map, &places[i - 1], &places[i]);
     }
     mem_free(places);
     return err;

@@ -156,12 +156,32 @@ static enum tp_err check_value(const struct node *node, const struct schema *ent
     }
 }
 
+static const struct schema *entry_of(const struct schema *table, const char *key)
+{
+    while (table->key && strcmp(table->key, key) != 0)
+        table++;
+    return table->key ? table : NULL;
+}
+
+/* The key is one of those that belong below the empty key before it: a file that lost its indentation. */
+static bool beside_its_parent(const struct node *map, size_t index, const struct schema *table)
+{
+    const struct schema *parent = index > 0 ? entry_of(table, map->keys[index - 1]) : NULL;
+    return parent && parent->type == SCHEMA_MAP && node_is_null(map->items[index - 1]) &&
+           entry_of(parent->sub, map->keys[index]);
+}
+
 static enum tp_err unknown_key(const struct node *map, size_t index, const struct schema *table, const char *where,
                                struct tp_error *error)
 {
     const char *keys[KEYS_MAX + 1];
     const char *meant;
     size_t count = 0;
+    if (beside_its_parent(map, index, table))
+        return err_set(error, TP_INVALID,
+                       "line %d: the indentation was lost: \"%.80s\" stands beside the empty \"%s\" of line %d, not "
+                       "below it; indent what belongs to a key",
+                       map->key_lines[index], map->keys[index], map->keys[index - 1], map->key_lines[index - 1]);
     for (; table->key && count < KEYS_MAX; table++)
         keys[count++] = table->key;
     keys[count] = NULL;
@@ -176,12 +196,10 @@ enum tp_err schema_check(const struct node *map, const struct schema *table, con
     if (map->kind != NODE_MAP)
         return wrong(map, *where ? where : "the document", "a map", error);
     for (size_t i = 0; i < map->count; i++) {
-        const struct schema *entry = table;
+        const struct schema *entry = entry_of(table, map->keys[i]);
         char path[PATH_SIZE];
         enum tp_err result;
-        while (entry->key && strcmp(entry->key, map->keys[i]) != 0)
-            entry++;
-        if (!entry->key)
+        if (!entry)
             return unknown_key(map, i, table, where, error);
         if (node_is_null(map->items[i]))
             continue;

@@ -82,6 +82,11 @@ static void test_refused(void **state)
     assert_refused("a:\n\tb: 1\n", "f.yaml:2: tabs cannot indent YAML, use spaces");
     assert_refused("a:\n  b: 1\n \tc: 2\n", "f.yaml:3: tabs cannot indent YAML, use spaces");
     assert_refused("a: 1\nb: 2\na: 3\n", "f.yaml:3: the key \"a\" stands twice, first in line 1; remove one");
+    assert_refused(
+        "kind: role\nmetadata:\nname: x\nspec:\nallow:\nlogins: [a]\ndeny:\nlogins: [b]\n",
+        "f.yaml:3: the indentation was lost: \"name\" stands beside the empty \"metadata\" of line 2, not below "
+        "it (and so \"logins\" stands twice, in lines 6 and 8); indent what belongs to a key");
+    assert_refused("a:\nb: 1\nb: 2\nc:\n", "f.yaml:3: the key \"b\" stands twice, first in line 2; remove one");
     assert_refused("a: &x 1\n", "f.yaml:1: YAML anchors (&name) are not allowed");
     assert_refused("a: [1]\nb: *x\n", "f.yaml:2: YAML aliases (*name) are not allowed");
     assert_refused("a: !!str 1\n", "f.yaml:1: YAML tags (!name) are not allowed");
