@@ -76,7 +76,7 @@ static const struct command_option tokens_add[] = {
     {"format", 'f', COMMAND_TEXT, "text|json", "text: the token alone"},
     NONE};
 static const struct command_option tokens_ls[] = {{"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
-                                                  {"with-secrets", 0, COMMAND_FLAG, NULL, "Show whole tokens"},
+                                                  {"with-secrets", 0, COMMAND_FLAG, NULL, "Accepted for compatibility"},
                                                   NONE};
 static const struct command_option get_options[] = {
     {"format", 'f', COMMAND_TEXT, "yaml|json|text", "Form of the output"},
