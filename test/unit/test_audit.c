@@ -654,6 +654,7 @@ static void test_event_codes(void **state)
     assert_string_equal(event_code("user.login", true), "T1000I");
     assert_string_equal(event_code("session.rejected", false), "T1006W");
     assert_string_equal(event_code("exec", false), "T3002E");
+    assert_string_equal(event_code("join_token.delete", true), "TJT01I");
     assert_string_equal(event_code("no.such", true), "TCC00E");
     assert_false(event_known("no.such"));
     for (size_t i = 0; event_name_at(i); i++)
