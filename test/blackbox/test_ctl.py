@@ -1,12 +1,13 @@
 """Small commands of tportctl: tokens as they are shown, what is removed and how the audit log says it, editing."""
 
 import json
+import pathlib
 import re
 
 import pytest
 import yaml
 
-from tport import Daemon, wait_for
+from tport import BIN, Daemon, wait_for
 
 
 def codes(cluster, event):
@@ -76,3 +77,72 @@ def test_what_is_removed_stands_in_the_log_with_a_code(fresh):
     cluster.ctl("auth", "rotate", "--type=db", "--manual", "--phase=init")
     wait_for(lambda: "cert_authority.rotate" in {e["event"] for e in cluster.audit()})
     assert not [e for e in cluster.audit() if e["code"] == "TCC00E"]
+
+
+@pytest.fixture
+def editor(tmp_path):
+    """A program that notes how it was called, then runs these lines of Python over the text."""
+    def make(lines):
+        program = tmp_path / "editor"
+        program.write_text("#!/usr/bin/python3\nimport json, pathlib, subprocess, sys\n"
+                           f"pathlib.Path('{tmp_path}/called').write_text(json.dumps(sys.argv[1:-1]))\n"
+                           "path = pathlib.Path(sys.argv[-1])\n"
+                           f"pathlib.Path('{tmp_path}/edited').write_text(str(path))\n"
+                           "text = path.read_text()\n" + lines + "\npath.write_text(text)\n")
+        program.chmod(0o755)
+        return str(program)
+    return make
+
+
+def edit(cluster, editor, ref="role/edited", names=("EDITOR",)):
+    """The first name is the one that counts; all those after it name a program that is not there."""
+    env = {"TPORT_EDITOR": "", "VISUAL": "", "EDITOR": "", **{name: "/nonexistent" for name in names[1:]}, names[0]: editor}
+    return cluster.ctl("edit", ref, check=False, env=env)
+
+
+@pytest.fixture
+def edited(cluster):
+    cluster.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: edited}\nspec: {allow: {logins: [before]}}\n")
+    yield lambda: yaml.safe_load(cluster.ctl("get", "role/edited").stdout)["spec"]["allow"]["logins"]
+    cluster.ctl("rm", "role/edited")
+
+
+def test_edit_runs_the_editor_without_a_shell(cluster, editor, edited, tmp_path):
+    program = editor("assert path.stat().st_mode & 0o077 == 0, 'others may read it'\ntext = text.replace('before', 'after')")
+    result = edit(cluster, f"{program} $(touch {tmp_path}/shell) ;x")
+    assert result.returncode == 0 and "has been updated" in result.stdout, result.stderr
+    assert edited() == ["after"]
+    # What a shell would have run or split off came as words.
+    assert json.loads((tmp_path / "called").read_text()) == ["$(touch", f"{tmp_path}/shell)", ";x"]
+    assert not (tmp_path / "shell").exists()
+    assert not pathlib.Path((tmp_path / "edited").read_text()).exists(), "the text with its secrets was left behind"
+
+
+def test_edit_asks_for_its_own_editor_first(cluster, editor, edited):
+    back = editor("text = text.replace('before', 'visual')")
+    assert edit(cluster, back, names=("VISUAL", "EDITOR")).returncode == 0 and edited() == ["visual"]
+    back = editor("text = text.replace('visual', 'own')")
+    assert edit(cluster, back, names=("TPORT_EDITOR", "VISUAL", "EDITOR")).returncode == 0 and edited() == ["own"]
+
+
+@pytest.mark.parametrize("lines,says", [
+    ("text = text.replace('name: edited', 'name: renamed')", "kind and name can't be changed by editing"),
+    ("text = text.replace('kind: role', 'kind: user')", "kind and name can't be changed by editing"),
+    ("text = text.replace('logins:', 'lugins:')", 'unknown key "lugins" in spec.allow; did you mean "logins"?'),
+    ("text = text + chr(9) + 'x: y'", "tabs cannot indent YAML"),
+    ("text = text.replace('before', 'after')\npath.write_text(text)\nsys.exit(3)", "failed; nothing was changed"),
+    ("subprocess.run([CTL, 'create', '-f'], input=text.replace('before', 'other'), text=True, check=True)\n"
+     "text = text.replace('before', 'after')", "was changed by someone else in the meantime"),
+])
+def test_edit_that_is_refused_changes_nothing(cluster, editor, edited, lines, says):
+    result = edit(cluster, editor(f"CTL = {str(BIN / 'tportctl')!r}\n{lines}"))
+    assert result.returncode == 1 and says in result.stderr, (result.stdout, result.stderr)
+    assert edited() == (["other"] if "someone else" in says else ["before"])
+
+
+def test_edit_of_nothing(cluster, editor, edited):
+    result = edit(cluster, editor("pass"))
+    assert (result.returncode, result.stdout) == (0, "Nothing was changed.\n")
+    assert edited() == ["before"]
+    missing = edit(cluster, "no-such-editor-here")
+    assert missing.returncode == 1 and "there is no editor no-such-editor-here; set EDITOR" in missing.stderr
