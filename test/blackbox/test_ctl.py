@@ -1,8 +1,11 @@
 """Small commands of tportctl: tokens as they are shown, what is removed and how the audit log says it, editing."""
 
 import json
+import os
 import pathlib
 import re
+import ssl
+import subprocess
 
 import pytest
 import yaml
@@ -146,3 +149,37 @@ def test_edit_of_nothing(cluster, editor, edited):
     assert edited() == ["before"]
     missing = edit(cluster, "no-such-editor-here")
     assert missing.returncode == 1 and "there is no editor no-such-editor-here; set EDITOR" in missing.stderr
+
+
+def ssh_fingerprints(text):
+    """What OpenSSH says about the keys in lines of known_hosts or authorized_keys form."""
+    keys = "".join(re.search(r"(?:ssh|ecdsa)-\S+ \S+", line).group(0) + "\n" for line in text.splitlines())
+    said = subprocess.run(["ssh-keygen", "-l", "-f", "-"], input=keys, capture_output=True, text=True, check=True).stdout
+    return re.findall(r"SHA256:\S+", said)
+
+
+def test_export_of_one_key(fresh):
+    cluster = fresh()
+    export = lambda *words, **kw: cluster.ctl("auth", "export", *words, **kw)  # noqa: E731
+    cluster.ctl("auth", "rotate", "--type=user", "--manual", "--phase=init")
+    both = export("--type=user").stdout
+    old, new = ssh_fingerprints(both)
+    assert old != new
+    assert export(f"--fingerprint={old}").stdout == both.splitlines(True)[0]
+    assert export("--type=user", f"--fingerprint={new}").stdout == both.splitlines(True)[1]
+    host = ssh_fingerprints(export("--type=host").stdout)
+    assert len(host) == 1 and export(f"--fingerprint={host[0]}").stdout == export("--type=host").stdout
+    # Certificates have the fingerprints that auth ls shows.
+    pins = {(ca["type"], ca["keys"]): ca["fingerprint"] for ca in json.loads(cluster.ctl("auth", "ls", "--format=json").stdout)}
+    whole = export("--type=tls-user").stdout
+    parts = [export("--type=tls-user", f"--fingerprint={pins['user', keys]}").stdout for keys in ("current", "new")]
+    assert parts[0] != parts[1] and whole == "".join(parts) and parts[0].count("BEGIN CERTIFICATE") == 1
+    der = [subprocess.run([BIN / "tportctl", "auth", "export", f"--type={name}", f"--fingerprint={pins['user', 'new']}"], capture_output=True,
+                          env={**os.environ, "TPORT_ADMIN_SOCKET": str(cluster.daemon.data / "admin.sock")}, check=True).stdout
+           for name in ("tls-user-der", "windows")]
+    assert der[0] == der[1] == ssl.PEM_cert_to_DER_cert(parts[1])
+    for words in ([f"--fingerprint={pins['host', 'current']}", "--type=tls-user"], ["--fingerprint=SHA256:none"], [f"--fingerprint={old}", "--type=host"]):
+        none = export(*words, check=False)
+        assert none.returncode == 1 and none.stdout == "" and "no CA of this type has the fingerprint" in none.stderr
+    wrong = export("--type=saml-idp", check=False)
+    assert wrong.returncode == 1 and "one of" in wrong.stderr and "windows" in wrong.stderr

@@ -6,6 +6,7 @@
 #include "cli/common/output.h"
 #include "cli/common/table.h"
 #include "cli/tportctl/tportctl.h"
+#include "crypt/key.h"
 #include "crypt/x509.h"
 
 #include <stdio.h>
@@ -119,14 +120,51 @@ enum tp_err tportctl_auth_ls(struct command_line *line, struct tp_error *error)
     return err;
 }
 
-static void export_host(const json_t *cas)
+/* What auth export prints: all keys, or the one with a fingerprint. */
+struct export
+{
+    const char *fingerprint; /* NULL: all */
+    size_t printed;
+};
+
+/* The fingerprint of a line of authorized_keys form, as ssh-keygen -l says it. mem_free it; NULL: not such a line. */
+static char *ssh_fingerprint(const char *line)
+{
+    const char *blob = strchr(line, ' ');
+    struct buf raw;
+    uint8_t hash[32];
+    char *text = NULL;
+    buf_init(&raw, PEM_MAX);
+    blob = blob ? blob + 1 : line;
+    if (dec_base64(blob, strcspn(blob, " \n"), &raw) == TP_OK) {
+        crypt_sha256(buf_head(&raw), buf_size(&raw), hash);
+        char *base64 = enc_base64(hash, sizeof(hash));
+        text = mem_printf("SHA256:%.*s", (int)strcspn(base64, "="), base64);
+        mem_free(base64);
+    }
+    buf_free(&raw);
+    return text;
+}
+
+/* Takes the fingerprint, which may be NULL. */
+static bool export_wants(struct export *export, char *fingerprint)
+{
+    bool wanted = !export->fingerprint || (fingerprint && strcmp(export->fingerprint, fingerprint) == 0);
+    export->printed += wanted;
+    mem_free(fingerprint);
+    return wanted;
+}
+
+static void export_host(const json_t *cas, struct export *export)
 {
     size_t index, inner;
-    json_t *signer, *key;
+    json_t *signer, *item;
     json_array_foreach (json_object_get(cas, "host_signers"), index, signer) {
-        json_array_foreach (json_object_get(signer, "checking_keys"), inner, key) {
-            char *text = mem_printf("@cert-authority *.%s %s type=host", json_get_text(signer, "domain_name", ""),
-                                    json_is_string(key) ? json_string_value(key) : "");
+        json_array_foreach (json_object_get(signer, "checking_keys"), inner, item) {
+            const char *key = json_is_string(item) ? json_string_value(item) : "";
+            if (!export_wants(export, ssh_fingerprint(key)))
+                continue;
+            char *text = mem_printf("@cert-authority *.%s %s type=host", json_get_text(signer, "domain_name", ""), key);
             output_safe(text);
             (void)printf("\n");
             mem_free(text);
@@ -134,20 +172,41 @@ static void export_host(const json_t *cas)
     }
 }
 
-static void export_user(const json_t *cas)
+static void export_user(const json_t *cas, struct export *export)
 {
     size_t index;
-    json_t *key;
-    json_array_foreach (json_object_get(cas, "user_ca_ssh"), index, key) {
-        char *text = mem_printf("cert-authority %s", json_is_string(key) ? json_string_value(key) : "");
+    json_t *item;
+    json_array_foreach (json_object_get(cas, "user_ca_ssh"), index, item) {
+        const char *key = json_is_string(item) ? json_string_value(item) : "";
+        if (!export_wants(export, ssh_fingerprint(key)))
+            continue;
+        char *text = mem_printf("cert-authority %s", key);
         output_safe(text);
         (void)printf(" type=user\n");
         mem_free(text);
     }
 }
 
-/* PEM of the X.509 host CA (base64 of PEM) or user CA (PEM). */
-static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct tp_error *error)
+/* Adds a certificate, PEM or base64 of PEM, when it is wanted: its fingerprint is the pin that status shows. */
+static enum tp_err export_pem(const char *text, struct export *export, struct buf *pem, struct tp_error *error)
+{
+    struct buf one;
+    char *pin = NULL;
+    buf_init(&one, PEM_MAX);
+    enum tp_err err =
+        strncmp(text, "-----", 5) == 0 ? buf_append_text(&one, text) : dec_base64(text, strlen(text), &one);
+    if (err != TP_OK)
+        err = err_set(error, TP_PROTOCOL, "the CA came in a form that can't be read");
+    if (err == TP_OK)
+        err = x509_pin(buf_text(&one), &pin, error);
+    if (err == TP_OK && export_wants(export, pin))
+        err = buf_append_text(pem, buf_text(&one));
+    buf_free(&one);
+    return err;
+}
+
+/* The X.509 host CA or user CA. */
+static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct export *export, struct tp_error *error)
 {
     struct buf pem, raw;
     size_t index, inner;
@@ -157,19 +216,13 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct tp_
     buf_init(&pem, PEM_MAX);
     buf_init(&raw, PEM_MAX);
     json_array_foreach (json_object_get(cas, host ? "host_signers" : "user_ca_tls"), index, signer) {
-        if (!host && json_is_string(signer))
-            err = buf_append_text(&pem, json_string_value(signer));
-        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item) {
-            const char *text = json_is_string(item) ? json_string_value(item) : "";
-            if (strncmp(text, "-----", 5) == 0)
-                err = buf_append_text(&pem, text);
-            else if (err == TP_OK)
-                err = dec_base64(text, strlen(text), &pem);
-        }
+        if (err == TP_OK && json_is_string(signer))
+            err = export_pem(json_string_value(signer), export, &pem, error);
+        json_array_foreach (json_object_get(signer, "tls_certs"), inner, item)
+            err = err == TP_OK ? export_pem(json_is_string(item) ? json_string_value(item) : "", export, &pem, error)
+                               : err;
     }
-    if (err != TP_OK)
-        err = err_set(error, TP_PROTOCOL, "the CA came in a form that can't be read");
-    if (err == TP_OK && der) {
+    if (err == TP_OK && der && buf_size(&pem) > 0) {
         err = x509_pem_to_der(buf_text(&pem), buf_size(&pem), &raw, error);
         if (err == TP_OK)
             (void)fwrite(buf_head(&raw), 1, buf_size(&raw), stdout);
@@ -181,9 +234,11 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct tp_
     return err;
 }
 
+/* Teleport's types for databases, SAML, GitHub and hosts without an agent have no CA here, so they are no choice. */
 enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *error)
 {
-    static const char *const types[] = {"", "user", "host", "tls-user", "tls-host", "tls-user-der", NULL};
+    static const char *const types[] = {"", "user", "host", "tls-user", "tls-host", "tls-user-der", "windows", NULL};
+    struct export export = {.fingerprint = command_text(line, "fingerprint", NULL)};
     const char *type;
     json_t *cas = NULL;
 
@@ -192,14 +247,21 @@ enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *err
         err = tportctl_call(line, "cluster.cas", json_object(), &cas, error);
     if (err != TP_OK)
         return err;
-    if (strncmp(type, "tls-", 4) == 0) {
-        err = export_tls(cas, strcmp(type, "tls-host") == 0, strcmp(type, "tls-user-der") == 0, error);
+    bool der = strcmp(type, "tls-user-der") == 0 || strcmp(type, "windows") == 0; /* two names of one thing */
+    if (der || strncmp(type, "tls-", 4) == 0) {
+        err = export_tls(cas, strcmp(type, "tls-host") == 0, der, &export, error);
     } else {
         if (strcmp(type, "host") != 0)
-            export_user(cas);
+            export_user(cas, &export);
         if (strcmp(type, "user") != 0)
-            export_host(cas);
+            export_host(cas, &export);
     }
+    if (err == TP_OK && export.fingerprint && export.printed == 0)
+        err =
+            err_set(error, TP_NOT_FOUND,
+                    "no CA of this type has the fingerprint %s; those of X.509 (sha256:...) are in `tportctl auth ls`, "
+                    "those of SSH (SHA256:...) ssh-keygen -l says",
+                    export.fingerprint);
     json_decref(cas);
     return err;
 }
