@@ -1,6 +1,19 @@
 #include "auth/inner.h"
 
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. */
+/* Callers and sessions are told by these alone. A file may hold a lock of another target (it comes back as it was
+ * written), but who asks for a lock now must not believe that it shuts somebody out. */
+static enum tp_err lock_shuts_out(const struct lock *lock, struct tp_error *error)
+{
+    const struct lock_target *target = &lock->target;
+    if (target->user != NULL || target->role != NULL || target->login != NULL || target->server_id != NULL) {
+        return TP_OK;
+    }
+    return err_set(error, TP_INVALID,
+                   "such a lock would shut nobody out: this cluster knows sessions by user, role, login and node; lock "
+                   "one of these");
+}
+
 void do_locks_add(struct call *call)
 {
     struct auth *auth = call->auth;
@@ -22,6 +35,9 @@ void do_locks_add(struct call *call)
         json_object_set_new(spec, "expires", json_string(expires));
     }
     enum tp_err err = lock_parse_json(doc, &lock, &error);
+    if (err == TP_OK) {
+        err = lock_shuts_out(lock, &error);
+    }
     if (err == TP_OK) {
         err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, &error);
     }

@@ -183,3 +183,25 @@ def test_export_of_one_key(fresh):
         assert none.returncode == 1 and none.stdout == "" and "no CA of this type has the fingerprint" in none.stderr
     wrong = export("--type=saml-idp", check=False)
     assert wrong.returncode == 1 and "one of" in wrong.stderr and "windows" in wrong.stderr
+
+
+@pytest.mark.parametrize("flag", ["mfa-device", "device", "windows-desktop", "access-request"])
+def test_a_lock_that_would_shut_nobody_out_is_refused(cluster, flag):
+    before = cluster.ctl("get", "lock", "--format=json").stdout
+    refused = cluster.ctl("lock", f"--{flag}=8d5b0b1e-6a1b-4b3c-9a1d-1f3f5d1c2b3a", check=False)
+    assert refused.returncode == 1 and refused.stdout == "" and "such a lock would shut nobody out" in refused.stderr
+    assert cluster.ctl("get", "lock", "--format=json").stdout == before
+    # Beside a user it narrows nothing: the user is shut out.
+    lock = cluster.ctl("lock", f"--{flag}=x", "--user=nobody-at-all").stdout.split('"')[1]
+    cluster.ctl("rm", f"lock/{lock}")
+
+
+def test_every_trait_has_an_option(cluster):
+    names = ["logins", "windows-logins", "kubernetes-users", "kubernetes-groups", "db-users", "db-names", "db-roles", "aws-role-arns",
+             "azure-identities", "gcp-service-accounts", "default-relay-addr", "host-user-uid", "host-user-gid"]
+    traits = lambda: yaml.safe_load(cluster.ctl("get", "user/traits").stdout)["spec"]["traits"]  # noqa: E731
+    cluster.ctl("users", "add", "traits", "--roles=access", *(f"--{name}=a{i}" for i, name in enumerate(names)))
+    assert traits() == {name.replace("-", "_"): [f"a{i}"] for i, name in enumerate(names)}
+    cluster.ctl("users", "update", "traits", *(f"--set-{name}=b{i},c" for i, name in enumerate(names)))
+    assert traits() == {name.replace("-", "_"): [f"b{i}", "c"] for i, name in enumerate(names)}
+    cluster.ctl("users", "rm", "traits")

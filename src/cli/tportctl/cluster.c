@@ -269,8 +269,16 @@ enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *err
 enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", NULL};
-    static const char *const fields[][2] = {{"user", "user"}, {"role", "role"},           {"login", "login"},
-                                            {"node", "node"}, {"server-id", "server_id"}, {"mfa-device", "mfa_device"}};
+    /* The cluster refuses those that it knows nobody by. */
+    static const char *const fields[][2] = {{"user", "user"},
+                                            {"role", "role"},
+                                            {"login", "login"},
+                                            {"node", "node"},
+                                            {"server-id", "server_id"},
+                                            {"mfa-device", "mfa_device"},
+                                            {"windows-desktop", "windows_desktop"},
+                                            {"access-request", "access_request"},
+                                            {"device", "device"}};
     json_t *target = json_object(), *params = json_object(), *result = NULL;
     const char *message = command_text(line, "message", NULL), *expires = command_text(line, "expires", NULL);
     const char *format;
@@ -283,7 +291,7 @@ enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
     }
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK && json_object_size(target) == 0)
-        err = err_set(error, TP_INVALID, "whom? Give --user, --role, --login, --node or --mfa-device");
+        err = err_set(error, TP_INVALID, "whom? Give --user, --role, --login or --node");
     if (err == TP_OK)
         err = command_duration_ms(line, "ttl", 0, &ttl, error);
     if (err == TP_OK && ttl > 0 && expires)

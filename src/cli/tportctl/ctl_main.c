@@ -23,20 +23,21 @@ static const struct command_option globals[] = {
     {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},
     NONE};
 
-#define TRAIT_OPTIONS(prefix, verb)                                                                \
-    {prefix "logins", 0, COMMAND_TEXT, "A,B", verb " the logins on hosts"},                        \
-        {prefix "windows-logins", 0, COMMAND_TEXT, "A,B", verb " the Windows logins"},             \
-        {prefix "kubernetes-users", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes users"},         \
-        {prefix "kubernetes-groups", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes groups"},       \
-        {prefix "db-users", 0, COMMAND_TEXT, "A,B", verb " the database users"},                   \
-        {prefix "db-names", 0, COMMAND_TEXT, "A,B", verb " the database names"},                   \
-        {prefix "db-roles", 0, COMMAND_TEXT, "A,B", verb " the database roles"},                   \
-        {prefix "aws-role-arns", 0, COMMAND_TEXT, "A,B", verb " the AWS roles"},                   \
-        {prefix "azure-identities", 0, COMMAND_TEXT, "A,B", verb " the Azure identities"},         \
-        {prefix "gcp-service-accounts", 0, COMMAND_TEXT, "A,B", verb " the GCP service accounts"}, \
-        {prefix "host-user-uid", 0, COMMAND_TEXT, "UID", verb " the UID of created host users"},   \
-    {                                                                                              \
-        prefix "host-user-gid", 0, COMMAND_TEXT, "GID", verb " the GID of created host users"      \
+#define TRAIT_OPTIONS(prefix, verb)                                                                                \
+    {prefix "logins", 0, COMMAND_TEXT, "A,B", verb " the logins on hosts"},                                        \
+        {prefix "windows-logins", 0, COMMAND_TEXT, "A,B", verb " the Windows logins"},                             \
+        {prefix "kubernetes-users", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes users"},                         \
+        {prefix "kubernetes-groups", 0, COMMAND_TEXT, "A,B", verb " the Kubernetes groups"},                       \
+        {prefix "db-users", 0, COMMAND_TEXT, "A,B", verb " the database users"},                                   \
+        {prefix "db-names", 0, COMMAND_TEXT, "A,B", verb " the database names"},                                   \
+        {prefix "db-roles", 0, COMMAND_TEXT, "A,B", verb " the database roles"},                                   \
+        {prefix "aws-role-arns", 0, COMMAND_TEXT, "A,B", verb " the AWS roles"},                                   \
+        {prefix "azure-identities", 0, COMMAND_TEXT, "A,B", verb " the Azure identities"},                         \
+        {prefix "gcp-service-accounts", 0, COMMAND_TEXT, "A,B", verb " the GCP service accounts"},                 \
+        {prefix "default-relay-addr", 0, COMMAND_TEXT, "ADDRESS", verb " the relay of Teleport (kept, not used)"}, \
+        {prefix "host-user-uid", 0, COMMAND_TEXT, "UID", verb " the UID of created host users"},                   \
+    {                                                                                                              \
+        prefix "host-user-gid", 0, COMMAND_TEXT, "GID", verb " the GID of created host users"                      \
     }
 
 static const struct command_option users_add[] = {
@@ -91,7 +92,10 @@ static const struct command_option lock_options[] = {
     {"login", 0, COMMAND_TEXT, "LOGIN", "Lock this login"},
     {"node", 0, COMMAND_TEXT, "UUID", "Lock this host"},
     {"server-id", 0, COMMAND_TEXT, "UUID", "Lock this host"},
-    {"mfa-device", 0, COMMAND_TEXT, "UUID", "Lock this second-factor device"},
+    {"mfa-device", 0, COMMAND_TEXT, "UUID", "Refused: sessions are not told by device; lock the user"},
+    {"windows-desktop", 0, COMMAND_TEXT, "NAME", "Refused: there are none here"},
+    {"access-request", 0, COMMAND_TEXT, "UUID", "Refused: there are none here"},
+    {"device", 0, COMMAND_TEXT, "UUID", "Refused: sessions are not told by device; lock the user"},
     {"message", 0, COMMAND_TEXT, "TEXT", "What the locked person reads"},
     {"ttl", 0, COMMAND_TEXT, "10h", "How long it lasts"},
     {"expires", 0, COMMAND_TEXT, "TIME", "When it ends (RFC 3339)"},

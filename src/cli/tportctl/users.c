@@ -25,6 +25,7 @@ static const struct {
               {"aws-role-arns", "aws_role_arns"},
               {"azure-identities", "azure_identities"},
               {"gcp-service-accounts", "gcp_service_accounts"},
+              {"default-relay-addr", "default_relay_addr"},
               {"host-user-uid", "host_user_uid"},
               {"host-user-gid", "host_user_gid"}};
 
