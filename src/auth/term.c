@@ -50,6 +50,12 @@ static void resume(struct call *call, const char *sid)
         call_fail_text(call, TP_NOT_FOUND, "the terminal has ended; open a new one");
         return;
     }
+    struct rbac_options options;
+    rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
+    if (json_get_bool(live->grant, "file", false) && !options.ssh_file_copy) {
+        call_fail_text(call, TP_DENIED, "the roles do not allow file copy");
+        return;
+    }
     if (host == NULL || host->tunnels == NULL) {
         call_fail_text(call, TP_UNAVAILABLE, "%s is offline: its agent is not connected now", live->target);
         return;
@@ -73,6 +79,8 @@ static void resume(struct call *call, const char *sid)
     live->worker = call->caller.worker;
     live->parked_ms = 0;
     live->dirty = true;
+    /* The connection of before would be one that nobody cuts: auth knows the newest alone. */
+    auth_tell_workers(auth, "session.replaced", json_pack("{s:s, s:s}", "sid", sid, "attach", attach));
     json_t *event = call_event(call, "session.connect", true);
     json_object_set_new(event, "sid", json_string(sid));
     json_object_set_new(event, "server_id", json_string(live->host_id));

@@ -87,7 +87,9 @@ static void gone(struct master_child *child, const char *how, int code)
 {
     struct master *master = child->master;
     int64_t lived = loop_now_ms(master->loop) - child->started;
-    bool pointless = !master->stopping && strcmp(how, "status") == 0 && code == MASTER_CHILD_POINTLESS;
+    /* From auth alone, and before it has served: what strangers talk to must not end everything by its exit. */
+    bool pointless = child->role == CHILD_AUTH && !child->ready && !master->stopping && strcmp(how, "status") == 0 &&
+                     code == MASTER_CHILD_POINTLESS;
     if (pointless) {
         log_error("stopping: this process cannot run with what is on the disk, its own line says why", "role=%s pid=%d",
                   role_names[child->role], (int)child->pid);

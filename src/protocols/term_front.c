@@ -49,7 +49,6 @@ struct term_front {
     char *session; /* id of the cookie, until auth was asked */
     char *rpc;
     uint32_t request; /* to auth, 0 when none is pending */
-    struct rpc *asked;
     char *sid, *attach, *host_id, *hostname;
     struct buf grant;
     struct tunnel_stream *tunnel; /* NULL when it is gone or another worker has it */
@@ -61,6 +60,8 @@ struct term_front {
     bool heard_end;     /* the browser said that it is the end */
     bool said_end;      /* it was told why or with which code it ended */
     bool can_resume;    /* the node keeps the terminal when its person is lost */
+    bool resumes;       /* it is to join a terminal that runs */
+    bool joined;        /* the node has said that it is there */
     bool lost;          /* something on the way broke; the terminal may go on */
     struct timer *timer;
     struct timer *ping;
@@ -136,20 +137,24 @@ static void say_end(struct term_front *front, enum close_reason reason, const ch
 
 /* ---- the end ---- */
 
+/* The terminal may be there without us: its person was lost, or we never came to it. */
+static bool still_runs(const struct term_front *front)
+{
+    return front->cut == CLOSE_NONE && ((front->lost && front->can_resume) || (front->resumes && !front->joined));
+}
+
 static void finish(struct term_front *front)
 {
     struct worker *worker = front->worker;
-    if (front->stream || front->tunnel || front->pair)
+    /* Nor before auth's answer: a grant that nobody takes has to be given back. */
+    if (front->stream || front->tunnel || front->pair || front->request)
         return;
-    if (front->request)
-        rpc_cancel(front->asked, front->request);
     if (front->sid && map_get(worker->terminals, front->sid) == front)
         (void)map_remove(worker->terminals, front->sid);
     if (front->sid)
         worker_tell_auth(worker, "session.closed",
                          json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "sid", front->sid, "attach", front->attach,
-                                   "reason", close_name(front->reason), "parked",
-                                   (int)(front->lost && front->can_resume && front->cut == CLOSE_NONE), "rx",
+                                   "reason", close_name(front->reason), "parked", (int)still_runs(front), "rx",
                                    (json_int_t)front->rx, "tx", (json_int_t)front->tx));
     worker_connection_closed(worker, &front->peer, front->reason, "", front->rx, front->tx);
     timer_free(front->timer);
@@ -223,13 +228,6 @@ static void quit(struct term_front *front)
     pump(front);
 }
 
-static void broken(struct term_front *front, unsigned code)
-{
-    set_reason(front, CLOSE_PROTOCOL_ERROR);
-    quit(front); /* who breaks the protocol has nothing to come back to */
-    hang_up(front, code, CLOSE_PROTOCOL_ERROR);
-}
-
 /* The node's side ends at once. */
 static void drop_node(struct term_front *front, enum close_reason reason)
 {
@@ -237,6 +235,25 @@ static void drop_node(struct term_front *front, enum close_reason reason)
         tunnel_stream_close(front->tunnel, reason, front->cut_text);
     if (front->pair)
         stream_close(front->pair, reason);
+}
+
+/* The browser goes without having said the end. To an upload that would say that it is complete. */
+static void leave(struct term_front *front)
+{
+    const json_t *file = json_object_get(front->params, "file");
+    if (front->heard_end || strcmp(json_get_text(file, "op", ""), "upload") != 0) {
+        quit(front);
+        return;
+    }
+    front->heard_end = true;
+    drop_node(front, CLOSE_CLIENT_CLOSED);
+}
+
+static void broken(struct term_front *front, unsigned code)
+{
+    set_reason(front, CLOSE_PROTOCOL_ERROR);
+    leave(front); /* who breaks the protocol has nothing to come back to */
+    hang_up(front, code, CLOSE_PROTOCOL_ERROR);
 }
 
 /* ---- from the node ---- */
@@ -271,6 +288,7 @@ static enum tp_err on_node_control(void *ctx, enum term_type type, const uint8_t
     if (err != TP_OK)
         return err;
     if (type == TERM_OPEN) {
+        front->joined = true;
         say_json(front, 's',
                  term_wire_session(front->sid, json_get_text(front->params, "login", ""), front->host_id,
                                    front->hostname, front->can_resume, object));
@@ -434,11 +452,19 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
     struct term_front *front = ctx;
     const char *grant = json_get_text(result, "grant", "");
     front->request = 0;
-    if (!front->stream || stream_is_closing(front->stream))
+    if (!error) {
+        front->sid = mem_strdup(json_get_text(result, "sid", ""));
+        front->attach = mem_strdup(json_get_text(result, "attach", front->sid));
+        front->host_id = mem_strdup(json_get_text(result, "host_id", ""));
+        front->hostname = mem_strdup(json_get_text(result, "hostname", ""));
+    }
+    if (front->state != TERM_ASKING || !front->stream || stream_is_closing(front->stream)) {
+        finish(front); /* the person has gone meanwhile */
         return;
+    }
     if (error) {
-        bool resume = *json_get_text(front->params, "sid", "") != '\0' &&
-                      (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
+        bool resume =
+            front->resumes && (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
         refuse(front, target_front_reason(error->code), error->text,
                error->code == TP_UNAUTHENTICATED ? CODE_TOKEN : CODE_DONE, resume);
         return;
@@ -447,10 +473,6 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
         refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log", CODE_DONE, false);
         return;
     }
-    front->sid = mem_strdup(json_get_text(result, "sid", ""));
-    front->attach = mem_strdup(json_get_text(result, "attach", front->sid));
-    front->host_id = mem_strdup(json_get_text(result, "host_id", ""));
-    front->hostname = mem_strdup(json_get_text(result, "hostname", ""));
     (void)map_set(front->worker->terminals, front->sid, front); /* an older connection of it has been replaced */
     front->state = TERM_JOINING;
     front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;
@@ -482,8 +504,7 @@ static void ask(struct term_front *front, const char *token)
         (void)json_object_set_new(params, "file", json_boolean(json_object_get(front->params, "file")));
     }
     front->state = TERM_ASKING;
-    front->asked = worker->auth;
-    front->request = rpc_request(front->asked, front->rpc, params, caller, ASK_MS, on_answer, front);
+    front->request = rpc_request(worker->auth, front->rpc, params, caller, ASK_MS, on_answer, front);
 }
 
 static void take_token(struct term_front *front)
@@ -562,7 +583,7 @@ static enum tp_err on_ws_control(void *ctx, unsigned opcode, const uint8_t *data
             say_control(front, HTTP_WS_PONG, data, size);
     } else if (opcode == HTTP_WS_CLOSE) {
         /* A page that was left or closed ends its terminal; 1001 is what browsers say then. */
-        quit(front);
+        leave(front);
         set_reason(front, CLOSE_CLIENT_CLOSED);
         hang_up(front, CODE_DONE, CLOSE_CLIENT_CLOSED);
     }
@@ -596,10 +617,6 @@ static void on_close(void *ctx, enum close_reason reason)
     front->stream = NULL;
     set_reason(front, reason);
     timer_stop(front->ping);
-    if (front->request) {
-        rpc_cancel(front->asked, front->request);
-        front->request = 0;
-    }
     front->lost |= !front->heard_end && !front->said_end && front->cut == CLOSE_NONE;
     if (front->heard_end && (front->tunnel || front->pair))
         timer_start(front->timer, QUIT_MS, 0);
@@ -654,6 +671,16 @@ void term_front_cut(struct worker *worker, const char *sid, enum close_reason re
         refuse(front, reason, front->cut_text, CODE_DONE, false);
 }
 
+void term_front_replaced(struct worker *worker, const char *sid, const char *attach)
+{
+    struct term_front *front = map_get(worker->terminals, sid);
+    if (!front || front->cut != CLOSE_NONE || strcmp(front->attach, attach) == 0)
+        return;
+    (void)map_remove(worker->terminals, sid);
+    refuse(front, CLOSE_REPLACED, "", CODE_DONE, false);
+    drop_node(front, CLOSE_CLIENT_CLOSED); /* the terminal itself goes on */
+}
+
 static void report_one(void *ctx, const char *key, void *value)
 {
     const struct term_report *report = ctx;
@@ -679,6 +706,7 @@ void term_front_serve(void *ctx, const struct web_socket *socket)
     (void)snprintf(front->peer.address, sizeof(front->peer.address), "%s", socket->address);
     front->stream = socket->stream;
     front->params = json_deep_copy(socket->params);
+    front->resumes = *json_get_text(front->params, "sid", "") != '\0';
     front->session = mem_strdup(socket->session);
     front->rpc = mem_strdup(socket->rpc);
     http_ws_init(&front->ws, on_message, front);

@@ -9,6 +9,8 @@
 void term_front_serve(void *ctx, const struct web_socket *socket);
 /* As target_front_cut. */
 void term_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text);
+/* Another connection, the one of attach, has this terminal now: an older one of ours ends, the terminal goes on. */
+void term_front_replaced(struct worker *worker, const char *sid, const char *attach);
 /* Calls fn for each terminal that has its grant. */
 struct term_report {
     void (*fn)(void *ctx, const char *sid, const char *service, const char *host_id, const struct buf *grant);

@@ -53,7 +53,7 @@ static int work_open(void *ctx, int *ret_number, struct tp_error *error)
         (void)err_set(error, TP_INVALID, "%s is no file", monitor->file_path);
         return -1;
     }
-    fd = ask->upload ? open(monitor->file_temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644)
+    fd = ask->upload ? open(monitor->file_temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)
                      : open(monitor->file_path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0) {
         (void)err_errno(error, errno, "%s", monitor->file_path);
@@ -75,8 +75,13 @@ static int work_done(void *ctx, int *ret_number, struct tp_error *error)
         (void)err_errno(error, errno, "no home directory");
         return -1;
     }
-    if (ask->keep && stat(monitor->file_path, &st) == 0) {
-        (void)chmod(monitor->file_temp, st.st_mode & 0777); /* as the one that it takes the place of */
+    if (ask->keep) { /* as the one that it takes the place of; until now it was the user's alone */
+        mode_t mode = stat(monitor->file_path, &st) == 0 ? st.st_mode & 0777 : 0644;
+        int fd = open(monitor->file_temp, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0) {
+            (void)fchmod(fd, mode);
+            (void)close(fd);
+        }
     }
     if (ask->keep && rename(monitor->file_temp, monitor->file_path) != 0) {
         (void)err_errno(error, errno, "%s", monitor->file_path);
@@ -162,6 +167,17 @@ static char *temp_name(const char *path)
     return mem_printf("%.*s.%.200s.tport-%016llx", (int)dir, path, path + dir, (unsigned long long)random);
 }
 
+/* An account that PAM refuses a shell gets no file either. */
+static enum tp_err may_sign_in(struct monitor *monitor, struct tp_error *error)
+{
+    struct environment env = {0};
+    struct pam *pam = NULL;
+    enum tp_err err = monitor_pam(monitor, NULL, &env, &pam, error);
+    pam_close(pam);
+    environment_free(&env);
+    return err;
+}
+
 void monitor_open_file(struct monitor *monitor, struct rpc_call *call, json_t *params)
 {
     const char *path = json_get_text(params, "path", "");
@@ -180,6 +196,7 @@ void monitor_open_file(struct monitor *monitor, struct rpc_call *call, json_t *p
         (void)err_set(&error, TP_INVALID, "the path must name a file");
     } else {
         monitor->file_temp = ask->upload ? temp_name(path) : NULL;
+        (void)may_sign_in(monitor, &error);
     }
     if (error.code == TP_OK &&
         helper_start(monitor->loop, &monitor->account, HELPER_MS, work_open, ask, on_open, ask, &error) == TP_OK) {

@@ -90,6 +90,9 @@ void monitor_signal(struct monitor *monitor, json_t *params);
 void monitor_open_waiting(struct monitor *monitor);
 void monitor_hangup_all(struct monitor *monitor);
 void monitor_kill_all(struct monitor *monitor);
+/* PAM's account and session modules, when the configuration asks for them; ret_pam stays as it is otherwise. */
+enum tp_err monitor_pam(struct monitor *monitor, const char *tty, struct environment *env, struct pam **ret_pam,
+                        struct tp_error *error) TP_MUST;
 /* net is gone: all sessions end. */
 void monitor_end_all(struct monitor *monitor);
 

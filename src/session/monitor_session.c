@@ -263,15 +263,15 @@ static const char *sftp_server(void)
     return NULL;
 }
 
-static enum tp_err open_pam(struct session *session, const char *tty, struct tp_error *error)
+enum tp_err monitor_pam(struct monitor *monitor, const char *tty, struct environment *env, struct pam **ret_pam,
+                        struct tp_error *error)
 {
-    struct monitor *monitor = session->monitor;
     const json_t *pam = json_object_get(monitor->config, "pam");
     if (!json_get_bool(pam, "enabled", false)) {
         return TP_OK;
     }
     return pam_open(json_get_text(pam, "service", "sshd"), monitor->account.name,
-                    json_get_text(monitor->grant, "client_addr", ""), tty, &session->env, &session->pam, error);
+                    json_get_text(monitor->grant, "client_addr", ""), tty, env, ret_pam, error);
 }
 
 static enum tp_err start_process(struct session *session, struct tp_error *error)
@@ -287,7 +287,7 @@ static enum tp_err start_process(struct session *session, struct tp_error *error
         return err;
     }
     base_environment(session, plumbing.tty);
-    err = open_pam(session, session->pty ? plumbing.tty : NULL, error);
+    err = monitor_pam(monitor, session->pty ? plumbing.tty : NULL, &session->env, &session->pam, error);
     if (err == TP_OK) {
         if (session->pam != NULL && session->pty) {
             const char *text = pam_messages(session->pam);

@@ -241,6 +241,9 @@ static enum tp_err open_shell(struct term *term, const json_t *open)
 static enum tp_err open_again(struct term *term, const json_t *open)
 {
     int64_t offset = json_get_int(open, "offset", -1);
+    if (term->use == TERM_UPLOAD) {
+        return TP_PROTOCOL; /* which of its bytes have come, nobody knows */
+    }
     if (offset < 0 || (uint64_t)offset < term->acked || (uint64_t)offset > term->acked + buf_size(&term->ring)) {
         return TP_PROTOCOL;
     }

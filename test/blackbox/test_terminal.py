@@ -1,11 +1,12 @@
 """Terminals in the browser: from the WebSocket to the shell on a node."""
 
 import json
+import os
 import time
 
 import pytest
 
-from terminal import BINARY, TEXT, Browser, Refused, Terminal
+from terminal import BINARY, CLOSE, TEXT, Browser, Refused, Terminal
 from tport import Cluster, wait_for
 
 
@@ -225,13 +226,21 @@ def test_files_up_and_down(home, alice, tmp_path):
         assert said["e"]["reason"] == "target_refused", (bad, said)
 
 
-def test_files_follow_ssh_file_copy(home):
+def test_files_follow_ssh_file_copy(home, tmp_path):
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
     home.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: nocopy}\nspec:\n  options: {ssh_file_copy: false}\n"
              "  allow: {logins: [root], node_labels: {'*': '*'}}\n")
     carol = Browser(home.person("carol", roles="nocopy")).sign_in()
     carol.shell().send("c")
     said = carol.terminal({"server_id": "node1", "login": "root", "file": {"op": "download", "path": "/etc/passwd"}}).last()
     assert said["e"]["reason"] == "access_denied" and "file copy" in said["e"]["message"], said
+    # Nor may a file that is under way be gone on with when the right is lost.
+    dave = Browser(home.person("dave")).sign_in()
+    down = dave.terminal({"server_id": "node1", "login": "root", "file": {"op": "download", "path": str(tmp_path / "large")}}).opened()
+    down.lose()
+    home.ctl("users", "update", "dave", "--set-roles=nocopy")
+    said = dave.terminal({"server_id": "node1", "login": "root", "sid": down.session["id"], "offset": 0}).last()
+    assert "s" not in said and "file copy" in said["e"]["message"], said
     # A grant for a shell is no grant for a file and the other way round: the node looks, too.
     assert any(e["event"] == "auth" and e["user"] == "carol" and e.get("error") for e in home.audit())
 
@@ -256,3 +265,93 @@ def test_any_worker_reaches_the_node():
         wait_for(lambda: sum(e["event"] == "session.end" for e in cluster.audit()) == 9)
     finally:
         cluster.close()
+
+
+def test_an_upload_is_complete_when_that_is_said_only(alice, tmp_path):
+    """A page that is closed, or breaks the protocol, in the middle of an upload leaves the file of before."""
+    path = tmp_path / "kept"
+    path.write_text("before")
+    path.chmod(0o640)
+    for end in (lambda up: up.ws.send(CLOSE, b"\x03\xe9"), lambda up: up.ws.send(BINARY, b"\xff")):
+        up = alice.terminal({"server_id": "node1", "login": "root", "file": {"op": "upload", "path": str(path)}}).opened()
+        up.send("r", b"half of it")
+        partial = wait_for(lambda: [p for p in tmp_path.iterdir() if p != path and p.stat().st_size == 10])[0]
+        assert partial.stat().st_mode & 0o777 == 0o600  # who may read the place may not read what comes
+        end(up)
+        up.last()
+        wait_for(lambda: [p.name for p in tmp_path.iterdir()] == ["kept"])
+        assert path.read_text() == "before"
+    for name, mode in (("kept", 0o640), ("new", 0o644)):
+        up = alice.terminal({"server_id": "node1", "login": "root", "file": {"op": "upload", "path": str(tmp_path / name)}}).opened()
+        up.send("r", b"all")
+        up.send("c")
+        assert up.last()["x"]["code"] == 0
+        assert (tmp_path / name).read_text() == "all" and (tmp_path / name).stat().st_mode & 0o777 == mode
+
+
+def test_an_upload_has_one_connection(alice, tmp_path):
+    up = alice.terminal({"server_id": "node1", "login": "root", "file": {"op": "upload", "path": str(tmp_path / "one")}}).opened()
+    up.send("r", b"first")
+    wait_for(lambda: [p for p in tmp_path.iterdir() if p.stat().st_size == 5])
+    second = alice.terminal({"server_id": "node1", "login": "root", "sid": up.session["id"], "offset": 0})
+    assert "s" not in second.last()
+    wait_for(lambda: not list(tmp_path.iterdir()))
+
+
+def test_a_person_who_goes_before_the_answer_leaves_no_session(home):
+    frank = Browser(home.person("frank")).sign_in()
+    for _ in range(5):
+        terminal = frank.terminal({"server_id": "node1", "login": "root"})
+        terminal.ws.send(CLOSE, b"\x03\xe9")
+        terminal.ws.sock.close()
+    wait_for(lambda: [e["event"] for e in home.audit() if e.get("user") == "frank"].count("session.connect") == 5)
+    wait_for(lambda: "frank" not in home.ctl("sessions", "ls", "--format=json").stdout)
+
+
+def test_a_terminal_that_another_connection_asks_for_is_not_kept_by_the_older_one():
+    """When the new one fails, too: auth has forgotten the older one, and no lock would reach it."""
+    cluster = Cluster(nodes=("node1",))
+    try:
+        gina = Browser(cluster.person("gina")).sign_in()
+        first = gina.shell()
+        sid = first.session["id"]
+        # The node's new agent knows nothing of the terminal, which runs on below the one before.
+        agents = set(cluster.nodes["node1"].children("agent"))
+        assert cluster.nodes["node1"].signal("upgrade").returncode == 0
+        wait_for(lambda: set(cluster.nodes["node1"].children("agent")) - agents)
+        cluster.wait_online("node1")
+        first.type("echo still $((1+1))\n")
+        first.until("still 2")
+        time.sleep(2)
+        second = gina.terminal({"server_id": "node1", "login": "root", "sid": sid, "offset": first.offset})
+        said = first.last()
+        assert said["e"]["reason"] == "replaced", said
+        seen = second.step()
+        second.ws.sock.close()
+        print("second:", seen)
+        cluster.ctl("lock", "--user=gina", "--ttl=10m")
+        wait_for(lambda: any(e["event"] == "session.end" and e["sid"] == sid for e in cluster.audit()), timeout=45)
+    finally:
+        cluster.close()
+
+
+def test_files_ask_pam():
+    """An account that may not have a shell has no files either."""
+    service = f"tport-f{os.getpid()}"
+    with open(f"/etc/pam.d/{service}", "w", encoding="ascii") as out:
+        out.write("auth required pam_permit.so\naccount required pam_deny.so\nsession required pam_permit.so\n")
+    cluster = None
+    try:
+        cluster = Cluster()
+        node = cluster.add_node("node1", change=lambda text: text.replace(
+            "ssh_service:\n", f"ssh_service:\n  pam:\n    enabled: yes\n    service_name: {service}\n", 1))
+        assert node.conf.read_text().count(service) == 1
+        hugo = Browser(cluster.person("hugo")).sign_in()
+        for op in ("upload", "download"):
+            said = hugo.terminal({"server_id": "node1", "login": "root", "file": {"op": op, "path": "/etc/passwd"}}).last()
+            assert "s" not in said and "PAM refused (account)" in said["e"]["message"], said
+        wait_for(lambda: sum(e["event"].startswith("scp.") and not e["success"] for e in cluster.audit()) == 2)
+    finally:
+        os.unlink(f"/etc/pam.d/{service}")
+        if cluster:
+            cluster.close()

@@ -318,7 +318,7 @@ ssh_service:
     def token(self, ttl="1h"):
         return json.loads(self.ctl("nodes", "add", "--roles=node", f"--ttl={ttl}", "--format=json").stdout)[0]
 
-    def add_node(self, name, labels="env=dev", extra=""):
+    def add_node(self, name, labels="env=dev", extra="", change=None):
         """As the walkthrough does: a token, tportd node configure, tportd -c."""
         folder = self.folder / name
         folder.mkdir()
@@ -329,7 +329,8 @@ ssh_service:
             f"--ca-pin={self.pin()}", f"--node-name={name}", f"--labels={labels}", f"--data-dir={folder}/data", "-o", str(conf)],
             capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stdout + made.stderr
-        daemon = Daemon(self.net, name, folder, conf.read_text() + extra)
+        text = conf.read_text() + extra
+        daemon = Daemon(self.net, name, folder, change(text) if change else text)
         self.nodes[name] = daemon
         daemon.start()
         self.wait_online(name)
