@@ -12,8 +12,8 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "protocols/http/http_ws.h"
 #include "protocols/target_front.h"
+#include "protocols/term_say.h"
 #include "protocols/term_wire.h"
 #include "protocols/web/web_envelope.h"
 #include "term/term_frame.h"
@@ -76,33 +76,6 @@ struct term_front {
 
 /* ---- to the browser ---- */
 
-static void say(struct term_front *front, char type, const void *payload, size_t size)
-{
-    uint8_t head[WEB_ENVELOPE_HEAD_MAX];
-    uint8_t frame[HTTP_WS_HEAD_MAX];
-    size_t head_size = web_envelope_head(head, type, size);
-    if (!front->stream)
-        return;
-    stream_write(front->stream, frame, http_ws_head(frame, HTTP_WS_BINARY, head_size + size));
-    stream_write(front->stream, head, head_size);
-    stream_write(front->stream, payload, size);
-}
-
-static void say_json(struct term_front *front, char type, json_t *object)
-{
-    char *text = json_text(object);
-    say(front, type, text, strlen(text));
-    mem_free(text);
-    json_decref(object);
-}
-
-static void say_control(struct term_front *front, unsigned opcode, const void *data, size_t size)
-{
-    uint8_t frame[HTTP_WS_HEAD_MAX];
-    stream_write(front->stream, frame, http_ws_head(frame, opcode, size));
-    stream_write(front->stream, data, size);
-}
-
 static void set_reason(struct term_front *front, enum close_reason reason)
 {
     if (front->reason == CLOSE_NONE)
@@ -116,7 +89,7 @@ static void hang_up(struct term_front *front, unsigned code, enum close_reason r
     front->state = TERM_OVER;
     if (!front->stream || stream_is_closing(front->stream))
         return;
-    say_control(front, HTTP_WS_CLOSE, text, sizeof(text));
+    term_say_control(front->stream, HTTP_WS_CLOSE, text, sizeof(text));
     /* Stays for a moment: closed at once, what the browser still sends would reset away what it has not read. */
     set_reason(front, reason);
     stream_shutdown(front->stream);
@@ -130,9 +103,9 @@ static void say_end(struct term_front *front, enum close_reason reason, const ch
     if (front->said_end)
         return;
     front->said_end = true;
-    say_json(front, 'e',
-             json_pack("{s:s, s:s, s:b}", "reason", close_name(reason), "message", *text ? text : close_text(reason),
-                       "resume", (int)resume));
+    term_say_json(front->stream, 'e',
+                  json_pack("{s:s, s:s, s:b}", "reason", close_name(reason), "message",
+                            *text ? text : close_text(reason), "resume", (int)resume));
 }
 
 /* ---- the end ---- */
@@ -276,7 +249,7 @@ static void give_credit(struct term_front *front)
 static enum tp_err on_node_output(void *ctx, const uint8_t *data, size_t size)
 {
     struct term_front *front = ctx;
-    say(front, 'r', data, size);
+    term_say(front->stream, 'r', data, size);
     return TP_OK;
 }
 
@@ -289,15 +262,15 @@ static enum tp_err on_node_control(void *ctx, enum term_type type, const uint8_t
         return err;
     if (type == TERM_OPEN) {
         front->joined = true;
-        say_json(front, 's',
-                 term_wire_session(front->sid, json_get_text(front->params, "login", ""), front->host_id,
-                                   front->hostname, front->can_resume, object));
+        term_say_json(front->stream, 's',
+                      term_wire_session(front->sid, json_get_text(front->params, "login", ""), front->host_id,
+                                        front->hostname, front->can_resume, object));
     } else if (type == TERM_EXIT && !front->said_end) {
         front->said_end = true;
         set_reason(front, CLOSE_DONE);
-        say_json(front, 'x',
-                 json_pack("{s:I, s:s}", "code", (json_int_t)json_get_int(object, "code", 255), "signal",
-                           json_get_text(object, "signal", "")));
+        term_say_json(front->stream, 'x',
+                      json_pack("{s:I, s:s}", "code", (json_int_t)json_get_int(object, "code", 255), "signal",
+                                json_get_text(object, "signal", "")));
     } else if (type == TERM_CLOSE) {
         enum close_reason reason = close_from_name(json_get_text(object, "reason", ""));
         set_reason(front, reason);
@@ -334,7 +307,7 @@ static void node_gone(struct term_front *front, enum close_reason reason, const 
     set_reason(front, reason);
     if (front->stream && front->state != TERM_OVER) {
         say_end(front, reason, text ? text : "", front->lost && front->can_resume);
-        say(front, 'c', "", 0);
+        term_say(front->stream, 'c', "", 0);
         hang_up(front, CODE_DONE, reason);
     }
     finish(front);
@@ -580,7 +553,7 @@ static enum tp_err on_ws_control(void *ctx, unsigned opcode, const uint8_t *data
     struct term_front *front = ctx;
     if (opcode == HTTP_WS_PING) {
         if (stream_queued(front->stream) < STREAM_LOW)
-            say_control(front, HTTP_WS_PONG, data, size);
+            term_say_control(front->stream, HTTP_WS_PONG, data, size);
     } else if (opcode == HTTP_WS_CLOSE) {
         /* A page that was left or closed ends its terminal; 1001 is what browsers say then. */
         leave(front);
@@ -655,7 +628,7 @@ static void on_ping(void *ctx)
         return;
     }
     if (stream_queued(front->stream) < STREAM_LOW)
-        say_control(front, HTTP_WS_PING, "", 0);
+        term_say_control(front->stream, HTTP_WS_PING, "", 0);
 }
 
 void term_front_cut(struct worker *worker, const char *sid, enum close_reason reason, const char *text)
