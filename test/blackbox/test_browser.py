@@ -3,11 +3,12 @@ Content-Security-Policy or a request to another host (test/browser/drive.mjs).""
 
 import gzip
 import re
+import subprocess
 
 import pytest
 
 from browser import Browser, need_browser
-from tport import PASSWORD
+from tport import PASSWORD, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,8 @@ def test_a_session_that_ended_leads_back_to_the_same_page(cluster, browser):
 def test_servers(cluster, browser, admin, look):
     language, theme, device = look.split("-")
     browser.visit("/web/servers")
-    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}'); location.reload()")
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
+    browser.visit("/web/servers")
     if device == "phone":
         browser.size(width=360, height=740)
     browser.see(target="td:has-text('node1')")
@@ -145,7 +147,7 @@ def test_servers(cluster, browser, admin, look):
     browser.picture(f"servers-connect-{look}")
     browser.press(key="Escape")
     browser.see(target=".pop", count=0)
-    browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme'); location.reload()")
+    browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
     browser.size(width=1280, height=800)
 
 
@@ -264,3 +266,123 @@ def test_menu_follows_the_rights_and_so_does_the_server(cluster, browser):
     status = browser.evaluate(name="poor", script="fetch('/webapi/users', {headers: {Authorization: 'Bearer ' + JSON.parse(localStorage.getItem('tport.token')).token}}).then((a) => a.status)")
     assert status == 403
     browser.close(name="poor")
+
+
+def test_a_shell_in_the_browser(cluster, browser):
+    """From the list of servers to a shell; then a lost connection, and a lock."""
+    person = cluster.person("web-shell", logins="root", sign_in=False)
+    browser.open("/web/servers", name="shell", locale="ko-KR")
+    browser.sign_in(person, name="shell")
+    loaded = "performance.getEntriesByType('resource').some((one) => one.name.includes('/terminal'))"
+    assert not browser.evaluate(name="shell", script=loaded)
+    browser.click(name="shell", target="tr:has-text('node1') >> button:has-text('접속')")
+    browser.usable(name="shell")
+    browser.popup(name="shell", target="a.item:has-text('root')", **{"as": "term"})
+    browser.see(name="term", target=".term-line:has-text('연결됨')")
+    assert browser.evaluate(name="term", script=loaded)
+    browser.usable(name="term")
+    shell(browser, "printf '\\033[1;32msum %s\\033[0m\\n' $((40+2)); KEPT=yes", "sum 42")
+    wide = shell_size(browser)
+    browser.picture("terminal-ko-light", name="term")
+    browser.size(name="term", width=700, height=500)
+    wait_for(lambda: all(now < before for now, before in zip(shell_size(browser), wide)))
+    browser.usable(name="term")
+    # The connection breaks while output is under way; the same shell goes on, and nothing is missing or twice.
+    shell(browser, "clear; for i in 1 2 3 4 5 6 7 8 9; do echo tick$i; sleep 0.5; done", "tick2")
+    drop_connections(cluster)
+    browser.see(name="term", target=".xterm-rows:has-text('tick9')")
+    ticks = [line.strip() for line in browser.text(name="term", target=".xterm-rows").splitlines() if line.startswith("tick")]
+    assert ticks == [f"tick{i}" for i in range(1, 10)]
+    shell(browser, "echo still-$KEPT", "still-yes")
+    cluster.ctl("lock", "--user=web-shell", "--message=bye for now", "--ttl=10m")
+    assert "bye for now" in browser.see(name="term", target=".term-line:has-text('bye for now')")
+    browser.see(name="term", target=".xterm-rows:has-text('still-yes')")
+    browser.picture("terminal-locked", name="term")
+    browser.usable(name="term")
+    browser.close(name="shell")
+
+
+def shell(browser, line, wanted):
+    browser.type(name="term", text=line + "\n")
+    browser.see(name="term", target=f".xterm-rows:has-text('{wanted}')")
+
+
+def shell_size(browser):
+    """(rows, columns) as the shell sees them."""
+    shell(browser, "clear; echo size=$(stty size)=", "size=")
+    text = browser.see(name="term", target=".xterm-rows >> text=/size=[0-9 ]+=/")
+    return [int(word) for word in re.search(r"size=(\d+) (\d+)=", text).groups()]
+
+
+def drop_connections(cluster):
+    done = subprocess.run(cluster.net.prefix("client") + ["ss", "-K", "-t", "-n", "dst", cluster.proxy.split(":")[0]],
+                          capture_output=True, text=True, check=True)
+    assert "ESTAB" in done.stdout, done.stdout + done.stderr
+
+
+def test_files_in_the_browser(cluster, browser, tmp_path):
+    person = cluster.person("web-files", logins="root", sign_in=False)
+    browser.open("/web/servers", name="term", dark=True)
+    browser.sign_in(person, name="term")
+    browser.visit("/web/terminal/node1?login=root", name="term")
+    browser.see(name="term", target=".term-line:has-text('Connected')")
+    data = "line of a file \u00e9\n" * 20000
+    source = tmp_path / "report.txt"
+    source.write_text(data, encoding="utf-8")
+    there = tmp_path / "there"
+    there.mkdir()
+    browser.click(name="term", target="label=Copy files")
+    browser.choose(name="term", target="dialog input[type=file]", file=str(source))
+    browser.fill(name="term", target="dialog input.mono", text=f"{there}/")
+    browser.usable(name="term")
+    browser.click(name="term", target="dialog button.main")
+    browser.see(name="term", target="dialog .note:has-text('Uploaded')")
+    assert (there / "report.txt").read_text(encoding="utf-8") == data
+    browser.picture("files-en-dark", name="term")
+    browser.click(name="term", target="dialog [role=tab]:has-text('Download')")
+    browser.fill(name="term", target="dialog input.mono", text=f"{there}/report.txt")
+    saved = browser.download(name="term", target="dialog button.main")
+    assert saved == {"name": "report.txt", "text": data}
+    browser.fill(name="term", target="dialog input.mono", text="/etc/nowhere")
+    browser.click(name="term", target="dialog button.main")
+    assert "/etc/nowhere" in browser.see(name="term", target="dialog .note.bad")
+    browser.usable(name="term")
+    browser.close(name="term")
+
+
+def test_tabs_search_and_a_shell_that_ends(cluster, browser):
+    person = cluster.person("web-tabs", logins="root", sign_in=False)
+    browser.open("/web/servers", name="term", dark=True)
+    browser.sign_in(person, name="term")
+    browser.visit("/web/terminal/node1?login=root", name="term")
+    browser.see(name="term", target=".term-line:has-text('Connected')")
+    shell(browser, "seq 1 2000; echo first-$((1+1))", "first-2")
+    before = browser.evaluate(name="term", script="document.querySelector('.xterm-rows').children.length")
+    browser.click(name="term", target="label=Larger text")
+    browser.click(name="term", target="label=Larger text")
+    wait_for(lambda: browser.evaluate(name="term", script="document.querySelector('.xterm-rows').children.length") < before)
+    browser.click(name="term", target="label=Find in the output")
+    browser.type(name="term", text="1234")
+    browser.see(name="term", target=".xterm-rows:has-text('1234')")
+    browser.usable(name="term")
+    browser.picture("find-en-dark", name="term")
+    browser.press(name="term", key="Escape")
+    browser.click(name="term", target="label=New tab")
+    browser.click(name="term", target="button.item:has-text('root@node2')")
+    second = ".term:not([hidden])"
+    browser.see(name="term", target=f"{second} .term-line:has-text('Connected')")
+    browser.type(name="term", text="echo second-$((2+2)); exit 7\n")
+    browser.see(name="term", target=f"{second} .xterm-rows:has-text('second-4')")
+    browser.see(name="term", target=f"{second} .term-line:has-text('ended with code 7')")
+    browser.click(name="term", target=f"{second} button:has-text('Open a new shell')")
+    browser.see(name="term", target=f"{second} .term-line:has-text('Connected')")
+    browser.click(name="term", target=f"{second} .xterm-screen")
+    browser.type(name="term", text="echo third-$((3+3))\n")
+    browser.see(name="term", target=f"{second} .xterm-rows:has-text('third-6')")
+    # Closing a tab ends its shell at once; the other one lives.
+    ended = sum(event["event"] == "session.end" and event["user"] == "web-tabs" for event in cluster.audit())
+    browser.click(name="term", target=".tab[data-on=true] button[aria-label^=Close]")
+    wait_for(lambda: sum(event["event"] == "session.end" and event["user"] == "web-tabs" for event in cluster.audit()) > ended)
+    browser.see(name="term", target=f"{second} .xterm-rows:has-text('1234')")
+    browser.usable(name="term")
+    browser.close(name="term")

@@ -66,6 +66,9 @@ const commands = {
   async fill({ name = "main", target, text }) {
     await find(name, target).fill(text);
   },
+  async choose({ name = "main", target, file }) {
+    await find(name, target).setInputFiles(file);
+  },
   async press({ name = "main", key }) {
     await pages.get(name).keyboard.press(key);
   },

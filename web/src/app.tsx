@@ -28,6 +28,7 @@ const roles = () => import("./pages/roles").then((part) => part.RolesPage);
 const tokens = () => import("./pages/tokens").then((part) => part.TokensPage);
 const locks = () => import("./pages/locks").then((part) => part.LocksPage);
 const audit = () => import("./pages/audit").then((part) => part.AuditPage);
+const terminal = () => import("./pages/terminal").then((part) => part.TerminalPage);
 
 const entries: Entry[] = [
   { page: "servers", title: "menu.servers", icon: "server", kind: "nodes", group: "menu.resources", load: () => ServersPage },
@@ -167,6 +168,7 @@ function Frame() {
 /** Asks who we are before the first page is drawn. */
 function SignedIn() {
   const kept = useStore(context);
+  const { page } = usePlace();
   const [error, setError] = useState<unknown>(null);
   const [turn, setTurn] = useState(0);
   useEffect(() => {
@@ -184,6 +186,8 @@ function SignedIn() {
       clearInterval(timer);
     };
   }, [turn]);
+  // Shells have the window for themselves.
+  if (kept && page === "terminal") return <Lazy load={terminal} />;
   if (kept) return <Frame />;
   if (error)
     return (

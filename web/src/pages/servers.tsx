@@ -1,8 +1,9 @@
+import { useState } from "preact/hooks";
 import { acl, site } from "../context";
-import { type Column, Command, Empty, Head, type Label, Pop, Tags } from "../design/parts";
+import { Button, type Column, Empty, Head, type Label, Pop, Tags } from "../design/parts";
+import { Icon } from "../design/icons";
 import { ago, dateTime, t } from "../i18n";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
-import { word } from "./kubernetes";
 
 export interface Server {
   id: string;
@@ -15,16 +16,34 @@ export interface Server {
   sshLogins: string[];
 }
 
+export function terminalPath(server: string, login: string): string {
+  return `/web/terminal/${encodeURIComponent(server)}?login=${encodeURIComponent(login)}`;
+}
+
 function Connect({ server }: { server: Server }) {
+  const [login, setLogin] = useState("");
   return (
     <Pop label={t("servers.connect")}>
-      {() => (
-        <div class="stack">
+      {(close) => (
+        <>
           {server.sshLogins.map((one) => (
-            <Command key={one} text={`tport ssh ${word(`${one}@${server.hostname}`)}`} label={t("servers.login.as", { login: one })} />
+            <a key={one} class="item mono" href={terminalPath(server.id, one)} target="_blank" rel="noopener" aria-label={t("servers.login.as", { login: one })} onClick={close}>
+              <Icon name="term" />
+              {one}
+            </a>
           ))}
           {server.sshLogins.length === 0 && <div class="quiet">{t("servers.login.none")}</div>}
-        </div>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              if (login.trim()) window.open(terminalPath(server.id, login.trim()), "_blank", "noopener");
+              close();
+            }}
+          >
+            <input class="input" value={login} aria-label={t("servers.login.other")} placeholder={t("servers.login.other")} onInput={(event) => setLogin(event.currentTarget.value)} autocapitalize="none" spellcheck={false} />
+            <Button type="submit" icon="term" label={t("servers.connect")} />
+          </form>
+        </>
       )}
     </Pop>
   );
