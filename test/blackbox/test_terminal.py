@@ -235,10 +235,13 @@ def test_files_follow_ssh_file_copy(home, tmp_path):
     said = carol.terminal({"server_id": "node1", "login": "root", "file": {"op": "download", "path": "/etc/passwd"}}).last()
     assert said["e"]["reason"] == "access_denied" and "file copy" in said["e"]["message"], said
     # Nor may a file that is under way be gone on with when the right is lost.
-    dave = Browser(home.person("dave")).sign_in()
+    role = ("kind: role\nversion: v7\nmetadata: {name: copies}\nspec:\n  options: {ssh_file_copy: %s}\n"
+            "  allow: {logins: [root], node_labels: {'*': '*'}}\n")
+    home.ctl("create", "-f", input=role % "true")
+    dave = Browser(home.person("dave", roles="copies")).sign_in()
     down = dave.terminal({"server_id": "node1", "login": "root", "file": {"op": "download", "path": str(tmp_path / "large")}}).opened()
     down.lose()
-    home.ctl("users", "update", "dave", "--set-roles=nocopy")
+    home.ctl("create", "-f", input=role % "false")
     said = dave.terminal({"server_id": "node1", "login": "root", "sid": down.session["id"], "offset": 0}).last()
     assert "s" not in said and "file copy" in said["e"]["message"], said
     # A grant for a shell is no grant for a file and the other way round: the node looks, too.
