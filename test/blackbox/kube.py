@@ -27,7 +27,7 @@ START = 150
 ROLES = """
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: tport-agent}
+metadata: {name: agent-of-tests}
 rules:
 - {apiGroups: [""], resources: [users, groups, serviceaccounts], verbs: [impersonate]}
 - {apiGroups: [""], resources: [pods], verbs: [get]}
@@ -35,8 +35,8 @@ rules:
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: tport-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tport-agent}
+metadata: {name: agent-of-tests}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: agent-of-tests}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: tport-agent}]
 """
 

@@ -219,7 +219,7 @@ def test_team_roles(cluster, browser, admin):
 
 def test_team_locks_and_tokens(cluster, browser, admin):
     browser.visit("/web/locks")
-    browser.see(target=".empty")
+    browser.see(target=".head button:has-text('New lock')")
     browser.usable()
     browser.click(target=".head button:has-text('New lock')")
     browser.fill(target="label=Name", text="somebody")
@@ -228,9 +228,9 @@ def test_team_locks_and_tokens(cluster, browser, admin):
     browser.click(target="dialog button.main")
     browser.see(target="td:has-text('user=somebody')")
     browser.usable()
-    browser.click(target="button:has-text('Unlock')")
+    browser.click(target="tr:has-text('user=somebody') button:has-text('Unlock')")
     browser.click(target="dialog button.main")
-    browser.see(target=".empty")
+    wait_for(lambda: "user=somebody" not in browser.text())
     token = cluster.token()
     browser.visit("/web/tokens")
     browser.see(target="td:has-text('node')")

@@ -73,7 +73,7 @@ def test_R16_every_failed_login_looks_alike(cluster):
 
 
 def test_R14_code_works_once(cluster):
-    frank = cluster.person("frank", sign_in=False)
+    frank = cluster.person("francis", sign_in=False)
     code = frank.code()
     assert frank.login(code=code)[0] == 0
     frank.tport("logout")
