@@ -13,7 +13,7 @@ function(tport_unit_test name)
   add_executable(${name} ${CMAKE_SOURCE_DIR}/test/unit/${name}.c)
   target_link_libraries(${name} PRIVATE tport_options ${ARGN} cmocka)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 900)
 endfunction()
 
 # tport_fuzz(NAME LIBS...): test/fuzz/NAME.c (LLVMFuzzerTestOneInput) with corpus test/fuzz/corpus/NAME. With TPORT_FUZZ a
