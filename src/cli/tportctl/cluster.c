@@ -234,7 +234,7 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct exp
     return err;
 }
 
-/* Teleport's types for databases, SAML, GitHub and hosts without an agent have no CA here, so they are no choice. */
+/* Teleport's types for databases (their CA is not handed out yet), SAML, GitHub and hosts without an agent are no choice here. */
 enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *error)
 {
     static const char *const types[] = {"", "user", "host", "tls-user", "tls-host", "tls-user-der", "windows", NULL};
