@@ -289,7 +289,7 @@ static void run_query(struct access_case *one, const char *query, struct access_
         return;
     }
     if (!out->got) {
-        snprintf(out->reason, sizeof out->reason, "%s", error.text);
+        snprintf(out->reason, sizeof out->reason, "%s", *error.text ? error.text : "there is no value");
         out->got = json_string("error");
         out->result = want_error ? ACCESS_PASS : ACCESS_FAIL;
         return;
@@ -299,6 +299,8 @@ static void run_query(struct access_case *one, const char *query, struct access_
         out->result = json_is_array(out->got) && json_array_size(out->got) == 0 ? ACCESS_PASS : ACCESS_FAIL;
     else
         out->result = same(wanted, out->got, ordered) ? ACCESS_PASS : ACCESS_FAIL;
+    if (out->result == ACCESS_FAIL)
+        snprintf(out->reason, sizeof out->reason, want_error ? "a value where an error is expected" : "another value");
 }
 
 static void run_decision(struct access_case *one, struct access_outcome *out)
