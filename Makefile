@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 all:
 	scripts/install-deps build
 	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DCMAKE_BUILD_TYPE=RelWithDebInfo
-	cmake --build $(BUILD)
+	cmake --build $(BUILD) --target programs
 
 # A whole cluster on this machine, in the foreground.
 demo: all
@@ -29,6 +29,7 @@ bench:
 # Does a test notice when a comparison of the decision code is taken out? A quarter of an hour.
 mutation: all
 	scripts/install-deps test
+	cmake --build $(BUILD)
 	test/mutation/mutate.py
 
 # Lays the C out as .clang-format says (test/lint checks it).

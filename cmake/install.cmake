@@ -1,9 +1,5 @@
 # make install: programs side by side (tportd looks for tport-session beside itself), unit, example configuration, manuals.
-foreach(program tportd tport-session tport tportctl)
-  if(TARGET ${program})
-    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  endif()
-endforeach()
+install(TARGETS tportd tport-session tport tportctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 configure_file(deploy/tportd.service.in ${CMAKE_BINARY_DIR}/tportd.service @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/tportd.service DESTINATION lib/systemd/system)
 install(DIRECTORY deploy/helm DESTINATION share/tport)
