@@ -104,6 +104,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->accesses = map_new();
     auth->batch = map_new();
     auth->lockout = lockout_new();
+    auth->certs = cert_cache_new();
     auth->hashing = hashing_new(loop);
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
@@ -177,6 +178,7 @@ void auth_close(struct auth *auth)
     map_each(auth->locks, free_lock, NULL);
     map_free(auth->locks);
     lockout_free(auth->lockout);
+    cert_cache_free(auth->certs);
     hashing_free(auth->hashing);
     ca_free(auth);
     store_close(auth->secrets);

@@ -207,25 +207,19 @@ enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t
     return err;
 }
 
-static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *json, struct identity *ret_identity,
-                              struct tp_error *error)
+/* *ret_identity is good until the next check. */
+static enum tp_err check_cert(struct auth *auth, enum ca_kind ca, const json_t *json,
+                              const struct identity **ret_identity, struct tp_error *error)
 {
     const char *text = NULL;
-    struct buf der;
-    buf_init(&der, 64 * 1024);
     enum tp_err err = json_need_text(json, "cert", &text, error);
     if (err == TP_OK) {
-        err = dec_base64(text, strlen(text), &der);
+        err = cert_cache_check(auth->certs, text, auth->ca[ca].trusted_pems, clock_wall(), ret_identity, error);
     }
-    if (err == TP_OK) {
-        err = x509_check(buf_head(&der), buf_size(&der), auth->ca[ca].trusted_pems, clock_wall(), ret_identity, error);
-    }
-    buf_free(&der);
     if (err != TP_OK) {
         return err_set(error, TP_UNAUTHENTICATED, "the certificate was refused or has expired; sign in again");
     }
-    if (strcmp(ret_identity->cluster, auth->settings.cluster) != 0) {
-        identity_free(ret_identity);
+    if (strcmp((*ret_identity)->cluster, auth->settings.cluster) != 0) {
         return err_set(error, TP_UNAUTHENTICATED, "the certificate belongs to another cluster");
     }
     return TP_OK;
@@ -241,53 +235,51 @@ static bool must_pin(const struct auth *auth, const struct caller *caller)
 
 static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
 {
-    struct identity identity;
+    const struct identity *identity = NULL;
     enum tp_err err = check_cert(auth, CA_USER, json, &identity, error);
     if (err != TP_OK) {
         return err;
     }
-    if (identity.kind != IDENTITY_USER) {
+    if (identity->kind != IDENTITY_USER) {
         err = err_set(error, TP_UNAUTHENTICATED, "this is not the certificate of a user");
-    } else if (identity.pinned_ip != NULL && strcmp(identity.pinned_ip, caller->ip) != 0) {
+    } else if (identity->pinned_ip != NULL && strcmp(identity->pinned_ip, caller->ip) != 0) {
         err =
             err_set(error, TP_DENIED, "this certificate may be used from the address of its login only; sign in again");
-    } else if (identity.not_before + ISSUE_SKEW_SECONDS < users_since(auth, identity.name)) {
+    } else if (identity->not_before + ISSUE_SKEW_SECONDS < users_since(auth, identity->name)) {
         err = err_set(error, TP_UNAUTHENTICATED, "this certificate is from before a reset of the user; sign in again");
     } else {
-        err = caller_become_user(auth, identity.name, identity.roles, identity.traits, caller, error);
-        caller->not_after = identity.not_after;
-        if (err == TP_OK && identity.pinned_ip == NULL && must_pin(auth, caller)) {
+        err = caller_become_user(auth, identity->name, identity->roles, identity->traits, caller, error);
+        caller->not_after = identity->not_after;
+        if (err == TP_OK && identity->pinned_ip == NULL && must_pin(auth, caller)) {
             err = err_set(error, TP_DENIED,
                           "your roles now bind certificates to the address of the login; sign in again");
         }
     }
-    identity_free(&identity);
     return err;
 }
 
 static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
 {
-    struct identity identity;
+    const struct identity *identity = NULL;
     enum tp_err err = check_cert(auth, CA_HOST, json, &identity, error);
     if (err != TP_OK) {
         return err;
     }
-    if (identity.kind != IDENTITY_HOST || identity.host_id == NULL || identity.host_role == NULL ||
-        strcmp(identity.host_role, "node") != 0) {
+    if (identity->kind != IDENTITY_HOST || identity->host_id == NULL || identity->host_role == NULL ||
+        strcmp(identity->host_role, "node") != 0) {
         err = err_set(error, TP_UNAUTHENTICATED, "this is not the certificate of a node");
-    } else if (hosts_get(auth, identity.host_id) == NULL ||
-               identity.not_before + ISSUE_SKEW_SECONDS < hosts_get(auth, identity.host_id)->since) {
+    } else if (hosts_get(auth, identity->host_id) == NULL ||
+               identity->not_before + ISSUE_SKEW_SECONDS < hosts_get(auth, identity->host_id)->since) {
         err = err_set(error, TP_UNAUTHENTICATED, "this host was removed from the cluster; join it again");
     } else {
-        err = caller_locked(auth, NULL, NULL, identity.host_id, error);
+        err = caller_locked(auth, NULL, NULL, identity->host_id, error);
     }
     if (err == TP_OK) {
         caller->who = WHO_HOST;
-        caller->host_id = mem_strdup(identity.host_id);
-        caller->host_name = mem_strdup(identity.name);
-        caller->not_after = identity.not_after;
+        caller->host_id = mem_strdup(identity->host_id);
+        caller->host_name = mem_strdup(identity->name);
+        caller->not_after = identity->not_after;
     }
-    identity_free(&identity);
     return err;
 }
 

@@ -7,6 +7,7 @@
 
 #include "audit/audit_log.h"
 #include "audit/event.h"
+#include "auth/cert_cache.h"
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/json.h"
@@ -185,6 +186,7 @@ struct auth {
     struct hashing *hashing;
     struct map *roles;       /* name to struct role */
     struct map *locks;       /* name to struct lock */
+    struct cert_cache *certs;
     struct map *hosts;       /* id to struct host */
     struct map *live;        /* sid to struct live */
     struct map *recordings;  /* id to struct recording: those that are being written */
