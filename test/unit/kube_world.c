@@ -114,7 +114,7 @@ static void *line_request(void *ctx, const char *method, json_t *params, rpc_rep
         pending->result = json_pack("{s:s}", "id", "session-1");
     }
     pending->timer = timer_new(world->loop, answer, pending);
-    timer_start(pending->timer, 5, 0);
+    timer_start(pending->timer, world->answer_ms, 0);
     pending->next = world->pendings;
     world->pendings = pending;
     return pending;
@@ -310,6 +310,7 @@ struct world *world_new(void)
     socklen_t length = sizeof(address);
     int ends[2];
     world->loop = loop_new();
+    world->answer_ms = 5;
     world->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(world->listener, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(world->listener, 64), 0);

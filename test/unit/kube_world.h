@@ -47,6 +47,7 @@ struct world {
     size_t api_count;
     json_t *calls; /* [{method, params}] in order */
     const char *refuse_method;
+    int64_t answer_ms; /* auth takes so long */
     struct pending *pendings;
     bool (*until)(struct world *world);
     struct timer *look, *patience;
