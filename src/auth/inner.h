@@ -184,8 +184,8 @@ struct auth {
     struct keep_recordings *keep_recordings;
     struct lockout *lockout;
     struct hashing *hashing;
-    struct map *roles;       /* name to struct role */
-    struct map *locks;       /* name to struct lock */
+    struct map *roles; /* name to struct role */
+    struct map *locks; /* name to struct lock */
     struct cert_cache *certs;
     struct map *hosts;       /* id to struct host */
     struct map *live;        /* sid to struct live */
