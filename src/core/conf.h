@@ -75,8 +75,7 @@ struct conf {
     char *log_output;   /* "stderr", "stdout" or a path */
     char *log_severity; /* for log_level_parse */
     char *log_format;   /* "text" or "json" */
-    char *diag_addr;
-    int64_t workers; /* processes that serve connections; default: the number of processors */
+    int64_t workers;    /* processes that serve connections; default: the number of processors */
     char *auth_user;
     char *worker_user;
     char *session_user;
