@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import socket
@@ -110,6 +111,15 @@ def merged(files):
         for part in ("clusters", "users", "contexts"):
             whole[part] += one[part]
     return json.dumps(whole)
+
+
+def memory_of(pids):
+    """MB that these processes hold."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
+    return total
 
 
 class Site:
@@ -237,13 +247,18 @@ kubernetes_service:
     def server_name(self, name):
         return f"{name.encode().hex()}.kube.kube-test"
 
-    @contextlib.contextmanager
-    def tls(self, person, name="prod", server_name=None):
-        """A raw TLS connection as kubectl opens one for upgrades (no ALPN), with the person's certificate if there is one."""
+    def tls_context(self, person):
+        """With the person's certificate, if there is a person."""
         context = ssl.create_default_context(cadata=self.cluster.ca())
         if person:
             keys = person.home / ".tport" / "keys" / self.cluster.proxy.split(":")[0]
             context.load_cert_chain(keys / f"{person.name}.crt", keys / f"{person.name}.key")
+        return context
+
+    @contextlib.contextmanager
+    def tls(self, person, name="prod", server_name=None, context=None):
+        """A raw TLS connection as kubectl opens one for upgrades (no ALPN)."""
+        context = context or self.tls_context(person)
         address, port = self.cluster.proxy.split(":")
         with in_host(self.cluster.net, "client0"):
             raw = socket.create_connection((address, int(port)), timeout=20)

@@ -2,16 +2,13 @@
 
 import contextlib
 import json
-import os
-import pathlib
-import re
 import ssl
 import time
 
 import pytest
 
 import kube
-from kube_site import until
+from kube_site import memory_of, until
 from tport import BUILD, wait_for
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -365,64 +362,3 @@ def test_pods_of_v6_by_name(site):
         assert refused.returncode != 0 and "shell" in refused.stderr, words
     # v6 limits pods only.
     assert site.kubectl(who, "get", "cm", context="prod").returncode == 0
-
-
-# --- much at once ---
-
-def memory_of(pids):
-    """MB that these processes hold."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            total += int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
-    return total
-
-
-@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized programs hold more memory")
-def test_bulk_passes_in_bounded_memory(site, member):
-    """Down as kubectl cp does it, to a reader who takes his time at first: nothing piles up in between."""
-    agent, workers = site.agent.children("agent"), site.cluster.daemon.children("worker")
-    before = memory_of(agent), memory_of(workers)
-    size, peak = 300 << 20, (0, 0)
-    with site.running(member, "exec", "shell", "--", "dd", "if=/dev/zero", "bs=1M", "count=300") as process:
-        time.sleep(2)
-        got = 0
-        while got < size:
-            chunk = os.read(process.stdout.fileno(), 1 << 20)
-            if not chunk:
-                break
-            if got >> 23 != (got + len(chunk)) >> 23:
-                peak = max(peak[0], memory_of(agent)), max(peak[1], memory_of(workers))
-            got += len(chunk)
-    assert got >= size
-    assert peak[0] - before[0] < 16 and peak[1] - before[1] < 16, (before, peak)
-
-
-@pytest.mark.skipif("asan" in str(BUILD), reason="sanitized programs hold more memory")
-def test_uploads_pass_in_bounded_memory(site, member, tmp_path):
-    """As kubectl cp sends a file: all of it arrives, and nothing piles up on the way."""
-    size = 256 << 20
-    file = tmp_path / "big"
-    with open(file, "wb") as out:
-        out.truncate(size)
-    groups = site.agent.children("agent"), site.cluster.daemon.children("worker"), site.cluster.daemon.children("auth")
-    before = [memory_of(pids) for pids in groups]
-    peak = list(before)
-    with open(file, "rb") as source, site.running(member, "exec", "-i", "shell", "--", "wc", "-c", stdin=source) as process:
-        while process.poll() is None:
-            peak = [max(most, memory_of(pids)) for most, pids in zip(peak, groups)]
-            time.sleep(0.1)
-        assert process.stdout.read().split()[-1] == str(size).encode()
-    assert all(most - least < 16 for most, least in zip(peak, before)), (before, peak)
-
-
-def test_a_slow_reader_loses_nothing(site, member):
-    """The command has ended long ago, its output is on the way; whoever reads it late still gets all of it. Over SPDY: over
-    WebSocket kubectl 1.32 and the front lose bytes of a late reader without tport between them, too."""
-    size = 24 << 20
-    with site.running(member, "exec", "shell", "--", "head", "-c", str(size), "/dev/zero") as process:
-        time.sleep(9)
-        got = 0
-        while chunk := os.read(process.stdout.fileno(), 1 << 20):
-            got += chunk.count(b"\0")
-        assert got == size and process.wait(20) == 0
