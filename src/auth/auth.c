@@ -5,15 +5,17 @@
  *    "log": {"level": "info", "json": false}, "admin_uid": 1000 (optional),
  *    "auth": {"default_session_ttl", "session_recording": "node" | "off" ..., "client_idle_timeout",
  *             "disconnect_expired_cert", "require_session_mfa", "locking_mode", "message_of_the_day",
- *             "tokens": ["node:SECRET", ...] or [{"value", "roles": []}]}}
+ *             "tokens": ["node:SECRET", ...] or [{"value", "roles": []}],
+ *             "secrets_key_file": "/path", "" for the one of data_dir}}
  *
- * Durations are numbers of milliseconds or texts ("12h"). Master sends `config` again at a reload; the cluster's name and
+ * With a secrets_key_file comes a descriptor of it, for the file may be root's alone, or "secrets_key_errno". Durations are numbers of milliseconds or texts ("12h"). Master sends `config` again at a reload; the cluster's name and
  * data_dir cannot change then. Further events: `line` {"kind": "worker", "worker": N} with a descriptor, {"kind": "agent"},
  * {"kind": "admin"} with a listening socket; `log.reopen` with a descriptor; `drain`; `stop`.
  */
 #include "auth/auth.h"
 
 #include "auth/inner.h"
+#include "auth/secrets_key.h"
 
 #include "core/master.h"
 
@@ -40,17 +42,43 @@ static enum tp_err make_folder(const char *path, struct tp_error *error)
     return TP_OK;
 }
 
-static enum tp_err open_stores(struct auth *auth, struct tp_error *error)
+/* Sealed with a key that is elsewhere: a copy of the store gives nobody a CA or a one-time code. */
+static enum tp_err open_secrets(struct auth *auth, const char *path, const json_t *config, int key_fd,
+                                struct tp_error *error)
 {
-    static const char *const names[] = {"secrets", "state"};
-    char *folder = mem_printf("%s/auth", auth->settings.data_dir);
-    enum tp_err err = make_folder(folder, error);
-    struct store **stores[] = {&auth->secrets, &auth->state};
-    for (size_t i = 0; err == TP_OK && i < 2; i++) {
-        char *path = mem_printf("%s/%s", folder, names[i]);
-        err = store_open(path, NULL, stores[i], error);
-        mem_free(path);
+    const char *given = json_get_text(auth->settings.conf, "secrets_key_file", "");
+    bool own = given[0] == '\0';
+    char *keys = mem_printf("%s/keys", auth->settings.data_dir);
+    char *file = own ? mem_printf("%s/secrets.key", keys) : mem_strdup(given);
+    struct secrets_key source = {.path = file, .fd = own ? -1 : key_fd, .make = own};
+    source.open_errno = own ? 0 : (int)json_get_int(config, "secrets_key_errno", 0);
+    const struct store_options options = {.key = secrets_key_get, .key_ctx = &source};
+    enum tp_err err = own ? make_folder(keys, error) : TP_OK;
+    if (err == TP_OK) {
+        err = store_open(path, &options, &auth->secrets, error);
     }
+    if (err == TP_INVALID && source.read) {
+        err_prefix(error, "%s", file);
+    }
+    mem_free(file);
+    mem_free(keys);
+    return err;
+}
+
+static enum tp_err open_stores(struct auth *auth, const json_t *config, int key_fd, struct tp_error *error)
+{
+    char *folder = mem_printf("%s/auth", auth->settings.data_dir);
+    char *secrets = mem_printf("%s/secrets", folder);
+    char *state = mem_printf("%s/state", folder);
+    enum tp_err err = make_folder(folder, error);
+    if (err == TP_OK) {
+        err = open_secrets(auth, secrets, config, key_fd, error);
+    }
+    if (err == TP_OK) {
+        err = store_open(state, NULL, &auth->state, error);
+    }
+    mem_free(state);
+    mem_free(secrets);
     mem_free(folder);
     return err;
 }
@@ -90,7 +118,8 @@ static void tick(void *ctx)
     }
 }
 
-enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error)
+enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struct auth **ret_auth,
+                      struct tp_error *error)
 {
     struct auth *auth = mem_alloc(sizeof *auth);
     auth->loop = loop;
@@ -108,8 +137,10 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret
     auth->hashing = hashing_new(loop);
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
-        open_stores, bootstrap_run, ca_load,         audit_open,  bootstrap_load,
-        hosts_load,  sessions_load, recordings_load, websess_load};
+        bootstrap_run, ca_load, audit_open, bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
+    if (err == TP_OK) {
+        err = open_stores(auth, config, key_fd, error);
+    }
     for (size_t i = 0; err == TP_OK && i < sizeof steps / sizeof steps[0]; i++) {
         err = steps[i](auth, error);
     }
@@ -350,7 +381,7 @@ static void apply_log(const json_t *params)
     }
 }
 
-static void on_config(struct process *process, const json_t *params)
+static void on_config(struct process *process, const json_t *params, int key_fd)
 {
     struct tp_error error = {0};
     if (process->auth == NULL) {
@@ -358,7 +389,7 @@ static void on_config(struct process *process, const json_t *params)
         bool json = json_get_bool(log, "json", strcmp(json_get_text(log, "format", ""), "json") == 0);
         log_init("auth", 2, LOG_LEVEL_INFO, json);
         apply_log(params);
-        if (auth_open(process->loop, params, &process->auth, &error) != TP_OK) {
+        if (auth_open(process->loop, params, key_fd, &process->auth, &error) != TP_OK) {
             log_error("auth cannot start", "error=\"%s\"", error.text);
             /* Damage and another cluster's name stay what they are; a full disk or a lock may go away. */
             bool pointless = error.code == TP_CORRUPT || error.code == TP_INVALID;
@@ -393,7 +424,7 @@ static void master_event(void *ctx, struct rpc *rpc, const char *event, json_t *
     struct process *process = ctx;
     (void)rpc;
     if (strcmp(event, "config") == 0) {
-        on_config(process, params);
+        on_config(process, params, fd);
     } else if (strcmp(event, "line") == 0 && process->auth != NULL) {
         on_line(process->auth, params, fd);
         return;

@@ -207,8 +207,10 @@ struct auth {
 };
 
 /* ---- auth.c ---- */
-/* Opens stores, keys, audit log and caches of a configuration; no lines yet. Used by the process and by the tests. */
-enum tp_err auth_open(struct loop *loop, const json_t *config, struct auth **ret_auth, struct tp_error *error) TP_MUST;
+/* Opens stores, keys, audit log and caches of a configuration; no lines yet. Used by the process and by the tests. key_fd: of
+ * the file that secrets_key_file names (it stays the caller's), or -1. */
+enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struct auth **ret_auth,
+                      struct tp_error *error) TP_MUST;
 /* Closes everything, frees auth. */
 void auth_close(struct auth *auth);
 /* Sends an event to all workers. params is stolen. */

@@ -153,12 +153,15 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
         (void)json_array_append_new(plan->watched, json_string(conf->https_keypairs.items[i].key_file));
     }
     if (conf->auth_enabled) {
-        json_t *options = json_pack(
-            "{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o}", "default_session_ttl",
-            (json_int_t)conf->default_session_ttl, "client_idle_timeout", (json_int_t)conf->client_idle_timeout,
-            "disconnect_expired_cert", (int)conf->disconnect_expired_cert, "message_of_the_day",
-            conf->message_of_the_day, "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
-            "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens", texts(&conf->tokens));
+        json_t *options = json_pack("{s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:b, s:o, s:s}", "default_session_ttl",
+                                    (json_int_t)conf->default_session_ttl, "client_idle_timeout",
+                                    (json_int_t)conf->client_idle_timeout, "disconnect_expired_cert",
+                                    (int)conf->disconnect_expired_cert, "message_of_the_day", conf->message_of_the_day,
+                                    "session_recording", conf->session_recording, "locking_mode", conf->locking_mode,
+                                    "second_factor", conf->second_factor, "local_auth", (int)conf->local_auth, "tokens",
+                                    texts(&conf->tokens), "secrets_key_file", conf->secrets_key_file);
+        if (*conf->secrets_key_file)
+            plan->auth_key_file = mem_strdup(conf->secrets_key_file);
         (void)json_object_set_new(options, "retention",
                                   json_pack("{s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,
                                             "events_max_size", (json_int_t)conf->events_max_size, "recordings_max_age",

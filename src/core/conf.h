@@ -84,6 +84,7 @@ struct conf {
     /* auth_service */
     bool auth_enabled;
     char *cluster_name;
+    char *secrets_key_file;  /* an absolute path, or "": one in data_dir */
     struct conf_list tokens; /* "node:VALUE": roles, colon, value or absolute path */
     char *auth_type;         /* "local" */
     bool local_auth;

@@ -110,6 +110,9 @@ static void check_texts(struct conf_reader *reader)
     const struct conf *conf = reader->conf;
     if (conf->data_dir[0] != '/')
         conf_error_add(reader, 0, "tport.data_dir must be an absolute path, not \"%s\"", conf->data_dir);
+    if (conf->secrets_key_file[0] != '\0' && conf->secrets_key_file[0] != '/')
+        conf_error_add(reader, 0, "auth_service.secrets_key_file must be an absolute path, not \"%s\"",
+                       conf->secrets_key_file);
     if (conf->pid_file[0] != '\0' && conf->pid_file[0] != '/')
         conf_error_add(reader, 0, "tport.pid_file must be an absolute path, not \"%s\"", conf->pid_file);
     if (conf->log_output[0] != '/' && strcmp(conf->log_output, "stderr") != 0 &&

@@ -79,6 +79,9 @@ static const struct conf_row rows[] = {
      "run this service; default yes, unless proxy_server or auth_servers say that the cluster is elsewhere"},
     {"auth_service.cluster_name", CONF_TEXT, AT(cluster_name), "", NULL, CONF_AUTH | CONF_AT_START,
      "name of the cluster, a domain name; can't be changed later; default: tport.nodename"},
+    {"auth_service.secrets_key_file", CONF_TEXT, AT(secrets_key_file), "", NULL, CONF_AUTH | CONF_AT_START,
+     "file of the key that secrets are sealed with on disk; default: keys/secrets.key in data_dir, made at the first "
+     "start"},
     {"auth_service.tokens", CONF_LIST, AT(tokens), NULL, NULL, CONF_AUTH | CONF_SECRET,
      "static join tokens, each ROLE:TOKEN or ROLE:/path/of/file"},
     SECTION("auth_service.authentication", "how users sign in"),

@@ -38,6 +38,7 @@ void master_plan_free(struct master_plan *plan)
     mem_free(plan->pid_file);
     mem_free(plan->log_file);
     mem_free(plan->log_level);
+    mem_free(plan->auth_key_file);
     mem_free(plan->auth_user);
     mem_free(plan->worker_user);
     mem_free(plan->agent_user);
@@ -486,7 +487,7 @@ static enum tp_err make_folder(const char *data_dir, const char *name, const cha
     return err;
 }
 
-/* data_dir, and in it the folders of auth and of the agent. */
+/* data_dir, and in it the folders of auth (its key lies apart from what it seals) and of the agent. */
 static enum tp_err make_folders(const struct master_plan *plan, struct tp_error *error)
 {
     enum tp_err err = TP_OK;
@@ -494,6 +495,8 @@ static enum tp_err make_folders(const struct master_plan *plan, struct tp_error 
         return err_errno(error, errno, "can't make data_dir %s", plan->data_dir);
     if (plan->auth)
         err = make_folder(plan->data_dir, "auth", plan->auth_user, "tport.processes.auth_user", error);
+    if (err == TP_OK && plan->auth && !plan->auth_key_file)
+        err = make_folder(plan->data_dir, "keys", plan->auth_user, "tport.processes.auth_user", error);
     if (err == TP_OK && plan->agent)
         err = make_folder(plan->data_dir, "agent", plan->agent_user, "tport.processes.agent_user", error);
     return err;

@@ -20,7 +20,8 @@ struct master_plan {
     char *log_file; /* NULL: standard error */
     char *log_level;
     bool log_json;
-    char *auth_user; /* "" keeps the user */
+    char *auth_key_file; /* goes to auth as a descriptor with its "config"; NULL: none, auth has a key of its own */
+    char *auth_user;     /* "" keeps the user */
     char *worker_user;
     char *agent_user; /* "": root, as ssh_service needs it */
 };

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +204,21 @@ static size_t child_environment(char **env, size_t size)
     return count;
 }
 
+/* The configuration, to auth with the file of its key, which may be root's alone, or why there is none: auth says so. */
+static void send_config(const struct master *master, struct master_child *child)
+{
+    const char *key_file = child->role == CHILD_AUTH ? master->plan.auth_key_file : NULL;
+    int fd = key_file ? open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+    if (fd >= 0) {
+        rpc_event_fd(child->line, "config", json_incref(child->config), fd);
+        (void)close(fd);
+    } else {
+        if (key_file)
+            (void)json_object_set_new(child->config, "secrets_key_errno", json_integer(errno));
+        rpc_event(child->line, "config", json_incref(child->config));
+    }
+}
+
 static bool start(struct master *master, enum child_role role, json_t *config, const char *user)
 {
     struct tp_error error = {0};
@@ -250,7 +266,7 @@ static bool start(struct master *master, enum child_role role, json_t *config, c
     child->config = json_deep_copy(config);
     if (role == CHILD_WORKER)
         (void)json_object_set_new(child->config, "number", json_integer((json_int_t)number));
-    rpc_event(child->line, "config", json_incref(child->config));
+    send_config(master, child);
     if (role == CHILD_WORKER) {
         for (struct listening *socket = master->listening; socket; socket = socket->next)
             rpc_event_fd(child->line, "listener", json_pack("{s:s}", "address", socket->address), socket->fd);

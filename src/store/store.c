@@ -74,17 +74,34 @@ enum tp_err store_get(struct store *store, const char *key, void **ret_value, si
         err = store_mdb_error(store->dir, code, "reading", error);
     else if (record_decode(key, name.mv_size, data.mv_data, data.mv_size, &revision, &value, &size) != TP_OK)
         err = damaged(key, error);
-    if (err == TP_OK) {
-        char *copy = mem_alloc(size + 1);
-        if (size > 0)
-            memcpy(copy, value, size);
-        *ret_value = copy;
-        *ret_size = size;
-        if (ret_revision)
-            *ret_revision = revision;
-    }
+    if (err == TP_OK)
+        err = store_value_open(store, key, revision, value, size, ret_value, ret_size, error);
+    if (err == TP_OK && ret_revision)
+        *ret_revision = revision;
     store_read_end(store);
     return err;
+}
+
+/* Calls back with the value as its writer gave it. */
+static enum tp_err show(struct store *store, struct store_entry *entry, store_range_fn *callback, void *ctx,
+                        bool *ret_more, struct tp_error *error)
+{
+    void *plain = NULL;
+    size_t size = 0;
+    enum tp_err err = TP_OK;
+    if (!store->seal) {
+        *ret_more = callback(ctx, entry);
+        return TP_OK;
+    }
+    err = store_value_open(store, entry->key, entry->revision, entry->value, entry->size, &plain, &size, error);
+    if (err != TP_OK)
+        return err;
+    entry->value = plain;
+    entry->size = size;
+    *ret_more = callback(ctx, entry);
+    secret_wipe(plain, size);
+    mem_free(plain);
+    return TP_OK;
 }
 
 enum tp_err store_range(struct store *store, const char *prefix, const char *start_after, size_t limit,
@@ -96,6 +113,7 @@ enum tp_err store_range(struct store *store, const char *prefix, const char *sta
     MDB_val data;
     MDB_cursor *cursor = NULL;
     size_t seen = 0;
+    bool more = true;
     int code;
     enum tp_err err = store_read_begin(store, error);
     if (err != TP_OK)
@@ -125,7 +143,8 @@ enum tp_err store_range(struct store *store, const char *prefix, const char *sta
         entry.key = name;
         entry.value = value;
         seen++;
-        if (!callback(ctx, &entry))
+        err = show(store, &entry, callback, ctx, &more, error);
+        if (err != TP_OK || !more)
             break;
         code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     }
@@ -196,13 +215,22 @@ static int put_record(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_siz
     return code;
 }
 
+/* A value under its key, sealed where the store is. */
+static int put_value(const struct store *store, MDB_txn *txn, const struct store_op *op, uint64_t revision)
+{
+    size_t size = op->size;
+    void *sealed = store->seal ? store_value_seal(store, op->key, revision, op->value, op->size, &size) : NULL;
+    int code = put_record(txn, store->lmdb.kv, op->key, strlen(op->key), revision, sealed ? sealed : op->value, size);
+    mem_free(sealed);
+    return code;
+}
+
 static int apply(struct store *store, MDB_txn *txn, const struct store_op *op, uint64_t revision, uint32_t number)
 {
     MDB_val name = text_val(op->key);
     uint8_t log_key[STORE_LOG_KEY];
     char entry[STORE_KEY_MAX + 1];
-    int code = op->value ? put_record(txn, store->lmdb.kv, op->key, name.mv_size, revision, op->value, op->size)
-                         : mdb_del(txn, store->lmdb.kv, &name, NULL);
+    int code = op->value ? put_value(store, txn, op, revision) : mdb_del(txn, store->lmdb.kv, &name, NULL);
     if (code != 0)
         return code;
     store_log_key(revision, number, log_key);

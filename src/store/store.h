@@ -23,12 +23,23 @@
 struct store;
 struct store_watch;
 
+#define STORE_KEY_SIZE 32 /* bytes of the key that values are sealed with */
+
+/* Fills in the key; called once, while the store is opened, when its file has been found sound. sealed: its values stand
+ * sealed already, so only the key they were sealed with will do. A failure ends the opening, and nothing was written. */
+typedef enum tp_err store_key_fn(void *ctx, bool sealed, uint8_t key[STORE_KEY_SIZE], struct tp_error *error);
+
 /* Zero fields take the default. */
 struct store_options {
     size_t map_size;    /* bytes the file may hold at first; default 64 MiB. It doubles when full, */
     size_t map_limit;   /* up to this; default 16 GiB */
     mode_t mode;        /* of the files; default 0600. The folder, when made, is 0700 */
     size_t log_entries; /* changes that a watch from an older revision can look back; default 10000 */
+    /* Seals every value before it reaches the disk (crypt/seal.h), bound to its key and revision; the keys themselves stay
+     * readable. A store whose values are not sealed yet is sealed as it is opened. NULL: values stand as they are, and a
+     * store that is sealed is refused. */
+    store_key_fn *key;
+    void *key_ctx;
 };
 
 /* One key as ranges and watches show it; valid only during the callback. */
@@ -52,7 +63,8 @@ typedef bool store_range_fn(void *ctx, const struct store_entry *entry);
 typedef void store_watch_fn(void *ctx, const struct store_entry *entry);
 
 /* Opens the environment in the folder dir (made when missing, its parent must exist). options may be NULL. A file that
- * is no store or is damaged gives TP_CORRUPT with a sentence, never a crash. The caller store_close's it. */
+ * is no store or is damaged gives TP_CORRUPT with a sentence, never a crash; a store that was sealed with another key, or
+ * with one where none was given, TP_INVALID. The caller store_close's it. */
 enum tp_err store_open(const char *dir, const struct store_options *options, struct store **ret_store,
                        struct tp_error *error) TP_MUST;
 /* NULL is fine. Ends all watches. */

@@ -210,6 +210,8 @@ static enum tp_err open_checked(struct store *store, bool made, struct tp_error 
         return store_mdb_error(store->dir, code, "reading", error);
     err = store_state_read(&store->lmdb, txn, store->dir, &store->revision, &store->floor, error);
     mdb_txn_abort(txn);
+    if (err == TP_OK)
+        err = store_seal_begin(store, error);
     if (err == TP_OK && !made)
         err = mark_made(store, error);
     return err;
@@ -266,6 +268,7 @@ void store_close(struct store *store)
         mdb_env_close(store->lmdb.env);
     if (store->lock_fd >= 0)
         (void)close(store->lock_fd);
+    seal_free(store->seal);
     mem_free(store->dir);
     mem_free(store);
 }

@@ -1,8 +1,10 @@
 /* What the files of the store share. The environment has three databases: "kv" (key to record), "log" (revision and
- * number within it to a record of operation and key), "meta" ("state": revision of the newest commit, log floor). */
+ * number within it to a record of operation and key), "meta" ("state": revision of the newest commit, log floor; "seal",
+ * where values are sealed: the id of their key). */
 #ifndef STORE_STORE_INNER_H
 #define STORE_STORE_INNER_H
 
+#include "crypt/seal.h"
 #include "store/store.h"
 
 #include <lmdb.h>
@@ -32,6 +34,7 @@ struct store {
     struct store_options options;
     struct store_env lmdb;
     int lock_fd;
+    struct seal *seal; /* or NULL: values stand as they are */
     uint64_t revision;
     uint64_t floor; /* every change after this revision is in the log */
     MDB_txn *reader;
@@ -55,6 +58,16 @@ enum tp_err store_state_write(const struct store_env *lmdb, MDB_txn *txn, uint64
  * made: the store was once opened to the end, so its databases must be there. */
 enum tp_err store_check(const char *dir, const struct store_options *options, bool made,
                         struct tp_error *error) TP_MUST;
+
+/* While the store is opened: gets the key when the options say so, checks it against the store and every value against the
+ * key, seals what is not sealed yet. The environment may be another one afterwards. */
+enum tp_err store_seal_begin(struct store *store, struct tp_error *error) TP_MUST;
+/* What is to stand on the disk for a value, in memory of its own that the caller frees; only where store->seal is set. */
+void *store_value_seal(const struct store *store, const char *key, uint64_t revision, const void *value, size_t size,
+                       size_t *ret_size) TP_MUST;
+/* A value off the disk as its writer gave it, with a NUL behind it. The caller wipes and frees it. */
+enum tp_err store_value_open(const struct store *store, const char *key, uint64_t revision, const uint8_t *value,
+                             size_t size, void **ret_value, size_t *ret_size, struct tp_error *error) TP_MUST;
 
 /* Takes and returns the shared read transaction. */
 enum tp_err store_read_begin(struct store *store, struct tp_error *error) TP_MUST;

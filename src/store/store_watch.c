@@ -65,7 +65,17 @@ static enum tp_err replay_entry(struct store *store, const struct store_watch *w
     if (code == 0 ? newest != revision : entry[0] != STORE_DELETE)
         return TP_OK; /* a later entry of the log tells it */
     told.key = name;
-    told.value = value;
+    if (code == 0) {
+        void *plain = NULL;
+        enum tp_err err = store_value_open(store, name, newest, value, told.size, &plain, &told.size, error);
+        if (err != TP_OK)
+            return err;
+        told.value = plain;
+        watch->callback(watch->ctx, &told);
+        secret_wipe(plain, told.size);
+        mem_free(plain);
+        return TP_OK;
+    }
     watch->callback(watch->ctx, &told);
     return TP_OK;
 }

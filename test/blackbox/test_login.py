@@ -29,21 +29,27 @@ def test_R14_invitation_works_once(cluster):
 
 
 def test_R14_no_secret_is_on_disk_as_it_is(cluster):
-    """Links, join tokens and passwords are hashed. Seeds of codes must be read again: the secrets store alone has them, for auth alone."""
+    """Links, join tokens and passwords are hashed; seeds of codes and the keys of CAs, which must be read again, are sealed."""
     dana = cluster.person("dana")
     frank = cluster.person("frank", enrol=False, sign_in=False)
     token = cluster.token()
     link = frank.url.rsplit("/", 1)[1]
     seed = base64.b32decode(dana.secret + "=" * (-len(dana.secret) % 8))
     secrets = {"join token": token.encode(), "link": link.encode(), "password": PASSWORD.encode(), "seed": dana.secret.encode(),
-               "raw seed": seed}
+               "raw seed": seed, "PEM key": b"PRIVATE KEY-----", "Ed25519 key": bytes.fromhex("302e020100300506032b657004220420"),
+               "P-256 key": bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420")}
     assert all(len(one) >= 8 for one in secrets.values())
-    store = pathlib.Path(cluster.daemon.data) / "auth" / "secrets" / "data.mdb"
-    found = [f"{what} in {path}" for path in pathlib.Path(cluster.daemon.data).rglob("*") if path.is_file()
+    data = pathlib.Path(cluster.daemon.data)
+    store = data / "auth" / "secrets" / "data.mdb"
+    found = [f"{what} in {path}" for path in data.rglob("*") if path.is_file()
              for what, secret in secrets.items() if secret in path.read_bytes()]
-    assert set(found) <= {f"seed in {store}", f"raw seed in {store}"}
-    assert store.stat().st_mode & 0o077 == 0 and store.parent.stat().st_mode & 0o077 == 0
-    found = [what for what, secret in secrets.items() if secret in cluster.daemon.text().encode()]
+    assert not found
+    assert b"/login/dana" in store.read_bytes()  # it is the file that has them
+    key = data / "keys" / "secrets.key"
+    assert key.stat().st_mode & 0o777 == 0o400 and key.stat().st_uid == store.stat().st_uid
+    assert store.stat().st_mode & 0o077 == 0 and store.parent.stat().st_mode & 0o077 == 0 and key.parent.stat().st_mode & 0o077 == 0
+    assert not [path for path in data.rglob("*") if path.is_file() and path != key and key.read_bytes().strip() in path.read_bytes()]
+    found = [what for what, secret in {**secrets, "key": key.read_bytes().strip()}.items() if secret in cluster.daemon.text().encode()]
     assert not found  # the log, too
 
 

@@ -1,6 +1,8 @@
 """A damaged store and a full disk: a sentence that says what to do, nothing lost, and all is well again afterwards."""
 
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -63,6 +65,63 @@ def test_damaged_audit_log_ends_the_start(fresh, part):
     path.write_bytes(good)
     cluster.start()
     assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+def refused_start(cluster):
+    """What auth says when it does not start; the daemon has ended, and said it once."""
+    before = len(cluster.daemon.text())
+    cluster.daemon.start()
+    assert cluster.daemon.process.wait(30) == 1
+    text = cluster.daemon.text()[before:]
+    said = [line for line in text.splitlines() if "auth cannot start" in line]
+    assert len(said) == 1 and "starting it again" not in text, text
+    return said[0]
+
+
+def test_R14_without_its_key_the_store_stays_shut(fresh):
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    key = cluster.daemon.data / "keys" / "secrets.key"
+    store = cluster.daemon.data / "auth" / "secrets" / "data.mdb"
+    aside, sealed = key.rename(cluster.folder / "aside"), store.read_bytes()
+    said = refused_start(cluster)
+    assert f"{key} is missing" in said and "put the file back" in said
+    assert not key.exists()
+    key.write_text("5a" * 32 + "\n")
+    key.chmod(0o400)
+    shutil.chown(key, aside.stat().st_uid, aside.stat().st_gid)
+    said = refused_start(cluster)
+    assert f"{key}: this is not the key" in said
+    assert store.read_bytes() == sealed
+    aside.rename(key)
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="a file for root alone")
+def test_key_of_the_store_may_be_for_root_alone(fresh):
+    """As systemd hands out a credential: a folder that auth's user cannot enter. Master opens it, each time auth starts."""
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    folder = cluster.folder / "credentials"
+    folder.mkdir(mode=0o500)
+    elsewhere = folder / "secrets.key"
+    shutil.move(cluster.daemon.data / "keys" / "secrets.key", elsewhere)
+    os.chown(elsewhere, 0, 0)
+    cluster.daemon.write(cluster.conf().replace("  cluster_name:", f"  secrets_key_file: {elsewhere}\n  cluster_name:"))
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+    assert not (cluster.daemon.data / "keys" / "secrets.key").exists()
+    assert cluster.daemon.signal("reload").returncode == 0
+    auth = next(iter(cluster.daemon.children("auth")))
+    os.kill(auth, signal.SIGKILL)
+    wait_for(lambda: cluster.daemon.children("auth").keys() - {auth})
+    wait_for(lambda: "kept" in cluster.ctl("users", "ls", check=False).stdout)
+    cluster.daemon.stop()
+    elsewhere.rename(folder / "away")
+    assert f"{elsewhere} is missing" in refused_start(cluster)
 
 
 @pytest.mark.skipif(not ROOT_USER, reason="mounts a small file system")

@@ -3,6 +3,7 @@ tport_unit_test(test_auth_login tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_invite tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_join tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_cert_cache tport_auth)
+tport_unit_test(test_auth_secrets tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_access tport_auth PkgConfig::OATH)
 # The work of a login is counted where it leaves for the library.
 tport_unit_test(test_auth_timing tport_auth PkgConfig::OATH)

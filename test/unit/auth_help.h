@@ -67,7 +67,7 @@ static inline void fixture_open(struct fixture *fixture)
     struct tp_error error = {0};
     json_t *config = fixture_config(fixture);
     fixture->loop = loop_new();
-    enum tp_err err = auth_open(fixture->loop, config, &fixture->auth, &error);
+    enum tp_err err = auth_open(fixture->loop, config, -1, &fixture->auth, &error);
     json_decref(config);
     if (err != TP_OK) {
         fail_msg("auth_open: %s", error.text);

@@ -145,7 +145,7 @@ static void restart_keeps_the_cluster(void **state)
     struct loop *loop = loop_new();
     json_t *config = fixture_config(fixture);
     json_object_set_new(config, "cluster_name", json_string("other.test"));
-    assert_int_equal(auth_open(loop, config, &other, &error), TP_INVALID);
+    assert_int_equal(auth_open(loop, config, -1, &other, &error), TP_INVALID);
     assert_non_null(strstr(error.text, "demo.test"));
     json_decref(config);
     loop_free(loop);

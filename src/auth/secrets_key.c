@@ -1,0 +1,159 @@
+#include "auth/secrets_key.h"
+
+#include "base/enc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypt/key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DIGITS ((size_t)2 * STORE_KEY_SIZE)
+
+/* Group may read: systemd shows so the entry for the service's user in the access list of a credential. */
+static enum tp_err check_mode(int fd, const char *path, struct tp_error *error)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        return err_errno(error, errno, "cannot look at %s", path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return err_set(error, TP_INVALID, "%s, the key of the secrets store, is no plain file", path);
+    }
+    if ((info.st_mode & 0037) != 0) {
+        return err_set(error, TP_INVALID, "%s, the key of the secrets store, is open to others: chmod 0400 %s", path,
+                       path);
+    }
+    return TP_OK;
+}
+
+static enum tp_err read_key(int fd, const char *path, uint8_t key[STORE_KEY_SIZE], struct tp_error *error)
+{
+    char text[DIGITS + 2]; /* a line end, and one more byte to see that there is none */
+    size_t size = 0;
+    ssize_t got = 1;
+    enum tp_err err = check_mode(fd, path, error);
+    while (err == TP_OK && got > 0 && size < sizeof text) {
+        got = pread(fd, text + size, sizeof text - size, (off_t)size);
+        if (got < 0) {
+            err = err_errno(error, errno, "cannot read %s", path);
+        }
+        size += got > 0 ? (size_t)got : 0;
+    }
+    if (err == TP_OK && size == DIGITS + 1 && text[DIGITS] == '\n') {
+        size = DIGITS;
+    }
+    struct buf bytes;
+    buf_init(&bytes, STORE_KEY_SIZE);
+    if (err == TP_OK && (size != DIGITS || dec_hex(text, DIGITS, &bytes) != TP_OK)) {
+        err = err_set(error, TP_INVALID,
+                      "%s holds no key of the secrets store, which is %zu hex digits; put the file back that was there",
+                      path, DIGITS);
+    }
+    if (err == TP_OK) {
+        memcpy(key, buf_head(&bytes), STORE_KEY_SIZE);
+    }
+    buf_wipe(&bytes);
+    secret_wipe(text, sizeof text);
+    return err;
+}
+
+static enum tp_err write_all(int fd, const char *data, size_t size)
+{
+    size_t at = 0;
+    while (at < size) {
+        ssize_t done = write(fd, data + at, size - at);
+        if (done <= 0) {
+            return TP_IO;
+        }
+        at += (size_t)done;
+    }
+    return fsync(fd) == 0 ? TP_OK : TP_IO;
+}
+
+static enum tp_err fsync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash != NULL && slash > path ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup("/");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0 && fsync(fd) == 0;
+    mem_free(folder);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return good ? TP_OK : TP_IO;
+}
+
+/* Durable before it is used: what is sealed with a key that a crash takes away is lost. It gets its name last, so that half
+ * a file is never taken for a key. */
+static enum tp_err make_key(const char *path, struct tp_error *error)
+{
+    char *fresh = mem_printf("%s.new", path);
+    char *digits = crypt_random_hex(STORE_KEY_SIZE);
+    char *line = mem_printf("%s\n", digits);
+    (void)unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+    enum tp_err err = fd >= 0 ? write_all(fd, line, strlen(line)) : TP_IO;
+    if (err == TP_OK && (rename(fresh, path) != 0 || fsync_folder_of(path) != TP_OK)) {
+        err = TP_IO;
+    }
+    if (err != TP_OK) {
+        err = err_errno(error, errno, "cannot make %s, the key of the secrets store", path);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (err != TP_OK) {
+        (void)unlink(fresh);
+    } else {
+        log_info("made the key of the secrets store: back it up, and not beside the store", "path=\"%s\"", path);
+    }
+    secret_free(line);
+    secret_free(digits);
+    mem_free(fresh);
+    return err;
+}
+
+static enum tp_err missing(const struct secrets_key *source, bool sealed, struct tp_error *error)
+{
+    if (sealed) {
+        return err_set(error, TP_INVALID,
+                       "%s is missing, and without this key nobody can read the secrets store; put the file back from "
+                       "its backup",
+                       source->path);
+    }
+    return err_set(error, TP_INVALID, "%s does not exist; make it as root with: (umask 077; openssl rand -hex %d > %s)",
+                   source->path, STORE_KEY_SIZE, source->path);
+}
+
+enum tp_err secrets_key_get(void *ctx, bool sealed, uint8_t key[STORE_KEY_SIZE], struct tp_error *error)
+{
+    struct secrets_key *source = ctx;
+    enum tp_err err = TP_OK;
+    int fd = source->fd;
+    if (fd < 0 && source->open_errno != 0) {
+        errno = source->open_errno;
+    } else if (fd < 0) {
+        fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    }
+    if (fd < 0 && errno == ENOENT) {
+        err = source->make && !sealed ? make_key(source->path, error) : missing(source, sealed, error);
+        fd = err == TP_OK ? open(source->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    }
+    if (err == TP_OK && fd < 0) {
+        err = err_set(error, TP_INVALID, "cannot read %s, the key of the secrets store: %s", source->path,
+                      strerror(errno));
+    }
+    if (err == TP_OK) {
+        err = read_key(fd, source->path, key, error);
+    }
+    if (fd >= 0 && fd != source->fd) {
+        (void)close(fd);
+    }
+    source->read = err == TP_OK;
+    return err;
+}
