@@ -228,7 +228,7 @@ static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, co
     if (fd >= 0) {
         close(fd); /* net has nothing to give */
     }
-    if (order_check(&monitor->order, monitor->state, method, &which, &error) != TP_OK) {
+    if (order_check(&monitor->order, monitor->kind, monitor->state, method, &which, &error) != TP_OK) {
         rpc_fail(call, &error);
         if (monitor->state != ORDER_ENDING) {
             net_misbehaved(monitor, error.text);
@@ -272,19 +272,17 @@ static void on_net_request(void *ctx, struct rpc *rpc, struct rpc_call *call, co
     }
 }
 
-/* What net may put into the audit log by itself. Everything else the monitor reports from its own knowledge. */
+/* What net may say by itself. Everything else the monitor reports from its own knowledge. */
 static void handle_audit(struct monitor *monitor, json_t *params)
 {
-    static const char *const EVENTS[] = {"resize", "x11-forward", "client.disconnect", "session.rejected"};
     const char *event = json_get_text(params, "event", "");
     json_t *fields = json_object_get(params, "fields");
-    for (size_t i = 0; i < sizeof(EVENTS) / sizeof(EVENTS[0]); i++) {
-        if (strcmp(event, EVENTS[i]) == 0 && json_is_object(fields)) {
-            (void)json_object_set_new(fields, "login", json_string(monitor->account.name));
-            monitor_audit(monitor, event, json_incref(fields));
-            return;
-        }
+    if (!order_audits(monitor->kind, event) || !json_is_object(fields)) {
+        net_misbehaved(monitor, "an event that is not its own");
+        return;
     }
+    (void)json_object_set_new(fields, "login", json_string(monitor->account.name));
+    monitor_audit(monitor, event, json_incref(fields));
 }
 
 static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
@@ -302,7 +300,7 @@ static void on_net_event(void *ctx, struct rpc *rpc, const char *event, json_t *
         }
         return;
     }
-    if (order_check(&monitor->order, monitor->state, event, &which, &error) != TP_OK) {
+    if (order_check(&monitor->order, monitor->kind, monitor->state, event, &which, &error) != TP_OK) {
         if (monitor->state != ORDER_ENDING) {
             net_misbehaved(monitor, error.text);
         }
@@ -383,19 +381,18 @@ static void send_config(struct monitor *monitor)
     bool served = json_get_bool(monitor->config, "port_forwarding", true);
     monitor->forward_local = served && json_get_bool(options, "port_forwarding_local", false);
     monitor->forward_remote = served && json_get_bool(options, "port_forwarding_remote", false);
-    bool file = json_get_bool(monitor->grant, "file", false);
     if (monitor->terminal) { /* it speaks no SSH: no host key for it */
         (void)json_object_del(monitor->config, "host_key");
         (void)json_object_del(monitor->config, "host_cert");
     }
     json_t *config = json_pack(
-        "{s:b, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "file", (int)file, "host_key",
-        json_get_text(monitor->config, "host_key", ""), "host_cert", json_get_text(monitor->config, "host_cert", ""),
-        "file_copy", (int)file_copy, "forward_local", (int)monitor->forward_local, "forward_remote",
-        (int)monitor->forward_remote, "permit_user_env", (int)json_get_bool(monitor->config, "permit_user_env", false),
-        "record", (int)monitor->record, "record_strict", (int)monitor->record_strict, "disconnect_expired_cert",
-        (int)expire, "cert_not_after_ms", (json_int_t)not_after, "idle_timeout_ms",
-        (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
+        "{s:b, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "file",
+        (int)(monitor->kind == ORDER_KIND_FILE), "host_key", json_get_text(monitor->config, "host_key", ""),
+        "host_cert", json_get_text(monitor->config, "host_cert", ""), "file_copy", (int)file_copy, "forward_local",
+        (int)monitor->forward_local, "forward_remote", (int)monitor->forward_remote, "permit_user_env",
+        (int)json_get_bool(monitor->config, "permit_user_env", false), "record", (int)monitor->record, "record_strict",
+        (int)monitor->record_strict, "disconnect_expired_cert", (int)expire, "cert_not_after_ms", (json_int_t)not_after,
+        "idle_timeout_ms", (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
         (json_int_t)json_get_int(options, "max_sessions", 0));
     rpc_event(monitor->net, "config", config);
     (void)json_object_del(monitor->config, "host_key"); /* not needed here any more */
@@ -441,6 +438,14 @@ static enum tp_err become_terminal(struct monitor *monitor, struct tp_error *err
     return err;
 }
 
+static enum order_kind kind_of(const json_t *grant)
+{
+    if (strcmp(json_get_text(grant, "service", ""), "term") != 0) {
+        return ORDER_KIND_SSH;
+    }
+    return json_get_bool(grant, "file", false) ? ORDER_KIND_FILE : ORDER_KIND_SHELL;
+}
+
 static void on_config(struct monitor *monitor, json_t *params)
 {
     struct tp_error error = {0};
@@ -450,7 +455,8 @@ static void on_config(struct monitor *monitor, json_t *params)
     if (err == TP_OK) {
         err = json_need_text(monitor->grant, "sid", &monitor->sid, &error);
     }
-    monitor->terminal = err == TP_OK && strcmp(json_get_text(monitor->grant, "service", ""), "term") == 0;
+    monitor->kind = err == TP_OK ? kind_of(monitor->grant) : ORDER_KIND_SSH;
+    monitor->terminal = monitor->kind != ORDER_KIND_SSH;
     if (monitor->terminal && become_terminal(monitor, &error) != TP_OK) {
         refuse_terminal(error.text);
         err = error.code;

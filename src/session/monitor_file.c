@@ -183,10 +183,6 @@ void monitor_open_file(struct monitor *monitor, struct rpc_call *call, json_t *p
     const char *path = json_get_text(params, "path", "");
     size_t length = strlen(path);
     struct tp_error error = {0};
-    if (!monitor->terminal || !json_get_bool(monitor->grant, "file", false)) {
-        rpc_fail_text(call, TP_DENIED, "the grant is not for a file");
-        return;
-    }
     struct file_ask *ask = file_ask_new(monitor, call);
     ask->upload = strcmp(json_get_text(params, "op", ""), "upload") == 0;
     monitor->file_path = mem_strdup(path);

@@ -66,7 +66,8 @@ struct monitor {
     enum close_reason reason;
     bool net_gone;
     char *client_addr;
-    bool terminal;               /* a grant of kind "term": no SSH, the login is the grant's */
+    enum order_kind kind;        /* of the grant */
+    bool terminal;               /* not SSH: the login is the grant's */
     char *file_path, *file_temp; /* monitor_file.c; temp: an upload that has no name yet */
 };
 

@@ -75,7 +75,9 @@ static void test_r2_file_copy_by_form(void **state)
     }
 }
 
-static void test_r7_calls_outside_their_state_end_the_connection(void **state)
+static const enum order_kind KINDS[] = {ORDER_KIND_SSH, ORDER_KIND_SHELL, ORDER_KIND_FILE};
+
+static void test_r7_calls_outside_their_state_or_kind_end_the_connection(void **state)
 {
     (void)state;
     static const enum order_state STATES[] = {ORDER_UNAUTHENTICATED, ORDER_AUTHENTICATED, ORDER_ENDING};
@@ -84,23 +86,26 @@ static void test_r7_calls_outside_their_state_end_the_connection(void **state)
     assert_int_equal(count, ORDER_METHOD_COUNT);
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < sizeof(STATES) / sizeof(STATES[0]); k++) {
-            struct order order = {{0}};
-            enum order_method method = ORDER_METHOD_COUNT;
-            enum tp_err err = order_check(&order, STATES[k], rows[i].name, &method, NULL);
-            if ((rows[i].states & STATES[k]) != 0) {
-                assert_int_equal(err, TP_OK);
-                assert_int_equal(method, rows[i].method);
-            } else {
-                assert_int_equal(err, TP_PROTOCOL);
+            for (size_t j = 0; j < sizeof(KINDS) / sizeof(KINDS[0]); j++) {
+                struct order order = {{0}};
+                enum order_method method = ORDER_METHOD_COUNT;
+                enum tp_err err = order_check(&order, KINDS[j], STATES[k], rows[i].name, &method, NULL);
+                if ((rows[i].states & STATES[k]) != 0 && (rows[i].kinds & KINDS[j]) != 0) {
+                    assert_int_equal(err, TP_OK);
+                    assert_int_equal(method, rows[i].method);
+                } else {
+                    assert_int_equal(err, TP_PROTOCOL);
+                }
             }
         }
     }
     struct order order = {{0}};
     enum order_method method = ORDER_METHOD_COUNT;
-    assert_int_equal(order_check(&order, ORDER_UNAUTHENTICATED, "open_shell", &method, NULL), TP_PROTOCOL);
-    assert_int_equal(order_check(&order, ORDER_AUTHENTICATED, "auth", &method, NULL), TP_PROTOCOL);
-    assert_int_equal(order_check(&order, ORDER_AUTHENTICATED, "", &method, NULL), TP_PROTOCOL);
-    assert_int_equal(order_check(&order, ORDER_AUTHENTICATED, "setuid", &method, NULL), TP_PROTOCOL);
+    const enum order_kind ssh = ORDER_KIND_SSH;
+    assert_int_equal(order_check(&order, ssh, ORDER_UNAUTHENTICATED, "open_shell", &method, NULL), TP_PROTOCOL);
+    assert_int_equal(order_check(&order, ssh, ORDER_AUTHENTICATED, "auth", &method, NULL), TP_PROTOCOL);
+    assert_int_equal(order_check(&order, ssh, ORDER_AUTHENTICATED, "", &method, NULL), TP_PROTOCOL);
+    assert_int_equal(order_check(&order, ssh, ORDER_AUTHENTICATED, "setuid", &method, NULL), TP_PROTOCOL);
 }
 
 static void test_r7_calls_past_their_number_end_the_connection(void **state)
@@ -113,11 +118,12 @@ static void test_r7_calls_past_their_number_end_the_connection(void **state)
         enum order_method method = ORDER_METHOD_COUNT;
         enum order_state where =
             (rows[i].states & ORDER_UNAUTHENTICATED) != 0 ? ORDER_UNAUTHENTICATED : ORDER_AUTHENTICATED;
+        enum order_kind kind = (rows[i].kinds & ORDER_KIND_SSH) != 0 ? ORDER_KIND_SSH : ORDER_KIND_FILE;
         uint32_t tries = rows[i].max == 0 ? 1000 : rows[i].max;
         for (uint32_t k = 0; k < tries; k++) {
-            assert_int_equal(order_check(&order, where, rows[i].name, &method, NULL), TP_OK);
+            assert_int_equal(order_check(&order, kind, where, rows[i].name, &method, NULL), TP_OK);
         }
-        assert_int_equal(order_check(&order, where, rows[i].name, &method, NULL),
+        assert_int_equal(order_check(&order, kind, where, rows[i].name, &method, NULL),
                          rows[i].max == 0 ? TP_OK : TP_PROTOCOL);
     }
 }
@@ -180,7 +186,7 @@ int main(void)
         cmocka_unit_test(test_r2_unknown_names_have_no_row),
         cmocka_unit_test(test_r2_each_row_needs_its_verb),
         cmocka_unit_test(test_r2_file_copy_by_form),
-        cmocka_unit_test(test_r7_calls_outside_their_state_end_the_connection),
+        cmocka_unit_test(test_r7_calls_outside_their_state_or_kind_end_the_connection),
         cmocka_unit_test(test_r7_calls_past_their_number_end_the_connection),
         cmocka_unit_test(test_r12_environment_allow_list),
         cmocka_unit_test(test_environment_sets_and_replaces),
