@@ -150,8 +150,7 @@ static bool denied_by_kube(const struct query *query, struct rbac_decision *deci
     const struct rbac_kube_request *request = query->access ? query->access->kube_resource : NULL;
     for (size_t i = 0; request && i < query->set->count; i++) {
         const struct set_role *one = &query->set->roles[i];
-        if (set_section_in_namespace(&one->deny, query->target) &&
-            rbac_kube_role_denies(query->set, one->role, request)) {
+        if (rbac_kube_role_denies(query->set, one, query->target, request)) {
             (void)!rbac_decide(decision, RBAC_DENIED_BY_LOGIN, one->role->name, "deny", "kubernetes_resources");
             return true;
         }

@@ -199,6 +199,17 @@ static void put_allowed(const struct rbac_set *set, const struct role *role, jso
         put_written(set, role, &role->allow.kube[i], false, list);
 }
 
+/* What a role denies here: its namespaces are looked at, its labels are not. */
+static void put_denied(const struct rbac_set *set, const struct set_role *one, const struct rbac_target *target,
+                       json_t *list)
+{
+    const struct role_section *section = &one->role->deny;
+    if (section->kube_count == 0 || !set_section_in_namespace(&one->deny, target))
+        return;
+    for (size_t i = 0; i < section->kube_count; i++)
+        put_written(set, one->role, &section->kube[i], true, list);
+}
+
 json_t *rbac_kube_resources(const struct rbac_set *set, const struct rbac_target *target)
 {
     json_t *allowed = json_array();
@@ -207,8 +218,7 @@ json_t *rbac_kube_resources(const struct rbac_set *set, const struct rbac_target
         const struct set_role *one = &set->roles[i];
         if (selects(set, &one->allow, target, false))
             put_allowed(set, one->role, allowed);
-        for (size_t j = 0; j < one->role->deny.kube_count; j++)
-            put_written(set, one->role, &one->role->deny.kube[j], true, denied);
+        put_denied(set, one, target, denied);
     }
     return json_pack("{s:o, s:o}", "allowed", allowed, "denied", denied);
 }
@@ -234,18 +244,19 @@ bool rbac_kube_role_allows(const struct rbac_set *set, const struct role *role, 
     return ask(allowed, json_array(), request) != RBAC_KUBE_DENY;
 }
 
-bool rbac_kube_role_denies(const struct rbac_set *set, const struct role *role, const struct rbac_kube_request *request)
+bool rbac_kube_role_denies(const struct rbac_set *set, const struct set_role *one, const struct rbac_target *target,
+                           const struct rbac_kube_request *request)
 {
     static const struct rule everything = {"*", "*", "*", "*", NULL};
+    json_t *denied = json_array();
     json_t *allowed;
-    json_t *denied;
-    if (role->deny.kube_count == 0)
+    put_denied(set, one, target, denied);
+    if (json_array_size(denied) == 0) {
+        json_decref(denied);
         return false;
+    }
     allowed = json_array();
-    denied = json_array();
     put(allowed, &everything);
-    for (size_t i = 0; i < role->deny.kube_count; i++)
-        put_written(set, role, &role->deny.kube[i], true, denied);
     return ask(allowed, denied, request) == RBAC_KUBE_DENY;
 }
 

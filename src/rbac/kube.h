@@ -22,7 +22,7 @@ void rbac_kube_subjects(const struct rbac_set *set, const struct rbac_target *ta
 
 /* What he may touch on this cluster: {"allowed": [RULE...], "denied": [RULE...]}, RULE = {"kind", "api_group",
  * "namespace", "name", "verbs": [...]}. Allowed are the rules of roles whose labels select the cluster; denied those of
- * every role, whatever its labels. The caller owns it. */
+ * every role whose deny section has the cluster's namespace, whatever its labels. The caller owns it. */
 json_t *rbac_kube_resources(const struct rbac_set *set, const struct rbac_target *target) TP_MUST;
 
 /* ---- for the agent: out of a grant ---- */

@@ -13,8 +13,9 @@ struct role;
 /* Does an allow rule of this role let the request through (a collection: some of it)? Whatever its labels. */
 bool rbac_kube_role_allows(const struct rbac_set *set, const struct role *role,
                            const struct rbac_kube_request *request) TP_MUST;
-/* Does a deny rule of this role refuse it (a collection: all of it)? */
-bool rbac_kube_role_denies(const struct rbac_set *set, const struct role *role,
+struct set_role;
+/* Does a deny rule of this role, where its namespaces are those of the cluster, refuse it (a collection: all of it)? */
+bool rbac_kube_role_denies(const struct rbac_set *set, const struct set_role *one, const struct rbac_target *target,
                            const struct rbac_kube_request *request) TP_MUST;
 
 #endif

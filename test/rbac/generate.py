@@ -130,7 +130,7 @@ class Maker:
                     rule["where"] = self.pick(WHERES)
                 rules.append(rule)
             out["rules"] = rules
-        if self.chance(0.05) and not topic.startswith("kube"):
+        if out and self.chance(0.15 if topic == "kube_resource" and deny else 0.05):
             out["namespaces"] = self.pick([["default"], ["*"], ["other"]])
         return out
 

@@ -441,6 +441,8 @@ def kube_subjects(world, key):
         for one in allowed:
             allowed[one] |= set(getattr(role.allow, one))
     for role in world.roles:
+        if not any(name in ("*", resource.get("namespace", "default")) for name in role.deny.namespaces):
+            continue
         everywhere = not role.deny.labels["kube_cluster"] and not role.deny.expressions["kube_cluster"]
         if everywhere or section_matches(world, role.deny, resource, "kube_cluster"):
             for one in denied:

@@ -95,7 +95,9 @@ def listed(world, section_matches):
     if any(section_matches(world, role.deny, resource, "kube_cluster") for role in world.roles):
         return None
     allowed = [rule for role in roles for rule in rules_of(role, "allow", role.allow)]
-    denied = [rule for role in world.roles for rule in rules_of(role, "deny", role.deny)]
+    here = (resource.get("namespace", "default"), "*")
+    denied = [rule for role in world.roles if any(name in here for name in role.deny.namespaces)
+              for rule in rules_of(role, "deny", role.deny)]
     left = []
     for item in world.case["inventory"]:
         namespace, _, name = item.rpartition("/")

@@ -130,25 +130,12 @@ static json_t *query_predicate(const struct access_case *one, const char *text, 
     return answer == PRED_FAILED ? NULL : json_boolean(answer == PRED_TRUE);
 }
 
-static json_t *query_kube_list(const struct access_case *one, struct tp_error *error)
+/* The list's items are asked for as an agent does it: with the rules that a grant has. */
+static json_t *kube_items(const struct rbac_kube_rules *rules, struct rbac_kube_request request,
+                          const json_t *inventory)
 {
-    const json_t *asked = json_object_get(one->json, "kube_resource");
-    const json_t *inventory = json_object_get(one->json, "inventory");
-    const char *space = json_get_text(asked, "namespace", "");
-    struct rbac_kube_request request = {.kind = json_get_text(asked, "kind", "pods"),
-                                        .api_group = json_get_text(asked, "api_group", NULL),
-                                        .name_space = space,
-                                        .name = "",
-                                        .verb = json_get_text(asked, "verb", "list"),
-                                        .collection = true};
-    struct rbac_decision decision;
-    json_t *list;
-    if (rbac_kube_access(one->set, &one->target, &one->access, &request, &decision)) {
-        (void)err_set(error, TP_DENIED, "%s", decision.text);
-        return NULL;
-    }
-    list = json_array();
-    request.collection = false;
+    const char *space = request.name_space;
+    json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(inventory); i++) {
         const char *entry = json_string_value(json_array_get(inventory, i));
         const char *slash = entry ? strchr(entry, '/') : NULL;
@@ -156,10 +143,35 @@ static json_t *query_kube_list(const struct access_case *one, struct tp_error *e
         request.name_space = of;
         request.name = slash ? slash + 1 : entry ? entry : "";
         if (entry && (!*space || strcmp(space, "*") == 0 || strcmp(space, of) == 0) &&
-            rbac_kube_access(one->set, &one->target, &one->access, &request, NULL) == TP_OK)
+            rbac_kube_check(rules, &request) == RBAC_KUBE_ALLOW)
             json_array_append_new(list, json_string(entry));
         mem_free(of);
     }
+    return list;
+}
+
+static json_t *query_kube_list(const struct access_case *one, struct tp_error *error)
+{
+    const json_t *asked = json_object_get(one->json, "kube_resource");
+    struct rbac_kube_request request = {.kind = json_get_text(asked, "kind", "pods"),
+                                        .api_group = json_get_text(asked, "api_group", NULL),
+                                        .name_space = json_get_text(asked, "namespace", ""),
+                                        .name = "",
+                                        .verb = json_get_text(asked, "verb", "list"),
+                                        .collection = true};
+    struct rbac_kube_rules *rules = NULL;
+    struct rbac_decision decision;
+    json_t *resources, *list = NULL;
+    if (rbac_kube_access(one->set, &one->target, &one->access, &request, &decision)) {
+        (void)err_set(error, TP_DENIED, "%s", decision.text);
+        return NULL;
+    }
+    resources = rbac_kube_resources(one->set, &one->target);
+    request.collection = false;
+    if (rbac_kube_rules_new(resources, &rules, error) == TP_OK)
+        list = kube_items(rules, request, json_object_get(one->json, "inventory"));
+    rbac_kube_rules_free(rules);
+    json_decref(resources);
     return list;
 }
 
