@@ -280,7 +280,8 @@ void access_node(struct call *call, const struct node_want *want)
                       want->login != NULL && decision.text[0] == '\0' && !decision.allowed
                           ? "access denied: your roles do not give you this login here"
                           : text);
-    } else if (caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK) {
+    } else if (caller_locked(auth, NULL, NULL, host->id, &error) != TP_OK ||
+               caller_alone(call->caller.set, call->caller.user, "ssh", &error) != TP_OK) {
         offered = false;
     } else if (host->tunnels == NULL) {
         (void)err_set(&error, TP_UNAVAILABLE, "%s is offline: its agent is not connected now", host->name);

@@ -1,5 +1,6 @@
 /* Who calls. A worker's word is not enough: certificates and web sessions are checked here again, every time. */
 #include "auth/inner.h"
+#include "rbac/join.h"
 
 #include <string.h>
 
@@ -95,6 +96,19 @@ enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *rol
     }
     return err_set(error, TP_DENIED, "a lock is in force%s%s", hit->message != NULL ? ": " : "",
                    hit->message != NULL ? hit->message : "");
+}
+
+enum tp_err caller_alone(const struct rbac_set *set, const char *user, const char *kind, struct tp_error *error)
+{
+    const struct rbac_session session = {set, user, kind};
+    char role[128];
+    if (rbac_session_may_run(&session, NULL, 0, NULL, role, sizeof role)) {
+        return TP_OK;
+    }
+    return err_set(error, TP_DENIED,
+                   "access denied: your role %s lets a session begin only when others have joined it "
+                   "(require_session_join), and sessions cannot be joined here yet",
+                   role);
 }
 
 struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *roles, const json_t *traits)

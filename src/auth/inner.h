@@ -342,6 +342,9 @@ enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t
 void caller_ip(const char *addr, char out[64]);
 /* The set of a user with these role names; unknown roles are left out (they grant nothing). */
 struct rbac_set *caller_set(struct auth *auth, const char *user, const json_t *roles, const json_t *traits) TP_MUST;
+/* May a session of this kind ("ssh", "k8s") run with nobody else in it (require_session_join)? */
+enum tp_err caller_alone(const struct rbac_set *set, const char *user, const char *kind,
+                         struct tp_error *error) TP_MUST;
 /* Is a lock in force on this user, one of these roles, or this host? Members may be NULL. */
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
                           struct tp_error *error) TP_MUST;
@@ -531,6 +534,8 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
 /* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15). */
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
                              struct tp_error *error) TP_MUST;
+/* May a shell, command or exec begin now? Not where the roles want other people in it first. */
+enum tp_err sessions_may_start(struct auth *auth, const struct live *live, struct tp_error *error) TP_MUST;
 /* Decides all live sessions anew after a change of roles, users, locks or labels, and cuts those that lost their right. */
 void sessions_recheck(struct auth *auth);
 /* The same for the sessions on one host, after a change of its labels. */

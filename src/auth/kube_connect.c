@@ -92,7 +92,8 @@ bool kube_kept(struct auth *auth, const struct live *live, const struct caller *
     /* The agent works by what the grant says: whatever is no longer so ends it. A right that came new does not. */
     bool kept = now != NULL && contains(json_object_get(now, "users"), json_object_get(live->rights, "users")) &&
                 contains(json_object_get(now, "groups"), json_object_get(live->rights, "groups")) &&
-                json_equal(json_object_get(now, "resources"), json_object_get(live->rights, "resources"));
+                json_equal(json_object_get(now, "resources"), json_object_get(live->rights, "resources")) &&
+                (live->open_channels == 0 || caller_alone(caller->set, live->user, "k8s", &ignored) == TP_OK);
     json_decref(now);
     return kept;
 }

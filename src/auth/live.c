@@ -19,7 +19,8 @@ static bool ssh_kept(struct auth *auth, const struct live *live, const struct ca
                      const struct rbac_access *access)
 {
     const struct host *host = hosts_get(auth, live->host_id);
-    if (host == NULL) {
+    struct tp_error ignored = {0};
+    if (host == NULL || caller_alone(caller->set, live->user, "ssh", &ignored) != TP_OK) {
         return false;
     }
     struct rbac_target target;
@@ -248,6 +249,14 @@ bool sessions_recheck_one(struct auth *auth, struct live *live)
 {
     recheck_one(auth, live->sid, live);
     return !live->cut && !live->closed;
+}
+
+enum tp_err sessions_may_start(struct auth *auth, const struct live *live, struct tp_error *error)
+{
+    struct rbac_set *set = caller_set(auth, live->user, live->roles, live->traits);
+    enum tp_err err = caller_alone(set, live->user, strcmp(live->service, "kube") == 0 ? "k8s" : "ssh", error);
+    rbac_set_free(set);
+    return err;
 }
 
 void sessions_recheck(struct auth *auth)

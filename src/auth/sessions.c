@@ -104,6 +104,9 @@ void do_session_start(struct call *call)
     if (err == TP_OK && (live->cut || (live->closed && live->closed_ms == 0))) {
         err = err_set(&error, TP_DENIED, "this session has been ended");
     }
+    if (err == TP_OK) {
+        err = sessions_may_start(auth, live, &error);
+    }
     if (err == TP_OK && (strlen(login) > LOGIN_MAX || strlen(json_get_text(call->params, "kind", "")) > LOGIN_MAX ||
                          strlen(json_get_text(call->params, "command", "")) > COMMAND_MAX)) {
         err = err_set(&error, TP_TOO_LARGE, "the login or the command is too long to be put on record");

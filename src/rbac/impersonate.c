@@ -1,7 +1,6 @@
-/* Acting for other users or with other roles, and the patterns of request and review rules. */
+/* Acting for other users or with other roles. */
 #include "rbac/values.h"
 
-#include "rbac/pattern.h"
 #include "rbac/role_private.h"
 
 #include "base/mem.h"
@@ -40,10 +39,9 @@ struct grant {
     const char *where;
 };
 
-static void grant_read(const struct rbac_set *set, const struct role *role, const char *section, struct grant *grant)
+static void grant_read(const struct rbac_set *set, const struct role_section *section, struct grant *grant)
 {
-    const json_t *spec = json_object_get(role->document, "spec");
-    const json_t *object = json_object_get(json_object_get(spec, section), "impersonate");
+    const json_t *object = role_written(section, "impersonate");
     *grant = (struct grant){0};
     grant->names_users =
         json_array_size(json_object_get(object, "users")) > 0 || json_is_string(json_object_get(object, "users"));
@@ -110,7 +108,7 @@ enum tp_err rbac_impersonate(const struct rbac_set *set, const struct rbac_imper
     for (size_t pass = 0; pass < 2 && reason == RBAC_NO_GRANT; pass++) {
         for (size_t i = 0; i < set->count && reason == RBAC_NO_GRANT; i++) {
             struct grant grant;
-            grant_read(set, set->roles[i].role, pass ? "allow" : "deny", &grant);
+            grant_read(set, pass ? &set->roles[i].role->allow : &set->roles[i].role->deny, &grant);
             if (pass ? allows(set, &grant, wanted) : denies(&grant, wanted)) {
                 reason = pass ? RBAC_GRANTED : RBAC_DENIED_BY_RULE;
                 role = set->roles[i].role->name;
@@ -126,88 +124,4 @@ enum tp_err rbac_impersonate(const struct rbac_set *set, const struct rbac_imper
                        : reason == RBAC_GRANTED ? "allow"
                                                 : "deny",
                        "impersonate");
-}
-
-/* The "re" of {{NAME("re")}}, or NULL (mem_free it). */
-static char *argument_of(const char *text, const char *name)
-{
-    char *open = mem_printf("%s(\"", name);
-    const char *at = strstr(text, open);
-    const char *end = at ? strrchr(text, '"') : NULL;
-    char *inner = NULL;
-    if (at && end && end >= at + strlen(open) && strncmp(end, "\")", 2) == 0) {
-        size_t size = 0;
-        const char *from = at + strlen(open);
-        inner = mem_alloc((size_t)(end - from) + 1);
-        for (; from < end; from++) {
-            if (*from == '\\' && from + 1 < end && (from[1] == '\\' || from[1] == '"'))
-                from++;
-            inner[size++] = *from;
-        }
-    }
-    mem_free(open);
-    return inner;
-}
-
-static enum tp_err match_regex(const char *regex, const char *text, bool *ret_matches, struct tp_error *error)
-{
-    struct pattern *pattern = NULL;
-    enum tp_err result = pattern_new(regex, &pattern, error);
-    if (!result) {
-        enum pattern_result found = pattern_match(pattern, text);
-        *ret_matches = found == PATTERN_YES;
-        if (found == PATTERN_FAILED)
-            result = err_set(error, TP_LIMIT, "the pattern \"%.120s\" takes too much work", regex);
-    }
-    pattern_free(pattern);
-    return result;
-}
-
-enum tp_err rbac_pattern_match(const char *pattern, const char *text, bool *ret_matches, struct tp_error *error)
-{
-    enum tp_err result;
-    char *regex;
-    bool negated = false;
-    if (pattern_is_regex(pattern))
-        return match_regex(pattern, text, ret_matches, error);
-    if (!strstr(pattern, "{{") && !strstr(pattern, "}}")) {
-        *ret_matches = pattern_glob(pattern, text);
-        return TP_OK;
-    }
-    regex = argument_of(pattern, "regexp.match");
-    if (!regex) {
-        regex = argument_of(pattern, "regexp.not_match");
-        negated = true;
-    }
-    if (!regex)
-        return err_set(error, TP_INVALID,
-                       "the pattern \"%.120s\" is none of a literal, a glob, ^...$, "
-                       "{{regexp.match(\"...\")}} or {{regexp.not_match(\"...\")}}",
-                       pattern);
-    const char *open = strstr(pattern, "{{");
-    const char *close = strstr(pattern, "}}");
-    if (!open || !close || close < open || close[2] || open != pattern) {
-        /* Prefix and suffix are literal and outside the expression. */
-        size_t before = open ? (size_t)(open - pattern) : 0;
-        const char *after = close ? close + 2 : "";
-        size_t size = strlen(text), tail = strlen(after);
-        *ret_matches = false;
-        result = !open || !close || close < open
-                     ? err_set(error, TP_INVALID, "the braces of \"%.120s\" do not match", pattern)
-                     : TP_OK;
-        if (!result && size >= before + tail && strncmp(text, pattern, before) == 0 &&
-            strcmp(text + size - tail, after) == 0) {
-            char *middle = mem_strndup(text + before, size - before - tail);
-            result = match_regex(regex, middle, ret_matches, error);
-            if (!result && negated)
-                *ret_matches = !*ret_matches;
-            mem_free(middle);
-        }
-    } else {
-        result = match_regex(regex, text, ret_matches, error);
-        if (!result && negated)
-            *ret_matches = !*ret_matches;
-    }
-    mem_free(regex);
-    return result;
 }

@@ -9,7 +9,14 @@
 #include "rbac/rbac.h"
 
 /* Which names and functions are known. */
-enum pred_dialect { PRED_WHERE = 1, PRED_LABELS = 2, PRED_ACTION = 4, PRED_FILTER = 8 };
+enum pred_dialect {
+    PRED_WHERE = 1,   /* of rules and impersonate */
+    PRED_LABELS = 2,  /* *_labels_expression */
+    PRED_ACTION = 4,  /* of rules */
+    PRED_FILTER = 8,  /* of lists */
+    PRED_REVIEW = 16, /* `where` of reviews, filters of thresholds */
+    PRED_JOIN = 32    /* filters of people who join sessions */
+};
 
 struct pred;
 

@@ -191,28 +191,26 @@ static json_t *call_can_view(struct pred_run *run, json_t *const arguments[], si
     return json_boolean(run->env->context && run->env->context->can_view);
 }
 
+/* ^...$ is a regular expression, anything else a glob over the whole text. */
 static json_t *call_match(struct pred_run *run, json_t *const arguments[], size_t count)
 {
     const char *expression = json_string_value(arguments[1]);
-    struct pattern *pattern;
+    struct pattern *pattern = NULL;
     json_t *list = collect(arguments, 0, 1);
-    json_t *result = NULL;
-    size_t index;
-    json_t *item;
+    enum pattern_result found = list && expression ? PATTERN_NO : PATTERN_FAILED;
     (void)run;
     (void)count;
-    if (list && expression && pattern_new(expression, &pattern, NULL) == TP_OK) {
-        enum pattern_result found = PATTERN_NO;
-        json_array_foreach (list, index, item) {
-            found = json_is_string(item) ? pattern_match(pattern, json_string_value(item)) : PATTERN_FAILED;
-            if (found != PATTERN_NO)
-                break;
-        }
-        result = found == PATTERN_FAILED ? NULL : json_boolean(found == PATTERN_YES);
-        pattern_free(pattern);
+    if (expression && pattern_is_regex(expression) && pattern_new(expression, &pattern, NULL))
+        found = PATTERN_FAILED;
+    for (size_t i = 0; found == PATTERN_NO && i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        found = !text     ? PATTERN_FAILED
+                : pattern ? pattern_match(pattern, text)
+                          : (pattern_glob(expression, text) ? PATTERN_YES : PATTERN_NO);
     }
+    pattern_free(pattern);
     json_decref(list);
-    return result;
+    return found == PATTERN_FAILED ? NULL : json_boolean(found == PATTERN_YES);
 }
 
 static json_t *call_replace(struct pred_run *run, json_t *const arguments[], size_t count)
@@ -394,7 +392,8 @@ static json_t *call_split(struct pred_run *run, json_t *const arguments[], size_
     return list;
 }
 
-#define BOTH (PRED_WHERE | PRED_LABELS)
+#define BOTH (PRED_WHERE | PRED_LABELS | PRED_REVIEW | PRED_JOIN)
+#define RULES (PRED_WHERE | PRED_REVIEW)
 
 static const struct pred_function functions[] = {
     {"equals", BOTH | PRED_FILTER, 2, 2, true, call_equals},
@@ -406,17 +405,17 @@ static const struct pred_function functions[] = {
     {"contains_any", BOTH, 2, 2, true, call_contains_any},
     {"contains_all", BOTH, 2, 2, true, call_contains_all},
     {"set", BOTH, 0, PRED_MAX_ARGUMENTS, false, call_set},
-    {"is_subset", PRED_WHERE, 1, PRED_MAX_ARGUMENTS, true, call_is_subset},
-    {"all_equal", PRED_WHERE, 2, 2, true, call_all_equal},
-    {"all_end_with", PRED_WHERE, 2, 2, true, call_all_end_with},
-    {"has_prefix", PRED_WHERE, 2, 2, true, call_has_prefix},
+    {"is_subset", RULES, 1, PRED_MAX_ARGUMENTS, true, call_is_subset},
+    {"all_equal", RULES, 2, 2, true, call_all_equal},
+    {"all_end_with", RULES, 2, 2, true, call_all_end_with},
+    {"has_prefix", RULES, 2, 2, true, call_has_prefix},
     {"system.catype", PRED_WHERE, 0, 0, false, call_catype},
     {"can_view", PRED_WHERE, 0, 0, true, call_can_view},
-    {"regexp.match", PRED_LABELS, 2, 2, true, call_match},
-    {"regexp.replace", PRED_LABELS, 3, 3, false, call_replace},
-    {"email.local", PRED_LABELS, 1, 1, false, call_email_local},
-    {"strings.upper", PRED_LABELS, 1, 1, false, call_upper},
-    {"strings.lower", PRED_LABELS, 1, 1, false, call_lower},
+    {"regexp.match", PRED_LABELS | PRED_REVIEW, 2, 2, true, call_match},
+    {"regexp.replace", PRED_LABELS | PRED_REVIEW, 3, 3, false, call_replace},
+    {"email.local", PRED_LABELS | PRED_REVIEW, 1, 1, false, call_email_local},
+    {"strings.upper", PRED_LABELS | PRED_REVIEW, 1, 1, false, call_upper},
+    {"strings.lower", PRED_LABELS | PRED_REVIEW, 1, 1, false, call_lower},
     {"labels_matching", PRED_LABELS, 1, 1, false, call_labels_matching},
     /* Actions are checked and kept, never run. */
     {"log", PRED_ACTION, 2, PRED_MAX_ARGUMENTS, false, NULL},

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "rbac/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ static const char *const where_roots[] = {"user",
                                           "request",
                                           "access_request",
                                           NULL};
+static const char *const review_roots[] = {"user", "reviewer", "review", "request", NULL};
+static const char *const join_roots[] = {"user", NULL};
 static const char *const label_roots[] = {"user", "labels", NULL};
 static const char *const filter_roots[] = {"labels", "name", "resource", NULL};
 
@@ -121,15 +124,27 @@ static enum tp_err unknown_name(struct parser *parser, size_t start, const char 
                    start + 1, function ? "function" : "name", name);
 }
 
+static const char *const *roots_of(enum pred_dialect dialect)
+{
+    switch (dialect) {
+    case PRED_LABELS:
+        return label_roots;
+    case PRED_FILTER:
+        return filter_roots;
+    case PRED_REVIEW:
+        return review_roots;
+    case PRED_JOIN:
+        return join_roots;
+    case PRED_WHERE:
+    case PRED_ACTION:
+        break;
+    }
+    return where_roots;
+}
+
 static bool root_known(const struct parser *parser, const char *name)
 {
-    const char *const *roots = parser->dialect == PRED_LABELS   ? label_roots
-                               : parser->dialect == PRED_FILTER ? filter_roots
-                                                                : where_roots;
-    for (; *roots; roots++)
-        if (strcmp(*roots, name) == 0)
-            return true;
-    return false;
+    return names_listed(roots_of(parser->dialect), name);
 }
 
 /* A function of two words, "regexp.match": looks ahead without taking anything. */

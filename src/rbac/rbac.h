@@ -191,6 +191,7 @@ struct rbac_context {
     const json_t *session;  /* fields of a session's end event: participants, user, sid, server_labels ... */
     const json_t *more;     /* an object of further top-level names: ssh_session, session_tracker, host_cert ... */
     bool can_view;          /* what can_view() answers */
+    const char *name_space; /* the namespace that the object lies in; NULL: "default" */
 };
 
 /* May the user do verb on kind? verb is one of rbac_verbs. context may be NULL: a `where` in allow then rarely holds.

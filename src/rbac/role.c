@@ -25,9 +25,7 @@ static const char *const system_names[] = {"Admin",
                                            "Discovery",
                                            "Okta",
                                            "MDM",
-                                           "Reviewer",
                                            "AccessGraphPlugin",
-                                           "User",
                                            "default-implicit-role",
                                            "implicit",
                                            NULL};
@@ -62,6 +60,7 @@ static void section_free(struct role_section *section)
         names_free(&kube->verbs);
     }
     mem_free(section->kube);
+    json_decref(section->conditions);
 }
 
 void role_unref(struct role *role)

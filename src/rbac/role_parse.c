@@ -183,19 +183,19 @@ static enum tp_err read_kube(struct reading *reading, const struct node *map, st
     return TP_OK;
 }
 
-static enum tp_err check_where(const struct reading *reading, const struct node *map, const char *key, bool deny)
+static enum tp_err check_impersonate(const struct reading *reading, const struct node *map, bool deny)
 {
-    const struct node *where = schema_get(schema_get(map, key), "where");
+    const struct node *where = schema_get(schema_get(map, "impersonate"), "where");
     struct pred *pred = NULL;
     enum tp_err result;
-    if (!where || !*where->text || reading->strict == ROLE_STORED)
+    if (!where || !*where->text)
         return TP_OK;
-    if (deny && strcmp(key, "impersonate") == 0)
+    if (deny)
         return err_set(reading->error, TP_INVALID, "line %d: \"deny.impersonate\" must not have \"where\"",
                        where->line);
     result = pred_parse(where->text, PRED_WHERE, &pred, reading->error);
     if (result)
-        err_prefix(reading->error, "line %d: \"%s.where\"", where->line, key);
+        err_prefix(reading->error, "line %d: \"impersonate.where\"", where->line);
     pred_free(pred);
     return result;
 }
@@ -225,12 +225,13 @@ static enum tp_err read_section(struct reading *reading, const struct node *map,
         result = role_rules_read(schema_get(map, "rules"), reading->strict, section, reading->error);
     if (!result)
         result = read_kube(reading, map, section);
-    if (!result)
-        result = check_where(reading, map, "impersonate", deny);
-    if (!result)
-        result = check_where(reading, map, "review_requests", deny);
+    if (!result && reading->strict == ROLE_WRITTEN)
+        result = check_impersonate(reading, map, deny);
+    if (!result && reading->strict == ROLE_WRITTEN)
+        result = role_conditions_check(map, reading->error);
     if (result)
         return result;
+    section->conditions = role_conditions_read(map);
     for (size_t i = 0; namespaces && i < namespaces->count; i++)
         names_add_once(&section->namespaces, namespaces->items[i]->text);
     if (section->namespaces.count == 0)

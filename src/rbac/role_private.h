@@ -58,6 +58,7 @@ struct role_section {
     bool kube_set;
     size_t kube_count;
     struct role_kube *kube;
+    json_t *conditions; /* impersonate, request, review_requests, join_sessions, require_session_join; or NULL */
 };
 
 enum role_tristate { ROLE_UNSET, ROLE_OFF, ROLE_ON };
@@ -164,6 +165,22 @@ bool set_matchers_any(const struct rbac_access *access);
 bool set_matchers_hold(const struct rbac_set *set, const struct set_section *section, const struct rbac_access *access);
 const char *set_matchers_denied(const struct rbac_set *set, const struct set_section *section,
                                 const struct rbac_access *access);
+
+/* Does one of these patterns (rbac_pattern_match; a text or an array) match? What does not parse matches in deny. */
+bool role_pattern_any(const json_t *list, const char *text, bool deny);
+/* Do these traits bring in the role of that name by claims_to_roles? */
+bool role_claims_give(const json_t *claims, const json_t *traits, const char *name, bool deny);
+/* Do they parse? */
+enum tp_err role_pattern_check(const char *pattern, struct tp_error *error) TP_MUST;
+enum tp_err role_claim_value_check(const char *value, struct tp_error *error) TP_MUST;
+/* The conditions of requests, reviews and joining of one section of a document that a person writes. */
+enum tp_err role_conditions_check(const struct node *section, struct tp_error *error) TP_MUST;
+/* "impersonate", "request", "review_requests", "join_sessions", "require_session_join" of a section, each single value as
+ * a text, or NULL. */
+const json_t *role_written(const struct role_section *section, const char *key);
+json_t *role_conditions_read(const struct node *section);
+/* The whole number that one of its texts is, or 0. */
+int64_t role_number(const json_t *value);
 
 /* Fills what is not NULL and returns TP_OK or TP_DENIED. */
 enum tp_err rbac_decide(struct rbac_decision *decision, enum rbac_reason reason, const char *role, const char *section,

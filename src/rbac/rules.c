@@ -34,8 +34,8 @@ static bool rule_applies(const struct question *question, const struct role_rule
 static const struct role_rule *find_rule(const struct question *question, const struct role_section *section, bool deny)
 {
     const char *const names[] = {question->kind, "*"};
-    /* What rules are about lies in the namespace "default". */
-    if (!names_has(&section->namespaces, "*") && !names_has(&section->namespaces, "default"))
+    const char *name_space = question->context ? question->context->name_space : NULL;
+    if (!names_has(&section->namespaces, "*") && !names_has(&section->namespaces, name_space ? name_space : "default"))
         return NULL;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < section->rule_count; i++)

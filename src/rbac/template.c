@@ -276,15 +276,45 @@ const char *template_unknown_internal(const struct template *item)
     return item->internal && item->trait && !names_listed(internal_names, item->trait) ? item->trait : NULL;
 }
 
+/* Is it what may stand before <address>: words and quoted texts? */
+static bool display_name_valid(const char *name, const char *end)
+{
+    while (name < end) {
+        unsigned char c = (unsigned char)*name++;
+        if (c == '"') {
+            for (; name < end && *name != '"'; name++)
+                if (*name == '\\' && name + 1 < end)
+                    name++;
+            if (name == end)
+                return false;
+            name++;
+        } else if (c < ' ' || c == 0x7f || strchr("<>()[],;:@\\", c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 char *template_email_local(const char *address)
 {
-    const char *at = strchr(address, '@');
-    if (!at || at == address || at[1] == '\0' || strchr(at + 1, '@') || address[0] == '.' || at[-1] == '.')
+    const char *open = strrchr(address, '<');
+    size_t size = strlen(address);
+    char *bare, *local = NULL;
+    const char *at;
+    if (open && (address[size - 1] != '>' || !display_name_valid(address, open)))
         return NULL;
-    for (const char *p = address; *p; p++)
-        if ((unsigned char)*p <= ' ' || (unsigned char)*p == 0x7f || strchr("<>()[],;:\\\"", *p))
-            return NULL;
-    return mem_strndup(address, (size_t)(at - address));
+    bare = open ? mem_strndup(open + 1, size - (size_t)(open - address) - 2) : mem_strdup(address);
+    at = strchr(bare, '@');
+    if (at && at != bare && at[1] != '\0' && !strchr(at + 1, '@') && bare[0] != '.' && at[-1] != '.')
+        local = mem_strndup(bare, (size_t)(at - bare));
+    for (const char *p = bare; local && *p; p++) {
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p == 0x7f || strchr("<>()[],;:\\\"", *p)) {
+            mem_free(local);
+            local = NULL;
+        }
+    }
+    mem_free(bare);
+    return local;
 }
 
 enum step { STEP_VALUE, STEP_DROP, STEP_FAIL };

@@ -201,6 +201,26 @@ def test_a_locked_node_ends_its_sessions_and_tunnels(home, bystander):
     bystander.ask()
 
 
+def test_a_session_that_needs_others_does_not_run_alone(home, bystander):
+    """require_session_join: sessions cannot be joined, so a role that wants others in them lets none begin, by any way."""
+    needs = "{logins: [root], node_labels: {'*': '*'}, require_session_join: [{name: four eyes, filter: 'contains(user.spec.roles, \"auditor\")', kinds: [ssh], modes: [moderator], count: 1}]}"
+    home.ctl("create", "-f", input=role("watched", needs))
+    home.ctl("create", "-f", input=role("plain", EVERYWHERE))
+    person = home.person("watched-one", roles="watched", logins="")
+    for words in (("root@node1", "id"), ("root@node1", "-N", "-L", "127.0.0.1:39002:127.0.0.1:1")):
+        refused = person.tport("ssh", *words)
+        assert refused.returncode != 0 and "watched" in refused.stderr and "require_session_join" in refused.stderr, refused
+    assert any(e.get("user") == "watched-one" and "require_session_join" in e.get("error", "") for e in home.audit(type="auth"))
+    home.ctl("create", "-f", input=role("watched", EVERYWHERE))
+    running = Shell(person)
+    took, stall = change(home, [running], lambda: home.ctl("create", "-f", input=role("watched", needs)))
+    assert max(took) < 1.0 + 6 * stall and "took the right" in running.text, (took, running.text)
+    # Beside a role that grants the same it still counts: each role of the person must be satisfied.
+    both = home.person("watched-two", roles="plain,watched", logins="")
+    assert "require_session_join" in both.tport("ssh", "root@node1", "id").stderr
+    bystander.ask()
+
+
 def test_a_cluster_setting_counts_at_once(home):
     person = home.person("expiring", roles="access", logins="root", sign_in=False)
     home.ctl("create", "-f", input=role("short", EVERYWHERE, "{max_session_ttl: 20s}"))

@@ -28,7 +28,7 @@ WHERES = ["contains(session.participants, user.metadata.name)", 'equals(user.met
           'equals(session.server_labels["env"], "dev") && contains_any(user.spec.traits["team"], set("dev", "ops"))',
           'contains_all(user.spec.traits["team"], set("dev-1", "prod"))', 'has_prefix(user.metadata.name, "al")']
 EXPRESSIONS = ['labels["env"] == "dev"', 'contains(user.spec.traits["team"], labels["team"])', '!(labels["os"] == "a") && labels["zone"] != ""',
-               'regexp.match(labels["env"], "^dev-.$")', 'contains_any(user.spec.traits["team"], set(labels["env"], labels["team"]))']
+               'regexp.match(labels["env"], "^dev-.$")', 'regexp.match(labels["env"], "d*v")', 'contains_any(user.spec.traits["team"], set(labels["env"], labels["team"]))']
 KUBE7 = ["pod", "secret", "configmap", "deployment", "kube_node", "namespace", "clusterrole", "*"]
 KUBE8 = [("pods", ""), ("secrets", ""), ("deployments", "apps"), ("nodes", ""), ("namespaces", ""), ("widgets", "example.com"), ("*", "*")]
 CLUSTER_WIDE = {"kube_node", "namespace", "clusterrole", "nodes", "namespaces"}
@@ -159,7 +159,7 @@ class Maker:
 
     def case(self, number):
         topic = self.random.choice(["node", "node", "node", "kube", "kube_resource", "kube_resource", "kube_list", "db", "app", "rules", "rules", "options", "logins",
-                                    "lock", "impersonate", "mfa"])
+                                    "lock", "impersonate", "mfa", "request", "review", "judge", "conditions", "join", "session"])
         case = {"name": f"generated {number}", "user": self.user()}
         getattr(self, "case_" + topic)(case)
         if self.chance(0.1):
@@ -277,6 +277,121 @@ class Maker:
         if self.chance(0.7):
             wanted["user"] = self.pick(["bot", "dev", "carol"])
         case["impersonate"] = wanted
+
+
+    # ---- requests and sessions of several people ----
+
+    def claims(self):
+        return [{"claim": self.pick(["team", "none", "logins"]), "value": self.pick(["dev", "dev-*", "^(dev|prod)$", "*", "^dev-([0-9])$", "a*n"]),
+                 "roles": self.some(["w1", "w*", "$1", "w$1", "*-$1"], 1, 2)} for _ in range(self.random.randint(1, 2))]
+
+    def wanted(self, deny):
+        out = {}
+        if self.chance(0.8):
+            out["roles"] = self.some(["w1", "w2", "w*", "*", "^w[13]$", '{{regexp.match("^w[12]$")}}', 'w{{regexp.not_match("1")}}'], 1, 2)
+        if self.chance(0.4):
+            out["claims_to_roles"] = self.claims()
+        if deny and "roles" in out and self.chance(0.7):
+            out["roles"] = [self.pick(["w3", "w1", "^w[34]$"])]
+        return out
+
+    def thresholds(self):
+        filters = ['contains(reviewer.roles, "lead")', '!equals(review.reason, "")', 'equals(request.reason, "x") || contains(reviewer.traits["team"], "dev")',
+                   'contains(request.roles, "w1")', 'regexp.match(request.reason, "^T-[0-9]$")']
+        found = []
+        for _ in range(self.random.randint(1, 2)):
+            one = {"approve": self.pick([0, 1, 1, 2, 3]), "deny": self.pick([0, 1, 1, 2])}
+            if self.chance(0.5):
+                one["filter"] = self.pick(filters)
+            found.append(one)
+        return found
+
+    def roles_with(self, make, versions=("v5", "v7")):
+        return [{"kind": "role", "version": self.pick(list(versions)), "metadata": {"name": f"r{number}"},
+                 "spec": {"allow": make(False), **({"deny": make(True)} if self.chance(0.35) else {})}} for number in range(self.random.randint(0, 3))]
+
+    def request_conditions(self, deny):
+        given = self.wanted(deny)
+        if self.chance(0.3):
+            given["annotations"] = {key: self.some(["a", "b", "{{external.team}}", "x-{{external.team}}"], 1, 2) for key in self.some(["k1", "k2"], 1, 2)}
+        for key in ("search_as_roles", "suggested_reviewers"):
+            if self.chance(0.3):
+                given[key] = self.some(["a", "b", "c"], 1, 2)
+        if not deny:
+            if self.chance(0.5):
+                given["thresholds"] = self.thresholds()
+            if self.chance(0.4):
+                given["max_duration"] = self.pick(["1h", "4h", "48h"])
+            if self.chance(0.2):
+                given["reason"] = {"mode": self.pick(["required", "optional"])}
+        return {"request": given}
+
+    def asked(self):
+        out = {"roles": self.some(["w1", "w2", "w3", "dev"], 0 if self.chance(0.05) else 1, 2)}
+        if self.chance(0.6):
+            out["reason"] = self.pick(["x", "T-1"])
+        return out
+
+    def case_request(self, case):
+        case["roles"] = self.roles_with(self.request_conditions)
+        case["request"] = self.asked()
+
+    def case_conditions(self, case):
+        case["roles"] = self.roles_with(self.request_conditions)
+        case["query"] = self.pick(["request_annotations", "request_max_duration", "search_as_roles", "suggested_reviewers", "request_roles"])
+        case["request"] = self.asked()
+        case["input"] = ["w1", "w2", "w3", "dev", "w"]
+
+    def case_review(self, case):
+        wheres = ['equals(request.reason, "x")', 'contains(reviewer.traits["team"], "dev")', 'contains(request.roles, "w1") && !contains(reviewer.roles, "r0")',
+                  'regexp.match(request.reason, "T-*")', 'contains(request.system_annotations["k1"], "a")']
+        case["roles"] = self.roles_with(lambda deny: {"review_requests": {**self.wanted(deny), **({"where": self.pick(wheres)} if self.chance(0.5) else {})}})
+        case["review"] = {"user": self.pick(["bob", "alice", "dave"]), **self.asked(), "annotations": {"k1": self.some(["a", "b"], 1, 2)}}
+
+    def case_judge(self, case):
+        case["roles"] = self.roles_with(self.request_conditions)
+        case["request"] = {"user": case["user"]["name"], **self.asked()}
+        case["reviews"] = [{"user": {"name": self.pick(["u1", "u2", "u3"]), "roles": self.some(["lead", "dev"], 0, 1), "traits": self.traits()},
+                            "state": self.pick(["approved", "approved", "denied"]), "reason": self.pick(["", "x"])} for _ in range(self.random.randint(0, 3))]
+        case["query"] = "request_state"
+
+    def joining(self, deny):
+        out = {"name": "p", "roles": self.some(["dev", "ops", "d*", "*"], 1, 2), "kinds": self.some(["ssh", "k8s", "*"], 1, 2)}
+        if self.chance(0.8):
+            out["modes"] = self.some(["observer", "moderator", "peer", "*"], 1, 2)
+        return {"join_sessions": [out]} if self.chance(0.4 if deny else 0.85) else {}
+
+    def needing(self, _deny):
+        filters = ['contains(user.spec.roles, "r0")', 'user.name == "bob"', '!contains(user.roles, "r1") || contains(user.spec.traits["team"], "dev")', ""]
+        found = []
+        for _ in range(self.random.randint(0, 2)):
+            one = {"name": "n", "kinds": self.some(["ssh", "k8s", "*"], 1, 1), "count": self.pick([1, 1, 2]), "filter": self.pick(filters), "on_leave": self.pick(["", "pause", "terminate"])}
+            if self.chance(0.7):
+                one["modes"] = self.some(["observer", "moderator", "peer"], 1, 2)
+            found.append(one)
+        return {"require_session_join": found} if found else {}
+
+    def people_roles(self, named=None):
+        roles = self.roles_with(self.joining, ("v3", "v5", "v7"))
+        for role, name in zip(roles, named or []):
+            role["metadata"]["name"] = name
+        return roles
+
+    def case_join(self, case):
+        case["roles"] = self.people_roles()
+        owner = [{"kind": "role", "version": "v5", "metadata": {"name": name}, "spec": {}} for name in self.some(["dev", "ops", "x"], 1, 2)]
+        case["join"] = {"kind": self.pick(["ssh", "k8s"]), "owner": {"name": self.pick(["bob", "dave"]), "roles": owner}, "mode": self.pick(["observer", "moderator", "peer"])}
+        if self.chance(0.5):
+            case["query"] = "join_modes"
+
+    def case_session(self, case):
+        case["roles"] = self.roles_with(self.needing)
+        for role, name in zip(case["roles"], ["dev", "ops", "x"]):
+            role["metadata"]["name"] = name
+        people = [{"name": self.pick(["alice", "bob", "carol"]), "roles": self.people_roles(), "traits": self.traits(), "mode": self.pick(["observer", "moderator", "peer"])}
+                  for _ in range(self.random.randint(0, 3))]
+        case["session"] = {"kind": self.pick(["ssh", "k8s"]), "participants": people}
+        case["query"] = "session_state"
 
 
 def cases(seed, count):

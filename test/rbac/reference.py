@@ -8,6 +8,7 @@ nothing is agreed on by accident.
 import re
 
 import reference_kube as kube
+import reference_more as more
 from reference_text import Bad, expand, expand_first, parse_duration, predicate
 
 HOUR = 3600
@@ -487,12 +488,17 @@ def query(world, text):
 def answer(case):
     try:
         world = World(case)
+        if case.get("query") in more.QUERIES:
+            return {"value": more.QUERIES[case["query"]](world)}
         if "query" in case:
             return {"value": query(world, case["query"])}
         if "lock_target" in case:
             return {"expect": "deny" if locked(world) else "allow"}
         if "impersonate" in case:
             return {"expect": "allow" if impersonate(world) else "deny"}
+        for key, decide in more.DECISIONS.items():
+            if key in case:
+                return {"expect": "allow" if decide(world) else "deny"}
         if "verb" in case and "kube_resource" not in case:
             return {"expect": "allow" if rules(world) else "deny"}
         return {"expect": "allow" if access(world) else "deny"}

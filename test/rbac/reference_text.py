@@ -166,7 +166,7 @@ class Values:
 class Fields:
     """What names mean in a predicate: a tree of objects; a missing map key is empty, an unknown object an error."""
 
-    OPEN = {"labels", "traits", "server_labels"}
+    OPEN = {"labels", "traits", "server_labels", "system_annotations"}
 
     def __init__(self, tree):
         self.tree = tree

@@ -451,6 +451,34 @@ static void reports_of_the_agent(void **state)
     mem_free(sid);
 }
 
+/* A role that wants others in a session (require_session_join): nobody can join here, so none begins, and one that runs when
+ * the role says so ends. What is no session goes on. */
+static void no_session_begins_alone_where_others_are_needed(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *needs = json_pack("{s:{s:s}, s:[s], s:[{s:s, s:[s], s:[s], s:i}]}", "kubernetes_labels", "env", "dev",
+                              "kubernetes_groups", "developer", "require_session_join", "name", "four eyes", "kinds",
+                              "k8s", "modes", "moderator", "count", 1);
+    json_t *start = json_pack("{s:s, s:s, s:s}", "login", "alice", "kind", "exec", "command", "sh");
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    char *idle = connect_sid(fixture, "alice");
+    char *busy = connect_sid(fixture, "alice");
+    json_object_set_new(start, "sid", json_string(busy));
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.start", json_incref(start)));
+    put_role(fixture, "dev", needs, NULL, NULL);
+    assert_true(is_cut(fixture, busy));
+    assert_false(is_cut(fixture, idle));
+    json_object_set_new(start, "sid", json_string(idle));
+    must_fail(fixture, as_host(HOST_A, "a"), "session.start", json_incref(start), TP_DENIED);
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.start", start));
+    mem_free(idle);
+    mem_free(busy);
+}
+
 static void lists_show_reach(void **state)
 {
     struct fixture *fixture = *state;
@@ -520,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(resumed_from_the_grant, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_session_begins_alone_where_others_are_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_show_reach, setup, teardown),
         cmocka_unit_test(labels_of_server_names),
     };

@@ -45,6 +45,10 @@ void access_case_free(struct access_case *one);
 json_t *access_query(struct access_case *one, const char *query, struct tp_error *error) TP_MUST;
 /* The decision that a case without query asks for: TP_OK or TP_DENIED. */
 enum tp_err access_decide(struct access_case *one, struct rbac_decision *ret_decision) TP_MUST;
+/* Values of the queries request_state, join_modes (bits of rbac/join.h) and session_state. */
+json_t *access_request_state(const struct access_case *one);
+unsigned access_join_modes(const struct access_case *one);
+json_t *access_session_state(const struct access_case *one);
 /* Asks and compares. The outcome's JSON is the caller's. */
 void access_case_run(const struct node *node, const struct map *roles, struct access_outcome *ret_outcome);
 

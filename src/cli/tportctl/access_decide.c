@@ -1,10 +1,12 @@
-/* Decisions that a case may ask for: rules, resources, Kubernetes objects, locks, impersonation. */
+/* Decisions that a case may ask for: rules, resources, Kubernetes objects, locks, impersonation, requests, joining. */
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/tportctl/access_case.h"
+#include "rbac/join.h"
 #include "rbac/kube.h"
 #include "rbac/lock.h"
+#include "rbac/request.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +48,8 @@ static enum tp_err decide_rule(const struct access_case *one, struct rbac_decisi
                                        json_object_get(more, "resource") ? json_object_get(more, "resource") : document,
                                    .session = json_object_get(more, "session"),
                                    .more = more,
-                                   .can_view = json_get_bool(more, "can_view", false)};
+                                   .can_view = json_get_bool(more, "can_view", false),
+                                   .name_space = one->target.name_space};
     enum tp_err answer = json_get_bool(one->json, "guess", false) ? rbac_rule_possible(one->set, verb, kind, decision)
                                                                   : rbac_rule(one->set, verb, kind, &context, decision);
     json_decref(document);
@@ -188,6 +191,116 @@ static enum tp_err decide_impersonation(struct access_case *one, const json_t *w
     return answer;
 }
 
+/* ---- requests and reviews ---- */
+
+static struct rbac_request request_of(const json_t *asked)
+{
+    return (struct rbac_request){.user = json_get_text(asked, "user", ""),
+                                 .roles = json_object_get(asked, "roles"),
+                                 .reason = json_get_text(asked, "reason", NULL),
+                                 .annotations = json_object_get(asked, "annotations")};
+}
+
+/* Every role of the request must be one that may be asked for. */
+static enum tp_err decide_request(const struct access_case *one, const json_t *asked, struct rbac_decision *decision)
+{
+    const json_t *names = json_object_get(asked, "roles");
+    enum tp_err answer = json_array_size(names) ? TP_OK : TP_DENIED;
+    if (rbac_request_needs_reason(one->set, names) && !*json_get_text(asked, "reason", "")) {
+        snprintf(decision->detail, sizeof decision->detail, "a reason is needed");
+        return TP_DENIED;
+    }
+    for (size_t i = 0; i < json_array_size(names) && !answer; i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        answer = rbac_request_role(one->set, name ? name : "", decision);
+    }
+    return answer;
+}
+
+json_t *access_request_state(const struct access_case *one)
+{
+    static const char *const states[] = {"pending", "approved", "denied"};
+    const struct rbac_request request = request_of(json_object_get(one->json, "request"));
+    const json_t *list = json_object_get(one->json, "reviews");
+    struct rbac_review *reviews = mem_array(json_array_size(list) + 1, sizeof *reviews);
+    json_t *state;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        const json_t *by = json_object_get(item, "user");
+        reviews[i] = (struct rbac_review){.by = {.name = json_get_text(by, "name", json_get_text(item, "user", "")),
+                                                 .traits = json_object_get(by, "traits"),
+                                                 .roles = json_object_get(by, "roles")},
+                                          .approves = strcmp(json_get_text(item, "state", ""), "approved") == 0,
+                                          .reason = json_get_text(item, "reason", NULL)};
+    }
+    state = json_string(states[rbac_request_judge(one->set, &request, reviews, json_array_size(list))]);
+    mem_free(reviews);
+    return state;
+}
+
+/* ---- sessions of several people ---- */
+
+/* Somebody's set out of {"name", "traits", "roles": [documents]}. */
+static struct rbac_set *set_of(const json_t *person)
+{
+    const json_t *list = json_object_get(person, "roles");
+    const struct rbac_user user = {.name = json_get_text(person, "name", ""),
+                                   .traits = json_object_get(person, "traits")};
+    struct role **roles = mem_array(json_array_size(list) + 1, sizeof *roles);
+    struct rbac_set *set;
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (role_parse_json(json_array_get(list, i), ROLE_STORED, &roles[count], NULL) == TP_OK)
+            count++;
+    set = rbac_set_new(roles, count, &user, 0);
+    for (size_t i = 0; i < count; i++)
+        role_unref(roles[i]);
+    mem_free(roles);
+    return set;
+}
+
+unsigned access_join_modes(const struct access_case *one)
+{
+    const json_t *asked = json_object_get(one->json, "join");
+    const json_t *owner = json_object_get(asked, "owner");
+    struct rbac_set *set = set_of(owner);
+    const struct rbac_session session = {set, json_get_text(owner, "name", ""), json_get_text(asked, "kind", "ssh")};
+    unsigned modes = rbac_join_modes(one->set, one->user.name ? one->user.name : "", &session);
+    rbac_set_free(set);
+    return modes;
+}
+
+static enum tp_err decide_join(const struct access_case *one, const json_t *asked, struct rbac_decision *decision)
+{
+    unsigned wanted = rbac_join_mode(json_get_text(asked, "mode", "observer"));
+    unsigned modes = access_join_modes(one);
+    decision->reason = wanted & modes ? RBAC_GRANTED : RBAC_NO_GRANT;
+    return wanted & modes ? TP_OK : TP_DENIED;
+}
+
+json_t *access_session_state(const struct access_case *one)
+{
+    const json_t *asked = json_object_get(one->json, "session");
+    const json_t *list = json_object_get(asked, "participants");
+    struct rbac_participant *people = mem_array(json_array_size(list) + 1, sizeof *people);
+    struct rbac_set **sets = mem_array(json_array_size(list) + 1, sizeof(struct rbac_set *));
+    const struct rbac_session session = {one->set, one->user.name ? one->user.name : "",
+                                         json_get_text(asked, "kind", "ssh")};
+    bool pause = false, runs;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *person = json_array_get(list, i);
+        sets[i] = set_of(person);
+        people[i] = (struct rbac_participant){sets[i], json_get_text(person, "name", ""),
+                                              rbac_join_mode(json_get_text(person, "mode", "observer"))};
+    }
+    runs = rbac_session_may_run(&session, people, json_array_size(list), &pause, NULL, 0);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        rbac_set_free(sets[i]);
+    mem_free(sets);
+    mem_free(people);
+    return json_pack("{s:b, s:s}", "runs", (int)runs, "on_leave", pause ? "pause" : "terminate");
+}
+
 /* ---- resources ---- */
 
 static enum tp_err decide_kube(const struct access_case *one, const json_t *asked, struct rbac_decision *decision)
@@ -211,6 +324,14 @@ enum tp_err access_decide(struct access_case *one, struct rbac_decision *ret_dec
         return decide_lock(one, ret_decision);
     if (impersonate)
         return decide_impersonation(one, impersonate, ret_decision);
+    if (json_object_get(one->json, "request"))
+        return decide_request(one, json_object_get(one->json, "request"), ret_decision);
+    if (json_object_get(one->json, "review")) {
+        const struct rbac_request request = request_of(json_object_get(one->json, "review"));
+        return rbac_review(one->set, &request, ret_decision);
+    }
+    if (json_object_get(one->json, "join"))
+        return decide_join(one, json_object_get(one->json, "join"), ret_decision);
     if (json_object_get(one->json, "verb"))
         return decide_rule(one, ret_decision);
     if (!one->has_target) {

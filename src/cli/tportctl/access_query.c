@@ -3,8 +3,10 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/tportctl/access_case.h"
+#include "rbac/join.h"
 #include "rbac/kube.h"
 #include "rbac/pred.h"
+#include "rbac/request.h"
 #include "rbac/template.h"
 
 #include <stdio.h>
@@ -218,6 +220,52 @@ static json_t *query_word(struct access_case *one, const char *query)
     return json_string(options.locking_mode == ROLE_LOCK_STRICT ? "strict" : "best_effort");
 }
 
+static json_t *modes_list(unsigned modes)
+{
+    static const char *const names[] = {"observer", "moderator", "peer"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < 3; i++)
+        if (modes & rbac_join_mode(names[i]))
+            json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+/* Those of `input` that may be asked for. */
+static json_t *requestable(const struct access_case *one)
+{
+    const json_t *input = json_object_get(one->json, "input");
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(input); i++) {
+        const char *name = json_string_value(json_array_get(input, i));
+        if (name && rbac_request_role(one->set, name, NULL) == TP_OK)
+            json_array_append_new(list, json_string(name));
+    }
+    return list;
+}
+
+/* Requests, reviews and joining; NULL for other queries. */
+static json_t *query_conditions(const struct access_case *one, const char *query)
+{
+    const json_t *request = json_object_get(one->json, "request");
+    if (strcmp(query, "search_as_roles") == 0)
+        return rbac_search_as_roles(one->set);
+    if (strcmp(query, "preview_as_roles") == 0)
+        return rbac_preview_as_roles(one->set);
+    if (strcmp(query, "suggested_reviewers") == 0)
+        return rbac_suggested_reviewers(one->set);
+    if (strcmp(query, "request_annotations") == 0)
+        return rbac_request_annotations(one->set);
+    if (strcmp(query, "request_roles") == 0)
+        return requestable(one);
+    if (strcmp(query, "request_max_duration") == 0)
+        return duration(rbac_request_max_ms(one->set, json_object_get(request, "roles")));
+    if (strcmp(query, "request_state") == 0)
+        return access_request_state(one);
+    if (strcmp(query, "join_modes") == 0)
+        return modes_list(access_join_modes(one));
+    return strcmp(query, "session_state") == 0 ? access_session_state(one) : NULL;
+}
+
 json_t *access_query(struct access_case *one, const char *query, struct tp_error *error)
 {
     const char *rest;
@@ -250,6 +298,8 @@ json_t *access_query(struct access_case *one, const char *query, struct tp_error
         return query_kube_list(one, error);
     else if (rbac_list_known(query))
         return query_list(one, query);
+    else
+        value = query_conditions(one, query);
     if (!value)
         snprintf(one->unsupported, sizeof one->unsupported, "the query \"%.120s\" is not supported", query);
     return value;
