@@ -170,11 +170,12 @@ static void attempt_work(void *ctx)
 {
     struct attempt *attempt = ctx;
     struct tls_client *client = NULL;
+    bool pinned = attempt->pins.count > 0;
+    /* A pin is of the host CA, and so the certificate must be, whatever the proxy shows to browsers. */
     struct tls_client_options options = {.host = attempt->host,
                                          .port = attempt->port,
-                                         .alpn = "http/1.1",
-                                         .ca_pins =
-                                             attempt->pins.count > 0 ? (const char *const *)attempt->pins.items : NULL,
+                                         .alpn = pinned ? "tport-join" : "http/1.1",
+                                         .ca_pins = pinned ? (const char *const *)attempt->pins.items : NULL,
                                          .timeout_ms = JOIN_TIMEOUT_MS};
     if (tls_client_connect(&options, &client, &attempt->error) != TP_OK) {
         return;

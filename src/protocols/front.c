@@ -136,6 +136,7 @@ static void on_tls_ready(void *ctx)
         web_serve(worker->web, stream, &web_peer);
         return;
     case ROUTE_WEB:
+    case ROUTE_JOIN:
     case ROUTE_COUNT:
         web_serve(worker->web, stream, &web_peer);
         return;
@@ -218,8 +219,11 @@ static void route(struct front *front, const struct hello *hello)
     static const struct {
         const char *alpn;
         enum route_kind route;
-    } table[] = {
-        {"tport-tunnel", ROUTE_TUNNEL}, {"tport-ssh", ROUTE_SSH}, {"tport-api", ROUTE_API}, {"http/1.1", ROUTE_WEB}};
+    } table[] = {{"tport-tunnel", ROUTE_TUNNEL},
+                 {"tport-ssh", ROUTE_SSH},
+                 {"tport-api", ROUTE_API},
+                 {"tport-join", ROUTE_JOIN},
+                 {"http/1.1", ROUTE_WEB}};
     bool found = hello->alpn_count == 0;
 
     front->peer.route = ROUTE_WEB;

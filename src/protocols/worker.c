@@ -84,6 +84,7 @@ void worker_maybe_exit(struct worker *worker)
 /* ---- TLS contexts ---- */
 
 static const char *const alpn_web[] = {"http/1.1", NULL};
+static const char *const alpn_join[] = {"tport-join", NULL};
 static const char *const alpn_api[] = {"tport-api", NULL};
 static const char *const alpn_ssh[] = {"tport-ssh", NULL};
 static const char *const alpn_tunnel[] = {"tport-tunnel", NULL};
@@ -101,6 +102,13 @@ static void make_contexts(struct worker *worker, const char *cert, const char *k
           .cert_pem = json_get_text(pair, "cert", cert),
           .key_pem = json_get_text(pair, "key", key),
           .alpn = alpn_web,
+          .peer = TLS_PEER_ANY}},
+        {ROUTE_JOIN,
+         {.server = true,
+          .cert_pem = cert,
+          .key_pem = key,
+          .alpn = alpn_join,
+          .alpn_required = true,
           .peer = TLS_PEER_ANY}},
         {ROUTE_API,
          {.server = true,

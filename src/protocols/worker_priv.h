@@ -19,6 +19,7 @@ struct host_tunnel;
 
 enum route_kind {
     ROUTE_WEB,    /* HTTP: pages and public API */
+    ROUTE_JOIN,   /* the same from hosts that join: shows a certificate of the host CA, which their pin is for */
     ROUTE_API,    /* HTTP with a user's certificate: tport and tportctl */
     ROUTE_SSH,    /* bytes to a node */
     ROUTE_KUBE,   /* HTTP to a Kubernetes cluster, which the agent reads */

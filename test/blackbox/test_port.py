@@ -61,3 +61,15 @@ def test_certificate_files_are_reloaded_when_they_change(fresh, tmp_path):
     (tmp_path / "web.crt").write_text("broken")
     wait_for(lambda: "reload refused" in cluster.daemon.text(), 30, 0.5)
     assert b"second" in served()
+
+
+def test_a_pin_is_good_whatever_browsers_are_shown(fresh, tmp_path):
+    """The pin is of the host CA: with a certificate from files, a host that is told both must join all the same."""
+    make_cert(tmp_path, "public")
+    cluster = fresh(proxy_extra=f"  https_keypairs:\n  - key_file: {tmp_path}/web.key\n    cert_file: {tmp_path}/web.crt\n")
+    cluster.add_node("pinned")
+    # And a wrong one is refused.
+    cluster.pin = lambda: "sha256:" + "0" * 64
+    cluster.wait_online = lambda name: wait_for(lambda: "not signed by the CA that the pin names" in cluster.nodes[name].text())
+    cluster.add_node("mispinned")
+    assert not [node for node in cluster.node_list() if node["spec"]["hostname"] == "mispinned"]
