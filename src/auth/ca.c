@@ -235,8 +235,7 @@ json_t *ca_describe(const struct auth *auth)
                      "grant_keys", grants, "hosts_since", (json_int_t)host->since);
 }
 
-/* Pins of the host CA, both while a rotation runs. */
-static json_t *pins(const struct auth *auth)
+json_t *ca_pins(const struct auth *auth)
 {
     json_t *list = json_pack("[s]", auth->host_pin);
     char *pin = NULL;
@@ -265,7 +264,7 @@ void do_cluster_info(struct call *call)
                   (json_int_t)settings->default_session_ttl_ms, "signature_algorithm_suite", "balanced-v1");
     json_t *result = json_pack("{s:s, s:s, s:I, s:o, s:o}", "cluster_name", settings->cluster, "version",
                                settings->version, "default_session_ttl", (json_int_t)settings->default_session_ttl_ms,
-                               "ca_pins", pins(auth), "auth", local);
+                               "ca_pins", ca_pins(auth), "auth", local);
     if (settings->message_of_the_day != NULL) {
         json_object_set_new(result, "message_of_the_day", json_string(settings->message_of_the_day));
     }
@@ -294,5 +293,5 @@ void do_cluster_status(struct call *call)
     }
     call_reply(call, json_pack("{s:s, s:s, s:s, s:o, s:o}", "cluster_name", auth->settings.cluster, "version",
                                auth->settings.version, "public_addr", auth->settings.public_addr, "cas", cas, "ca_pins",
-                               pins(auth)));
+                               ca_pins(auth)));
 }

@@ -16,6 +16,7 @@ static void host_destroy(struct host *host)
         routes_free(host);
         mem_free(host->id);
         mem_free(host->name);
+        mem_free(host->token);
         mem_free(host->labels);
         json_decref(host->resource);
         json_decref(host->kube);
@@ -97,6 +98,13 @@ static unsigned roles_of(const json_t *list)
     return roles & (TOKEN_NODE | TOKEN_KUBE);
 }
 
+static void keep_token(struct host *host, const char *hash)
+{
+    char *copy = hash != NULL ? mem_strdup(hash) : NULL;
+    mem_free(host->token);
+    host->token = copy;
+}
+
 static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
     struct host *host = host_add(ctx, name, json_get_text(doc, "name", name));
@@ -104,6 +112,7 @@ static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t r
     (void)revision;
     host->since = json_get_int(doc, "since", 0);
     host->roles = roles != NULL ? roles_of(roles) : TOKEN_NODE;
+    keep_token(host, json_get_text(doc, "token", NULL));
     return true;
 }
 
@@ -256,8 +265,9 @@ static enum tp_err check_name(struct auth *auth, const char *id, const char *nam
     return TP_OK;
 }
 
-/* Certificates for a host whose right to them has been established, and its registration. */
-static void give_certs(struct call *call, const char *id, const char *raw_name, unsigned roles, const char *token_mask,
+/* Certificates for a host whose right to them has been established, and its registration. token is the secret it joins
+ * with; NULL: none, it renews or stands beside auth. */
+static void give_certs(struct call *call, const char *id, const char *raw_name, unsigned roles, const char *token,
                        bool joining)
 {
     struct auth *auth = call->auth;
@@ -271,6 +281,12 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     /* A host that was removed and joins anew under its old id must not bring back whoever holds its old certificate. */
     const struct host *known = hosts_get(auth, id);
     int64_t since = known != NULL ? known->since : clock_wall();
+    char token_hash[HASH_TEXT_SIZE] = "";
+    if (token != NULL) {
+        doc_hash(token, token_hash);
+    } else if (known != NULL && known->token != NULL) {
+        snprintf(token_hash, sizeof token_hash, "%s", known->token);
+    }
     enum tp_err err = json_need_text(call->params, "tls_pub_key", &tls_pub, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "ssh_pub_key", &ssh_pub, &error);
@@ -296,6 +312,9 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         json_t *doc =
             json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", name, "key", key_hash, "joined", doc_time(clock_wall_ms()),
                       "since", (json_int_t)since, "roles", tokens_role_names(roles));
+        if (token_hash[0] != '\0') {
+            json_object_set_new(doc, "token", json_string(token_hash));
+        }
         err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
         json_decref(doc);
     }
@@ -309,7 +328,9 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     struct host *host = host_add(auth, id, name);
     host->since = since;
     host->roles = roles;
+    keep_token(host, token_hash[0] != '\0' ? token_hash : NULL);
     if (joining) {
+        char *mask = token != NULL ? tokens_mask(token) : mem_strdup("local");
         audit_emit(auth, event, NULL, NULL);
         event = call_event(call, "instance.join", true);
         json_object_set_new(event, "method", json_string("token"));
@@ -317,7 +338,8 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         json_object_set_new(event, "roles", tokens_role_names(roles));
         json_object_set_new(event, "node_name", json_string(name));
         json_object_set_new(event, "host_id", json_string(id));
-        json_object_set_new(event, "token_name", json_string(token_mask));
+        json_object_set_new(event, "token_name", json_string(mask));
+        mem_free(mask);
     }
     mem_free(name);
     call_reply_audited(call, event, result);
@@ -407,9 +429,7 @@ void do_host_join(struct call *call)
         call_fail_audited(call, event, &error);
         return;
     }
-    char *mask = tokens_mask(secret);
-    give_certs(call, id, name, roles, mask, true);
-    mem_free(mask);
+    give_certs(call, id, name, roles, secret, true);
 }
 
 void do_host_join_local(struct call *call)
@@ -437,7 +457,7 @@ void do_host_join_local(struct call *call)
         call_fail(call, &error);
         return;
     }
-    give_certs(call, id, name, TOKEN_NODE | TOKEN_KUBE, "local", true);
+    give_certs(call, id, name, TOKEN_NODE | TOKEN_KUBE, NULL, true);
 }
 
 /* R15: a certificate that renews itself keeps its name or takes a free one; another host's name needs a token (a machine
@@ -473,7 +493,7 @@ void do_host_renew(struct call *call)
     char *id = mem_strdup(call->caller.host_id);
     /* Never wider than what it joined as. */
     const struct host *self = hosts_get(call->auth, id);
-    give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, "", false);
+    give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, NULL, false);
     mem_free(id);
 }
 

@@ -112,10 +112,12 @@ struct host {
     struct rbac_label *labels; /* of resource, static and dynamic; the texts are resource's */
     size_t label_count;
     struct rbac_tags tags;
-    size_t place;   /* in auth->host_order, while that is sorted */
-    size_t weight;  /* bytes of resource as JSON, about */
-    json_t *kube;   /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
-    unsigned roles; /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
+    size_t place;      /* in auth->host_order, while that is sorted */
+    size_t weight;     /* bytes of resource as JSON, about */
+    json_t *kube;      /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
+    unsigned roles;    /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
+    char *token;       /* hash of the join token that it came with, or NULL */
+    int64_t online_ms; /* wall: it has had a tunnel since then, if it has one */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
@@ -311,6 +313,8 @@ enum ca_phase ca_phase_parse(const char *name);
 void ca_tick(struct auth *auth);
 /* The result of cluster.cas. */
 json_t *ca_describe(const struct auth *auth) TP_MUST;
+/* Pins of the host CA, both while a rotation runs: ["sha256:HEX"]. */
+json_t *ca_pins(const struct auth *auth) TP_MUST;
 
 /* ---- caller.c ---- */
 struct caller {
@@ -449,6 +453,8 @@ struct lockout *lockout_new(void) TP_MUST;
 void lockout_free(struct lockout *lockout);
 /* One attempt of an address on the anonymous methods: 20 a minute, 40 at once. TP_LIMIT past it. */
 enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error) TP_MUST;
+/* That attempt was none: the caller has proved that he may ask. */
+void lockout_give_back(struct lockout *lockout, const char *ip);
 /* May this source try this user now? known: it logged in as this user before. */
 bool lockout_open(struct lockout *lockout, const char *user, const char *ip, bool known, int64_t now_ms);
 void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms);
@@ -642,6 +648,8 @@ METHOD(do_users_add);
 METHOD(do_users_reset);
 METHOD(do_users_update);
 METHOD(do_tokens_add);
+METHOD(do_tokens_script);
+METHOD(do_tokens_joined);
 METHOD(do_resources_get);
 METHOD(do_resources_put);
 METHOD(do_resources_rm);

@@ -102,6 +102,16 @@ enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms
     return TP_OK;
 }
 
+void lockout_give_back(struct lockout *lockout, const char *ip)
+{
+    char source[64];
+    source_of(ip, source);
+    struct bucket *bucket = map_get(lockout->buckets, source);
+    if (bucket != NULL) {
+        bucket->tokens += 1.0;
+    }
+}
+
 static char *pair_key(const char *user, const char *ip)
 {
     char source[64];

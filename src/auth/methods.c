@@ -50,6 +50,8 @@ const struct method methods[] = {
     {"users.reset", U | L, RIGHT_POSSIBLE, "update", "user", false, true, do_users_reset},
     {"users.update", U | L, RIGHT_POSSIBLE, "update", "user", false, true, do_users_update},
     {"tokens.add", U | L, RIGHT_RULE, "create", "token", false, true, do_tokens_add},
+    {"tokens.script", A, RIGHT_NONE, "enrol", "", true, false, do_tokens_script},
+    {"tokens.joined", U, RIGHT_RULE, "create", "token", false, false, do_tokens_joined},
     {"resources.get", U | L, RIGHT_HANDLER, "read", "*", false, false, do_resources_get},
     {"resources.put", U | L, RIGHT_HANDLER, "update", "*", false, true, do_resources_put},
     {"resources.rm", U | L, RIGHT_HANDLER, "delete", "*", false, true, do_resources_rm},

@@ -110,6 +110,9 @@ static json_t *node_item(void *ctx, size_t i, size_t *ret_bytes)
         mem_free(logins);
     }
     json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
+    if (host->tunnels != NULL) {
+        json_object_set_new(item, "online_since", doc_time(host->online_ms));
+    }
     json_object_set_new(item, "logins", names);
     *ret_bytes = host->weight + 32 * json_array_size(names) + 100;
     return item;

@@ -96,6 +96,9 @@ void do_tunnel_up(struct call *call)
     }
     (void)drop(host, call->caller.worker, tunnel);
     struct tunnel_ref *ref = mem_alloc(sizeof *ref);
+    if (host->tunnels == NULL) {
+        host->online_ms = clock_wall_ms();
+    }
     ref->worker = call->caller.worker;
     ref->tunnel = tunnel;
     ref->next = host->tunnels;

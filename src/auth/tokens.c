@@ -256,7 +256,8 @@ void do_tokens_add(struct call *call)
     json_object_set_new(event, "roles", tokens_role_names(roles));
     json_object_set_new(event, "join_method", json_string("token"));
     json_object_set_new(event, "expires", doc_time(expires));
-    json_t *result = json_pack("{s:s, s:O, s:o}", "token", secret, "roles", wanted, "expires", doc_time(expires));
+    json_t *result = json_pack("{s:s, s:O, s:o, s:o}", "token", secret, "roles", wanted, "expires", doc_time(expires),
+                               "ca_pins", ca_pins(auth));
     mem_free(mask);
     secret_free(secret);
     call_reply_audited(call, event, result);

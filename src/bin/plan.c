@@ -1,7 +1,10 @@
 #include "bin/plan.h"
 
 #include "base/buf.h"
+#include "base/enc.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "crypt/key.h"
 #include "crypt/x509.h"
 
 #include <errno.h>
@@ -100,24 +103,46 @@ static json_t *log_settings(const struct conf *conf)
     return json_pack("{s:s, s:b}", "level", conf->log_severity, "json", strcmp(conf->log_format, "json") == 0);
 }
 
-/* tport-session stands beside tportd. */
-static char *session_path(void)
+/* The path of a program that stands beside tportd. */
+static char *beside(const char *name)
 {
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
     char *slash;
     if (length <= 0)
-        return mem_strdup("tport-session");
+        return mem_strdup(name);
     path[length] = 0;
     slash = strrchr(path, '/');
     if (slash)
         *slash = 0;
-    return mem_printf("%s/tport-session", path);
+    return mem_printf("%s/%s", path, name);
+}
+
+/* Size and SHA-256 (hex) of a plain file. */
+static enum tp_err hash_file(int fd, int64_t *ret_size, char **ret_sha256)
+{
+    struct crypt_sha256_stream *hash;
+    struct stat info;
+    uint8_t piece[65536];
+    uint8_t digest[32];
+    int64_t size = 0;
+    ssize_t got;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return TP_INVALID;
+    hash = crypt_sha256_new();
+    while ((got = pread(fd, piece, sizeof(piece), size)) > 0) {
+        crypt_sha256_add(hash, piece, (size_t)got);
+        size += got;
+    }
+    crypt_sha256_finish(hash, digest);
+    *ret_size = size;
+    *ret_sha256 = enc_hex(digest, sizeof(digest));
+    return got == 0 && size > 0 ? TP_OK : TP_IO;
 }
 
 static void agent_plan(const struct conf *conf, const json_t *public_addr, struct master_plan *plan)
 {
-    char *session = session_path();
+    char *session = beside("tport-session");
     json_t *json = conf_to_json(conf, CONF_AGENT);
     plan->agent =
         json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:o, s:s}", "conf", json, "data_dir", conf->data_dir, "session_path",
@@ -194,6 +219,28 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
     return err;
 }
 
+/* What hosts that join download from the workers: the programs that stand beside this one, as they are now. */
+static void open_programs(struct master_plan *plan)
+{
+    static const char *const names[MASTER_FILES_MAX] = {"tportd", "tport-session", "tport", "tportctl"};
+    for (size_t i = 0; i < MASTER_FILES_MAX; i++) {
+        char *path = beside(names[i]);
+        struct master_file *file = &plan->files[plan->file_count];
+        file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (file->fd >= 0 && hash_file(file->fd, &file->size, &file->sha256) != TP_OK) {
+            (void)close(file->fd);
+            file->fd = -1;
+        }
+        if (file->fd < 0) {
+            log_warn("hosts that join can't download this program from here", "path=\"%s\"", path);
+        } else {
+            file->name = mem_strdup(names[i]);
+            plan->file_count++;
+        }
+        mem_free(path);
+    }
+}
+
 enum tp_err plan_load(const char *path, struct master_plan *ret_plan, struct tp_error *error)
 {
     struct conf *conf = NULL;
@@ -205,6 +252,8 @@ enum tp_err plan_load(const char *path, struct master_plan *ret_plan, struct tp_
     if (err != TP_OK)
         return err;
     err = fill(conf, ret_plan, error);
+    if (err == TP_OK && conf->proxy_enabled)
+        open_programs(ret_plan);
     conf_free(conf);
     if (err != TP_OK)
         master_plan_free(ret_plan);

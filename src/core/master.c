@@ -42,6 +42,11 @@ void master_plan_free(struct master_plan *plan)
     mem_free(plan->auth_user);
     mem_free(plan->worker_user);
     mem_free(plan->agent_user);
+    for (size_t i = 0; i < plan->file_count; i++) {
+        (void)close(plan->files[i].fd);
+        mem_free(plan->files[i].name);
+        mem_free(plan->files[i].sha256);
+    }
     memset(plan, 0, sizeof(*plan));
 }
 

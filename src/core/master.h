@@ -7,6 +7,15 @@
 
 #include "base/json.h"
 
+/* A file that workers hand out as it is. Master opens it, because a worker opens none. */
+struct master_file {
+    char *name;
+    char *sha256; /* hex */
+    int64_t size;
+    int fd; /* to read at any place; closed with the plan */
+};
+#define MASTER_FILES_MAX 4
+
 /* What a configuration file means for the processes. Owned by the loader's caller; master_plan_free frees it. */
 struct master_plan {
     json_t *auth;   /* "config" for auth, or NULL: none runs here */
@@ -24,6 +33,8 @@ struct master_plan {
     char *auth_user;     /* "" keeps the user */
     char *worker_user;
     char *agent_user; /* "": root, as ssh_service needs it */
+    struct master_file files[MASTER_FILES_MAX];
+    size_t file_count;
 };
 void master_plan_free(struct master_plan *plan);
 

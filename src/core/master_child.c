@@ -268,6 +268,13 @@ static bool start(struct master *master, enum child_role role, json_t *config, c
         (void)json_object_set_new(child->config, "number", json_integer((json_int_t)number));
     send_config(master, child);
     if (role == CHILD_WORKER) {
+        for (size_t i = 0; i < master->plan.file_count; i++) {
+            const struct master_file *file = &master->plan.files[i];
+            rpc_event_fd(child->line, "file",
+                         json_pack("{s:s, s:s, s:I}", "name", file->name, "sha256", file->sha256, "size",
+                                   (json_int_t)file->size),
+                         file->fd);
+        }
         for (struct listening *socket = master->listening; socket; socket = socket->next)
             rpc_event_fd(child->line, "listener", json_pack("{s:s}", "address", socket->address), socket->fd);
     }

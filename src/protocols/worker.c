@@ -1,6 +1,7 @@
 /*
  * The worker process. Life: master's event "config", listening sockets, the line to auth; then its own certificate and the
- * CAs from auth; then it accepts. "drain": no new connections, tunnels asked to move, exit when the last one has gone.
+ * CAs from auth; then it accepts. Files that it hands out (event "file") come open. "drain": no new connections, tunnels
+ * asked to move, exit when the last one has gone.
  *
  * Config from master: {number, cluster_name, public_addr ["host:port"], listen ["ip:port"], keypairs [{cert, key}],
  * proxy_protocol_trusted [cidr], version, log {level, json}}. The caller (bin/tportd.c) has dropped privileges already.
@@ -396,15 +397,18 @@ static void on_config(struct worker *worker, json_t *params)
                               : mem_strdup(worker->cluster_name);
     worker->public_port = colon ? atoi(colon + 1) : 443;
     read_proxy_ranges(worker);
-    worker->web = web_new(worker->loop, &(struct web_options){.auth = current_auth,
-                                                              .auth_ctx = worker,
-                                                              .on_done = on_web_done,
-                                                              .on_done_ctx = worker,
-                                                              .on_socket = term_front_serve,
-                                                              .on_socket_ctx = worker,
-                                                              .cluster_name = worker->cluster_name,
-                                                              .public_addr = public_addr ? public_addr : "",
-                                                              .server_version = json_get_text(params, "version", "")});
+    worker->web =
+        web_new(worker->loop,
+                &(struct web_options){.auth = current_auth,
+                                      .auth_ctx = worker,
+                                      .on_done = on_web_done,
+                                      .on_done_ctx = worker,
+                                      .on_socket = term_front_serve,
+                                      .on_socket_ctx = worker,
+                                      .cluster_name = worker->cluster_name,
+                                      .public_addr = public_addr ? public_addr : "",
+                                      .own_certificate = json_array_size(json_object_get(params, "keypairs")) == 0,
+                                      .server_version = json_get_text(params, "version", "")});
 }
 
 static void on_drain_tick(void *ctx)
@@ -459,6 +463,10 @@ static void on_master_event(void *ctx, struct rpc *rpc, const char *event, json_
     (void)rpc;
     if (strcmp(event, "config") == 0) {
         on_config(worker, params);
+    } else if (strcmp(event, "file") == 0 && fd >= 0 && worker->web) {
+        web_add_file(worker->web, json_get_text(params, "name", ""), json_get_text(params, "sha256", ""),
+                     json_get_int(params, "size", 0), fd);
+        return;
     } else if (strcmp(event, "listener") == 0 && fd >= 0) {
         listener_add(worker, fd);
         return;

@@ -80,6 +80,71 @@ static void r14_bad_tokens(void **state)
     keys_free(&keys);
 }
 
+static json_t *script_params(const char *token)
+{
+    return json_pack("{s:s}", "token", token);
+}
+
+/* The script's values are for who holds the token (R16: one sentence for all others); who joined is for who may make one. */
+static void a_token_has_a_script_and_knows_who_came(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct tp_error errors[2] = {0};
+    char *kube = make_token(fixture, "kube", 60000);
+    json_t *made = must(fixture, as_local(), "tokens.add",
+                        json_pack("{s:[s], s:i, s:{s:s}}", "roles", "node", "ttl", 60000, "labels", "env", "dev"));
+    const char *token = json_get_text(made, "token", "");
+    json_t *script = must(fixture, as_nobody("10.0.0.2"), "tokens.script", script_params(token));
+    assert_string_equal(json_get_text(json_object_get(script, "labels"), "env", ""), "dev");
+    assert_int_equal(json_array_size(json_object_get(script, "ca_pins")), 1);
+    assert_non_null(json_object_get(script, "host_signers"));
+    json_decref(script);
+    assert_null(ask(fixture, as_nobody("10.0.0.2"), "tokens.script", script_params(kube), &errors[0]));
+    assert_null(
+        ask(fixture, as_nobody("10.0.0.2"), "tokens.script", script_params("00000000000000000000"), &errors[1]));
+    assert_int_equal(errors[0].code, TP_DENIED);
+    assert_string_equal(errors[0].text, errors[1].text);
+    mem_free(make_user(fixture, "ed", "editor", "x"));
+    mem_free(make_user(fixture, "al", "access", "x"));
+    json_t *joined = must(fixture, as_user(fixture, "ed"), "tokens.joined", script_params(token));
+    assert_int_equal(json_array_size(json_object_get(joined, "hosts")), 0);
+    json_decref(joined);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &keys)));
+    /* A renewal changes nothing about it, nor does a restart. */
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params(token, HOST_A, "web-1", &keys)));
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    joined = must(fixture, as_user(fixture, "ed"), "tokens.joined", script_params(token));
+    const json_t *host = json_array_get(json_object_get(joined, "hosts"), 0);
+    assert_string_equal(json_get_text(host, "name", ""), "web-1");
+    assert_false(json_get_bool(host, "online", true));
+    json_decref(joined);
+    joined = must(fixture, as_user(fixture, "ed"), "tokens.joined", script_params(kube));
+    assert_int_equal(json_array_size(json_object_get(joined, "hosts")), 0);
+    json_decref(joined);
+    must_fail(fixture, as_user(fixture, "al"), "tokens.joined", script_params(token), TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.2"), "tokens.joined", script_params(token), TP_UNAUTHENTICATED);
+    json_decref(made);
+    mem_free(kube);
+    keys_free(&keys);
+}
+
+/* R14: guesses are counted, good tokens are not; past the limit both get the same answer. */
+static void r14_guesses_at_scripts_are_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    char *token = make_token(fixture, "node", 60000);
+    for (int i = 0; i < 100; i++)
+        json_decref(must(fixture, as_nobody("10.0.0.7"), "tokens.script", script_params(token)));
+    for (int i = 0; i < 40; i++)
+        must_fail(fixture, as_nobody("10.0.0.8"), "tokens.script", script_params("0123456789abcdef0000"), TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.8"), "tokens.script", script_params("0123456789abcdef0000"), TP_LIMIT);
+    must_fail(fixture, as_nobody("10.0.0.8"), "tokens.script", script_params(token), TP_LIMIT);
+    json_decref(must(fixture, as_nobody("10.0.0.7"), "tokens.script", script_params(token)));
+    mem_free(token);
+}
+
 /* R15: a token does not give another host's id or name; a host reports for itself only. */
 static void r15_a_host_is_itself(void **state)
 {
@@ -214,6 +279,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(token_lets_a_host_join, setup, teardown),
         cmocka_unit_test_setup_teardown(r14_bad_tokens, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_token_has_a_script_and_knows_who_came, setup, teardown),
+        cmocka_unit_test_setup_teardown(r14_guesses_at_scripts_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),

@@ -17,10 +17,15 @@ struct bench {
     struct timer *timer;
     struct http_exchange *held;
     struct buf answer;
-    size_t big; /* answer with that many bytes */
-    bool hold;  /* answer after a while */
-    bool pause; /* the loop stops at each step: a request that is held, bytes at the client, the server's end */
-    bool quick; /* short deadlines: for tests that wait for one. Elsewhere a slow machine must not meet any. */
+    size_t big;   /* answer with that many bytes */
+    bool hold;    /* answer after a while */
+    bool pause;   /* the loop stops at each step: a request that is held, bytes at the client, the server's end */
+    bool quick;   /* short deadlines: for tests that wait for one. Elsewhere a slow machine must not meet any. */
+    bool sourced; /* the body comes from a source */
+    size_t source_least; /* it never gives more than that at once; 0: as asked */
+    size_t source_fails; /* after that many bytes; 0: never */
+    size_t given;
+    int freed;
     int requests;
     bool client_gone;
     bool server_gone;
@@ -33,10 +38,34 @@ static void maybe_stop(struct bench *bench)
         loop_stop(bench->loop);
 }
 
+static enum tp_err read_x(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
+{
+    struct bench *bench = ctx;
+    assert_int_equal(bench->freed, bench->requests - 1);
+    if (bench->source_fails && bench->given >= bench->source_fails)
+        return TP_IO;
+    *ret_size = bench->source_least && bench->source_least < size ? bench->source_least : size;
+    memset(data, 'x', *ret_size);
+    bench->given += *ret_size;
+    return TP_OK;
+}
+
+static void free_x(void *ctx)
+{
+    struct bench *bench = ctx;
+    bench->freed++;
+}
+
 static void respond(struct bench *bench, struct http_exchange *exchange)
 {
+    static const struct http_source source = {.read = read_x, .free = free_x};
     static const struct http_header headers[] = {{"Content-Type", "text/plain"}};
-    char *body = mem_alloc(bench->big + 1);
+    char *body;
+    if (bench->sourced) {
+        http_exchange_respond_source(exchange, 200, headers, 1, bench->big, &source, bench);
+        return;
+    }
+    body = mem_alloc(bench->big + 1);
     memset(body, 'x', bench->big);
     http_exchange_respond(exchange, 200, headers, 1, body, bench->big);
     mem_free(body);
@@ -257,6 +286,54 @@ static void test_slow_reader_ends(void **state)
     end(&bench);
 }
 
+/* Bodies that are fetched while they are sent: whole, one after the other, in odd pieces, none for HEAD. */
+static void test_bodies_from_a_source(void **state)
+{
+    struct bench bench = {.sourced = true, .big = 3 * 1024 * 1024 + 1, .source_least = 1777};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+                  "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 3);
+    assert_int_equal(bench.freed, 3);
+    assert_int_equal(bench.given, 2 * bench.big);
+    assert_int_equal(count_of(&bench, "Content-Length: 3145729"), 3);
+    assert_true(buf_size(&bench.answer) > bench.given && buf_size(&bench.answer) < bench.given + 1000);
+    assert_int_equal(bench.reason, CLOSE_DONE);
+    end(&bench);
+}
+
+/* R9: who does not read has a bounded part of it, and goes at the deadline; the source is let go. */
+static void test_R9_a_source_waits_for_its_reader(void **state)
+{
+    struct bench bench = {.sourced = true, .big = 64 * 1024 * 1024, .quick = true, .pause = true};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream_pause(bench.client);
+    loop_run(bench.loop);
+    assert_true(bench.server_gone);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    assert_true(bench.given < 2 * 1024 * 1024); /* STREAM_HIGH and what the kernel takes */
+    assert_int_equal(bench.freed, 1);
+    stream_close(bench.client, CLOSE_DONE);
+    loop_run(bench.loop);
+    end(&bench);
+}
+
+/* A source that fails ends the connection: the peer must not take half a body for all of it. */
+static void test_a_source_that_fails(void **state)
+{
+    struct bench bench = {.sourced = true, .big = 1024 * 1024, .source_fails = 300000};
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 1);
+    assert_int_equal(bench.freed, 1);
+    assert_int_equal(bench.reason, CLOSE_IO_ERROR);
+    assert_true(buf_size(&bench.answer) < 1024 * 1024);
+    end(&bench);
+}
+
 static void test_drain(void **state)
 {
     struct bench bench = {.hold = true, .pause = true};
@@ -292,15 +369,12 @@ static void test_close_while_answering(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_silence_ends),
-        cmocka_unit_test(test_R9_slow_head_ends),
-        cmocka_unit_test(test_R9_slow_body_ends),
-        cmocka_unit_test(test_late_answers_keep_order),
-        cmocka_unit_test(test_keep_alive_then_idle),
-        cmocka_unit_test(test_continue),
-        cmocka_unit_test(test_big_answers),
-        cmocka_unit_test(test_slow_reader_ends),
-        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_silence_ends),          cmocka_unit_test(test_R9_slow_head_ends),
+        cmocka_unit_test(test_R9_slow_body_ends),     cmocka_unit_test(test_late_answers_keep_order),
+        cmocka_unit_test(test_keep_alive_then_idle),  cmocka_unit_test(test_continue),
+        cmocka_unit_test(test_big_answers),           cmocka_unit_test(test_slow_reader_ends),
+        cmocka_unit_test(test_bodies_from_a_source),  cmocka_unit_test(test_R9_a_source_waits_for_its_reader),
+        cmocka_unit_test(test_a_source_that_fails),   cmocka_unit_test(test_drain),
         cmocka_unit_test(test_close_while_answering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define TOKEN "0123456789abcdef0123456789abcdef"
@@ -29,6 +30,8 @@ struct bench {
     enum tp_err refuse; /* invite.finish answers with this */
     const char *refuse_text;
     bool away;
+    const char *label; /* value of the label that tokens.script answers with */
+    const char *pin;
 };
 
 static struct rpc *get_auth(void *ctx)
@@ -37,8 +40,12 @@ static struct rpc *get_auth(void *ctx)
     return bench->away ? NULL : bench->worker_side;
 }
 
-static json_t *canned(const char *method)
+static json_t *canned(const struct bench *bench, const char *method)
 {
+    if (strcmp(method, "tokens.script") == 0)
+        return json_pack("{s:{s:s}, s:[s], s:[{s:s, s:[s]}]}", "labels", "env", bench->label ? bench->label : "dev",
+                         "ca_pins", bench->pin ? bench->pin : "sha256:0ab9", "host_signers", "domain_name",
+                         "example.com", "tls_certs", "UEVN");
     if (strcmp(method, "cluster.info") == 0)
         return json_pack("{s:s, s:s, s:{s:s, s:s}}", "cluster_name", "example.com", "version", "1", "auth", "type",
                          "local", "second_factor", "otp");
@@ -94,7 +101,7 @@ static void on_auth_request(void *ctx, struct rpc *rpc, struct rpc_call *call, c
     else if (strcmp(method, "invite.get") == 0 && strcmp(json_get_text(params, "token", ""), TOKEN) != 0)
         rpc_fail_text(call, TP_NOT_FOUND, "no such invitation");
     else
-        rpc_reply(call, canned(method));
+        rpc_reply(call, canned(bench, method));
 }
 
 static void on_line_close(void *ctx, struct rpc *rpc, enum close_reason reason)
@@ -453,6 +460,60 @@ static void test_join_and_export(void **state)
     assert_int_equal(status_of(ask(bench, "GET", "/webapi/auth/export?type=../x", "", NULL, false)), 400);
 }
 
+/* A file that can be downloaded, holding text. */
+static void add_file(struct bench *bench, const char *name, const char *text)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fflush(file), 0);
+    web_add_file(bench->web, name, "00aa", (int64_t)strlen(text), dup(fileno(file)));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_script_and_programs(void **state)
+{
+    struct bench *bench = *state;
+    static const char *const hostile[] = {"'", "$(id)", "`id`", "a,b=c", "[1m:\"id\"]", "a\nb", "\\", "\"", "é", "a;b"};
+    const char *answer = ask(bench, "GET", "/scripts/" TOKEN "/install-node.sh", "", NULL, false);
+    /* Without its programs a proxy makes no promise. */
+    assert_int_equal(status_of(answer), 404);
+    add_file(bench, "tportd", "D");
+    add_file(bench, "tport-session", "S");
+    add_file(bench, "tport", "T");
+    add_file(bench, "tportctl", "C");
+    answer = ask(bench, "GET", "/scripts/" TOKEN "/install-node.sh", "", NULL, false);
+    assert_int_equal(status_of(answer), 200);
+    assert_string_equal(bench->method, "tokens.script");
+    assert_string_equal(json_get_text(bench->params, "token", ""), TOKEN);
+    assert_non_null(
+        strstr(answer, "\r\n\r\n#!/bin/sh\nPROXY='proxy.example.com:443'\nCLUSTER='example.com'\nTOKEN='" TOKEN "'\n"));
+    assert_non_null(strstr(answer, "\nPINS='sha256:0ab9'\nCA='PEM'\nLABELS='env=dev'\n"
+                                   "SUMS='00aa  tportd\n00aa  tport-session\n00aa  tport\n00aa  tportctl'\n# Joins"));
+    assert_non_null(strstr(answer, "Cache-Control: no-store"));
+    assert_string_equal(answer + strlen(answer) - 6, "\nmain\n");
+    answer = ask(bench, "GET", "/scripts/" TOKEN "/tport", "", NULL, false);
+    assert_non_null(strstr(answer, "Content-Length: 1\r\n"));
+    assert_string_equal(answer + strlen(answer) - 5, "\r\n\r\nT");
+    /* What auth says is not trusted either. */
+    for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+        bench->label = hostile[i];
+        answer = ask(bench, "GET", "/scripts/" TOKEN "/install-node.sh", "", NULL, false);
+        assert_int_equal(status_of(answer), 400);
+        assert_null(strstr(answer, "LABELS"));
+        bench->label = NULL;
+        bench->pin = hostile[i];
+        assert_int_equal(status_of(ask(bench, "GET", "/scripts/" TOKEN "/install-node.sh", "", NULL, false)), 500);
+        bench->pin = NULL;
+    }
+    /* A token that no script could carry is no token: auth is not even asked. */
+    bench->calls = 0;
+    answer = ask(bench, "GET", "/scripts/a%27b/install-node.sh", "", NULL, false);
+    assert_int_equal(status_of(answer), 404);
+    assert_non_null(strstr(answer, "There is nothing here"));
+    assert_int_equal(bench->calls, 0);
+}
+
 static void test_pages(void **state)
 {
     struct bench *bench = *state;
@@ -625,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_web_session, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rpc_needs_a_certificate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_join_and_export, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_script_and_programs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_form, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pipelining, set_up, tear_down),

@@ -8,11 +8,13 @@
 #define WAITING_MAX ((size_t)256 * 1024) /* bytes behind the request under way */
 #define LINGER_MS 2000                   /* after a refusal: time for the peer to read it */
 #define LINGER_BYTES ((size_t)1024 * 1024)
+#define SOURCE_PIECE ((size_t)16 * 1024)
 
 enum server_state {
     SERVER_READING,   /* between requests or inside one */
     SERVER_ANSWERING, /* the owner has the exchange */
     SERVER_WRITING,   /* answered, the out queue is full */
+    SERVER_SENDING,   /* answered, the rest of the body comes from its source */
     SERVER_LINGERING, /* our last answer is out; what still comes is dropped */
     SERVER_CLOSING,
 };
@@ -42,6 +44,10 @@ struct http_server {
     bool paused;
     bool ended; /* the peer will send no more */
     bool draining;
+    const struct http_source *source; /* in SERVER_SENDING, else NULL */
+    void *source_ctx;
+    uint64_t source_left;
+    bool source_keep; /* the connection goes on after it */
     enum close_reason linger_reason;
     int64_t linger_until_ms;
 };
@@ -77,9 +83,11 @@ static void linger(struct http_server *server, enum close_reason reason)
     timer_start(server->timer, LINGER_MS, 0);
 }
 
-static void write_answer(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
-                         const void *body, size_t size, bool keep, bool bodyless)
+/* False: the headers could not be written, and the answer is a 500 without a body. */
+static bool write_head(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
+                       size_t size, bool keep)
 {
+    bool good = true;
     struct buf head;
     char date[64];
     struct tm now;
@@ -87,7 +95,7 @@ static void write_answer(struct http_server *server, int status, const struct ht
     buf_init(&head, 0);
     if (http_write_response_head(&head, status, headers, header_count, size) != TP_OK) {
         buf_clear(&head);
-        size = 0;
+        good = false;
         (void)buf_append_text(&head, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
     }
     /* Date and Connection go in front of the empty line. */
@@ -101,9 +109,15 @@ static void write_answer(struct http_server *server, int status, const struct ht
         stream_write(server->stream, "Connection: keep-alive\r\n\r\n", 26);
     else
         stream_write(server->stream, "\r\n", 2);
-    if (size > 0 && !bodyless)
-        stream_write(server->stream, body, size);
     buf_wipe(&head);
+    return good;
+}
+
+static void write_answer(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
+                         const void *body, size_t size, bool keep, bool bodyless)
+{
+    if (write_head(server, status, headers, header_count, size, keep) && size > 0 && !bodyless)
+        stream_write(server->stream, body, size);
 }
 
 /* One fixed text (R16), then the end. */
@@ -274,11 +288,47 @@ static void go_on(struct http_server *server)
     later_run(server->loop, &server->next);
 }
 
+static void end_source(struct http_server *server)
+{
+    const struct http_source *source = server->source;
+    server->source = NULL;
+    if (source)
+        source->free(server->source_ctx);
+}
+
+/* As much of the body as the out queue takes now; on_drain brings the rest. */
+static void send_source(struct http_server *server)
+{
+    while (server->source_left > 0 && !stream_is_full(server->stream)) {
+        uint8_t piece[SOURCE_PIECE];
+        size_t size = server->source_left < sizeof(piece) ? (size_t)server->source_left : sizeof(piece);
+        size_t got = 0;
+        if (server->source->read(server->source_ctx, piece, size, &got) != TP_OK || got == 0 || got > size) {
+            close_now(server, CLOSE_IO_ERROR);
+            return;
+        }
+        stream_write(server->stream, piece, got);
+        server->source_left -= got;
+    }
+    timer_start(server->timer, server->options.answer_ms, 0);
+    if (server->source_left > 0)
+        return;
+    end_source(server);
+    if (!server->source_keep || server->draining)
+        linger(server, server->draining ? CLOSE_DRAIN : CLOSE_DONE);
+    else if (stream_is_full(server->stream))
+        server->state = SERVER_WRITING;
+    else
+        go_on(server);
+}
+
 static void on_drain(void *ctx)
 {
     struct http_server *server = ctx;
     if (server->state == SERVER_WRITING)
         go_on(server);
+    else if (server->state == SERVER_SENDING)
+        send_source(server);
 }
 
 static void on_stream_close(void *ctx, enum close_reason reason)
@@ -288,6 +338,7 @@ static void on_stream_close(void *ctx, enum close_reason reason)
     timer_free(server->timer);
     http_parser_free(server->parser);
     buf_wipe(&server->waiting);
+    end_source(server);
     server->state = SERVER_CLOSING;
     server->events->on_close(server->ctx, reason);
     mem_free(server);
@@ -369,6 +420,30 @@ void http_exchange_respond_close(struct http_exchange *exchange, int status, con
                                  size_t header_count, const void *body, size_t size)
 {
     respond(exchange, status, headers, header_count, body, size, true);
+}
+
+void http_exchange_respond_source(struct http_exchange *exchange, int status, const struct http_header *headers,
+                                  size_t header_count, uint64_t size, const struct http_source *source, void *ctx)
+{
+    struct http_server *server = exchange->server;
+    const struct http_request *request = http_parser_request(server->parser);
+    bool bodyless = strcmp(request->method, "HEAD") == 0;
+    if (server->state != SERVER_ANSWERING) {
+        source->free(ctx);
+        return;
+    }
+    server->source = source;
+    server->source_ctx = ctx;
+    server->source_keep = request->keep_alive && !server->draining;
+    server->source_left =
+        write_head(server, status, headers, header_count, (size_t)size, server->source_keep) && !bodyless ? size : 0;
+    server->count++;
+    server->exchange.data = NULL;
+    server->head_given = false;
+    server->started_ms = 0;
+    server->state = SERVER_SENDING;
+    http_parser_next(server->parser);
+    send_source(server);
 }
 
 /* For the moment between two owners. */

@@ -56,6 +56,18 @@ void http_exchange_respond(struct http_exchange *exchange, int status, const str
 void http_exchange_respond_close(struct http_exchange *exchange, int status, const struct http_header *headers,
                                  size_t header_count, const void *body, size_t size);
 
+/* A body that is fetched piece by piece, as fast as the peer takes it. */
+struct http_source {
+    /* Puts 1 to size bytes into data, the next of the body. Any error ends the connection: the peer sees a short body. */
+    enum tp_err (*read)(void *ctx, uint8_t *data, size_t size, size_t *ret_size);
+    /* The body is out, or will not be asked for any more. Exactly once. */
+    void (*free)(void *ctx);
+};
+/* The same as http_exchange_respond with a body of exactly size bytes from source, of which a bounded part (STREAM_HIGH) is
+ * in memory at a time. answer_ms is then the time for each such part. source must outlive the exchange. */
+void http_exchange_respond_source(struct http_exchange *exchange, int status, const struct http_header *headers,
+                                  size_t header_count, uint64_t size, const struct http_source *source, void *ctx);
+
 /* Answers 101 with these headers (Upgrade: protocol and Connection come by themselves) and gives the connection away: the server and the
  * exchange are gone when it returns, on_close is not called. The stream is paused and has no owner until the caller sets
  * events; rest (an empty buf of the caller's) gets what came behind the request. TP_INVALID, and nothing happens, for a

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define CALL_MS 30000
 #define ANONYMOUS_BODY ((size_t)64 * 1024) /* R9 */
@@ -30,6 +31,8 @@ struct web {
     struct web_options options;
     struct web_conn *first;
     size_t count;
+    struct web_file files[WEB_FILES_MAX];
+    size_t file_count;
 };
 
 const struct http_request *web_http(const struct web_request *request)
@@ -79,7 +82,8 @@ struct answer {
     const char *location;
     const char *cache; /* NULL: no-store */
     bool gzip;
-    bool app; /* the application's page, which may run our scripts */
+    bool app;                    /* the application's page, which may run our scripts */
+    const struct web_file *file; /* in place of body */
 };
 
 /* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. */
@@ -88,6 +92,40 @@ struct answer {
 #define CSP_APP                                                                        \
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self' data:; " \
     "connect-src 'self'; " CSP_END
+
+/* Where the sending of a file stands. The descriptor is our own: files of a web that is gone are closed. */
+struct reading {
+    int fd;
+    int64_t at;
+};
+
+static enum tp_err read_file(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
+{
+    struct reading *reading = ctx;
+    ssize_t got = pread(reading->fd, data, size, reading->at);
+    if (got <= 0)
+        return TP_IO;
+    reading->at += got;
+    *ret_size = (size_t)got;
+    return TP_OK;
+}
+
+static void free_reading(void *ctx)
+{
+    struct reading *reading = ctx;
+    (void)close(reading->fd);
+    mem_free(reading);
+}
+
+static const struct http_source file_source = {.read = read_file, .free = free_reading};
+
+static void respond_file(struct http_exchange *exchange, int status, const struct http_header *headers, size_t count,
+                         const struct web_file *file)
+{
+    struct reading *reading = mem_alloc(sizeof(*reading));
+    reading->fd = dup(file->fd);
+    http_exchange_respond_source(exchange, status, headers, count, file->size, &file_source, reading);
+}
 
 static void answer(struct web_request *request, const struct answer *what)
 {
@@ -112,7 +150,10 @@ static void answer(struct web_request *request, const struct answer *what)
         put(headers, &count, "Location", what->location);
     log_answer(request, what->status);
     request->conn->request = NULL;
-    http_exchange_respond(exchange, what->status, headers, count, what->body, what->size);
+    if (what->file)
+        respond_file(exchange, what->status, headers, count, what->file);
+    else
+        http_exchange_respond(exchange, what->status, headers, count, what->body, what->size);
     request_free(request);
 }
 
@@ -197,6 +238,19 @@ void web_answer_asset(struct web_request *request, const struct web_asset *asset
                           .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
                           .gzip = true,
                           .app = strncmp(asset->content_type, "text/html", 9) == 0};
+    answer(request, &what);
+}
+
+void web_answer_plain(struct web_request *request, int status, const char *text)
+{
+    struct answer what = {
+        .status = status, .content_type = "text/plain; charset=utf-8", .body = text, .size = strlen(text)};
+    answer(request, &what);
+}
+
+void web_answer_file(struct web_request *request, const struct web_file *file)
+{
+    struct answer what = {.status = 200, .content_type = "application/octet-stream", .file = file};
     answer(request, &what);
 }
 
@@ -524,6 +578,22 @@ struct web *web_new(struct loop *loop, const struct web_options *options)
     return web;
 }
 
+void web_add_file(struct web *web, const char *name, const char *sha256, int64_t size, int fd)
+{
+    if (web->file_count == WEB_FILES_MAX || size <= 0) {
+        (void)close(fd);
+        return;
+    }
+    web->files[web->file_count++] =
+        (struct web_file){.name = mem_strdup(name), .sha256 = mem_strdup(sha256), .size = (uint64_t)size, .fd = fd};
+}
+
+const struct web_file *web_files(const struct web_request *request, size_t *ret_count)
+{
+    *ret_count = request->conn->web->file_count;
+    return request->conn->web->files;
+}
+
 void web_drain(struct web *web)
 {
     web->draining = true;
@@ -548,6 +618,11 @@ void web_free(struct web *web)
         }
         http_server_close(conn->server, CLOSE_SHUTDOWN);
         conn = next;
+    }
+    for (size_t i = 0; i < web->file_count; i++) {
+        (void)close(web->files[i].fd);
+        mem_free(web->files[i].name);
+        mem_free(web->files[i].sha256);
     }
     mem_free((char *)(uintptr_t)web->options.cluster_name);
     mem_free((char *)(uintptr_t)web->options.public_addr);

@@ -39,6 +39,7 @@ struct web_options {
     const char *public_addr; /* "proxy.example.com:443": what people type; "" when not configured: the cluster's name */
     const char *server_version;
     const char *listen_addr; /* for /webapi/ping; NULL: "0.0.0.0:443" */
+    bool own_certificate;    /* what browsers see is signed by the host CA, which no machine trusts by itself */
     bool no_hsts;            /* leave Strict-Transport-Security out */
 };
 
@@ -51,6 +52,9 @@ struct web_peer {
 };
 
 struct web *web_new(struct loop *loop, const struct web_options *options) TP_MUST;
+/* A program for hosts that join: its name, SHA-256 (hex) and size, and a descriptor to read it by, which the web takes
+ * over. Once for each name. */
+void web_add_file(struct web *web, const char *name, const char *sha256, int64_t size, int fd);
 /* Takes over a stream whose TLS handshake is complete. */
 void web_serve(struct web *web, struct stream *stream, const struct web_peer *peer);
 /* Idle connections close now, the others after their answer. */

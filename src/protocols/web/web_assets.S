@@ -25,4 +25,16 @@ web_asset_table:
     .include "web_assets.inc"
     .section .data.rel.ro.web_assets, "aw", @progbits
     .quad 0, 0, 0, 0
+/* The script that joins a server, as text (web_join.c). */
+    .section .rodata.web_script, "a", @progbits
+    .balign 8
+    .globl web_install_script_size
+    .hidden web_install_script_size
+web_install_script_size:
+    .quad script_end - web_install_script
+    .globl web_install_script
+    .hidden web_install_script
+web_install_script:
+    .incbin "install-node.sh"
+script_end:
     .section .note.GNU-stack, "", @progbits

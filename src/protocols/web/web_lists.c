@@ -103,9 +103,10 @@ static json_t *node_item(json_t *node, const char *cluster)
         add_tag(tags, name, json_is_string(value) ? json_string_value(value) : "");
     json_object_foreach (json_object_get(spec, "cmd_labels"), name, value)
         add_tag(tags, name, json_get_text(value, "result", ""));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "id", json_get_text(metadata, "name", ""), "siteId",
-                     cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
-                     json_get_bool(spec, "use_tunnel", *addr == '\0'), "tags", tags, "sshLogins",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o}", "id", json_get_text(metadata, "name", ""),
+                     "siteId", cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
+                     json_get_bool(spec, "use_tunnel", *addr == '\0'), "online", json_get_bool(node, "online", false),
+                     "since", json_get_text(node, "online_since", ""), "tags", tags, "sshLogins",
                      json_is_array(logins) ? json_incref(logins) : json_array());
 }
 

@@ -49,6 +49,15 @@ const struct web_route *web_route_find(const char *method, const char *path, cha
 /* The methods of auth that a user may call through /webapi/rpc/METHOD. */
 bool web_route_is_user_method(const char *method);
 
+/* A program that hosts may download. */
+#define WEB_FILES_MAX 4
+struct web_file {
+    char *name;
+    char *sha256;
+    uint64_t size;
+    int fd;
+};
+
 struct web_session_cookie {
     char *user;
     char *sid;
@@ -85,6 +94,12 @@ void web_answer_failed(struct web_request *request, const struct tp_error *error
 void web_answer_page(struct web_request *request, int status, struct buf *page);
 void web_answer_text(struct web_request *request, const char *content_type, const char *text);
 void web_answer_redirect(struct web_request *request, const char *to);
+/* A program, read while it is sent. */
+void web_answer_file(struct web_request *request, const struct web_file *file);
+/* The programs that are there. */
+const struct web_file *web_files(const struct web_request *request, size_t *ret_count);
+/* A text that nobody keeps, with this status. */
+void web_answer_plain(struct web_request *request, int status, const char *text);
 /* A file of the UI. for_ever: its name changes with its content. */
 void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever);
 
@@ -132,5 +147,9 @@ web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user
 web_finish_fn web_done_finish, web_link_finish, web_role_check_finish, web_role_add_finish, web_role_set_finish,
     web_items_finish, web_checkpoint_finish, web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
 web_failed_fn web_invite_failed, web_form_failed;
+/* web_join.c: hosts that join. */
+web_begin_fn web_token_add_begin, web_joined_begin, web_script_begin;
+web_finish_fn web_token_add_finish, web_items_of_hosts_finish, web_script_finish, web_program_finish;
+web_failed_fn web_script_failed;
 
 #endif

@@ -4,6 +4,7 @@ import { Button, type Column, Empty, Head, type Label, Pop, Tags } from "../desi
 import { Icon } from "../design/icons";
 import { ago, dateTime, t } from "../i18n";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
+import { AddServer } from "./join";
 
 export interface Server {
   id: string;
@@ -51,6 +52,8 @@ function Connect({ server }: { server: Server }) {
 
 export function ServersPage() {
   const list = useList<Server>(site("/nodes"), 15000);
+  const [adding, setAdding] = useState(false);
+  const add = () => setAdding(true);
   const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
   const columns: Column<Server>[] = [
     { id: "hostname", title: t("servers.host"), sort: true, cell: (server) => <span class="name">{server.hostname}</span> },
@@ -70,8 +73,22 @@ export function ServersPage() {
   ];
   return (
     <>
-      <Head title={t("servers.title")} />
+      <Head title={t("servers.title")}>
+        {acl("tokens").create && (
+          <Button kind="main" icon="plus" onClick={add}>
+            {t("servers.add")}
+          </Button>
+        )}
+      </Head>
       <ListView list={list} label={t("servers.title")} search={t("servers.search")} columns={columns} keyOf={(server) => server.id} sort="hostname:asc" empty={<Empty title={t("servers.empty")} text={acl("tokens").create ? t("servers.empty.text") : t("servers.empty.none")} />} />
+      {adding && (
+        <AddServer
+          onClose={() => {
+            setAdding(false);
+            list.reload();
+          }}
+        />
+      )}
     </>
   );
 }

@@ -1,0 +1,93 @@
+"""Adding servers and Kubernetes clusters in the browser, to the green line."""
+
+import re
+
+import pytest
+
+from browser import Browser, need_browser
+from machine import Machine
+
+
+@pytest.fixture(scope="module")
+def browser(cluster):
+    need_browser()
+    made = Browser(cluster)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def admin(cluster, browser):
+    person = cluster.person("join-admin", logins="root", sign_in=False)
+    browser.open("/web/servers")
+    browser.sign_in(person)
+    return person
+
+
+@pytest.mark.parametrize("look", ["en-light-desktop", "ko-dark-phone"])
+def test_add_server_until_it_is_green(cluster, browser, admin, look):
+    language, theme, device = look.split("-")
+    add, make, done = {"en": ("Add server", "Make the line", "has joined"), "ko": ("서버 추가", "명령 만들기", "참여했습니다")}[language]
+    name = f"added-{language}"
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
+    browser.visit("/web/servers")
+    if device == "phone":
+        browser.size(width=360, height=740)
+    browser.click(target=f".head button:has-text('{add}')")
+    browser.usable()
+    # Mistakes are said beside the field, and nothing is made.
+    for wrong in ("env", "env=a'b", "a b=c", "env=dev, env=x", "env=$(id)"):
+        browser.fill(target="dialog input.mono", text=wrong)
+        browser.see(target="dialog .note.bad")
+        assert browser.evaluate(script="document.querySelector('dialog button.main').disabled"), wrong
+    browser.usable()
+    browser.fill(target="dialog input.mono", text=f"env=dev, made={language}")
+    browser.see(target="dialog .note.bad", count=0)
+    browser.click(target=f"dialog button:has-text('{make}')")
+    line = browser.see(target="dialog .command:has-text('install-node.sh') code").strip()
+    assert re.fullmatch(r'sudo bash -c "\$\(curl -fsSL --cacert tport-ca\.pem https://%s/scripts/[0-9a-f]{32}/install-node\.sh\)"' % re.escape(cluster.proxy), line), line
+    save = browser.see(target="dialog .command:has-text('BEGIN CERTIFICATE') code")
+    browser.see(target="dialog .waiting")
+    browser.usable()
+    browser.picture(f"add-server-{look}")
+    place = Machine(cluster, name)
+    try:
+        # As a person does it: both blocks, pasted.
+        ran = place.sh(f"cd /run && {save}\n{line.removeprefix('sudo ')}")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        place.start(re.search(r"^    (/usr/local/bin/tportd -c \S+)$", ran.stdout, re.M).group(1))
+        assert name in browser.see(target=f"dialog .note.good:has-text('{done}')")
+        browser.usable()
+        browser.picture(f"add-server-done-{look}")
+        browser.click(target="dialog button.main")
+        browser.see(target=f"tr:has-text('{name}'):has-text('made=')")
+        browser.usable()
+    finally:
+        place.stop()
+        browser.size(width=1280, height=800)
+        browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
+        cluster.ctl("rm", "node/" + next(node["metadata"]["name"] for node in cluster.node_list() if node["spec"]["hostname"] == name))
+
+
+def test_a_token_that_expires_while_the_dialog_is_open(cluster, browser, admin):
+    browser.visit("/web/servers")
+    browser.click(target=".head button:has-text('Add server')")
+    # The page asks for one that lives for seconds; the server allows a shorter life.
+    browser.evaluate(script="""(() => { const real = fetch; window.fetch = (url, init) => url === '/webapi/token'
+        ? real(url, {...init, body: JSON.stringify({...JSON.parse(init.body), ttl: 1500})}) : real(url, init); })()""")
+    browser.click(target="dialog button:has-text('Make the line')")
+    browser.see(target="dialog .note.warn:has-text('expired')")
+    browser.usable()
+    browser.click(target="dialog button:has-text('Make a new one')")
+    browser.see(target="dialog button:has-text('Make the line')")
+    browser.press(key="Escape")
+    browser.see(target="dialog", count=0)
+
+
+def test_who_may_make_no_token_sees_no_button(cluster, browser):
+    person = cluster.person("join-poor", roles="access", logins="root", sign_in=False)
+    browser.open("/web/servers", name="poor")
+    browser.sign_in(person, name="poor")
+    browser.see(name="poor", target="td:has-text('node1')")
+    assert "Add server" not in browser.text(name="poor")
+    browser.close(name="poor")
