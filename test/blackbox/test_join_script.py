@@ -157,7 +157,7 @@ def run(text, place):
     (lambda text: re.sub(r"(?s)CA='.*?'", "CA='" + "x" * 20 + "'", text), "cannot be reached"),
     (lambda text: re.sub(r"SUMS='[0-9a-f]{8}", "SUMS='00000000", text), "checksum"),
     (lambda text: re.sub(r"PINS='[^']*'", "PINS='nonsense'", text), "configuration"),
-    (lambda text: text.replace("useradd --system", "false --system"), "user tport-session"),
+    (lambda text: text.replace("! id tport-session", "true").replace("useradd --system", "false --system"), "user tport-session"),
     (lambda text: text[:-200], None),  # the connection broke
 ], ids=["architecture", "reachability", "ca", "checksum", "configuration", "user", "half"])
 def test_what_goes_wrong_leaves_nothing_behind(home, admin, machine, change, says):

@@ -157,9 +157,9 @@ def test_secrets_show_only_when_asked(fresh):
     assert "top-secret-of-oidc" in cluster.ctl("get", "oidc/okta", "--with-secrets").stdout
     moved = cluster.ctl("create", "-f", input=without.replace("example.okta.com", "evil.example.com"), check=False)
     assert moved.returncode == 1 and "client_secret must be given again" in moved.stderr
-    # The store keeps them in the half that only auth opens.
+    # The store keeps them in the half that is sealed (R14).
     held = [str(p.relative_to(cluster.daemon.data)) for p in cluster.daemon.data.rglob("*") if p.is_file() and b"top-secret-of-oidc" in p.read_bytes()]
-    assert held and all("secret" in name for name in held), held
+    assert not held, held
     events = {(e["event"], e["code"]) for e in cluster.audit()}
     assert {("github.created", "T8000I"), ("oidc.created", "T8100I"), ("oidc.updated", "T8102I"), ("saml.created", "T8200I"),
             ("trusted_cluster.create", "T7000I"), ("kube.create", "T3010I"), ("app.create", "TAP03I"), ("db.create", "TDB03I"),
