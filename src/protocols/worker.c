@@ -61,7 +61,9 @@ void worker_tell_auth(struct worker *worker, const char *method, json_t *params)
 void worker_connection_closed(struct worker *worker, const struct peer *peer, enum close_reason reason,
                               const char *detail, uint64_t rx, uint64_t tx)
 {
-    static const char *const routes[ROUTE_COUNT] = {"web", "api", "ssh", "kube", "tunnel"};
+    static const char *const routes[ROUTE_COUNT] = {
+        [ROUTE_WEB] = "web", [ROUTE_JOIN] = "join", [ROUTE_API] = "api",
+        [ROUTE_SSH] = "ssh", [ROUTE_KUBE] = "kube", [ROUTE_TUNNEL] = "tunnel"};
     worker->connections--;
     if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_KUBE || peer->route == ROUTE_TUNNEL)
         log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s",
