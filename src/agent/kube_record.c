@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "recording/recorder.h"
+#include "recording/sizes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,8 @@ struct kube_record {
     char *reason;
     struct kube_pod *pod; /* being asked about */
     struct recorder *recorder;
-    json_t *piece; /* of the recording, under way */
+    struct sizes *sizes; /* with the recorder */
+    json_t *piece;       /* of the recording, under way */
     void *call;
     unsigned tries;
     uint32_t cols, rows;
@@ -59,6 +61,7 @@ static void record_free(struct kube_record *record)
     }
     kube_pod_cancel(record->pod);
     recorder_free(record->recorder);
+    sizes_free(record->sizes);
     json_decref(record->start);
     json_decref(record->fields);
     json_decref(record->piece);
@@ -151,6 +154,19 @@ static void on_recorder(void *ctx)
     finish_if_done(record);
 }
 
+static void on_size(void *ctx, uint32_t cols, uint32_t rows)
+{
+    struct kube_record *record = ctx;
+    char size[32];
+    recorder_resize(record->recorder, cols, rows);
+    (void)snprintf(size, sizeof(size), "%u:%u", cols, rows);
+    json_t *fields = json_copy(record->fields);
+    (void)json_object_set_new(fields, "size", json_string(size));
+    (void)record->kube->line.request(
+        record->kube->line.ctx, "session.event",
+        json_pack("{s:s, s:s, s:o}", "sid", record->id, "event", "resize", "fields", fields), NULL, NULL);
+}
+
 static void start_recorder(struct kube_record *record)
 {
     struct recorder_options options = {
@@ -163,6 +179,7 @@ static void start_recorder(struct kube_record *record)
     };
     struct recorder_sink sink = {.append = on_append, .cancel = on_cancel, .ctx = record};
     record->recorder = recorder_new(record->kube->loop, &sink, &options, on_recorder, record);
+    record->sizes = sizes_new(record->kube->loop, record->cols, record->rows, on_size, record);
 }
 
 void kube_record_output(struct kube_record *record, const void *data, size_t size)
@@ -174,7 +191,6 @@ void kube_record_output(struct kube_record *record, const void *data, size_t siz
 
 void kube_record_resize(struct kube_record *record, uint32_t cols, uint32_t rows)
 {
-    char size[32];
     cols = cols == 0 || cols > 10000 ? 80 : cols;
     rows = rows == 0 || rows > 10000 ? 25 : rows;
     if (record->recorder == NULL || (cols == record->cols && rows == record->rows)) {
@@ -182,13 +198,7 @@ void kube_record_resize(struct kube_record *record, uint32_t cols, uint32_t rows
     }
     record->cols = cols;
     record->rows = rows;
-    recorder_resize(record->recorder, cols, rows);
-    (void)snprintf(size, sizeof(size), "%u:%u", cols, rows);
-    json_t *fields = json_copy(record->fields);
-    (void)json_object_set_new(fields, "size", json_string(size));
-    (void)record->kube->line.request(
-        record->kube->line.ctx, "session.event",
-        json_pack("{s:s, s:s, s:o}", "sid", record->id, "event", "resize", "fields", fields), NULL, NULL);
+    sizes_set(record->sizes, cols, rows);
 }
 
 void kube_record_exit(struct kube_record *record, int code)
@@ -396,6 +406,7 @@ void kube_record_end(struct kube_record *record, const char *reason)
         return; /* not started yet: on_started sees it */
     }
     record->step = RECORD_LAST;
+    sizes_flush(record->sizes);
     if (record->recorder != NULL) {
         recorder_finish(record->recorder);
     }

@@ -52,6 +52,7 @@ void net_channel_free(struct channel *channel)
     buf_free(&channel->to_fd);
     buf_free(&channel->to_ssh);
     recorder_free(channel->recorder);
+    sizes_free(channel->sizes);
     json_decref(channel->env);
     json_decref(channel->modes);
     mem_free(channel->peer_host);
@@ -408,6 +409,7 @@ void net_channel_end(struct channel *channel)
     net_end_close(&channel->in);
     net_end_close(&channel->out);
     net_end_close(&channel->err);
+    sizes_flush(channel->sizes);
     if (channel->recorder != NULL) {
         recorder_finish(channel->recorder);
     }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "core/rpc.h"
 #include "recording/recorder.h"
+#include "recording/sizes.h"
 #include "session/requests.h"
 
 /* The only way to read passwords, keys and pty sizes in libssh's queue mode is "deprecated" there. */
@@ -68,6 +69,7 @@ struct channel {
     json_t *env;   /* name: base64 of value */
     json_t *modes; /* of the terminal, as modes.h reads them; NULL: the system's own */
     struct recorder *recorder;
+    struct sizes *sizes;  /* NULL until the first change */
     uint32_t record_call; /* the piece that the monitor has not confirmed, 0: none */
     /* a channel that we opened: asked again at each step until the client answers */
     int (*reopen)(struct channel *channel);

@@ -133,23 +133,32 @@ static bool take_env(struct channel *channel, ssh_message message)
     return true;
 }
 
+static void on_size(void *ctx, uint32_t cols, uint32_t rows)
+{
+    struct channel *channel = ctx;
+    char text[32];
+    if (channel->recorder != NULL) {
+        recorder_resize(channel->recorder, cols, rows);
+    }
+    (void)snprintf(text, sizeof(text), "%u:%u", cols, rows);
+    net_audit(channel->net, "resize", json_pack("{s:s}", "size", text));
+}
+
 static void take_window_change(struct channel *channel, ssh_message message)
 {
     struct winsize size = {0};
     if (!channel->pty || channel->state != CHANNEL_RUNNING || channel->out.fd < 0) {
         return;
     }
+    if (channel->sizes == NULL) {
+        channel->sizes = sizes_new(channel->net->loop, channel->cols, channel->rows, on_size, channel);
+    }
     channel->cols = clamp_size(ssh_message_channel_request_pty_width(message), channel->cols);
     channel->rows = clamp_size(ssh_message_channel_request_pty_height(message), channel->rows);
     size.ws_col = (unsigned short)channel->cols;
     size.ws_row = (unsigned short)channel->rows;
     (void)ioctl(channel->out.fd, TIOCSWINSZ, &size);
-    if (channel->recorder != NULL) {
-        recorder_resize(channel->recorder, channel->cols, channel->rows);
-    }
-    char text[32];
-    (void)snprintf(text, sizeof(text), "%u:%u", channel->cols, channel->rows);
-    net_audit(channel->net, "resize", json_pack("{s:s}", "size", text));
+    sizes_set(channel->sizes, channel->cols, channel->rows);
 }
 
 static void on_recorder(void *ctx)

@@ -87,6 +87,7 @@ static void begin_end(struct term *term)
     bool started = term->phase >= TERM_ASKING;
     term->phase = TERM_ENDING;
     term_stop_io(term);
+    sizes_flush(term->sizes);
     if (term->recorder != NULL) {
         recorder_finish(term->recorder);
     }

@@ -186,21 +186,30 @@ enum tp_err term_ack(struct term *term, uint64_t offset)
     return TP_OK;
 }
 
-void term_resize(struct term *term, uint32_t cols, uint32_t rows)
+static void on_size(void *ctx, uint32_t cols, uint32_t rows)
 {
+    struct term *term = ctx;
     char text[32];
-    if (term->use != TERM_SHELL || term->fd < 0 || (cols == term->cols && rows == term->rows)) {
-        return;
-    }
-    term->cols = cols;
-    term->rows = rows;
-    struct winsize size = {.ws_col = (unsigned short)cols, .ws_row = (unsigned short)rows};
-    (void)ioctl(term->fd, TIOCSWINSZ, &size);
     if (term->recorder != NULL) {
         recorder_resize(term->recorder, cols, rows);
     }
     (void)snprintf(text, sizeof(text), "%u:%u", cols, rows);
     rpc_event(term->monitor, "audit", json_pack("{s:s, s:{s:s}}", "event", "resize", "fields", "size", text));
+}
+
+void term_resize(struct term *term, uint32_t cols, uint32_t rows)
+{
+    if (term->use != TERM_SHELL || term->fd < 0 || (cols == term->cols && rows == term->rows)) {
+        return;
+    }
+    if (term->sizes == NULL) {
+        term->sizes = sizes_new(term->loop, term->cols, term->rows, on_size, term);
+    }
+    term->cols = cols;
+    term->rows = rows;
+    struct winsize size = {.ws_col = (unsigned short)cols, .ws_row = (unsigned short)rows};
+    (void)ioctl(term->fd, TIOCSWINSZ, &size);
+    sizes_set(term->sizes, cols, rows);
 }
 
 /* ---- the recording ---- */

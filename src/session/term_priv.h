@@ -5,6 +5,7 @@
 #include "core/rpc.h"
 #include "core/stream.h"
 #include "recording/recorder.h"
+#include "recording/sizes.h"
 #include "term/term_frame.h"
 
 #define TERM_CHANNEL 1 /* the monitor's number of the only channel */
@@ -54,6 +55,7 @@ struct term {
     int exit_status;
     char exit_signal[16];
     struct recorder *recorder;
+    struct sizes *sizes; /* NULL until the first change */
     uint32_t record_call;
     enum close_reason reason;
 };

@@ -153,6 +153,32 @@ def test_terminal_shell_resize_and_recording(agent):
     os.close(master)
 
 
+def test_a_flood_of_sizes_does_not_fill_the_record(agent):
+    """Evidence is kept up to a size: who sends sizes all day must not age out what others did."""
+    process, master = open_terminal(agent)
+    os.write(master, b"echo ready-$((1+1))\n")
+    read_until(master, b"ready-2\r")
+    began, sent = time.time(), 0
+    while time.time() < began + 2:
+        sent += 1
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 20 + sent % 30, 60 + sent % 90, 0, 0))
+        time.sleep(0.004)
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 121, 0, 0))
+    time.sleep(0.2)
+    os.write(master, b"stty size\n")
+    read_until(master, b"41 121")
+    os.write(master, b"exit\n")
+    assert process.wait(5) == 0
+    agent.wait(lambda: agent.ended)
+    most = (time.time() - began) / 0.25 + 2
+    told = [f["size"] for name, f in agent.events if name == "resize"]
+    assert sent > 10 * most  # or nothing had to be merged
+    assert 2 < len(told) <= most and told[-1] == "121:41"
+    drawn = [e[2] for e in cast(agent)[1] if e[1] == "r"]
+    assert drawn == [size.replace(":", "x") for size in told]
+    os.close(master)
+
+
 def test_terminal_modes_are_the_clients(agent):
     """RFC 4254 section 8: keys and settings of the person's terminal are those of the session's."""
     def prepare(fd):

@@ -1,5 +1,6 @@
 tport_unit_test(test_session_tables tport_session)
 tport_unit_test(test_session_asciicast tport_recording)
+tport_unit_test(test_recording_sizes tport_recording)
 tport_fuzz(fuzz_asciicast tport_recording)
 tport_unit_test(test_session_modes tport_session)
 tport_fuzz(fuzz_modes tport_session)
