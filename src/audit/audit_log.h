@@ -90,9 +90,10 @@ enum tp_err audit_log_index(const char *dir, struct tp_error *error) TP_MUST;
 /* ---- Retention (docs/protocol-audit.md): whole days, oldest first, never the newest ---- */
 
 struct audit_keep {
-    int64_t now_ms;     /* wall */
+    int64_t now_ms;     /* wall, as far as it is believed */
     int64_t max_age_ms; /* a day goes when all of it is older; 0: no bound */
     uint64_t max_bytes; /* of day files, entries and indexes; 0: no bound */
+    int64_t min_age_ms; /* a day in which something is younger does not go because of max_bytes */
     bool resume;        /* also look for a removal that was interrupted */
 };
 struct audit_prune {
@@ -104,6 +105,7 @@ struct audit_prune {
     size_t days;
     const char *reason; /* "age", "size" */
     bool stated;        /* the statement was written before: only audit_prune_run is left to do */
+    bool held;          /* what is left is larger than max_bytes, and too young to go */
 };
 /* What retention asks to remove now. Nothing changes. TP_AGAIN: try later. TP_CORRUPT: the files are not what they should
  * be, so nothing may be removed. Blocks (thread pool), safe while the log is written. */

@@ -164,6 +164,7 @@ static size_t choose(const struct folders *folders, char (*days)[DAY_TEXT_SIZE],
                      const struct audit_keep *keep, struct audit_prune *plan)
 {
     char limit[DAY_TEXT_SIZE];
+    char young[DAY_TEXT_SIZE];
     uint64_t total = 0;
     size_t gone = 0;
     plan->reason = "age";
@@ -176,10 +177,12 @@ static size_t choose(const struct folders *folders, char (*days)[DAY_TEXT_SIZE],
         return gone;
     for (size_t i = gone; i < count; i++)
         total += day_bytes(folders, days[i]);
-    while (gone + 1 < count && total > keep->max_bytes) {
+    day_of_ms(keep->now_ms - keep->min_age_ms, young);
+    while (gone + 1 < count && total > keep->max_bytes && (keep->min_age_ms == 0 || strcmp(days[gone], young) < 0)) {
         total -= day_bytes(folders, days[gone++]);
         plan->reason = "size";
     }
+    plan->held = gone + 1 < count && total > keep->max_bytes;
     return gone;
 }
 

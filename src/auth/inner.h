@@ -70,6 +70,7 @@ struct keep_rules {
     uint64_t events_max_bytes;
     int64_t recordings_max_age_ms;
     uint64_t recordings_max_bytes;
+    int64_t min_age_ms; /* what is younger does not go because of max_bytes */
 };
 
 /* Settings: the configuration file, and over it the resources that people put. */

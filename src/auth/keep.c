@@ -19,6 +19,9 @@ struct keep {
     char *dir;
     enum stage stage;
     bool resumed; /* an interrupted removal was looked for */
+    bool held;    /* it was said that the log is larger than it should be */
+    struct keep_clock clock;
+    bool jumped; /* it was said that the clock is not believed */
     int tries;
     struct audit_keep rule;
     struct audit_prune plan;
@@ -110,6 +113,16 @@ static void state(struct keep *keep)
     audit_emit(keep->auth, event, stated, keep);
 }
 
+/* Once, not each ten minutes. */
+static void say_held(struct keep *keep)
+{
+    if (keep->plan.held && !keep->held) {
+        log_warn("the audit log is larger than events_max_size, and what could go is younger than min_age, so it stays",
+                 "max_size=%llu", (unsigned long long)keep->rule.max_bytes);
+    }
+    keep->held = keep->plan.held;
+}
+
 static void plan_done(void *ctx)
 {
     struct keep *keep = ctx;
@@ -125,6 +138,7 @@ static void plan_done(void *ctx)
     } else {
         keep->resumed = true;
         keep->tries = 0;
+        say_held(keep);
         if (keep->plan.first_leaf > 0 && keep->plan.stated) {
             remove_start(keep);
         } else if (keep->plan.first_leaf > 0) {
@@ -133,15 +147,54 @@ static void plan_done(void *ctx)
     }
 }
 
+/* What retention believes is kept, so that a clock that is wrong at a start is found out, too. */
+static void step_clock(struct auth *auth)
+{
+    struct keep *keep = auth->keep;
+    int64_t wall = clock_wall_ms();
+    bool believed = keep_clock_step(&keep->clock, wall, clock_mono_ms());
+    if (!believed && !keep->jumped) {
+        char wall_text[CLOCK_TEXT_SIZE];
+        char text[CLOCK_TEXT_SIZE];
+        clock_format_ms(wall, wall_text);
+        clock_format_ms(keep->clock.now_ms, text);
+        log_warn("the clock has jumped ahead: retention believes it when it has stayed there for a day",
+                 "clock=%s believed=%s", wall_text, text);
+    }
+    keep->jumped = !believed;
+    json_t *doc =
+        json_pack("{s:I, s:I}", "now", (json_int_t)keep->clock.now_ms, "ahead", (json_int_t)keep->clock.ahead_ms);
+    batch_put(auth, "/retention/", "clock", doc);
+    json_decref(doc);
+}
+
+static void load_clock(struct auth *auth)
+{
+    json_t *doc = NULL;
+    struct tp_error ignored = {0};
+    if (doc_find(auth->state, "/retention/", "clock", &doc, NULL, &ignored) == TP_OK) {
+        auth->keep->clock.now_ms = json_get_int(doc, "now", 0);
+        auth->keep->clock.ahead_ms = json_get_int(doc, "ahead", 0);
+    }
+    json_decref(doc);
+}
+
+int64_t keep_now(const struct auth *auth)
+{
+    return auth->keep->clock.now_ms;
+}
+
 void keep_round(struct auth *auth)
 {
     struct keep *keep = auth->keep;
+    step_clock(auth);
     if (keep->stage == IDLE) {
         const struct keep_rules *rules = &auth->settings.keep;
         keep->stage = PLANNING;
-        keep->rule = (struct audit_keep){.now_ms = clock_wall_ms(),
+        keep->rule = (struct audit_keep){.now_ms = keep_now(auth),
                                          .max_age_ms = rules->events_max_age_ms,
                                          .max_bytes = rules->events_max_bytes,
+                                         .min_age_ms = rules->min_age_ms,
                                          .resume = !keep->resumed};
         work_run(auth->loop, plan_work, plan_done, keep);
     }
@@ -161,6 +214,7 @@ void keep_open(struct auth *auth)
     keep->auth = auth;
     keep->dir = mem_strdup(audit_dir(auth));
     auth->keep = keep;
+    load_clock(auth);
     keep_recordings_open(auth);
 }
 

@@ -4,6 +4,19 @@
 
 #include "auth/inner.h"
 
+/* keep_clock.c. Zero-initialised: nothing is known yet; now_ms and ahead_ms are kept over restarts. */
+struct keep_clock {
+    int64_t now_ms;   /* wall, as far as it is believed */
+    int64_t ahead_ms; /* running time through which the clock has been ahead of that */
+    int64_t mono_ms;  /* of the last step */
+    bool seen;        /* there was one since the start */
+};
+/* What the clocks say now (wall and monotonic). False: the wall clock has jumped ahead and is not believed yet. */
+bool keep_clock_step(struct keep_clock *clock, int64_t wall_ms, int64_t mono_ms) TP_MUST;
+
+/* keep.c: the time for what is decided in this round, wall ms. */
+int64_t keep_now(const struct auth *auth) TP_MUST;
+
 /* keep_recordings.c */
 void keep_recordings_open(struct auth *auth);
 void keep_recordings_round(struct auth *auth);

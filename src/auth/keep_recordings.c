@@ -109,7 +109,8 @@ static void choose_work(void *ctx)
         struct old *old = &keep->list[gone];
         if (keep->rules.recordings_max_age_ms > 0 && old->at + keep->rules.recordings_max_age_ms <= keep->now_ms) {
             old->reason = "age";
-        } else if (keep->rules.recordings_max_bytes > 0 && total > keep->rules.recordings_max_bytes) {
+        } else if (keep->rules.recordings_max_bytes > 0 && total > keep->rules.recordings_max_bytes &&
+                   old->at + keep->rules.min_age_ms <= keep->now_ms) {
             old->reason = "size";
         } else {
             break;
@@ -305,7 +306,7 @@ void keep_recordings_round(struct auth *auth)
     keep->running = true;
     keep->again = false;
     keep->rules = *rules;
-    keep->now_ms = clock_wall_ms();
+    keep->now_ms = keep_now(auth);
     work_run(auth->loop, choose_work, choose_done, keep);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define DEFAULT_TTL_MS ((int64_t)12 * 3600 * 1000)
+#define DEFAULT_MIN_AGE_MS ((int64_t)24 * 3600 * 1000)
 
 /* A duration as a number of milliseconds or as text ("12h"). */
 static int64_t duration_of(const json_t *object, const char *key, int64_t otherwise)
@@ -179,6 +180,7 @@ void settings_apply(struct auth *auth)
         .events_max_bytes = size_of(keep, "events_max_size"),
         .recordings_max_age_ms = duration_of(keep, "recordings_max_age", 0),
         .recordings_max_bytes = size_of(keep, "recordings_max_size"),
+        .min_age_ms = duration_of(keep, "min_age", DEFAULT_MIN_AGE_MS),
     };
 
     static const char *const kinds[] = {"cluster_auth_preference", "cluster_networking_config",

@@ -187,11 +187,12 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
                                     texts(&conf->tokens), "secrets_key_file", conf->secrets_key_file);
         if (*conf->secrets_key_file)
             plan->auth_key_file = mem_strdup(conf->secrets_key_file);
-        (void)json_object_set_new(options, "retention",
-                                  json_pack("{s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,
-                                            "events_max_size", (json_int_t)conf->events_max_size, "recordings_max_age",
-                                            (json_int_t)conf->recordings_max_age, "recordings_max_size",
-                                            (json_int_t)conf->recordings_max_size));
+        (void)json_object_set_new(
+            options, "retention",
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,
+                      "events_max_size", (json_int_t)conf->events_max_size, "recordings_max_age",
+                      (json_int_t)conf->recordings_max_age, "recordings_max_size",
+                      (json_int_t)conf->recordings_max_size, "min_age", (json_int_t)conf->retention_min_age));
         plan->auth = json_pack("{s:s, s:s, s:O, s:s, s:i, s:o, s:o}", "cluster_name", conf->cluster_name, "data_dir",
                                conf->data_dir, "public_addr", public_addr, "version", TPORT_VERSION, "admin_uid",
                                (int)geteuid(), "log", log_settings(conf), "auth", options);

@@ -96,6 +96,7 @@ struct conf {
     int64_t events_max_size;     /* bytes */
     int64_t recordings_max_age;  /* ms */
     int64_t recordings_max_size; /* bytes */
+    int64_t retention_min_age;   /* ms: what is younger does not go because of a size */
     int64_t client_idle_timeout; /* ms, 0: never */
     int64_t web_idle_timeout;    /* ms */
     bool disconnect_expired_cert;

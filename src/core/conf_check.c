@@ -46,6 +46,8 @@ static void check_retention(struct conf_reader *reader)
         if (ages[i].ms != 0 && ages[i].ms < (int64_t)24 * 3600 * 1000)
             conf_error_add(reader, 0, "auth_service.retention.%s must be at least 24h, or 0s to keep everything",
                            ages[i].key);
+        if (ages[i].ms != 0 && ages[i].ms < reader->conf->retention_min_age)
+            conf_error_add(reader, 0, "auth_service.retention.min_age must not be longer than %s", ages[i].key);
     }
 }
 

@@ -125,6 +125,9 @@ static const struct conf_row rows[] = {
      "remove recordings that ended longer ago (90d); at least 24h; 0s: keep them"},
     {"auth_service.retention.recordings_max_size", CONF_SIZE, AT(recordings_max_size), "0", NULL, CONF_AUTH,
      "remove the oldest recordings when all together are larger (100GB); 0: no bound"},
+    {"auth_service.retention.min_age", CONF_DURATION, AT(retention_min_age), "24h", NULL, CONF_AUTH,
+     "never remove what is younger because of a size, so that nobody floods away what just happened; 0s: size alone "
+     "counts"},
     NO_EFFECT("auth_service.listen_addr", "auth has no port of its own, it is reached through the proxy"),
     NO_EFFECT("auth_service.public_addr", "auth has no port of its own, it is reached through the proxy"),
     NO_EFFECT("auth_service.client_idle_timeout_message", "the reason is always told"),

@@ -1,12 +1,15 @@
 """A machine whose clock is a day off: a sentence that says so, a status that is not 0, and nothing hangs (F9)."""
 
+import datetime
 import pathlib
 import shutil
 import subprocess
+import time
 
 import pexpect
 import pytest
 
+from test_retention import make_old, put_recording
 from tport import BIN, Daemon, wait_for
 
 LIBRARY = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
@@ -69,6 +72,36 @@ def test_signing_in_with_a_wrong_clock(cluster, offset):
     child.close()
     assert child.exitstatus == 1 and "clock" in child.before, child.before
     assert person.tport("status").returncode == 1  # nothing that is no good was kept
+
+
+def test_a_clock_that_jumps_removes_no_record(fresh):
+    """Started with a clock that is a year and more ahead: what retention would remove then stays, and stays afterwards."""
+    rules = "  retention:\n    events_max_age: 30d\n    recordings_max_age: 30d\n    recordings_max_size: 1KB\n"
+    cluster = fresh(workers=1, auth_extra=rules)
+    cluster.daemon.stop()
+    log = cluster.daemon.data / "auth" / "audit"
+    day = (datetime.date.today() - datetime.timedelta(days=3)).isoformat()
+    make_old(cluster, day)
+    _, recording = put_recording(cluster, 3000, 3600)
+    cluster.start()
+    cluster.ctl("users", "add", "today", "--roles=access")
+    right = cluster.daemon
+    right.stop()
+    wrong = ShiftedDaemon(cluster.net, right.host, right.folder, right.conf.read_text(), "+400d")
+    before = len(wrong.text())
+    wrong.start()
+    try:
+        wait_for(lambda: "the clock has jumped ahead" in wrong.text()[before:])
+        wait_for(lambda: "auth ready" in wrong.text()[before:])
+        time.sleep(3)
+    finally:
+        wrong.stop()
+    assert "will be removed" not in wrong.text()
+    assert (log / "log" / f"{day}.log").exists() and recording.exists()
+    cluster.start()
+    time.sleep(2)
+    assert "will be removed" not in right.text()
+    assert (log / "log" / f"{day}.log").exists() and recording.exists()
 
 
 @pytest.mark.parametrize("offset", [AHEAD, BEHIND])

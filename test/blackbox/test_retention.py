@@ -17,6 +17,7 @@ RULES = """  retention:
     events_max_age: 30d
     recordings_max_age: 24h
     recordings_max_size: 4KB
+    min_age: 90m
 """
 
 
@@ -58,6 +59,7 @@ def test_old_days_and_recordings_go_and_are_told(fresh):
     very_old, very_old_path = put_recording(cluster, 1000, 3 * 86400)
     older, older_path = put_recording(cluster, 3000, 7200)
     newer, newer_path = put_recording(cluster, 3000, 3600)
+    young, young_path = put_recording(cluster, 3000, 60)
     cluster.start()
     cluster.ctl("users", "add", "today", "--roles=access")
     assert verify(log, key).returncode == 0
@@ -69,7 +71,7 @@ def test_old_days_and_recordings_go_and_are_told(fresh):
     os.kill(cluster.daemon.process.pid, signal.SIGHUP)
     wait_for(lambda: not (log / "log" / "2026-01-02.log").exists(), timeout=60)
     wait_for(lambda: not very_old_path.exists() and not older_path.exists(), timeout=60)
-    assert newer_path.exists()
+    assert newer_path.exists() and young_path.exists()  # too large together, and younger than min_age
     wait_for(lambda: "old audit events removed" in cluster.daemon.text())
 
     told = events(cluster, "audit.prune")
@@ -98,9 +100,10 @@ def test_old_days_and_recordings_go_and_are_told(fresh):
     ("events_max_size: 20 pounds", "a size like 500MB"),
     ("recordings_max_size: 99999999999TB", "a size like 500MB"),
     ("max_age: 30d", "max_age"),
+    ("events_max_age: 30d, min_age: 31d", "min_age must not be longer than events_max_age"),
 ])
 def test_bad_rules_are_refused(tmp_path, line, words):
     conf = pathlib.Path(tmp_path / "tport.conf")
-    conf.write_text(f"auth_service:\n  cluster_name: x\n  retention:\n    {line}\n")
+    conf.write_text(f"auth_service:\n  cluster_name: x\n  retention: {{{line}}}\n")
     got = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(conf)], capture_output=True, text=True, check=False)
     assert got.returncode != 0 and words in got.stderr + got.stdout

@@ -110,15 +110,23 @@ static void assert_damaged(const char *words)
         fail_msg("\"%s\" is not in: %s", words, error.text);
 }
 
-static struct audit_prune plan(const char *now, int keep_days, uint64_t bytes)
+static struct audit_prune plan_min(const char *now, int keep_days, uint64_t bytes, int min_days)
 {
-    struct audit_keep keep = {.max_age_ms = (int64_t)keep_days * 24 * 3600 * 1000, .max_bytes = bytes, .resume = true};
+    struct audit_keep keep = {.max_age_ms = (int64_t)keep_days * 24 * 3600 * 1000,
+                              .max_bytes = bytes,
+                              .min_age_ms = (int64_t)min_days * 24 * 3600 * 1000,
+                              .resume = true};
     struct audit_prune made;
     struct tp_error error = {0};
     assert_int_equal(clock_parse_ms(now, &keep.now_ms), TP_OK);
     if (audit_prune_plan(dir, &keep, &made, &error) != TP_OK)
         fail_msg("plan: %s", error.text);
     return made;
+}
+
+static struct audit_prune plan(const char *now, int keep_days, uint64_t bytes)
+{
+    return plan_min(now, keep_days, bytes, 0);
 }
 
 static void state_it(const struct audit_prune *made)
@@ -289,10 +297,31 @@ static void test_kill_while_pruning(void **state)
     assert_int_equal(plan("2036-01-01T00:00:00Z", 1, 0).first_leaf, 0);
 }
 
+/* Who floods the log does not age out what just happened; by age it goes all the same. */
+static void test_size_removes_nothing_young(void **state)
+{
+    struct audit_prune made = plan_min("2026-01-05T12:00:00Z", 0, 1, 2); /* of the 3rd something is younger */
+    (void)state;
+    assert_string_equal(made.first_day, "2026-01-03");
+    assert_string_equal(made.reason, "size");
+    assert_true(made.held);
+    made = plan_min("2026-01-05T12:00:00Z", 0, 1, 365);
+    assert_int_equal(made.first_leaf, 0);
+    assert_true(made.held);
+    made = plan_min("2026-01-05T12:00:00Z", 2, 1, 365);
+    assert_string_equal(made.first_day, "2026-01-03");
+    assert_string_equal(made.reason, "age");
+    assert_true(made.held);
+    made = plan_min("2026-01-05T12:00:00Z", 0, (uint64_t)1 << 40, 365);
+    assert_int_equal(made.first_leaf, 0);
+    assert_false(made.held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plan, begin, end),
+        cmocka_unit_test_setup_teardown(test_size_removes_nothing_young, begin, end),
         cmocka_unit_test_setup_teardown(test_pruned_log_is_proved, begin, end),
         cmocka_unit_test_setup_teardown(test_deleting_by_hand_is_no_retention, begin, end),
         cmocka_unit_test_setup_teardown(test_forged_statement, begin, end),
