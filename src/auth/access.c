@@ -1,5 +1,5 @@
 /* ssh.connect and term.connect: finds the node, decides, puts it on record, and only then signs the grant. */
-#include "auth/inner.h"
+#include "auth/node_rights.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +243,7 @@ static void grant_node(struct call *call, const struct node_want *want, const st
         json_object_set_new(connect->grant, "file", json_boolean(want->file_copy));
         json_object_set_new(connect->grant, "web", json_string(call->caller.web_key));
     }
+    json_t *rights = node_rights_of_grant(connect->grant);
     (void)sessions_add(auth, call,
                        &(struct live_new){.sid = connect->sid,
                                           .service = want->service,
@@ -250,7 +251,9 @@ static void grant_node(struct call *call, const struct node_want *want, const st
                                           .host_id = host->id,
                                           .login = want->login,
                                           .grant = terminal ? connect->grant : NULL,
+                                          .rights = rights,
                                           .cut_at_expiry = terminal || options->disconnect_expired_cert});
+    json_decref(rights);
     audit_emit(auth, connect_event(call, connect, host), connect_recorded, connect);
 }
 

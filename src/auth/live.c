@@ -2,6 +2,7 @@
  * settings decides each of them anew, and those that lost their right are cut. What differs between services is a row of
  * the table `services`. */
 #include "auth/kube.h"
+#include "auth/node_rights.h"
 #include "auth/recording.h"
 
 #include <string.h>
@@ -227,6 +228,8 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
         *ret_reason = CLOSE_RIGHT_LOST;
         if (service == NULL || !service->kept(auth, live, &caller, &access)) {
             err = err_set(error, TP_DENIED, "a change of roles took the right to this session away");
+        } else {
+            err = node_rights_kept(auth, live, &caller, &access, &options, error);
         }
     }
     caller_free(&caller);
@@ -425,6 +428,9 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
         live->service = mem_strdup(json_get_text(grant, "service", ""));
         live->target = mem_strdup(json_get_text(grant, "kube_cluster", ""));
         live->rights = kube_rights_of_grant(grant);
+        if (live->rights == NULL) {
+            live->rights = node_rights_of_grant(grant);
+        }
         live->user = mem_strdup(json_get_text(grant, "user", ""));
         live->roles = json_deep_copy(json_object_get(grant, "roles"));
         live->traits = json_deep_copy(json_object_get(grant, "traits"));

@@ -45,15 +45,12 @@ static void resume(struct call *call, const char *sid)
     const struct host *host = live != NULL ? hosts_get(auth, live->host_id) : NULL;
     /* One sentence for all: whose session it is, is nobody else's business. */
     if (live == NULL || live->grant == NULL || live->web_key == NULL || live->closed ||
-        strcmp(live->web_key, call->caller.web_key) != 0 || strcmp(live->user, call->caller.user) != 0 ||
-        !sessions_recheck_one(auth, live)) {
+        strcmp(live->web_key, call->caller.web_key) != 0 || strcmp(live->user, call->caller.user) != 0) {
         call_fail_text(call, TP_NOT_FOUND, "the terminal has ended; open a new one");
         return;
     }
-    struct rbac_options options;
-    rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
-    if (json_get_bool(live->grant, "file", false) && !options.ssh_file_copy) {
-        call_fail_text(call, TP_DENIED, "the roles do not allow file copy");
+    if (!sessions_recheck_one(auth, live)) {
+        call_fail_text(call, TP_DENIED, "%s", live->cut ? live->cut_text : "the terminal has ended; open a new one");
         return;
     }
     if (host == NULL || host->tunnels == NULL) {

@@ -132,10 +132,11 @@ static void disconnect(struct net *net)
     net->global_count = 0;
     net_listeners_free(net);
     for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
-        net_channel_end(channel);
-        channel->ssh = NULL; /* ssh_free below frees it */
+        net_channel_leave(channel);
     }
     ssh_event_remove_session(net->event, net->ssh);
+    /* Nothing before the last word: a client that answers the close of a channel finds a closed connection, and does not read
+     * on to what it was told. */
     if ((ssh_get_status(net->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR)) == 0) {
         if (net->last_word[0] != '\0') {
             (void)ssh_session_set_disconnect_message(net->ssh, net->last_word);
@@ -146,6 +147,9 @@ static void disconnect(struct net *net)
     ssh_free(net->ssh);
     ssh_bind_free(net->bind);
     net->ssh = NULL;
+    for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
+        net_channel_end(channel);
+    }
     timer_start(net->deadline, LINGER_MS, 0);
     net_wake(net);
 }

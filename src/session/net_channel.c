@@ -380,6 +380,15 @@ static void send_end(struct channel *channel)
                         (int)channel->finished));
 }
 
+void net_channel_leave(struct channel *channel)
+{
+    if (channel->pending != NULL) {
+        ssh_message_free(channel->pending);
+        channel->pending = NULL;
+    }
+    channel->ssh = NULL;
+}
+
 /* Closes the SSH side; the channel stays until its recording is confirmed. */
 void net_channel_end(struct channel *channel)
 {

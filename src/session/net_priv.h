@@ -177,6 +177,8 @@ void net_channel_step(struct channel *channel);
 /* A text of ours on the person's terminal. */
 void net_channel_say(struct channel *channel, const char *text);
 void net_channel_end(struct channel *channel);
+/* The connection is about to be freed, and its SSH channels with it. */
+void net_channel_leave(struct channel *channel);
 /* Gives the SSH channel back to libssh when both sides have closed it. Only while libssh's queue of messages is empty:
  * a queued message points at its channel. */
 void net_channel_reap(struct channel *channel);

@@ -56,9 +56,9 @@ class Stall(threading.Thread):
 class Shell:
     """tport ssh to a node, with a note of the moment at which it ended."""
 
-    def __init__(self, person, *words, node="node1", says="in-2"):
-        self.person = person
-        self.child = person.spawn(BIN / "tport", "ssh", *(words or (f"root@{node}",)))
+    def __init__(self, person, *words, node="node1", says="in-2", program="ssh"):
+        self.person, self.program = person, program
+        self.child = person.spawn(BIN / "tport", program, *(words or (f"root@{node}",)))
         self.text, self.ended = "", None
         if not words:
             self.child.sendline("echo in-$((1+1))")
@@ -176,6 +176,66 @@ def test_lost_right_ends_shell_exec_and_forward_within_a_second(home, bystander,
         assert reads in shell.text, shell.text
     reasons = [e["reason"] for e in home.audit(type="client.disconnect", user=name)]
     assert len([r for r in reasons if reads in r]) >= 3, reasons
+    bystander.ask()
+
+
+RIGHTS = {
+    # name: (the option as it is granted, as it is then, what the person reads)
+    "copy": ("ssh_file_copy: true", "ssh_file_copy: false", "took the right to copy files away"),
+    "local": ("port_forwarding: true", "port_forwarding: false", "took the right to forward ports to this host away"),
+    "remote": ("ssh_port_forwarding: {local: {enabled: true}, remote: {enabled: true}}",
+               "ssh_port_forwarding: {local: {enabled: true}, remote: {enabled: false}}", "took the right to forward ports from this host away"),
+    "agent": ("forward_agent: true", "forward_agent: false", "took the right to forward the agent away"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(RIGHTS))
+def test_a_lost_option_ends_the_connections_that_have_it_within_a_second(home, bystander, what):
+    """The node goes by the grant as long as the connection lasts: what runs under a right that is lost must not go on."""
+    granted, then, reads = RIGHTS[what]
+    name, other = f"o-{what}", f"n-{what}"
+    home.ctl("create", "-f", input=role(f"r-{name}", EVERYWHERE, f"{{{granted}}}"))
+    home.ctl("create", "-f", input=role(f"r-{other}", EVERYWHERE, f"{{{then}}}"))
+    person = home.person(name, roles=f"r-{name}", logins="")
+    never = Shell(home.person(other, roles=f"r-{other}", logins=""))  # what he never had he can't lose
+    large = person.home / "large"
+    with open(large, "wb") as file:
+        file.truncate(40 << 30)  # holes: it takes minutes to send and no room
+
+    def make():
+        made = [Shell(person)]
+        if what == "copy":
+            made.append(Shell(person, f"root@node1:{large}", "/dev/null", program="scp", says=r"[0-9]MB/s"))
+        if what == "local":
+            made.append(Shell(person, "root@node2", "-N", "-v", "-L", "127.0.0.1:39002:127.0.0.1:39003", says="[Ee]ntering interactive session"))
+        return made
+
+    echo = subprocess.Popen(home.net.prefix("node2") + ["socat", "TCP-LISTEN:39003,bind=127.0.0.1,fork,reuseaddr", "PIPE"])
+    try:
+        shells = make()
+        pipe = None
+        if what == "local":
+            pipe = subprocess.Popen(home.net.prefix(person.host) + ["socat", "-", "TCP:127.0.0.1:39002"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            pipe.stdin.write(b"through the forwarded port\n")
+            pipe.stdin.flush()
+            assert pipe.stdout.readline() == b"through the forwarded port\n"
+        took, stall = change(home, shells, lambda: home.ctl("create", "-f", input=role(f"r-{name}", EVERYWHERE, f"{{{then}}}")))
+        assert max(took) < 1.0 + 6 * stall, (took, stall)
+        if pipe:
+            assert pipe.wait(5) is not None
+            pipe.stdin.close()
+    finally:
+        echo.kill()
+        echo.wait()
+    assert all(reads in shell.text for shell in shells if shell.program == "ssh"), [shell.text for shell in shells]
+    reasons = [e["reason"] for e in home.audit(type="client.disconnect", user=name)]
+    assert len([r for r in reasons if reads in r]) >= len(shells), reasons
+    # A right that is won, or one that he did not have and still has not, changes nothing for what runs.
+    home.ctl("create", "-f", input=role(f"r-{other}", "{logins: [root, guest], node_labels: {'*': '*'}}", f"{{{then}}}"))
+    never.ask()
+    home.ctl("create", "-f", input=role(f"r-{other}", EVERYWHERE, f"{{{granted}}}"))
+    never.ask()
+    never.close()
     bystander.ask()
 
 
