@@ -156,10 +156,11 @@ void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *par
     bool valid = ask->path != NULL ? ask->path[0] == '/' : ask->port >= 1 && ask->port <= 65535 && *ask->host != '\0';
     if (!monitor->forward_local || !valid) {
         (void)err_set(&error, TP_DENIED, "port forwarding is not allowed");
-        on_connected(ask, -1, 0, &error);
+    } else if (monitor_account_ok(monitor, &error) == TP_OK) {
+        start(ask, CONNECT_MS, connect_work, on_connected);
         return;
     }
-    start(ask, CONNECT_MS, connect_work, on_connected);
+    on_connected(ask, -1, 0, &error);
 }
 
 /* ---- listen ---- */
@@ -246,12 +247,11 @@ void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *para
         (void)err_set(&error, TP_DENIED, "port forwarding is not allowed");
     } else if (!is_this_host(ask->host)) {
         (void)err_set(&error, TP_DENIED, "only localhost can be listened on here, not %.100s", ask->host);
-    }
-    if (error.code != TP_OK) {
-        on_listening(ask, -1, 0, &error);
+    } else if (monitor_account_ok(monitor, &error) == TP_OK) {
+        start(ask, LISTEN_MS, listen_work, on_listening);
         return;
     }
-    start(ask, LISTEN_MS, listen_work, on_listening);
+    on_listening(ask, -1, 0, &error);
 }
 
 /* ---- agent forwarding ---- */
@@ -304,14 +304,15 @@ void monitor_agent_listen(struct monitor *monitor, struct rpc_call *call, json_t
     uint8_t random[8];
     if (!monitor->forward_agent || getentropy(random, sizeof(random)) != 0) {
         (void)err_set(&error, TP_DENIED, "agent forwarding is not allowed");
-        on_agent_listening(ask, -1, 0, &error);
+    } else if (monitor_account_ok(monitor, &error) == TP_OK) {
+        uint64_t name = 0;
+        memcpy(&name, random, sizeof(name));
+        ask->agent_dir = mem_printf("/tmp/tport-agent-%016llx", (unsigned long long)name);
+        monitor->agent_pending = true;
+        start(ask, LISTEN_MS, agent_work, on_agent_listening);
         return;
     }
-    uint64_t name = 0;
-    memcpy(&name, random, sizeof(name));
-    ask->agent_dir = mem_printf("/tmp/tport-agent-%016llx", (unsigned long long)name);
-    monitor->agent_pending = true;
-    start(ask, LISTEN_MS, agent_work, on_agent_listening);
+    on_agent_listening(ask, -1, 0, &error);
 }
 
 static int agent_remove_work(void *ctx, int *ret_number, struct tp_error *error)

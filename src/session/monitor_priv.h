@@ -53,6 +53,7 @@ struct monitor {
     bool record;
     bool record_strict;
     struct account account;
+    bool account_ok; /* PAM has said so */
     bool forward_agent;
     bool forward_local, forward_remote; /* by the grant and this host's configuration */
     struct session *sessions;
@@ -94,6 +95,8 @@ void monitor_kill_all(struct monitor *monitor);
 /* PAM's account and session modules, when the configuration asks for them; ret_pam stays as it is otherwise. */
 enum tp_err monitor_pam(struct monitor *monitor, const char *tty, struct environment *env, struct pam **ret_pam,
                         struct tp_error *error) TP_MUST;
+/* PAM's account modules alone, for what opens no session (forwarding); asked until they have said yes once. */
+enum tp_err monitor_account_ok(struct monitor *monitor, struct tp_error *error) TP_MUST;
 /* net is gone: all sessions end. */
 void monitor_end_all(struct monitor *monitor);
 

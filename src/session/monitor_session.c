@@ -274,6 +274,18 @@ enum tp_err monitor_pam(struct monitor *monitor, const char *tty, struct environ
                     json_get_text(monitor->grant, "client_addr", ""), tty, env, ret_pam, error);
 }
 
+enum tp_err monitor_account_ok(struct monitor *monitor, struct tp_error *error)
+{
+    const json_t *pam = json_object_get(monitor->config, "pam");
+    if (monitor->account_ok || !json_get_bool(pam, "enabled", false)) {
+        return TP_OK;
+    }
+    enum tp_err err = pam_account(json_get_text(pam, "service", "sshd"), monitor->account.name,
+                                  json_get_text(monitor->grant, "client_addr", ""), error);
+    monitor->account_ok = err == TP_OK;
+    return err;
+}
+
 static enum tp_err start_process(struct session *session, struct tp_error *error)
 {
     struct monitor *monitor = session->monitor;

@@ -40,8 +40,9 @@ static enum tp_err fail(struct pam *pam, const char *what, struct tp_error *erro
     return err;
 }
 
-enum tp_err pam_open(const char *service, const char *login, const char *remote_host, const char *tty,
-                     struct environment *env, struct pam **ret_pam, struct tp_error *error)
+/* Begins, and asks the account modules. */
+static enum tp_err begin(const char *service, const char *login, const char *remote_host, const char *tty,
+                         struct pam **ret_pam, struct tp_error *error)
 {
     struct pam *pam = mem_alloc(sizeof(*pam));
     struct pam_conv talk = {converse, pam};
@@ -57,6 +58,28 @@ enum tp_err pam_open(const char *service, const char *login, const char *remote_
     pam->status = pam_acct_mgmt(pam->handle, 0);
     if (pam->status != PAM_SUCCESS) {
         return fail(pam, "account", error);
+    }
+    *ret_pam = pam;
+    return TP_OK;
+}
+
+enum tp_err pam_account(const char *service, const char *login, const char *remote_host, struct tp_error *error)
+{
+    struct pam *pam = NULL;
+    enum tp_err err = begin(service, login, remote_host, NULL, &pam, error);
+    if (err == TP_OK) {
+        pam_close(pam);
+    }
+    return err;
+}
+
+enum tp_err pam_open(const char *service, const char *login, const char *remote_host, const char *tty,
+                     struct environment *env, struct pam **ret_pam, struct tp_error *error)
+{
+    struct pam *pam = NULL;
+    enum tp_err err = begin(service, login, remote_host, tty, &pam, error);
+    if (err != TP_OK) {
+        return err;
     }
     pam->status = pam_setcred(pam->handle, PAM_ESTABLISH_CRED | PAM_SILENT);
     if (pam->status != PAM_SUCCESS) {

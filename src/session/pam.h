@@ -10,6 +10,9 @@ struct pam;
  * the module's reason when the account may not sign in. What modules print is added to messages. */
 enum tp_err pam_open(const char *service, const char *login, const char *remote_host, const char *tty,
                      struct environment *env, struct pam **ret_pam, struct tp_error *error) TP_MUST;
+/* pam_acct_mgmt alone, for what opens no session: TP_DENIED as above. */
+enum tp_err pam_account(const char *service, const char *login, const char *remote_host,
+                        struct tp_error *error) TP_MUST;
 /* What the modules had to say to the person; "" for nothing. */
 const char *pam_messages(struct pam *pam);
 /* Closes the session and frees it; NULL is fine. */

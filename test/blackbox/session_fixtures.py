@@ -54,6 +54,20 @@ def agent(make):
     return make()
 
 
+@pytest.fixture
+def pam_service():
+    name = "tport-t%d" % os.getpid()
+    path = "/etc/pam.d/" + name
+
+    def write(*lines):
+        with open(path, "w") as out:
+            out.write("".join(line + "\n" for line in lines))
+        return {"pam": {"enabled": True, "service": name}}
+
+    yield write
+    os.unlink(path)
+
+
 def cast(agent, sid=None):
     data = agent.recordings[sid or sorted(agent.recordings)[0]].decode()
     lines = [json.loads(line) for line in data.splitlines()]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import session_harness as harness
-from session_fixtures import LOGIN, agent, cast, keys, make, open_terminal, output, pytestmark  # noqa: F401  (fixtures)
+from session_fixtures import LOGIN, agent, cast, keys, make, open_terminal, pam_service, output, pytestmark  # noqa: F401  (fixtures)
 from session_harness import read_until
 
 
@@ -333,21 +333,7 @@ def test_r2_other_subsystems_are_refused(agent):
 
 # ---- PAM ----
 
-@pytest.fixture
-def pam_service():
-    name = "tport-t%d" % os.getpid()
-    path = "/etc/pam.d/" + name
-
-    def write(*lines):
-        with open(path, "w") as out:
-            out.write("".join(line + "\n" for line in lines))
-        return {"pam": {"enabled": True, "service": name}}
-
-    yield write
-    os.unlink(path)
-
-
-def test_pam_account_can_refuse(agent, pam_service):
+def test_pam_account_can_refuse(agent, pam_service):  # noqa: F811
     agent.config_extra = pam_service("auth required pam_permit.so", "account required pam_deny.so",
                                      "session required pam_permit.so")
     result = agent.ssh("echo no")
@@ -355,7 +341,7 @@ def test_pam_account_can_refuse(agent, pam_service):
     assert "PAM refused (account)" in agent.session_log()
 
 
-def test_pam_session_speaks_and_sets_variables(agent, pam_service, tmp_path):
+def test_pam_session_speaks_and_sets_variables(agent, pam_service, tmp_path):  # noqa: F811
     (tmp_path / "env").write_text("FROM_PAM=yes\n")
     agent.config_extra = pam_service("auth required pam_permit.so", "account required pam_permit.so",
                                      "session required pam_echo.so welcome here",

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from session_fixtures import LOGIN, agent, free_port, keys, make, pytestmark, stop  # noqa: F401  (fixtures)
+from session_fixtures import LOGIN, agent, free_port, keys, make, pam_service, pytestmark, stop  # noqa: F401  (fixtures)
 from ssh_raw import Raw, number, text
 
 
@@ -274,3 +274,29 @@ def test_x11_is_refused_with_a_reason(agent):
     result = agent.ssh("echo d=$DISPLAY", flags=("-X",), env=env)
     assert result.stdout == b"d=\n"
     assert "X11 forwarding is not offered" in agent.session_log()
+
+
+def pam(*account):
+    return ("auth required pam_permit.so", *("account required " + module for module in account), "session required pam_permit.so")
+
+
+def test_forwarding_without_a_shell_asks_pam_too(agent, echo, pam_service):  # noqa: F811
+    """A connection of nothing but forwards never came to PAM: an account that was closed there still had its tunnels."""
+    agent.config_extra = pam_service(*pam("pam_deny.so"))
+    refused = agent.ssh(flags=("-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:%d" % echo))
+    assert refused.returncode == 255
+    refused = subprocess.run(["ssh", *agent.ssh_options(), "-W", "127.0.0.1:%d" % echo, "node1"], input=b"hello", capture_output=True, timeout=20)
+    assert refused.returncode == 255 and refused.stdout == b""
+    agent.wait(lambda: len([f for name, f in agent.events if name == "port"]) == 2)
+    told = [f for name, f in agent.events if name == "port"]
+    assert {f["direction"] for f in told} == {"from", "to"}
+    assert all(not f["success"] and "PAM refused (account)" in f["error"] for f in told), told
+    agent.config_extra = pam_service(*pam("pam_permit.so"))
+    allowed = subprocess.run(["ssh", *agent.ssh_options(), "-W", "127.0.0.1:%d" % echo, "node1"], input=b"hello", capture_output=True, timeout=20)
+    assert allowed.stdout == b"hello", allowed.stderr
+
+
+def test_agent_forwarding_asks_pam(agent, ssh_agent, pam_service):  # noqa: F811
+    agent.config_extra = pam_service(*pam("pam_deny.so"))
+    agent.ssh("true", flags=("-A",), env=ssh_agent)
+    assert "agent not forwarded" in agent.session_log() and "PAM refused (account)" in agent.session_log()
