@@ -155,6 +155,7 @@ struct live {
     int64_t recheck_ms; /* when its user or one of the roles expires by itself, 0: never */
     bool closed;        /* the relay is gone; late calls of the host are still heard */
     int64_t closed_ms;
+    int64_t unheard_ms;     /* read from the store: it has ended unless its worker names it before (wall); else 0 */
     bool cut;               /* session.cut was sent, with cut_reason and cut_text */
     bool resumed;           /* named by its worker on a new line; settled with the last call */
     bool dirty;             /* not stored yet */
@@ -551,6 +552,10 @@ void sessions_recheck_host(struct auth *auth, const char *host_id);
 size_t sessions_count_user(struct auth *auth, const char *user, const char *service);
 /* Ends one session: its worker is told, client.disconnect says why. Nothing happens when it is over already. */
 void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text);
+/* The same, but the caller puts the event on record; NULL: it is over already. */
+json_t *sessions_cut_event(struct auth *auth, struct live *live, enum close_reason reason, const char *text) TP_MUST;
+/* Its relay is gone. Nothing happens when it is closed already. */
+void sessions_close(struct live *live);
 /* "ssh" for a terminal, which is one: what events, recordings and lists show. */
 const char *sessions_proto(const struct live *live);
 /* Decides one session anew; false: it is over, or has lost its right just now. */

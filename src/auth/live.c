@@ -10,6 +10,7 @@
 /* Ticks from a change to the end of the tunnels of hosts that are locked now: at least 400 ms, below a second. */
 #define HOSTS_RECHECK_TICKS 3
 #define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
+#define UNHEARD_MS ((int64_t)10 * 1000)   /* for a worker to name, after our start, the sessions that it holds */
 
 /* Is the session still allowed to this caller (the user as he is now)? false: the roles took it away. */
 typedef bool kept_fn(struct auth *auth, const struct live *live, const struct caller *caller,
@@ -130,6 +131,9 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->not_after = json_get_int(doc, "not_after", 0);
     live->cut_at_expiry = json_get_bool(doc, "cut_at_expiry", false);
     live->channels = (unsigned)json_get_int(doc, "channels", 0);
+    live->closed_ms = doc_ms(doc, "closed");
+    live->closed = live->closed_ms != 0;
+    live->unheard_ms = live->closed || live->parked_ms != 0 ? 0 : clock_wall_ms() + UNHEARD_MS;
     const char *cut_text = json_get_text(doc, "cut_text", "");
     live->cut = cut_text[0] != '\0';
     if (live->cut) {
@@ -183,10 +187,10 @@ static void tell_cut(struct auth *auth, const struct live *live)
                                 close_name(live->cut_reason), "text", live->cut_text));
 }
 
-void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
+json_t *sessions_cut_event(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
 {
     if (live->cut || live->closed) {
-        return;
+        return NULL;
     }
     live->cut = true;
     live->cut_reason = reason;
@@ -199,7 +203,15 @@ void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason
     json_object_set_new(event, "sid", json_string(live->sid));
     json_object_set_new(event, "server_id", json_string(live->host_id));
     json_object_set_new(event, "reason", json_string(text));
-    audit_emit(auth, event, NULL, NULL);
+    return event;
+}
+
+void sessions_cut(struct auth *auth, struct live *live, enum close_reason reason, const char *text)
+{
+    json_t *event = sessions_cut_event(auth, live, reason, text);
+    if (event != NULL) {
+        audit_emit(auth, event, NULL, NULL);
+    }
 }
 
 /* Has it still the right? ret_reason and error say what is gone. */
@@ -368,11 +380,12 @@ void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason 
     map_each(auth->live, cut_if_web, &(struct cut_web){auth, web_key, reason, text});
 }
 
-static void close_live(struct live *live)
+void sessions_close(struct live *live)
 {
     if (!live->closed) {
         live->closed = true;
         live->closed_ms = clock_wall_ms();
+        live->dirty = true;
     }
 }
 
@@ -382,7 +395,7 @@ static void close_worker(void *ctx, const char *key, void *value)
     struct live *live = value;
     (void)key;
     if (live->worker == *worker && live->parked_ms == 0) {
-        close_live(live);
+        sessions_close(live);
     }
 }
 
@@ -468,6 +481,8 @@ static void resume_one(struct auth *auth, const json_t *item, int worker)
         return;
     }
     live->resumed = true;
+    live->unheard_ms = 0;
+    live->dirty |= live->closed;
     live->closed = false;
     if (live->cut) {
         tell_cut(auth, live);
@@ -483,7 +498,7 @@ static void settle_one(void *ctx, const char *key, void *value)
     struct live *live = value;
     (void)key;
     if (live->worker == *worker && !live->resumed && live->parked_ms == 0) {
-        close_live(live);
+        sessions_close(live);
     }
     live->resumed &= live->worker != *worker;
 }
@@ -516,6 +531,9 @@ static void store_live(struct auth *auth, const struct live *live)
         json_object_set_new(doc, "cut_reason", json_string(close_name(live->cut_reason)));
         json_object_set_new(doc, "cut_text", json_string(live->cut_text));
     }
+    if (live->closed) {
+        json_object_set_new(doc, "closed", doc_time(live->closed_ms));
+    }
     if (live->rights != NULL) {
         json_object_set(doc, "rights", live->rights);
     }
@@ -543,11 +561,14 @@ static void tick_one(void *ctx, const char *key, void *value)
     }
     if (live->parked_ms != 0 && live->parked_ms <= now_ms) {
         live->parked_ms = 0;
-        close_live(live);
+        sessions_close(live);
     }
-    /* Those that no worker speaks for (a restart) end with their certificate. */
-    bool lost = !live->closed && now_ms / 1000 > live->not_after + 24 * 3600;
-    if (lost || (live->closed && now_ms - live->closed_ms > LATE_MS)) {
+    /* The worker that held it ended before or with the auth process before us. */
+    if (live->unheard_ms != 0 && live->unheard_ms <= now_ms) {
+        live->unheard_ms = 0;
+        sessions_close(live);
+    }
+    if (live->closed && now_ms - live->closed_ms > LATE_MS) {
         (void)map_remove(auth->live, key);
         if (live->stored) {
             batch_delete(auth, "/live/", live->sid);

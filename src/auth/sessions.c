@@ -29,8 +29,7 @@ void do_session_closed(struct call *call)
         call_reply(call, NULL);
         return;
     }
-    live->closed = true;
-    live->closed_ms = clock_wall_ms();
+    sessions_close(live);
     json_t *event = event_new("session.data", true, auth->settings.cluster);
     json_object_set_new(event, "user", json_string(live->user));
     json_object_set_new(event, "sid", json_string(live->sid));
@@ -193,6 +192,10 @@ void do_session_event(struct call *call)
         call_fail_text(call, TP_DENIED, "this session is not one of Kubernetes");
         return;
     }
+    if (live->cut && strcmp(name, "client.disconnect") == 0) {
+        call_reply(call, NULL); /* our own order, on record since it was given */
+        return;
+    }
     bool success = json_get_bool(fields, "success", json_get_text(fields, "error", NULL) == NULL);
     json_t *event = session_event(call, live, name, success, live->pinned_login != NULL ? live->pinned_login : "");
     json_object_set_new(event, "sid", json_string(sid));
@@ -243,18 +246,37 @@ void do_sessions_list(struct call *call)
     call_reply(call, doc_page(list.items, call->params));
 }
 
+/* Nothing to end: has there ever been such a session? The 404 says which of the two it is. */
+static enum tp_err not_live(struct auth *auth, const char *sid, struct tp_error *error)
+{
+    json_t *index = NULL;
+    bool known = map_get(auth->live, sid) != NULL || map_get(auth->recordings, sid) != NULL;
+    bool plain = sid[0] != '\0' && strlen(sid) < UUID_TEXT_SIZE && strspn(sid, "0123456789abcdef-") == strlen(sid);
+    if (!known && plain && doc_find(auth->state, "/recording_at/", sid, &index, NULL, NULL) == TP_OK) {
+        known = true;
+        json_decref(index);
+    }
+    return known ? err_set(error, TP_NOT_FOUND, "the session %.40s has already ended", sid)
+                 : err_set(error, TP_NOT_FOUND, "there is no session %.40s", sid);
+}
+
 void do_sessions_end(struct call *call)
 {
     struct auth *auth = call->auth;
-    struct live *live = map_get(auth->live, json_get_text(call->params, "sid", ""));
-    if (live == NULL || live->closed) {
-        call_fail_text(call, TP_NOT_FOUND, "there is no such live session");
+    struct tp_error error = {0};
+    const char *sid = json_get_text(call->params, "sid", "");
+    struct live *live = map_get(auth->live, sid);
+    if (live == NULL || live->closed || live->cut) {
+        (void)not_live(auth, sid, &error);
+        call_fail(call, &error);
         return;
     }
-    const char *text = json_get_text(call->params, "reason", "an administrator ended the session");
-    json_t *event = call_event(call, "client.disconnect", true);
-    json_object_set_new(event, "sid", json_string(live->sid));
-    json_object_set_new(event, "reason", json_string("ended by administrator"));
-    sessions_cut(auth, live, CLOSE_ENDED_BY_ADMIN, text[0] != '\0' ? text : "an administrator ended the session");
+    const char *text = json_get_text(call->params, "reason", "");
+    json_t *event = sessions_cut_event(auth, live, CLOSE_ENDED_BY_ADMIN,
+                                       text[0] != '\0' ? text : "an administrator ended the session");
+    json_object_set_new(event, "ended_by", json_string(call->caller.user));
+    if (call->caller.who == WHO_LOCAL) {
+        json_object_set_new(event, "uid_of_caller", json_integer((json_int_t)call->caller.uid));
+    }
     call_reply_audited(call, event, NULL);
 }

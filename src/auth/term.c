@@ -75,6 +75,7 @@ static void resume(struct call *call, const char *sid)
     live->client_addr = mem_strdup(call->caller.addr);
     live->worker = call->caller.worker;
     live->parked_ms = 0;
+    live->unheard_ms = 0;
     live->dirty = true;
     /* The connection of before would be one that nobody cuts: auth knows the newest alone. */
     auth_tell_workers(auth, "session.replaced", json_pack("{s:s, s:s}", "sid", sid, "attach", attach));

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+import pexpect
 import pytest
 
 from tport import BIN, ROOT_USER, wait_for
@@ -265,3 +266,41 @@ def test_log_file_is_no_way_to_write_to_another(fresh, kind, words):
     wait_for(lambda: log.exists() and "log reopened" in log.read_text())
     assert log.stat().st_mode & 0o777 == 0o640
     assert precious.read_text() == "of another program\n"
+
+
+def running(cluster):
+    return json.loads(cluster.ctl("sessions", "ls", "--format=json").stdout)
+
+
+def test_upgrade_does_not_bring_ended_sessions_back(fresh):
+    """A reload takes the workers away that held them, so that nobody can tell the new auth process that they are over."""
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    for _ in range(3):
+        assert person.tport("ssh", "root@node1", "true").returncode == 0
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo first-$((1+1))")
+    shell.expect("first-2")
+    wait_for(lambda: len(running(cluster)) == 1)
+    assert cluster.daemon.signal("reload").returncode == 0
+    time.sleep(1)
+    assert cluster.daemon.signal("upgrade").returncode == 0
+    wait_for(lambda: "upgraded, taking over" in cluster.daemon.text())
+    wait_for(lambda: len(cluster.daemon.children("auth")) == 1 and cluster.ctl("status", check=False).returncode == 0)
+    live = running(cluster)
+    assert len(live) == 1, live
+    ended = [e["sid"] for e in cluster.audit(type="session.end")]
+    assert len(set(ended)) == 3
+    before = len(cluster.audit(type="client.disconnect"))
+    over = cluster.ctl("sessions", "end", ended[0], check=False)
+    assert over.returncode == 1 and "has already ended" in over.stderr, over
+    never = cluster.ctl("sessions", "end", "00000000-0000-4000-8000-000000000000", check=False)
+    assert never.returncode == 1 and "there is no session" in never.stderr, never
+    assert len(cluster.audit(type="client.disconnect")) == before
+    shell.sendline("echo second-$((2+2))")
+    shell.expect("second-4")
+    cluster.ctl("sessions", "end", live[0]["id"])
+    shell.expect(pexpect.EOF)
+    wait_for(lambda: len(cluster.audit(type="session.end")) == 4)
+    said = cluster.audit(type="client.disconnect")
+    assert [(e["user"], e["ended_by"]) for e in said] == [("alice", "admin")], said
