@@ -113,6 +113,10 @@ struct rpc *link_rpc(struct agent *agent);
  * cancelled. params are stolen. */
 #define UP_WAIT_MS 10000
 struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
+/* What auth must hear: repeated while auth can't be reached (so it must bear being heard twice), for UP_REPORT_MS at most. fn,
+ * which may be NULL, as above; params are stolen. */
+#define UP_REPORT_MS ((int64_t)5 * 60 * 1000)
+void up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
 /* fn will not be called; the request itself may still arrive. */
 void up_cancel(struct up_call *call);
 /* A line has come up: what waits goes out. */

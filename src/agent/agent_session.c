@@ -95,7 +95,6 @@ struct waiting {
     char *sid; /* the session is looked up again: it may be gone */
     struct rpc_call *call;
     const struct pass_rule *rule;
-    char *id;
 };
 
 static void ids_remove(json_t *ids, const char *id)
@@ -120,13 +119,11 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
             (void)json_array_append_new(session->open_ids, json_string(id));
         } else if (id != NULL) {
             /* It started when its process was already gone. */
-            (void)up_request(
+            up_report(
                 waiting->agent, "session.end",
                 json_pack("{s:s, s:s, s:b}", "id", id, "reason", close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
                 NULL, NULL);
         }
-    } else if (error == NULL && session != NULL && strcmp(waiting->rule->method, "session.end") == 0) {
-        ids_remove(session->open_ids, waiting->id);
     }
     if (error != NULL) {
         rpc_fail(waiting->call, error);
@@ -134,7 +131,6 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
         rpc_reply(waiting->call, json_incref(result));
     }
     mem_free(waiting->sid);
-    mem_free(waiting->id);
     mem_free(waiting);
 }
 
@@ -155,8 +151,12 @@ static void pass_up(struct session *session, struct rpc_call *call, const struct
     waiting->sid = mem_strdup(session->sid);
     waiting->call = call;
     waiting->rule = rule;
-    waiting->id = mem_strdup(id);
-    (void)up_request(session->agent, rule->method, copy, on_answer, waiting);
+    if (strcmp(rule->method, "session.end") == 0) {
+        ids_remove(session->open_ids, id);
+        up_report(session->agent, rule->method, copy, on_answer, waiting);
+    } else {
+        (void)up_request(session->agent, rule->method, copy, on_answer, waiting);
+    }
 }
 
 /* The address in "IP:PORT" or "[IP]:PORT" or "IP"; mem_free it. */
@@ -344,10 +344,10 @@ static void on_child_exit(void *ctx, int status, int signal_number)
     size_t i;
     json_t *id;
     json_array_foreach (session->open_ids, i, id) {
-        (void)up_request(session->agent, "session.end",
-                         json_pack("{s:s, s:s, s:s, s:b}", "sid", session->sid, "id", json_string_value(id), "reason",
-                                   close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
-                         NULL, NULL);
+        up_report(session->agent, "session.end",
+                  json_pack("{s:s, s:s, s:s, s:b}", "sid", session->sid, "id", json_string_value(id), "reason",
+                            close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
+                  NULL, NULL);
     }
     (void)json_array_clear(session->open_ids);
     if (session->relay != NULL && crashed) {

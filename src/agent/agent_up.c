@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#define REPEAT_MS 500
+
 struct up_call {
     struct agent *agent;
     char *method;
@@ -10,6 +12,8 @@ struct up_call {
     void *ctx;
     bool sent;
     struct timer *deadline;
+    struct timer *again; /* of a report; NULL: a request, which is sent once */
+    int64_t give_up_ms;  /* of a report (loop time) */
     struct up_call *next, **prev;
 };
 
@@ -18,6 +22,7 @@ static void call_free(struct up_call *call)
     *call->prev = call->next;
     *(call->next != NULL ? &call->next->prev : &call->agent->calls_end) = call->prev;
     timer_free(call->deadline);
+    timer_free(call->again);
     json_decref(call->params);
     mem_free(call->method);
     mem_free(call);
@@ -33,9 +38,18 @@ static void finish(struct up_call *call, json_t *result, const struct tp_error *
     }
 }
 
+/* A report that nobody heard is made again: the line broke, or auth was being replaced behind it. */
 static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 {
-    finish(ctx, result, error);
+    struct up_call *call = ctx;
+    bool unheard =
+        error != NULL && (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
+    if (unheard && call->again != NULL && loop_now_ms(call->agent->loop) < call->give_up_ms) {
+        call->sent = false;
+        timer_start(call->again, REPEAT_MS, 0);
+        return;
+    }
+    finish(call, result, error);
 }
 
 static void send_call(struct up_call *call, struct rpc *rpc)
@@ -43,6 +57,9 @@ static void send_call(struct up_call *call, struct rpc *rpc)
     call->sent = true;
     timer_free(call->deadline);
     call->deadline = NULL;
+    if (call->again != NULL) {
+        timer_stop(call->again);
+    }
     (void)rpc_request(rpc, call->method, json_incref(call->params), NULL, 0, on_reply, call);
 }
 
@@ -54,7 +71,20 @@ static void on_deadline(void *ctx)
     finish(call, NULL, &error);
 }
 
-struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
+static void on_again(void *ctx)
+{
+    struct up_call *call = ctx;
+    struct rpc *rpc = link_rpc(call->agent);
+    if (rpc != NULL) {
+        send_call(call, rpc);
+    } else if (loop_now_ms(call->agent->loop) < call->give_up_ms) {
+        timer_start(call->again, REPEAT_MS, 0);
+    } else {
+        on_deadline(call);
+    }
+}
+
+static struct up_call *call_new(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
 {
     struct up_call *call = mem_alloc(sizeof(*call));
     call->agent = agent;
@@ -65,6 +95,12 @@ struct up_call *up_request(struct agent *agent, const char *method, json_t *para
     call->prev = agent->calls_end;
     *call->prev = call;
     agent->calls_end = &call->next;
+    return call;
+}
+
+struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
+{
+    struct up_call *call = call_new(agent, method, params, fn, ctx);
     struct rpc *rpc = link_rpc(agent);
     if (rpc != NULL) {
         send_call(call, rpc);
@@ -73,6 +109,14 @@ struct up_call *up_request(struct agent *agent, const char *method, json_t *para
         timer_start(call->deadline, UP_WAIT_MS, 0);
     }
     return call;
+}
+
+void up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
+{
+    struct up_call *call = call_new(agent, method, params, fn, ctx);
+    call->again = timer_new(agent->loop, on_again, call);
+    call->give_up_ms = loop_now_ms(agent->loop) + UP_REPORT_MS;
+    timer_start(call->again, 0, 0);
 }
 
 void up_cancel(struct up_call *call)
@@ -96,5 +140,7 @@ void up_stop(struct agent *agent)
         call->fn = NULL;
         timer_free(call->deadline);
         call->deadline = NULL;
+        timer_free(call->again);
+        call->again = NULL;
     }
 }

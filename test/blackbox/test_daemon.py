@@ -304,3 +304,26 @@ def test_upgrade_does_not_bring_ended_sessions_back(fresh):
     wait_for(lambda: len(cluster.audit(type="session.end")) == 4)
     said = cluster.audit(type="client.disconnect")
     assert [(e["user"], e["ended_by"]) for e in said] == [("alice", "admin")], said
+
+
+def test_a_session_that_ends_while_auth_is_away_ends_as_it_did(fresh):
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo first-$((1+1))")
+    shell.expect("first-2")
+    time.sleep(0.6)  # auth stores what runs every 200 ms
+    master = cluster.daemon.master_pid()
+    os.kill(master, signal.SIGSTOP)  # nobody starts auth again before the shell has ended
+    try:
+        for pid in cluster.daemon.children("auth"):
+            os.kill(pid, signal.SIGKILL)
+        shell.sendline("exit 3")
+        shell.expect(pexpect.EOF)
+        time.sleep(1)
+    finally:
+        os.kill(master, signal.SIGCONT)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0)
+    end = wait_for(lambda: cluster.audit(type="session.end"))
+    assert [(e["reason"], e.get("exitCode")) for e in end] == [("done", 3)], end
+    assert not running(cluster)
