@@ -9,11 +9,9 @@
 #include "base/mem.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,33 +48,6 @@ void master_plan_free(struct master_plan *plan)
     memset(plan, 0, sizeof(*plan));
 }
 
-/* ---- files that root writes, perhaps where another user may write too ---- */
-
-/* Opens path for writing (flags: O_APPEND, or 0). A symbolic link, a further name of some file, a pipe are refused: whoever
- * may write in the folder must not choose what root writes to. key is what names the file in the configuration. */
-static enum tp_err open_plain(const char *path, int flags, mode_t mode, const char *key, int *ret_fd,
-                              struct tp_error *error)
-{
-    struct stat info;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, mode);
-    if (fd < 0 && errno == ELOOP)
-        return err_set(error, TP_INVALID, "%s is a symbolic link, which is not followed; let %s name the file itself",
-                       path, key);
-    if (fd < 0 && errno == ENXIO)
-        return err_set(error, TP_INVALID, "%s is no plain file; remove it, or name another in %s", path, key);
-    if (fd < 0)
-        return err_errno(error, errno, "can't open %s (%s)", path, key);
-    if (fstat(fd, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISCHR(info.st_mode)) ||
-        (S_ISREG(info.st_mode) && info.st_nlink > 1)) {
-        (void)close(fd);
-        return err_set(error, TP_INVALID, "%s is no plain file of one name; remove it, or name another in %s", path,
-                       key);
-    }
-    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    *ret_fd = fd;
-    return TP_OK;
-}
-
 /* ---- log ---- */
 
 static enum tp_err open_log(const struct master_plan *plan, struct tp_error *error)
@@ -85,7 +56,7 @@ static enum tp_err open_log(const struct master_plan *plan, struct tp_error *err
     (void)!log_level_parse(plan->log_level ? plan->log_level : "info", &level);
     if (plan->log_file) {
         int fd = -1;
-        enum tp_err err = open_plain(plan->log_file, O_APPEND, 0640, "tport.log.output", &fd, error);
+        enum tp_err err = master_open_plain(plan->log_file, O_APPEND, 0640, "tport.log.output", &fd, error);
         if (err != TP_OK)
             return err;
         (void)dup3(fd, STDERR_FILENO, 0);
@@ -239,22 +210,6 @@ static enum tp_err bind_admin(struct master *master, struct tp_error *error)
         bind(master->admin_fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(master->admin_fd, 64) != 0;
     (void)umask(old);
     return failed ? err_errno(error, errno, "can't listen on %s", address.sun_path) : TP_OK;
-}
-
-/* ---- pid file ---- */
-
-static enum tp_err write_pid(const struct master *master, struct tp_error *error)
-{
-    char text[32];
-    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    int fd = -1;
-    ssize_t put;
-    enum tp_err err = open_plain(master->plan.pid_file, 0, 0644, "tport.pid_file", &fd, error);
-    if (err != TP_OK)
-        return err;
-    put = ftruncate(fd, 0) == 0 ? write(fd, text, (size_t)length) : -1;
-    (void)close(fd);
-    return put == length ? TP_OK : err_set(error, TP_IO, "can't write the pid file %s", master->plan.pid_file);
 }
 
 /* ---- stop ---- */
@@ -443,82 +398,23 @@ static void on_restart(void *ctx)
     master_start_missing(ctx);
 }
 
-/* What root wrote into the folder goes to its new user. A name with further links may be another's file: it stays. */
-static enum tp_err give_files(const char *folder, const struct passwd *user, struct tp_error *error)
-{
-    DIR *dir = opendir(folder);
-    enum tp_err err = TP_OK;
-    if (!dir)
-        return err_errno(error, errno, "can't read %s", folder);
-    for (const struct dirent *entry; err == TP_OK && (entry = readdir(dir)) != NULL;) {
-        struct stat info;
-        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode) ||
-            info.st_nlink != 1)
-            continue;
-        if (fchownat(dirfd(dir), entry->d_name, user->pw_uid, user->pw_gid, AT_SYMLINK_NOFOLLOW) != 0)
-            err = err_errno(error, errno, "can't give %s/%s to user %s", folder, entry->d_name, user->pw_name);
-    }
-    (void)closedir(dir);
-    return err;
-}
-
-/* A folder in data_dir that only that user ("": root) may enter. key is the one that names the user. */
-static enum tp_err make_folder(const char *data_dir, const char *name, const char *user_name, const char *key,
-                               struct tp_error *error)
-{
-    const char *wanted = *user_name ? user_name : "root";
-    char *folder = mem_printf("%s/%s", data_dir, name);
-    const struct passwd *user;
-    struct stat info;
-    enum tp_err err = TP_OK;
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        err = err_errno(error, errno, "can't make %s", folder);
-    if (err == TP_OK && geteuid() == 0) {
-        user = getpwnam(wanted);
-        if (!user)
-            err = err_set(error, TP_NOT_FOUND,
-                          "there is no user %s on this machine: make install makes it, or name another in %s", wanted,
-                          key);
-        else if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
-            err = err_set(error, TP_INVALID, "%s is no folder", folder);
-        else if (info.st_uid != user->pw_uid) {
-            if (info.st_uid == 0)
-                err = give_files(folder, user, error);
-            if (err == TP_OK && lchown(folder, user->pw_uid, user->pw_gid) != 0)
-                err = err_errno(error, errno, "can't give %s to user %s", folder, wanted);
-        }
-    }
-    mem_free(folder);
-    return err;
-}
-
-/* data_dir, and in it the folders of auth (its key lies apart from what it seals) and of the agent. */
-static enum tp_err make_folders(const struct master_plan *plan, struct tp_error *error)
-{
-    enum tp_err err = TP_OK;
-    if (mkdir(plan->data_dir, 0711) != 0 && errno != EEXIST)
-        return err_errno(error, errno, "can't make data_dir %s", plan->data_dir);
-    if (plan->auth)
-        err = make_folder(plan->data_dir, "auth", plan->auth_user, "tport.processes.auth_user", error);
-    if (err == TP_OK && plan->auth && !plan->auth_key_file)
-        err = make_folder(plan->data_dir, "keys", plan->auth_user, "tport.processes.auth_user", error);
-    if (err == TP_OK && plan->agent)
-        err = make_folder(plan->data_dir, "agent", plan->agent_user, "tport.processes.agent_user", error);
-    return err;
-}
-
 static enum tp_err prepare(struct master *master, struct tp_error *error)
 {
-    enum tp_err err = make_folders(&master->plan, error);
+    bool upgraded = master_upgrade_waits();
+    enum tp_err err = upgraded ? TP_OK : master_lock(master, error);
+    if (err == TP_OK)
+        err = master_make_folders(&master->plan, error);
     if (err == TP_OK)
         err = open_log(&master->plan, error);
-    if (err == TP_OK && !master_upgrade_resume(master)) {
+    if (err == TP_OK && upgraded && master_upgrade_resume(master)) {
+        err = master_lock(master, error); /* the program before us may have had none */
+    } else if (err == TP_OK) {
         err = bind_all(master, &master->plan, error);
         if (err == TP_OK && master->plan.auth)
             err = bind_admin(master, error);
     }
     if (err == TP_OK)
-        err = write_pid(master, error);
+        err = master_write_pid(master, error);
     return err;
 }
 
@@ -532,6 +428,7 @@ static void release(struct master *master)
     close_listening(master);
     if (master->admin_fd >= 0)
         (void)close(master->admin_fd);
+    (void)close(master->lock_fd);
     master_plan_free(&master->plan);
     mem_free(master->program);
 }
@@ -539,7 +436,8 @@ static void release(struct master *master)
 int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
 {
     static const int signals[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGTERM, SIGINT};
-    struct master master = {.conf_path = conf_path, .argv = argv, .load = load, .admin_fd = -1, .generation = 1};
+    struct master master = {
+        .conf_path = conf_path, .argv = argv, .load = load, .admin_fd = -1, .lock_fd = -1, .generation = 1};
     struct signal_watch *watches[sizeof(signals) / sizeof(signals[0])];
     struct tp_error error = {0};
     char path[4096];
@@ -573,7 +471,7 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
 
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         signal_watch_free(watches[i]);
-    (void)unlink(master.plan.pid_file);
+    master_remove_pid(&master);
     admin_path = mem_printf("%s/admin.sock", master.plan.data_dir);
     if (master.plan.auth)
         (void)unlink(admin_path);

@@ -1,4 +1,4 @@
-/* Shared by master.c, master_child.c and master_upgrade.c. */
+/* Shared by the files of master. */
 #ifndef CORE_MASTER_PRIV_H
 #define CORE_MASTER_PRIV_H
 
@@ -40,6 +40,7 @@ struct master {
     struct master_child *children;
     struct listening *listening;
     int admin_fd;
+    int lock_fd; /* master_lock */
     unsigned generation;
     unsigned last_number;
     int64_t backoff_ms;
@@ -53,6 +54,19 @@ struct master {
     bool graceful;
     bool upgrading;
 };
+
+/* master_files.c */
+/* Opens path for writing (flags: O_APPEND, or 0), making it with mode; only a plain file of one name will do. key is what names
+ * the file in the configuration, for the sentence. */
+enum tp_err master_open_plain(const char *path, int flags, mode_t mode, const char *key, int *ret_fd,
+                              struct tp_error *error) TP_MUST;
+/* Makes data_dir and takes it for this process; TP_EXISTS when another tportd has it. Nothing happens when the lock is held. */
+enum tp_err master_lock(struct master *master, struct tp_error *error) TP_MUST;
+/* In data_dir the folders of auth and of the agent; TP_DENIED when their users could not come there. */
+enum tp_err master_make_folders(const struct master_plan *plan, struct tp_error *error) TP_MUST;
+enum tp_err master_write_pid(const struct master *master, struct tp_error *error) TP_MUST;
+/* Unless it holds another process's number. */
+void master_remove_pid(const struct master *master);
 
 /* master_child.c */
 /* Starts what the plan wants and does not run (in this generation); tries again later when that fails. */
@@ -76,6 +90,8 @@ void master_child_ready(struct master *master);
 /* master_upgrade.c */
 /* Replaces this program image by the file it was started from, keeping sockets and children. Comes back only on failure. */
 void master_upgrade(struct master *master);
+/* Are we the new image of an upgrade that is still to be taken over? */
+bool master_upgrade_waits(void);
 /* In the new image: takes over what the old one left in the environment; false when there is nothing. */
 bool master_upgrade_resume(struct master *master);
 

@@ -35,6 +35,7 @@ static void keep_all(struct master *master, bool kept)
     }
     if (master->admin_fd >= 0)
         keep(master->admin_fd, kept);
+    keep(master->lock_fd, kept);
 }
 
 static json_t *describe(const struct master *master)
@@ -49,8 +50,8 @@ static json_t *describe(const struct master *master)
                                                             "number", (int)child->number, "pid", (int)child->pid, "fd",
                                                             rpc_fd(child->line), "leaving", (int)child->leaving));
     }
-    return json_pack("{s:o, s:o, s:i, s:i}", "listening", sockets, "children", children, "admin", master->admin_fd,
-                     "last_number", (int)master->last_number);
+    return json_pack("{s:o, s:o, s:i, s:i, s:i}", "listening", sockets, "children", children, "admin", master->admin_fd,
+                     "lock", master->lock_fd, "last_number", (int)master->last_number);
 }
 
 static void on_retry(void *ctx)
@@ -97,6 +98,11 @@ void master_upgrade(struct master *master)
     keep_all(master, false);
 }
 
+bool master_upgrade_waits(void)
+{
+    return getenv(VARIABLE) != NULL;
+}
+
 bool master_upgrade_resume(struct master *master)
 {
     const char *text = getenv(VARIABLE);
@@ -110,6 +116,7 @@ bool master_upgrade_resume(struct master *master)
         return false;
     (void)unsetenv(VARIABLE);
     master->admin_fd = (int)json_get_int(state, "admin", -1);
+    master->lock_fd = (int)json_get_int(state, "lock", -1);
     master->last_number = (unsigned)json_get_int(state, "last_number", 0);
     json_array_foreach (json_object_get(state, "listening"), i, item) {
         struct listening *socket = mem_alloc(sizeof(*socket));

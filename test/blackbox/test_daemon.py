@@ -13,7 +13,7 @@ import time
 import pexpect
 import pytest
 
-from tport import BIN, ROOT_USER, wait_for
+from tport import BIN, DIES_WITH_US, ROOT_USER, wait_for
 
 
 def test_reload_keeps_sessions_and_serves_on(fresh):
@@ -161,8 +161,7 @@ def test_stop_ends_everything(fresh):
 
 def test_port_taken(cluster, tmp_path):
     conf = tmp_path / "tport.conf"
-    conf.write_text(cluster.conf().replace(str(cluster.folder), str(tmp_path)))
-    (tmp_path / "proxy").mkdir()
+    conf.write_text(cluster.conf().replace(f"{cluster.folder}/proxy/data", f"{cluster.folder}/second"))
     result = subprocess.run(cluster.net.prefix("proxy") + [str(BIN / "tportd"), "-c", str(conf)], capture_output=True, text=True,
                             timeout=20, check=False)
     assert result.returncode == 1 and "another program has the port" in result.stderr
@@ -327,3 +326,66 @@ def test_a_session_that_ends_while_auth_is_away_ends_as_it_did(fresh):
     end = wait_for(lambda: cluster.audit(type="session.end"))
     assert [(e["reason"], e.get("exitCode")) for e in end] == [("done", 3)], end
     assert not running(cluster)
+
+
+def start_and_end(conf):
+    """(exit code, what it says) of a tportd that must not come up."""
+    result = subprocess.run([*DIES_WITH_US, str(BIN / "tportd"), "-c", str(conf)], capture_output=True, text=True, timeout=20, check=False)
+    return result.returncode, result.stderr
+
+
+def test_a_second_tportd_on_one_data_dir_is_refused_and_harms_nothing(fresh, tmp_path):
+    cluster = fresh()
+    master = cluster.daemon.master_pid()
+    second = tmp_path / "second.conf"
+    second.write_text(cluster.daemon.conf.read_text().replace(f"listen_addr: {cluster.proxy}", "listen_addr: 127.0.0.1:20017")
+                      .replace("tport:\n", f"tport:\n  log:\n    output: {tmp_path}/second.log\n", 1))
+
+    def refused():
+        status, says = start_and_end(second)
+        assert status == 1 and len(says.splitlines()) == 1, says
+        assert f"another tportd (process {master}) uses data_dir {cluster.daemon.data}" in says, says
+
+    refused()
+    assert cluster.daemon.signal("upgrade").returncode == 0
+    wait_for(lambda: "upgraded, taking over" in cluster.daemon.text())
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0)
+    refused()
+    assert not (tmp_path / "second.log").exists()
+    assert cluster.daemon.master_pid() == master
+    assert cluster.ctl("status").returncode == 0
+    assert cluster.daemon.stop() == 0
+    assert not (cluster.daemon.data / "tportd.pid").exists()
+    cluster.start()
+
+
+def test_a_pid_file_of_another_process_is_left_alone(fresh):
+    cluster = fresh()
+    (cluster.daemon.data / "tportd.pid").write_text("1\n")
+    assert cluster.daemon.stop() == 0
+    assert (cluster.daemon.data / "tportd.pid").read_text() == "1\n"
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="needs root to change users")
+def test_a_data_dir_that_auth_cannot_enter_ends_the_start(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for folder in (tmp_path, *tmp_path.parents):  # pytest's own are closed, too
+        if folder.stat().st_mode & 1 == 0:
+            os.chmod(folder, 0o711)
+    conf = tmp_path / "tport.conf"
+    conf.write_text(f"""
+tport:
+  data_dir: {closed}/data
+auth_service:
+  enabled: yes
+  cluster_name: closed
+proxy_service:
+  enabled: yes
+  web_listen_addr: 127.0.0.1:20017
+ssh_service:
+  enabled: no
+""")
+    status, says = start_and_end(conf)
+    assert status == 1 and len(says.splitlines()) == 1, says
+    assert "tport-auth" in says and f"can't enter {closed}:" in says, says
