@@ -82,6 +82,12 @@ static void audit_port(struct ask *ask, const char *direction, const struct tp_e
 
 /* ---- connect ---- */
 
+/* Never TP_DENIED, whatever the system says: that would be a refusal of ours. */
+static void cannot_connect(struct tp_error *error, int why, const char *where)
+{
+    (void)err_set(error, TP_UNAVAILABLE, "%s: %s", where, strerror(why));
+}
+
 static int connect_path(const char *path, struct tp_error *error)
 {
     struct sockaddr_un where = {.sun_family = AF_UNIX};
@@ -95,7 +101,7 @@ static int connect_path(const char *path, struct tp_error *error)
     if (fd >= 0 && connect(fd, (struct sockaddr *)&where, sizeof(where)) == 0) {
         return fd;
     }
-    (void)err_errno(error, errno, "%s", path);
+    cannot_connect(error, errno, path);
     if (fd >= 0) {
         close(fd);
     }
@@ -131,7 +137,9 @@ static int connect_work(void *ctx, int *ret_number, struct tp_error *error)
             close(fd);
         }
     }
-    (void)err_errno(error, failure, "%s port %d", ask->host, ask->port);
+    char *where = mem_printf("%s port %d", ask->host, ask->port);
+    cannot_connect(error, failure, where);
+    mem_free(where);
     return -1;
 }
 

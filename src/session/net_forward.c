@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "session/carry.h"
 #include "session/net_priv.h"
+#include "session/open_refuse.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -72,8 +73,12 @@ static void on_connected(void *ctx, json_t *result, const struct tp_error *error
         if (fd >= 0) {
             close(fd);
         }
-        net_refused(net, "connect", error != NULL ? error->text : "no socket came");
-        refuse(message);
+        const char *reason = error != NULL ? error->text : "no socket came";
+        enum open_refusal code = error != NULL && error->code == TP_DENIED  ? OPEN_PROHIBITED
+                                 : error != NULL && error->code == TP_LIMIT ? OPEN_NO_ROOM
+                                                                            : OPEN_CONNECT_FAILED;
+        net_refused(net, "connect", reason);
+        open_refuse(message, code, reason);
         channel->doomed = true;
         return;
     }
@@ -96,7 +101,7 @@ void net_connect(struct net *net, ssh_message message)
     int port = ssh_message_channel_request_open_destination_port(message);
     if (path == NULL && (!host_is_sane(host) || port < 1 || port > 65535)) {
         net_refused(net, "connect", "that is no host and port");
-        refuse(message);
+        open_refuse(message, OPEN_CONNECT_FAILED, "that is no host and port");
         return;
     }
     struct channel *channel = net_channel_new(net, CHANNEL_TCP);

@@ -6,6 +6,7 @@
 #include "session/carry.h"
 #include "session/environment.h"
 #include "session/net_priv.h"
+#include "session/open_refuse.h"
 
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,18 +19,23 @@ static void refuse(ssh_message message)
 }
 
 /* Asks the table; a refusal is logged with its reason. */
+static enum tp_err decide(struct net *net, enum request_id id, struct tp_error *error)
+{
+    const struct request_row *row = id == REQUEST_UNKNOWN ? NULL : requests_row(id);
+    enum tp_err err = requests_decide(row, &net->settings.rights, error);
+    if (err != TP_OK) {
+        net_refused(net, row == NULL ? "unknown" : row->name, error->text);
+    }
+    if (err != TP_OK && id == REQUEST_X11) {
+        net_audit(net, "x11-forward", json_pack("{s:b, s:s}", "success", 0, "error", error->text));
+    }
+    return err;
+}
+
 static bool allowed(struct net *net, enum request_id id)
 {
     struct tp_error error = {0};
-    const struct request_row *row = id == REQUEST_UNKNOWN ? NULL : requests_row(id);
-    if (requests_decide(row, &net->settings.rights, &error) == TP_OK) {
-        return true;
-    }
-    net_refused(net, row == NULL ? "unknown" : row->name, error.text);
-    if (row != NULL && row->id == REQUEST_X11) {
-        net_audit(net, "x11-forward", json_pack("{s:b, s:s}", "success", 0, "error", error.text));
-    }
-    return false;
+    return decide(net, id, &error) == TP_OK;
 }
 
 static size_t count_sessions(const struct net *net)
@@ -46,10 +52,10 @@ static void open_session(struct net *net, ssh_message message)
     if (net->settings.max_sessions > 0 && count_sessions(net) >= (size_t)net->settings.max_sessions) {
         char *reason = mem_printf("max_sessions is %lld", (long long)net->settings.max_sessions);
         net_refused(net, "session", reason);
-        mem_free(reason);
         net_audit(net, "session.rejected",
                   json_pack("{s:s, s:I}", "reason", "max_sessions", "max", (json_int_t)net->settings.max_sessions));
-        refuse(message);
+        open_refuse(message, OPEN_PROHIBITED, reason);
+        mem_free(reason);
         return;
     }
     ssh_channel ssh = ssh_message_channel_request_open_reply_accept(message);
@@ -77,8 +83,13 @@ void net_open_message(struct net *net, ssh_message message)
     default:
         break;
     }
-    if (net->phase != NET_OPEN || !allowed(net, id) || net->channel_count >= NET_CHANNEL_MAX) {
-        refuse(message);
+    struct tp_error error = {0};
+    if (net->phase != NET_OPEN) {
+        open_refuse(message, OPEN_PROHIBITED, "");
+    } else if (decide(net, id, &error) != TP_OK) {
+        open_refuse(message, id == REQUEST_UNKNOWN ? OPEN_UNKNOWN_TYPE : OPEN_PROHIBITED, error.text);
+    } else if (net->channel_count >= NET_CHANNEL_MAX) {
+        open_refuse(message, OPEN_NO_ROOM, "too many channels on this connection");
     } else if (id == REQUEST_OPEN_SESSION) {
         open_session(net, message);
     } else {

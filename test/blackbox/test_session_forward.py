@@ -41,11 +41,11 @@ def send_all(conn, data):
         pass
 
 
-def talk(port, data, timeout=10):
+def talk(port, data, timeout=10, host="127.0.0.1"):
     end = time.time() + timeout
     while True:
         try:
-            conn = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+            conn = socket.create_connection((host, port), timeout=timeout)
             break
         except ConnectionRefusedError:
             assert time.time() < end
@@ -113,6 +113,25 @@ def test_connect_refused_is_an_answer_not_an_end(agent, echo):
     stop(client)
 
 
+@pytest.mark.parametrize("where,says", [
+    ("127.0.0.1:%d", "connect failed: 127.0.0.1 port %d: Connection refused"),
+    ("no-such-name.invalid:%d", "connect failed: no-such-name.invalid: "),
+], ids=["closed port", "unknown name"])
+def test_a_forward_that_fails_says_why_and_is_no_refusal(agent, where, says):
+    dead = free_port()
+    where, says = (text % dead if "%d" in text else text for text in (where, says))
+    result = subprocess.run(["ssh", *agent.ssh_options(LogLevel="INFO"), "-W", where, "node1"], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 255
+    assert "open failed: " + says in result.stderr, result.stderr
+    assert "prohibited" not in result.stderr
+
+
+def test_a_forward_that_roles_refuse_says_so(make):
+    agent = make(port_forwarding_local=False)
+    result = subprocess.run(["ssh", *agent.ssh_options(LogLevel="INFO"), "-W", "127.0.0.1:1", "node1"], capture_output=True, text=True, timeout=20)
+    assert "administratively prohibited: the roles do not allow port forwarding to places behind this host" in result.stderr
+
+
 def test_remote_forward(agent, echo):
     port = free_port()
     client = background(agent, "-R", "%d:127.0.0.1:%d" % (port, echo))
@@ -144,13 +163,14 @@ def test_remote_forward_listens_on_this_host_only(agent, address):
     assert [f for name, f in agent.events if name == "port"][0]["success"] is False
 
 
-def test_remote_forward_of_any_address_is_localhost(agent, echo):
+@pytest.mark.parametrize("address,here", [("*", "127.0.0.1")])
+def test_remote_forward_of_any_address_is_localhost(agent, echo, address, here):
     """As sshd does it with GatewayPorts no."""
     port = free_port()
-    client = background(agent, "-R", "*:%d:127.0.0.1:%d" % (port, echo))
-    assert talk(port, b"here") == b"here"
+    client = background(agent, "-R", "%s:%d:127.0.0.1:%d" % (address, port, echo))
+    assert talk(port, b"here", host=here.strip("[]")) == b"here"
     listening = [line.split()[3] for line in subprocess.run(["ss", "-Hltn"], capture_output=True, text=True).stdout.splitlines()]
-    assert [one for one in listening if one.endswith(":%d" % port)] == ["127.0.0.1:%d" % port]
+    assert [one for one in listening if one.endswith(":%d" % port)] == ["%s:%d" % (here, port)]
     stop(client)
 
 
