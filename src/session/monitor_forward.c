@@ -173,11 +173,11 @@ void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *par
 
 /* ---- listen ---- */
 
-/* As sshd with GatewayPorts no, only this host itself can connect. Who names another address is told so, instead of being
- * left to wonder; "" (any address) is what some clients send when nothing was said. */
+/* As sshd with GatewayPorts no, only this host itself can connect: any address ("" when nothing or * was said) becomes its
+ * own. Who names one certain address is told that it can't be had, instead of being left to wonder. */
 static bool is_this_host(const char *host)
 {
-    static const char *const NAMES[] = {"", "localhost", "127.0.0.1", "::1"};
+    static const char *const NAMES[] = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"};
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         if (strcmp(host, NAMES[i]) == 0) {
             return true;
@@ -223,7 +223,8 @@ static int listen_work(void *ctx, int *ret_number, struct tp_error *error)
     const struct ask *ask = ctx;
     struct sockaddr_storage where = {0};
     socklen_t size = sizeof(where);
-    int fd = listen_on(strcmp(ask->host, "::1") == 0 ? AF_INET6 : AF_INET, ask->port, error);
+    int fd =
+        listen_on(strcmp(ask->host, "::1") == 0 || strcmp(ask->host, "::") == 0 ? AF_INET6 : AF_INET, ask->port, error);
     if (fd >= 0 && getsockname(fd, (struct sockaddr *)&where, &size) == 0) {
         *ret_number = ntohs(where.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&where)->sin6_port
                                                         : ((struct sockaddr_in *)&where)->sin_port);
