@@ -250,16 +250,30 @@ static enum tp_err check_additional(struct auth *auth, const char *id, const jso
     return err;
 }
 
-/* A node's own name must not be a trick: it may not look like another host's id or be the cluster's. */
-static enum tp_err check_name(struct auth *auth, const char *id, const char *name, struct tp_error *error)
+/* The agent of the machine that auth itself is on. */
+static bool is_local(const struct call *call, const char *id)
 {
+    json_t *doc = NULL;
+    bool local = call->caller.local_agent;
+    if (!local && doc_find(call->auth->state, "/local_agent", "", &doc, NULL, NULL) == TP_OK) {
+        local = strcmp(json_get_text(doc, "host_id", ""), id) == 0;
+        json_decref(doc);
+    }
+    return local;
+}
+
+/* A node's own name must not be a trick: it may not look like another host's id or be the cluster's. Beside auth it may: there
+ * the machine's name is the cluster's when nothing else was said, and often part of public_addr. */
+static enum tp_err check_name(const struct call *call, const char *id, const char *name, struct tp_error *error)
+{
+    const struct auth *auth = call->auth;
     char public_host[64];
     caller_ip(auth->settings.public_addr, public_host);
     if (!name_valid(name)) {
         return err_set(error, TP_INVALID, "\"%s\" is no valid node name; use letters, digits, '.', '-' and '_'", name);
     }
-    if ((uuid_valid(name) && strcmp(name, id) != 0) || strcasecmp(name, auth->settings.cluster) == 0 ||
-        strcasecmp(name, public_host) == 0) {
+    bool clusters = strcasecmp(name, auth->settings.cluster) == 0 || strcasecmp(name, public_host) == 0;
+    if ((uuid_valid(name) && strcmp(name, id) != 0) || (clusters && !is_local(call, id))) {
         return err_set(error, TP_DENIED, "the name \"%s\" belongs to somebody else; set another nodename", name);
     }
     return TP_OK;
@@ -292,7 +306,7 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         err = json_need_text(call->params, "ssh_pub_key", &ssh_pub, &error);
     }
     if (err == TP_OK) {
-        err = check_name(auth, id, name, &error);
+        err = check_name(call, id, name, &error);
     }
     if (err == TP_OK) {
         err = check_additional(auth, id, additional, &error);

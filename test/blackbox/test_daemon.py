@@ -389,3 +389,16 @@ ssh_service:
     status, says = start_and_end(conf)
     assert status == 1 and len(says.splitlines()) == 1, says
     assert "tport-auth" in says and f"can't enter {closed}:" in says, says
+
+
+def test_a_machine_may_bear_the_name_of_its_cluster(fresh):
+    """cluster_name is nodename when nothing else is said, and a small cluster's one machine is a node, too."""
+    cluster = fresh(name="proxy")
+    cluster.daemon.stop()
+    conf = cluster.daemon.conf.read_text().replace("  cluster_name: proxy\n", "")
+    cluster.daemon.write(conf.replace("ssh_service:\n  enabled: no", "ssh_service:\n  enabled: yes"))
+    assert "enabled: yes" in cluster.daemon.conf.read_text().split("ssh_service:")[1]
+    cluster.start()
+    cluster.wait_online("proxy")
+    person = cluster.person("alice")
+    assert person.tport("ssh", "root@proxy", "echo home").stdout == "home\n"

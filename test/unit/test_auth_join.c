@@ -161,7 +161,10 @@ static void r15_a_host_is_itself(void **state)
     must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, HOST_A, &theirs), TP_DENIED);
     must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "tport.demo.test", &theirs),
               TP_DENIED);
+    must_fail(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "demo.test", &theirs), TP_DENIED);
     json_decref(must(fixture, as_nobody("10.0.0.3"), "host.join", join_params(token, HOST_B, "web-2", &theirs)));
+    must_fail(fixture, as_host(HOST_B, "web-2"), "host.renew", join_params(token, HOST_B, "demo.test", &theirs),
+              TP_DENIED);
     must_fail(fixture, as_host(HOST_B, "web-2"), "host.heartbeat", json_pack("{s:s}", "hostname", "web-1"), TP_DENIED);
     json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat",
                      json_pack("{s:s, s:{s:s}}", "hostname", "web-2", "labels", "environment", "dev")));
