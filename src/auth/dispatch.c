@@ -16,6 +16,26 @@ void call_reply(struct call *call, json_t *result)
     call_free(call);
 }
 
+/* Lines take text; others want JSON. */
+static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error);
+
+void call_reply_text(struct call *call, struct buf *text)
+{
+    if (call->reply == rpc_answer) {
+        rpc_reply_text(call->reply_ctx, buf_text(text), buf_size(text));
+        call_free(call);
+    } else {
+        json_t *result = NULL;
+        struct tp_error error = {0};
+        if (json_parse_object(buf_head(text), buf_size(text), buf_size(text), &result, &error) == TP_OK) {
+            call_reply(call, result);
+        } else {
+            call_fail(call, &error);
+        }
+    }
+    buf_free(text);
+}
+
 void call_fail(struct call *call, const struct tp_error *error)
 {
     call->reply(call->reply_ctx, NULL, error);

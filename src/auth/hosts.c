@@ -19,6 +19,7 @@ static void host_destroy(struct host *host)
         mem_free(host->token);
         mem_free(host->labels);
         json_decref(host->resource);
+        buf_free(&host->text);
         json_decref(host->kube);
         mem_free(host);
     }
@@ -68,7 +69,7 @@ static void set_resource(struct auth *auth, struct host *host, json_t *resource)
                               json_object_get(json_object_get(resource, "spec"), "cmd_labels"), &host->label_count);
     host->tags = rbac_tags_of(host->labels, host->label_count);
     hosts_order_labels(auth, host);
-    host->weight = resource != NULL ? json_dumpb(resource, NULL, 0, JSON_COMPACT) : 0;
+    buf_free(&host->text);
 }
 
 static struct host *host_add(struct auth *auth, const char *id, const char *name)
@@ -81,6 +82,7 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
     }
     mem_free(host->name);
     host->name = mem_strdup(name);
+    buf_free(&host->text);
     hosts_order_changed(auth);
     host->last_seen_ms = clock_wall_ms();
     return host;

@@ -114,7 +114,7 @@ struct host {
     size_t label_count;
     struct rbac_tags tags;
     size_t place;      /* in auth->host_order, while that is sorted */
-    size_t weight;     /* bytes of resource as JSON, about */
+    struct buf text;   /* resource as JSON without its last brace, for lists; empty until one needs it */
     json_t *kube;      /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
     unsigned roles;    /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
     char *token;       /* hash of the join token that it came with, or NULL */
@@ -399,8 +399,10 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *method,
                    void *ctx);
 /* A request from a line. */
 void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *caller);
-/* The three ways to end a call; each frees it. */
+/* The ways to end a call; each frees it. */
 void call_reply(struct call *call, json_t *result);
+/* The result as the text of a JSON object; it is taken over (buf_free'd). */
+void call_reply_text(struct call *call, struct buf *text);
 void call_fail(struct call *call, const struct tp_error *error);
 void call_fail_text(struct call *call, enum tp_err code, const char *format, ...) TP_PRINTF(3, 4);
 /* Replies once the event is durable; fails when it cannot be recorded. Both are stolen. */

@@ -123,7 +123,7 @@ static json_t *shown_labels(const json_t *cluster)
     return object;
 }
 
-static json_t *kube_item(void *ctx, size_t i, size_t *ret_bytes)
+static void kube_item(void *ctx, size_t i, struct buf *out)
 {
     const struct kube_list *kube = ctx;
     const struct call *call = kube->list.call;
@@ -140,8 +140,10 @@ static json_t *kube_item(void *ctx, size_t i, size_t *ret_bytes)
                   found->host->tunnels != NULL, "kubernetes_users", users != NULL ? json_incref(users) : json_array(),
                   "kubernetes_groups", groups != NULL ? json_incref(groups) : json_array());
     json_decref(rights);
-    *ret_bytes = json_dumpb(item, NULL, 0, JSON_COMPACT);
-    return item;
+    char *text = json_text(item);
+    (void)buf_append_text(out, text);
+    mem_free(text);
+    json_decref(item);
 }
 
 /* The key is the name: clusters may come and go between pages. */
@@ -161,21 +163,22 @@ void do_kube_list(struct call *call)
 {
     struct kube_list kube = {.order = sorted_servers(call->auth)};
     struct tp_error error = {0};
-    json_t *result = NULL;
+    struct buf page;
+    bool made = false;
     if (list_open(&kube.list, call, &error) == TP_OK) {
         struct list_source source = {.count = kube.order->name_count,
                                      .compare = compare_key,
                                      .wanted = kube_wanted,
                                      .item = kube_item,
                                      .key = kube_key};
-        result = list_page(&kube.list, &source, &kube);
+        made = list_page(&kube.list, &source, &kube, &page);
         error = kube.list.error;
     }
     list_close(&kube.list);
-    if (result == NULL) {
-        call_fail(call, &error);
+    if (made) {
+        call_reply_text(call, &page);
     } else {
-        call_reply(call, result);
+        call_fail(call, &error);
     }
 }
 

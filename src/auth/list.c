@@ -155,44 +155,76 @@ bool list_wants(struct list *list, const struct list_item *item)
     return (set == NULL || rbac_can_list(set, item->target)) && (list->query == NULL || query_holds(list, item));
 }
 
-json_t *list_page(struct list *list, const struct list_source *source, void *ctx)
+static void append_json(struct buf *out, json_t *value)
 {
-    json_t *items = json_array();
+    char *text = json_text(value);
+    (void)buf_append_text(out, text);
+    mem_free(text);
+    json_decref(value);
+}
+
+/* How many items stand before the page in the order of the list. Nothing to count there: found by halves. */
+static size_t first_of_page(const struct list *list, const struct list_source *source, void *ctx)
+{
+    size_t low = 0;
+    size_t high = list->start_key[0] != '\0' && !list->total ? source->count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        size_t i = list->descending ? source->count - 1 - middle : middle;
+        int order = source->compare(ctx, i, list->start_key);
+        if (list->descending ? order >= 0 : order <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+bool list_page(struct list *list, const struct list_source *source, void *ctx, struct buf *out)
+{
     char *next = NULL;
     size_t last = 0;
     size_t total = 0;
-    size_t bytes = 0;
-    for (size_t n = 0; n < source->count && list->err == TP_OK; n++) {
+    size_t shown = 0;
+    buf_init(out, RPC_FRAME_MAX);
+    (void)buf_append_text(out, "{\"items\":[");
+    for (size_t n = first_of_page(list, source, ctx); n < source->count && list->err == TP_OK; n++) {
         size_t i = list->descending ? source->count - 1 - n : n;
-        int order = list->start_key[0] != '\0' ? source->compare(ctx, i, list->start_key) : 0;
-        bool before = list->start_key[0] != '\0' && (list->descending ? order >= 0 : order <= 0);
-        if ((before && !list->total) || !source->wanted(ctx, i)) {
+        int order = list->start_key[0] != '\0' && list->total ? source->compare(ctx, i, list->start_key) : 0;
+        bool before = list->start_key[0] != '\0' && list->total && (list->descending ? order >= 0 : order <= 0);
+        if (!source->wanted(ctx, i)) {
             continue;
         }
         total++;
         if (before || next != NULL) {
             continue;
         }
-        if (json_array_size(items) == list->limit || bytes > LIST_BYTES_MAX) {
+        if (shown == list->limit || buf_size(out) > LIST_BYTES_MAX) {
             next = source->key(ctx, last);
             if (!list->total) {
                 break;
             }
             continue;
         }
-        size_t size = 0;
-        json_array_append_new(items, source->item(ctx, i, &size));
-        bytes += size;
+        if (shown++ > 0) {
+            (void)buf_append(out, ",", 1);
+        }
+        source->item(ctx, i, out);
         last = i;
     }
-    json_t *result = NULL;
-    if (list->err == TP_OK) {
-        result = json_pack("{s:O, s:s}", "items", items, "start_key", next != NULL ? next : "");
-        if (list->total) {
-            json_object_set_new(result, "total", json_integer((json_int_t)total));
-        }
+    (void)buf_append_text(out, "],\"start_key\":");
+    append_json(out, json_string(next != NULL ? next : ""));
+    if (list->total) {
+        (void)buf_printf(out, ",\"total\":%zu", total);
     }
-    json_decref(items);
+    (void)buf_append_text(out, "}");
     mem_free(next);
-    return result;
+    if (list->err == TP_OK && out->failed) {
+        list->err = err_set(&list->error, TP_TOO_LARGE, "a page of this list is too large; ask for fewer at once");
+    }
+    if (list->err != TP_OK) {
+        buf_free(out);
+    }
+    return list->err == TP_OK;
 }

@@ -46,14 +46,14 @@ struct list_source {
     /* strcmp-like: the key of item i beside a key of an earlier page. */
     int (*compare)(void *ctx, size_t i, const char *key);
     bool (*wanted)(void *ctx, size_t i); /* by list_wants */
-    /* Of the item that wanted was asked for last: its JSON (the caller's) and the bytes that it takes about. */
-    json_t *(*item)(void *ctx, size_t i, size_t *ret_bytes);
+    /* Appends the JSON of the item that wanted was asked for last. */
+    void (*item)(void *ctx, size_t i, struct buf *out);
     char *(*key)(void *ctx, size_t i); /* the caller mem_free's it */
 };
 
-/* {items, start_key, total}; start_key is "" with the last page. NULL when the query failed: list->error says why. A page
+/* Writes {items, start_key, total} into out (not initialised yet; the caller's afterwards); start_key is "" with the last page. false when the query failed: list->error says why, out is empty. A page
  * ends early when it gets heavy (LIST_BYTES_MAX), so that it fits into a frame. */
 #define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
-json_t *list_page(struct list *list, const struct list_source *source, void *ctx) TP_MUST;
+bool list_page(struct list *list, const struct list_source *source, void *ctx, struct buf *out) TP_MUST;
 
 #endif

@@ -89,14 +89,47 @@ static bool node_wanted(void *ctx, size_t i)
     return wanted;
 }
 
-static json_t *node_item(void *ctx, size_t i, size_t *ret_bytes)
+/* The text of the resource up to its last brace, made once; what an item adds goes behind it. */
+static const struct buf *resource_text(struct host *host)
+{
+    if (buf_size(&host->text) == 0) {
+        json_t *shown = host->resource != NULL ? json_copy(host->resource) : hosts_resource(host);
+        json_object_del(shown, "online");
+        json_object_del(shown, "online_since");
+        json_object_del(shown, "logins");
+        char *text = json_text(shown);
+        buf_init(&host->text, 0);
+        (void)buf_append(&host->text, text, strlen(text) - 1);
+        mem_free(text);
+        json_decref(shown);
+    }
+    return &host->text;
+}
+
+static void append_string(struct buf *out, const char *text)
+{
+    json_t *string = json_string(text);
+    char *json = json_text(string);
+    (void)buf_append_text(out, json);
+    mem_free(json);
+    json_decref(string);
+}
+
+static void node_item(void *ctx, size_t i, struct buf *out)
 {
     const struct node_list *nodes = ctx;
-    const struct host *host = nodes->auth->host_order[i].host;
+    struct host *host = nodes->auth->host_order[i].host;
     const struct rbac_set *set = nodes->list.call->caller.set;
-    /* Shallow: the resource is never changed, only replaced. */
-    json_t *item = host->resource != NULL ? json_copy(host->resource) : hosts_resource(host);
-    json_t *names = json_array();
+    const struct buf *text = resource_text(host);
+    (void)buf_append(out, buf_head(text), buf_size(text));
+    (void)buf_printf(out, ",\"online\":%s", host->tunnels != NULL ? "true" : "false");
+    if (host->tunnels != NULL) {
+        json_t *since = doc_time(host->online_ms);
+        (void)buf_append_text(out, ",\"online_since\":");
+        append_string(out, json_string_value(since));
+        json_decref(since);
+    }
+    (void)buf_append_text(out, ",\"logins\":[");
     if (set != NULL) {
         /* With a second factor, where one is asked for: the list says as whom one may connect. */
         struct rbac_access access = {.mfa_verified = true};
@@ -105,17 +138,14 @@ static json_t *node_item(void *ctx, size_t i, size_t *ret_bytes)
         hosts_target(host, &target);
         struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
         for (size_t k = 0; k < count; k++) {
-            json_array_append_new(names, json_string(logins[k].name));
+            if (k > 0) {
+                (void)buf_append(out, ",", 1);
+            }
+            append_string(out, logins[k].name);
         }
         mem_free(logins);
     }
-    json_object_set_new(item, "online", json_boolean(host->tunnels != NULL));
-    if (host->tunnels != NULL) {
-        json_object_set_new(item, "online_since", doc_time(host->online_ms));
-    }
-    json_object_set_new(item, "logins", names);
-    *ret_bytes = host->weight + 32 * json_array_size(names) + 100;
-    return item;
+    (void)buf_append_text(out, "]}");
 }
 
 static char *node_key(void *ctx, size_t i)
@@ -129,7 +159,8 @@ void do_nodes_list(struct call *call)
 {
     struct node_list nodes = {.auth = call->auth};
     struct tp_error error = {0};
-    json_t *result = NULL;
+    struct buf page;
+    bool made = false;
     if (list_open(&nodes.list, call, &error) == TP_OK) {
         sort_hosts(call->auth);
         struct list_source source = {.count = call->auth->host_order_count,
@@ -137,13 +168,13 @@ void do_nodes_list(struct call *call)
                                      .wanted = node_wanted,
                                      .item = node_item,
                                      .key = node_key};
-        result = list_page(&nodes.list, &source, &nodes);
+        made = list_page(&nodes.list, &source, &nodes, &page);
         error = nodes.list.error;
     }
     list_close(&nodes.list);
-    if (result == NULL) {
-        call_fail(call, &error);
+    if (made) {
+        call_reply_text(call, &page);
     } else {
-        call_reply(call, result);
+        call_fail(call, &error);
     }
 }

@@ -26,6 +26,7 @@ struct pending {
     uint32_t id;
     int64_t deadline;
     rpc_reply_cb *fn;
+    rpc_text_cb *text_fn; /* in place of fn */
     void *ctx;
     struct pending *next;
 };
@@ -72,11 +73,19 @@ struct rpc {
     unsigned depth; /* callbacks of ours that are running */
 };
 
+static void failed(const struct pending *item, const struct tp_error *error)
+{
+    if (item->text_fn)
+        item->text_fn(item->ctx, NULL, 0, error);
+    else
+        item->fn(item->ctx, NULL, error);
+}
+
 static void fail_now(const struct pending *item, enum tp_err code, const char *text)
 {
     struct tp_error error = {0};
     (void)err_set(&error, code, "%s", text);
-    item->fn(item->ctx, NULL, &error);
+    failed(item, &error);
 }
 
 static void destroy(struct rpc *rpc)
@@ -199,16 +208,12 @@ static void on_flush(void *ctx)
     update_watch(rpc);
 }
 
-static void send_frame(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, json_t *body, int fd)
+static void send_text(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, const char *text, size_t size, int fd)
 {
-    char *text = json_text(body);
-    size_t size = strlen(text);
     struct rpc_frame frame = {.type = type, .id = id, .size = (uint32_t)size, .has_fd = fd >= 0};
     uint8_t header[RPC_HEADER_SIZE];
 
-    json_decref(body);
     if (rpc->closing || size > RPC_FRAME_MAX) {
-        secret_free(text);
         if (!rpc->closing)
             end(rpc, CLOSE_TOO_LARGE);
         return;
@@ -235,6 +240,13 @@ static void send_frame(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, j
         else
             later_run(rpc->loop, &rpc->flush);
     }
+}
+
+static void send_frame(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, json_t *body, int fd)
+{
+    char *text = json_text(body);
+    json_decref(body);
+    send_text(rpc, type, id, text, strlen(text), fd);
     secret_free(text);
 }
 
@@ -283,8 +295,8 @@ static void on_timer(void *ctx)
     rpc->depth--;
 }
 
-uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
-                     rpc_reply_cb *fn, void *ctx)
+static uint32_t request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                        const struct pending *waits)
 {
     struct pending *item = mem_alloc(sizeof(*item));
     json_t *body = json_object();
@@ -293,8 +305,9 @@ uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t
     } while (rpc->last_id == 0);
     item->id = rpc->last_id;
     item->deadline = loop_now_ms(rpc->loop) + (timeout_ms > 0 ? timeout_ms : DEFAULT_TIMEOUT_MS);
-    item->fn = fn;
-    item->ctx = ctx;
+    item->fn = waits->fn;
+    item->text_fn = waits->text_fn;
+    item->ctx = waits->ctx;
     item->next = rpc->pending;
     rpc->pending = item;
     (void)json_object_set_new(body, "method", json_string(method));
@@ -305,6 +318,18 @@ uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t
     if (!rpc->closing && (!timer_is_active(rpc->timer) || !item->next))
         arm_timer(rpc);
     return item->id;
+}
+
+uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                     rpc_reply_cb *fn, void *ctx)
+{
+    return request(rpc, method, params, caller, timeout_ms, &(struct pending){.fn = fn, .ctx = ctx});
+}
+
+uint32_t rpc_request_text(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                          rpc_text_cb *fn, void *ctx)
+{
+    return request(rpc, method, params, caller, timeout_ms, &(struct pending){.text_fn = fn, .ctx = ctx});
 }
 
 void rpc_cancel(struct rpc *rpc, uint32_t id)
@@ -337,12 +362,8 @@ void rpc_event_fd(struct rpc *rpc, const char *event, json_t *params, int fd)
     send_frame(rpc, RPC_EVENT, 0, event_body(event, params), fd);
 }
 
-static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body)
+static void answered(struct rpc_call *call)
 {
-    if (call->rpc)
-        send_frame(call->rpc, type, call->id, body, -1);
-    else
-        json_decref(body);
     if (call->rpc)
         call->rpc->unanswered -= call->size;
     if (call->prev) {
@@ -351,6 +372,22 @@ static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body
             call->next->prev = call->prev;
     }
     mem_free(call);
+}
+
+static void answer(struct rpc_call *call, enum rpc_frame_type type, json_t *body)
+{
+    if (call->rpc)
+        send_frame(call->rpc, type, call->id, body, -1);
+    else
+        json_decref(body);
+    answered(call);
+}
+
+void rpc_reply_text(struct rpc_call *call, const char *text, size_t size)
+{
+    if (call->rpc)
+        send_text(call->rpc, RPC_REPLY, call->id, text, size, -1);
+    answered(call);
 }
 
 void rpc_reply(struct rpc_call *call, json_t *result)
@@ -401,25 +438,45 @@ size_t rpc_queued(const struct rpc *rpc)
 
 /* ---- in ---- */
 
-static void on_answer(struct rpc *rpc, const struct rpc_frame *frame, json_t *body)
+/* The request that this frame answers, taken out (mem_free it). NULL: it was cancelled or came too late, nobody waits. */
+static struct pending *take_pending(struct rpc *rpc, uint32_t id)
 {
     for (struct pending **at = &rpc->pending; *at; at = &(*at)->next) {
         struct pending *item = *at;
-        if (item->id != frame->id)
-            continue;
-        *at = item->next;
-        if (frame->type == RPC_REPLY) {
-            item->fn(item->ctx, body, NULL);
-        } else {
-            struct tp_error error = {0};
-            enum tp_err code = err_from_name(json_get_text(body, "code", "internal"));
-            (void)err_set(&error, code == TP_OK ? TP_INTERNAL : code, "%s", json_get_text(body, "message", ""));
-            item->fn(item->ctx, NULL, &error);
+        if (item->id == id) {
+            *at = item->next;
+            return item;
         }
-        mem_free(item);
-        return;
     }
-    /* The request was cancelled or came too late: nobody waits. */
+    return NULL;
+}
+
+/* false: it breaks the protocol. */
+static bool on_answer(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data)
+{
+    struct pending *item = take_pending(rpc, frame->id);
+    struct tp_error error = {0};
+    json_t *body = NULL;
+    bool good;
+    if (item && item->text_fn && frame->type == RPC_REPLY) {
+        item->text_fn(item->ctx, (const char *)data, frame->size, NULL);
+        mem_free(item);
+        return true;
+    }
+    good = json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error) == TP_OK;
+    if (!good) {
+        if (item)
+            fail_now(item, TP_CLOSED, "the process that should answer broke the protocol");
+    } else if (item && frame->type == RPC_REPLY) {
+        item->fn(item->ctx, body, NULL);
+    } else if (item) {
+        enum tp_err code = err_from_name(json_get_text(body, "code", "internal"));
+        (void)err_set(&error, code == TP_OK ? TP_INTERNAL : code, "%s", json_get_text(body, "message", ""));
+        failed(item, &error);
+    }
+    mem_free(item);
+    json_decref(body);
+    return good;
 }
 
 static void on_request(struct rpc *rpc, const struct rpc_frame *frame, json_t *body, int fd)
@@ -466,6 +523,11 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
         for (size_t i = 0; i < rpc->in_fd_count; i++)
             rpc->in_fds[i] = rpc->in_fds[i + 1];
     }
+    if (frame->type == RPC_REPLY || frame->type == RPC_ERROR) {
+        if (fd >= 0)
+            (void)close(fd);
+        return on_answer(rpc, frame, data);
+    }
     if (json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error) != TP_OK) {
         if (fd >= 0)
             (void)close(fd);
@@ -473,17 +535,13 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
     }
     if (frame->type == RPC_REQUEST) {
         on_request(rpc, frame, body, fd);
-    } else if (frame->type == RPC_EVENT) {
+    } else {
         const char *event = json_get_text(body, "event", "");
         json_t *params = json_object_get(body, "params");
         if (rpc->events->on_event && json_is_object(params))
             rpc->events->on_event(rpc->ctx, rpc, event, params, fd);
         else if (fd >= 0)
             (void)close(fd);
-    } else {
-        if (fd >= 0)
-            (void)close(fd);
-        on_answer(rpc, frame, body);
     }
     json_decref(body);
     return true;

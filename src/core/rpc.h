@@ -49,6 +49,11 @@ typedef void rpc_reply_cb(void *ctx, json_t *result, const struct tp_error *erro
 /* Returns an id for rpc_cancel, never 0. caller may be NULL. */
 uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
                      rpc_reply_cb *fn, void *ctx);
+/* The same for who only passes the answer on: fn gets the JSON text of the result as it came, unread and borrowed, or
+ * (text NULL) the error. Only from a process that is trusted to answer with JSON. */
+typedef void rpc_text_cb(void *ctx, const char *text, size_t size, const struct tp_error *error);
+uint32_t rpc_request_text(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                          rpc_text_cb *fn, void *ctx);
 /* fn of that request will not be called. Unknown ids are ignored. */
 void rpc_cancel(struct rpc *rpc, uint32_t id);
 void rpc_event(struct rpc *rpc, const char *event, json_t *params);
@@ -57,6 +62,8 @@ void rpc_event_fd(struct rpc *rpc, const char *event, json_t *params, int fd);
 
 /* Answers. The call is freed by it. result NULL means {}. */
 void rpc_reply(struct rpc_call *call, json_t *result);
+/* The result as the text of a JSON object, at most RPC_FRAME_MAX bytes; it stays the caller's. */
+void rpc_reply_text(struct rpc_call *call, const char *text, size_t size);
 void rpc_fail(struct rpc_call *call, const struct tp_error *error);
 void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, ...) TP_PRINTF(3, 4);
 /* The rpc a call came by, or NULL when that has been closed in the meantime. */

@@ -138,6 +138,8 @@ static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const 
     assert_int_equal(fd, -1);
     if (strcmp(method, "echo") == 0)
         rpc_reply(call, json_incref(params));
+    else if (strcmp(method, "text") == 0)
+        rpc_reply_text(call, "{\"said\": [1]}", 13);
     else
         rpc_fail_text(call, TP_NOT_FOUND, "no method %s here", method);
 }
@@ -172,6 +174,55 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
     assert_true((result == NULL) == (error != NULL));
     caller->answers++;
     caller->last = error ? error->code : TP_OK;
+}
+
+static void on_text(void *ctx, const char *text, size_t size, const struct tp_error *error)
+{
+    struct caller *caller = ctx;
+    assert_true((text == NULL) == (error != NULL));
+    assert_true(error || (size == 13 && memcmp(text, "{\"said\": [1]}", 13) == 0));
+    caller->answers++;
+    caller->last = error ? error->code : TP_OK;
+}
+
+static void on_said(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct caller *caller = ctx;
+    assert_null(error);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(result, "said"), 0)), 1);
+    caller->answers++;
+}
+
+/* Who only passes an answer on gets its text; who answers with text is read all the same. */
+static void rpc_answers_as_text(void **state)
+{
+    int pair[2];
+    struct loop *loop = loop_new();
+    struct caller a = {.loop = loop}, b = {.loop = loop};
+    struct timer *limit = timer_new(loop, on_limit, loop);
+    struct rpc *left, *right;
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    left = rpc_new_fd(loop, pair[0], &rpc_events, &a);
+    right = rpc_new_fd(loop, pair[1], &rpc_events, &b);
+    (void)rpc_request_text(left, "text", NULL, NULL, 0, on_text, &a);
+    (void)rpc_request(left, "text", NULL, NULL, 0, on_said, &a);
+    timer_start(limit, 100, 0);
+    loop_run(loop);
+    assert_int_equal(a.answers, 2);
+    (void)rpc_request_text(left, "nothing", NULL, NULL, 0, on_text, &a);
+    timer_start(limit, 100, 0);
+    loop_run(loop);
+    assert_int_equal(a.answers, 3);
+    assert_int_equal(a.last, TP_NOT_FOUND);
+    (void)rpc_request_text(left, "text", NULL, NULL, 0, on_text, &a);
+    rpc_free(right);
+    timer_start(limit, 500, 0);
+    loop_run(loop);
+    assert_int_equal(a.answers, 4);
+    assert_int_equal(a.last, TP_CLOSED);
+    timer_free(limit);
+    loop_free(loop);
 }
 
 static void rpc_requests_events_and_descriptors(void **state)
@@ -241,9 +292,8 @@ static void rpc_broken_frame_ends_the_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stream_half_close_and_drain),
-        cmocka_unit_test(stream_paused_reads_nothing),
-        cmocka_unit_test(rpc_requests_events_and_descriptors),
+        cmocka_unit_test(stream_half_close_and_drain),         cmocka_unit_test(stream_paused_reads_nothing),
+        cmocka_unit_test(rpc_requests_events_and_descriptors), cmocka_unit_test(rpc_answers_as_text),
         cmocka_unit_test(rpc_broken_frame_ends_the_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

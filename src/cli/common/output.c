@@ -126,8 +126,13 @@ char *output_labels(const json_t *labels)
         keys[count++] = key;
     qsort(keys, count, sizeof(keys[0]), compare_keys);
     buf_init(&out, 0);
-    for (size_t i = 0; i < count; i++)
-        (void)buf_printf(&out, "%s%s=%s", i ? "," : "", keys[i], json_get_text(labels, keys[i], ""));
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            (void)buf_append(&out, ",", 1);
+        (void)buf_append_text(&out, keys[i]);
+        (void)buf_append(&out, "=", 1);
+        (void)buf_append_text(&out, json_get_text(labels, keys[i], ""));
+    }
     mem_free(keys);
     return buf_take(&out);
 }

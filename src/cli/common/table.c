@@ -70,10 +70,24 @@ static size_t decode(const char *text, uint32_t *ret_code)
     return size;
 }
 
+/* Bytes at the start of text that are printable ASCII: one column each, and harmless. Most text is nothing else. */
+static size_t plain(const char *text)
+{
+    size_t size = 0;
+    while ((unsigned char)text[size] >= 0x20 && (unsigned char)text[size] < 0x7f)
+        size++;
+    return size;
+}
+
 char *text_safe(const char *text)
 {
     struct buf out;
+    size_t start = plain(text);
+    if (!text[start])
+        return mem_strndup(text, start);
     buf_init(&out, 0);
+    (void)buf_append(&out, text, start);
+    text += start;
     while (*text) {
         uint32_t code = 0;
         size_t size = decode(text, &code);
@@ -93,12 +107,15 @@ char *text_safe(const char *text)
 
 static size_t code_width(uint32_t code)
 {
+    if (code < combining[0].first)
+        return 1;
     return WITHIN(combining, code) ? 0 : WITHIN(wide, code) ? 2 : 1;
 }
 
 size_t text_width(const char *text)
 {
-    size_t width = 0;
+    size_t width = plain(text);
+    text += width;
     while (*text) {
         uint32_t code = 0;
         size_t size = decode(text, &code);
@@ -137,24 +154,24 @@ size_t table_rows(const struct table *table)
 /* Appends text in at most width columns, with an ellipsis when it is cut; returns the columns used. */
 static size_t put_cut(struct buf *out, const char *text, size_t width)
 {
+    size_t columns_of_all = text_width(text);
     size_t used = 0;
-    bool cut = text_width(text) > width;
-    size_t room = cut ? width - 1 : width;
+    if (columns_of_all <= width) {
+        (void)buf_append_text(out, text);
+        return columns_of_all;
+    }
     while (*text) {
         uint32_t code = 0;
         size_t size = decode(text, &code);
         size_t columns = size ? code_width(code) : 1;
-        if (used + columns > room)
+        if (used + columns > width - 1) /* the last column is the ellipsis */
             break;
         (void)buf_append(out, text, size ? size : 1);
         used += columns;
         text += size ? size : 1;
     }
-    if (cut) {
-        (void)buf_append_text(out, "…");
-        used++;
-    }
-    return used;
+    (void)buf_append_text(out, "…");
+    return used + 1;
 }
 
 static void put_row(struct buf *out, const struct table *table, char *const *cells, const size_t *widths)
@@ -164,8 +181,8 @@ static void put_row(struct buf *out, const struct table *table, char *const *cel
         last--;
     for (size_t i = 0; i < last; i++) {
         size_t used = put_cut(out, cells[i], widths[i]);
-        for (; i + 1 < last && used < widths[i] + GAP; used++)
-            (void)buf_append(out, " ", 1);
+        if (i + 1 < last && used < widths[i] + GAP)
+            (void)buf_printf(out, "%*s", (int)(widths[i] + GAP - used), "");
     }
     (void)buf_append(out, "\n", 1);
 }

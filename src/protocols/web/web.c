@@ -268,20 +268,36 @@ struct call {
     web_failed_fn *failed;
 };
 
-static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+/* The call is over (freed, what it said copied to *ret_call). false: nobody waits for the answer any more, or it failed and
+ * that was answered. */
+static bool call_over(struct call *call, const struct tp_error *error, struct call *ret_call)
 {
-    struct call *call = ctx;
     struct web_request *request = call->request;
-    web_finish_fn *finish = call->finish;
-    web_failed_fn *failed = call->failed;
+    *ret_call = *call;
     mem_free(call);
     request->waiting = false;
-    if (!request->conn)
+    if (!request->conn) {
         request_free(request);
-    else if (error)
-        failed(request, error);
-    else
-        finish(request, result);
+        return false;
+    }
+    if (error)
+        ret_call->failed(request, error);
+    return !error;
+}
+
+static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct call call;
+    if (call_over(ctx, error, &call))
+        call.finish(call.request, result);
+}
+
+static void on_reply_text(void *ctx, const char *text, size_t size, const struct tp_error *error)
+{
+    struct answer what = {.status = 200, .content_type = "application/json; charset=utf-8", .body = text, .size = size};
+    struct call call;
+    if (call_over(ctx, error, &call))
+        answer(call.request, &what);
 }
 
 static void call_auth(struct web_request *request, const char *method, json_t *params, web_finish_fn *finish,
@@ -302,7 +318,10 @@ static void call_auth(struct web_request *request, const char *method, json_t *p
     call->finish = finish;
     call->failed = failed;
     request->waiting = true;
-    (void)rpc_request(auth, method, params, json_incref(request->caller), CALL_MS, on_reply, call);
+    if (finish)
+        (void)rpc_request(auth, method, params, json_incref(request->caller), CALL_MS, on_reply, call);
+    else
+        (void)rpc_request_text(auth, method, params, json_incref(request->caller), CALL_MS, on_reply_text, call);
 }
 
 void web_call_then(struct web_request *request, json_t *params, web_finish_fn *done, web_failed_fn *failed)

@@ -268,8 +268,3 @@ enum tp_err web_rpc_begin(struct web_request *request, json_t **ret_params, stru
     *ret_params = request->body ? json_incref(request->body) : json_object();
     return TP_OK;
 }
-
-void web_rpc_finish(struct web_request *request, json_t *result)
-{
-    web_answer_json(request, 200, json_incref(result));
-}

@@ -35,8 +35,8 @@ struct web_route {
     const char *then; /* a second method that may be called to show the answer, or NULL */
     const char *verb; /* what the caller does, in words; the right itself is in docs/protocol-rpc.md */
     enum web_shape shape;
-    web_begin_fn *begin; /* NULL: no params */
-    web_finish_fn *finish;
+    web_begin_fn *begin;   /* NULL: no params */
+    web_finish_fn *finish; /* NULL: what auth says is the answer as it stands */
     web_failed_fn *failed; /* NULL: the error as JSON or page */
 };
 
@@ -140,7 +140,7 @@ web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_
 web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
     web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
     web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
-    web_rpc_finish, web_root_finish, web_style_finish, web_invite_finish, web_form_finish;
+    web_root_finish, web_style_finish, web_invite_finish, web_form_finish;
 /* For the browser UI. */
 web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user_reset_begin, web_user_rm_begin,
     web_role_rm_begin, web_token_rm_begin, web_lock_rm_begin, web_tokens_begin, web_locks_begin, web_lock_add_begin;
