@@ -132,6 +132,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->websessions = map_new();
     auth->accesses = map_new();
     auth->batch = map_new();
+    auth->puts = put_group_new(auth);
     auth->lockout = lockout_new();
     auth->certs = cert_cache_new();
     auth->hashing = hashing_new(loop);
@@ -180,6 +181,7 @@ static void link_free(struct link *link)
 void auth_close(struct auth *auth)
 {
     auth->stopping = true;
+    put_group_flush(auth);
     timer_free(auth->tick);
     if (auth->admin != NULL) {
         watch_free(auth->admin->watch);
@@ -194,6 +196,7 @@ void auth_close(struct auth *auth)
     if (auth->state != NULL) {
         auth_save(auth);
     }
+    put_group_free(auth->puts);
     batch_free(auth);
     recordings_accesses_sweep(auth);
     map_free(auth->accesses);

@@ -161,6 +161,9 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
     struct tp_error error = {0};
     const struct method *method = method_find(name);
     enum tp_err err = TP_OK;
+    if (method == NULL || method->fn != do_resources_put) {
+        put_group_flush(auth);
+    }
     if (method == NULL) {
         err = err_set(&error, TP_NOT_FOUND, "there is no such method");
     } else {
@@ -212,6 +215,9 @@ void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *
     if (link->auth->stopping) {
         rpc_fail_text(rpc_call, TP_UNAVAILABLE, "the auth process is stopping");
         return;
+    }
+    if (strcmp(method, "resources.put") != 0) {
+        put_group_flush(link->auth);
     }
     if (caller_verify(link->auth, link, json, &caller, &error) != TP_OK) {
         rpc_fail(rpc_call, &error);

@@ -171,6 +171,7 @@ struct websess;   /* websess.c */
 struct lockout;   /* lockout.c */
 struct audit;     /* audit.c */
 struct keep;      /* keep.c */
+struct put_group; /* put_group.c */
 struct keep_recordings;
 
 struct auth {
@@ -197,6 +198,7 @@ struct auth {
     struct map *websessions; /* sha256 of sid (hex) to struct websess */
     struct map *accesses;    /* who reads which recording to when (wall ms): what is on record already */
     struct map *batch;       /* key to text: what the next tick writes */
+    struct put_group *puts;  /* roles that the end of this turn writes */
     struct link *links;
     struct listen *admin; /* auth.c */
     struct timer *tick;   /* each 200 ms */
@@ -548,6 +550,8 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
 enum tp_err sessions_may_start(struct auth *auth, const struct live *live, struct tp_error *error) TP_MUST;
 /* Decides all live sessions anew after a change of roles, users, locks or labels, and cuts those that lost their right. */
 void sessions_recheck(struct auth *auth);
+/* The same for those with one of these roles (array of names), after a change of the roles. */
+void sessions_recheck_roles(struct auth *auth, const json_t *names);
 /* The same for the sessions on one host, after a change of its labels. */
 void sessions_recheck_host(struct auth *auth, const char *host_id);
 /* Live sessions of a user of one service ("ssh"), over all hosts. */
@@ -615,6 +619,13 @@ void websess_sweep(struct auth *auth);
 /* ---- resources.c ---- */
 /* Keeps the caches right after a role or lock changed in the store. resource NULL: deleted. */
 void resources_role_changed(struct auth *auth, const char *name, struct role *role);
+
+/* ---- put_group.c ---- */
+struct put_group *put_group_new(struct auth *auth) TP_MUST;
+/* Nothing may wait in it any more (put_group_flush). NULL is fine. */
+void put_group_free(struct put_group *group);
+/* Writes what waits, now. Every call but resources.put begins with it, so that each sees what was asked for before. */
+void put_group_flush(struct auth *auth);
 
 /* ---- handlers, one per row of methods.c ---- */
 #define METHOD(fn) void fn(struct call *call)

@@ -295,6 +295,30 @@ static void end_locked_host(void *ctx, const char *key, void *value)
     }
 }
 
+struct of_roles {
+    struct auth *auth;
+    const json_t *names;
+};
+
+static void recheck_if_role(void *ctx, const char *key, void *value)
+{
+    const struct of_roles *of = ctx;
+    const struct live *live = value;
+    size_t i;
+    json_t *name;
+    json_array_foreach (of->names, i, name) {
+        if (json_list_has(live->roles, json_string_value(name))) {
+            recheck_one(of->auth, key, value);
+            return;
+        }
+    }
+}
+
+void sessions_recheck_roles(struct auth *auth, const json_t *names)
+{
+    map_each(auth->live, recheck_if_role, &(struct of_roles){auth, names});
+}
+
 struct of_host {
     struct auth *auth;
     const char *host_id;

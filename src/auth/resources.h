@@ -38,6 +38,13 @@ void resource_changed(struct auth *auth, const struct kind *kind, const char *na
                       struct lock *lock);
 json_t *resource_event(const struct call *call, const char *event_name, const json_t *doc, const char *name) TP_MUST;
 
+/* ---- put_group.c ---- */
+/* Takes over a call that has passed all checks, and a reference to role: writes doc with the others of this turn, keeps what
+ * put_document keeps, answers. */
+void put_group_add(struct call *call, const struct kind *kind, const json_t *doc, uint64_t expected, struct role *role);
+/* Waits a write of this key? */
+bool put_group_has(const struct put_group *group, const char *prefix, const char *name) TP_MUST;
+
 /* ---- delegate.c ---- */
 /* Nobody hands out more than what he has himself or could write into a role anyway. Checks the roles and trait values that
  * a user resource gains; old is NULL for a new one. TP_DENIED with a sentence. */

@@ -172,6 +172,10 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
         json_object_set_new(metadata, "name", json_string(id));
     }
     const char *name = kind->single ? kind->name : resource_name(doc);
+    bool grouped = strcmp(kind->name, "role") == 0;
+    if (!grouped || put_group_has(auth->puts, kind->prefix, name)) {
+        put_group_flush(auth);
+    }
     /* Whoever may not write this kind learns nothing about what is in it. */
     enum tp_err err = may_write(call, kind, &error);
     if (err == TP_OK) {
@@ -190,6 +194,10 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     if (err == TP_OK && !exists && strcmp(kind->name, "user") == 0) {
         err = users_mark_since(auth, name, &error);
     }
+    if (err == TP_OK && grouped) {
+        put_group_add(call, kind, doc, expected, role);
+        return;
+    }
     if (err == TP_OK) {
         err = doc_put(kind_store(auth, kind), kind->prefix, name, doc, expected, NULL, &error);
     }
@@ -201,9 +209,6 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     }
     json_t *event = resource_event(call, exists ? kind->updated : kind->created, doc, name);
     json_t *result = json_pack("{s:b, s:s, s:s}", "created", !exists, "kind", kind->name, "name", name);
-    if (role != NULL && role_warnings(role)[0] != '\0') {
-        json_object_set_new(result, "warnings", json_string(role_warnings(role)));
-    }
     resource_changed(auth, kind, name, role, lock);
     call_reply_audited(call, event, result);
 }
