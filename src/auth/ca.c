@@ -209,7 +209,9 @@ static void describe_keys(const struct ca_keys *keys, bool base64, json_t *tls, 
     if (keys->tls_pem != NULL) {
         json_array_append_new(tls,
                               base64 ? base64_json(keys->tls_pem, strlen(keys->tls_pem)) : json_string(keys->tls_pem));
-        json_array_append_new(ssh, json_string(keys->ssh_line));
+        if (ssh != NULL) {
+            json_array_append_new(ssh, json_string(keys->ssh_line));
+        }
     }
 }
 
@@ -221,18 +223,22 @@ json_t *ca_describe(const struct auth *auth)
     json_t *host_ssh = json_array();
     json_t *user_tls = json_array();
     json_t *user_ssh = json_array();
+    json_t *db_tls = json_array();
     describe_keys(&host->keys, true, host_tls, host_ssh);
     describe_keys(&host->fresh, true, host_tls, host_ssh);
     describe_keys(&user->keys, false, user_tls, user_ssh);
     describe_keys(&user->fresh, false, user_tls, user_ssh);
+    describe_keys(&auth->ca[CA_DB].keys, false, db_tls, NULL);
+    describe_keys(&auth->ca[CA_DB].fresh, false, db_tls, NULL);
     uint8_t grant[32];
     json_t *grants = json_array();
     if (key_ed25519_public(auth->grant_key, grant) == TP_OK) {
         json_array_append_new(grants, base64_json(grant, sizeof grant));
     }
-    return json_pack("{s:[{s:s, s:o, s:o}], s:o, s:o, s:o, s:I}", "host_signers", "domain_name", auth->settings.cluster,
-                     "checking_keys", host_ssh, "tls_certs", host_tls, "user_ca_tls", user_tls, "user_ca_ssh", user_ssh,
-                     "grant_keys", grants, "hosts_since", (json_int_t)host->since);
+    return json_pack("{s:[{s:s, s:o, s:o}], s:o, s:o, s:o, s:o, s:I}", "host_signers", "domain_name",
+                     auth->settings.cluster, "checking_keys", host_ssh, "tls_certs", host_tls, "user_ca_tls", user_tls,
+                     "user_ca_ssh", user_ssh, "db_ca_tls", db_tls, "grant_keys", grants, "hosts_since",
+                     (json_int_t)host->since);
 }
 
 json_t *ca_pins(const struct auth *auth)

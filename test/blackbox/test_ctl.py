@@ -181,8 +181,19 @@ def test_export_of_one_key(fresh):
     for words in ([f"--fingerprint={pins['host', 'current']}", "--type=tls-user"], ["--fingerprint=SHA256:none"], [f"--fingerprint={old}", "--type=host"]):
         none = export(*words, check=False)
         assert none.returncode == 1 and none.stdout == "" and "no CA of this type has the fingerprint" in none.stderr
-    wrong = export("--type=saml-idp", check=False)
+    wrong = export("--type=spiffe", check=False)
     assert wrong.returncode == 1 and "one of" in wrong.stderr and "windows" in wrong.stderr
+    for name, way_out in (("openssh", "TrustedUserCAKeys"), ("github", "GitHub"), ("saml-idp", "identity provider")):
+        absent = export(f"--type={name}", check=False)
+        assert absent.returncode == 1 and absent.stdout == "" and way_out in absent.stderr
+    # Databases have a CA of their own, under four names.
+    db = export("--type=db").stdout
+    assert db.count("BEGIN CERTIFICATE") == 1 and db not in whole and db == export("--type=db-client").stdout == export(f"--fingerprint={pins['db', 'current']}", "--type=db").stdout
+    cluster.ctl("auth", "rotate", "--type=db", "--manual", "--phase=init")
+    assert export("--type=db").stdout.count("BEGIN CERTIFICATE") == 2 and export("--type=db").stdout.startswith(db)
+    one = subprocess.run([BIN / "tportctl", "auth", "export", "--type=db-der", f"--fingerprint={pins['db', 'current']}"], capture_output=True,
+                         env={**os.environ, "TPORT_ADMIN_SOCKET": str(cluster.daemon.data / "admin.sock")}, check=True).stdout
+    assert one == ssl.PEM_cert_to_DER_cert(db)
 
 
 @pytest.mark.parametrize("flag", ["mfa-device", "device", "windows-desktop", "access-request"])

@@ -205,8 +205,9 @@ static enum tp_err export_pem(const char *text, struct export *export, struct bu
     return err;
 }
 
-/* The X.509 host CA or user CA. */
-static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct export *export, struct tp_error *error)
+/* The X.509 CA that stands there: "host_signers", "user_ca_tls" or "db_ca_tls". */
+static enum tp_err export_tls(const json_t *cas, const char *member, bool der, struct export *export,
+                              struct tp_error *error)
 {
     struct buf pem, raw;
     size_t index, inner;
@@ -215,7 +216,7 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct exp
 
     buf_init(&pem, PEM_MAX);
     buf_init(&raw, PEM_MAX);
-    json_array_foreach (json_object_get(cas, host ? "host_signers" : "user_ca_tls"), index, signer) {
+    json_array_foreach (json_object_get(cas, member), index, signer) {
         if (err == TP_OK && json_is_string(signer))
             err = export_pem(json_string_value(signer), export, &pem, error);
         json_array_foreach (json_object_get(signer, "tls_certs"), inner, item)
@@ -234,22 +235,54 @@ static enum tp_err export_tls(const json_t *cas, bool host, bool der, struct exp
     return err;
 }
 
-/* Teleport's types for databases (their CA is not handed out yet), SAML, GitHub and hosts without an agent are no choice here. */
+/* Types of certificates. One CA signs for databases and for who connects to them, so db-client is db. */
+static const struct {
+    const char *type;
+    const char *member;
+    bool der;
+} tls_types[] = {
+    {"tls-host", "host_signers", false}, {"tls-user", "user_ca_tls", false},  {"tls-user-der", "user_ca_tls", true},
+    {"windows", "user_ca_tls", true},    {"db", "db_ca_tls", false},          {"db-der", "db_ca_tls", true},
+    {"db-client", "db_ca_tls", false},   {"db-client-der", "db_ca_tls", true}};
+
+/* CAs that other clusters have and this one does not, with the way out. */
+static const struct {
+    const char *type;
+    const char *why;
+} absent_types[] = {
+    {"openssh",
+     "hosts are reached by agents here, and no CA is kept for sshd without one; to let people's certificates "
+     "into sshd, give it the key of --type=user as TrustedUserCAKeys"},
+    {"github", "there is no CA for GitHub here: git does not pass through this cluster"},
+    {"saml-idp", "there is no CA for SAML here: this cluster is no identity provider for other services"}};
+
+static enum tp_err export_type(const struct command_line *line, const char **ret_type, struct tp_error *error)
+{
+    static const char *const types[] = {"",   "user",   "host",      "tls-user",      "tls-host", "tls-user-der",
+                                        "db", "db-der", "db-client", "db-client-der", "windows",  NULL};
+    const char *given = command_text(line, "type", "");
+    for (size_t i = 0; i < sizeof(absent_types) / sizeof(absent_types[0]); i++)
+        if (strcmp(given, absent_types[i].type) == 0)
+            return err_set(error, TP_INVALID, "--type=%s: %s", given, absent_types[i].why);
+    return command_choice(line, "type", types, ret_type, error);
+}
+
 enum tp_err tportctl_auth_export(struct command_line *line, struct tp_error *error)
 {
-    static const char *const types[] = {"", "user", "host", "tls-user", "tls-host", "tls-user-der", "windows", NULL};
     struct export export = {.fingerprint = command_text(line, "fingerprint", NULL)};
     const char *type;
     json_t *cas = NULL;
+    size_t at = 0;
 
-    enum tp_err err = command_choice(line, "type", types, &type, error);
+    enum tp_err err = export_type(line, &type, error);
     if (err == TP_OK)
         err = tportctl_call(line, "cluster.cas", json_object(), &cas, error);
     if (err != TP_OK)
         return err;
-    bool der = strcmp(type, "tls-user-der") == 0 || strcmp(type, "windows") == 0; /* two names of one thing */
-    if (der || strncmp(type, "tls-", 4) == 0) {
-        err = export_tls(cas, strcmp(type, "tls-host") == 0, der, &export, error);
+    while (at < sizeof(tls_types) / sizeof(tls_types[0]) && strcmp(tls_types[at].type, type) != 0)
+        at++;
+    if (at < sizeof(tls_types) / sizeof(tls_types[0])) {
+        err = export_tls(cas, tls_types[at].member, tls_types[at].der, &export, error);
     } else {
         if (strcmp(type, "host") != 0)
             export_user(cas, &export);

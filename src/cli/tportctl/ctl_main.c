@@ -102,7 +102,7 @@ static const struct command_option lock_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
     NONE};
 static const struct command_option export_options[] = {
-    {"type", 0, COMMAND_TEXT, "TYPE", "user, host, tls-user, tls-host, tls-user-der (or windows)"},
+    {"type", 0, COMMAND_TEXT, "TYPE", "user, host, tls-user, tls-host, db, tls-user-der (or windows), db-der"},
     {"fingerprint", 0, COMMAND_TEXT, "FINGERPRINT", "Only the key with this fingerprint (sha256:... or SHA256:...)"},
     NONE};
 static const struct command_option sign_options[] = {

@@ -317,7 +317,7 @@ void web_roles_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200, json_pack("{s:o, s:s}", "items", roles, "startKey", ""));
 }
 
-/* Public CA certificates: "user" and "host" as OpenSSH lines, "tls-user" and "tls-host" as PEM. */
+/* Public CA certificates: "user" and "host" as OpenSSH lines, "tls-user", "tls-host" and "db" as PEM. */
 
 static const char *export_type(const struct web_request *request)
 {
@@ -327,14 +327,14 @@ static const char *export_type(const struct web_request *request)
 
 enum tp_err web_export_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    static const char *const types[] = {"user", "host", "tls-user", "tls-host"};
+    static const char *const types[] = {"user", "host", "tls-user", "tls-host", "db"};
     const char *type = export_type(request);
     *ret_params = NULL;
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(types[i], type) == 0)
             return TP_OK;
     }
-    return err_set(error, TP_INVALID, "\"type\" must be user, host, tls-user or tls-host");
+    return err_set(error, TP_INVALID, "\"type\" must be user, host, tls-user, tls-host or db");
 }
 
 static void export_user(struct buf *out, const json_t *result, const char *cluster)
@@ -371,8 +371,8 @@ void web_export_finish(struct web_request *request, json_t *result)
     buf_init(&out, 0);
     if (strcmp(type, "user") == 0)
         export_user(&out, result, web_options(request)->cluster_name);
-    else if (strcmp(type, "tls-user") == 0)
-        json_array_foreach (json_object_get(result, "user_ca_tls"), i, pem)
+    else if (strcmp(type, "tls-user") == 0 || strcmp(type, "db") == 0)
+        json_array_foreach (json_object_get(result, *type == 'd' ? "db_ca_tls" : "user_ca_tls"), i, pem)
             (void)buf_append_text(&out, json_string_value(pem));
     else
         export_host(&out, result, strcmp(type, "tls-host") == 0);
