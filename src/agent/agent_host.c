@@ -13,6 +13,7 @@
 #define BEAT_RETRY_MS 5000
 #define REFRESH_MS 600000 /* cluster.cas */
 #define CERT_SKEW_SECONDS 60
+#define SPREAD_MAX_MS ((int64_t)3600 * 1000)
 #define RENEW_LOOK_MS 60000 /* how often we look at the certificate's age */
 
 /* ---- heartbeat ---- */
@@ -123,7 +124,7 @@ static struct labels *start_labels(struct agent *agent, const struct conf_comman
 
 /* ---- what we trust ---- */
 
-static void renew(struct agent *agent);
+static void renew_soon(struct agent *agent, int64_t within_ms);
 
 static void on_cas(void *ctx, json_t *result, const struct tp_error *failure)
 {
@@ -147,7 +148,7 @@ static void on_cas(void *ctx, json_t *result, const struct tp_error *failure)
     }
     /* Certificates are made valid from a minute before their making. */
     if (agent->state.identity.not_before + CERT_SKEW_SECONDS <= json_get_int(result, "hosts_since", 0)) {
-        renew(agent);
+        renew_soon(agent, json_get_int(result, "hosts_renew_within", 0));
     }
 }
 
@@ -218,12 +219,30 @@ static void renew(struct agent *agent)
     (void)up_request(agent, "host.renew", params, on_renewed, agent);
 }
 
+static void on_renew_soon(void *ctx)
+{
+    renew(ctx);
+}
+
+/* All hosts learn of a new CA in the same second, and must not all come for their certificates in the next one. */
+static void renew_soon(struct agent *agent, int64_t within_ms)
+{
+    uint32_t random;
+    crypt_random(&random, sizeof(random));
+    if (within_ms <= 0) {
+        renew(agent);
+    } else if (!timer_is_active(agent->renew_soon)) {
+        timer_start(agent->renew_soon, (int64_t)random % (within_ms < SPREAD_MAX_MS ? within_ms : SPREAD_MAX_MS), 0);
+    }
+}
+
+/* By age: past two thirds of its life, and up to a twelfth later, for after a rotation all have the same age. */
 static void on_renew_look(void *ctx)
 {
     struct agent *agent = ctx;
     const struct identity *identity = &agent->state.identity;
     int64_t life = identity->not_after - identity->not_before;
-    if (clock_wall() >= identity->not_before + life / 3 * 2) {
+    if (clock_wall() >= identity->not_before + life / 3 * 2 + life / 12 * (agent->renew_share % 256) / 256) {
         renew(agent);
     }
 }
@@ -234,6 +253,8 @@ void host_start(struct agent *agent)
 {
     agent->heartbeat = timer_new(agent->loop, on_beat_timer, agent);
     agent->renew = timer_new(agent->loop, on_renew_look, agent);
+    agent->renew_soon = timer_new(agent->loop, on_renew_soon, agent);
+    crypt_random(&agent->renew_share, sizeof(agent->renew_share));
     agent->refresh = timer_new(agent->loop, on_refresh, agent);
     if (agent->conf->ssh_enabled) {
         agent->labels = start_labels(agent, &agent->conf->commands);
@@ -258,8 +279,10 @@ void host_stop(struct agent *agent)
     agent->kube_labels = NULL;
     timer_free(agent->heartbeat);
     timer_free(agent->renew);
+    timer_free(agent->renew_soon);
     timer_free(agent->refresh);
     agent->heartbeat = NULL;
     agent->renew = NULL;
+    agent->renew_soon = NULL;
     agent->refresh = NULL;
 }

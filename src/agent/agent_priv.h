@@ -74,6 +74,8 @@ struct agent {
     char *kube_failure;
     struct timer *heartbeat;
     struct timer *renew;
+    struct timer *renew_soon; /* after a rotation: at a time of this host's own */
+    uint32_t renew_share;     /* random, for the same reason: how much later than others it renews by age */
     struct timer *refresh;
     bool heartbeat_out;
     bool heartbeat_again;

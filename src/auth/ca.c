@@ -215,6 +215,22 @@ static void describe_keys(const struct ca_keys *keys, bool base64, json_t *tls, 
     }
 }
 
+#define RENEWAL_MS 5 /* hosts may come one in so many milliseconds */
+#define SPREAD_MANUAL_MAX_MS ((int64_t)10 * 1000)
+#define SPREAD_MAX_MS ((int64_t)600 * 1000)
+
+/* How long hosts may take to renew: ten thousand must not come at once, and all must have come before the next phase. */
+static int64_t spread_ms(const struct auth *auth)
+{
+    const struct ca *ca = &auth->ca[CA_HOST];
+    int64_t needed = (int64_t)map_count(auth->hosts) * RENEWAL_MS;
+    int64_t quarter_of_phase = ca->grace_ms / 12;
+    if (!ca->automatic) {
+        return needed < SPREAD_MANUAL_MAX_MS ? needed : SPREAD_MANUAL_MAX_MS;
+    }
+    return quarter_of_phase < SPREAD_MAX_MS ? quarter_of_phase : SPREAD_MAX_MS;
+}
+
 json_t *ca_describe(const struct auth *auth)
 {
     const struct ca *host = &auth->ca[CA_HOST];
@@ -235,10 +251,10 @@ json_t *ca_describe(const struct auth *auth)
     if (key_ed25519_public(auth->grant_key, grant) == TP_OK) {
         json_array_append_new(grants, base64_json(grant, sizeof grant));
     }
-    return json_pack("{s:[{s:s, s:o, s:o}], s:o, s:o, s:o, s:o, s:I}", "host_signers", "domain_name",
+    return json_pack("{s:[{s:s, s:o, s:o}], s:o, s:o, s:o, s:o, s:I, s:I}", "host_signers", "domain_name",
                      auth->settings.cluster, "checking_keys", host_ssh, "tls_certs", host_tls, "user_ca_tls", user_tls,
                      "user_ca_ssh", user_ssh, "db_ca_tls", db_tls, "grant_keys", grants, "hosts_since",
-                     (json_int_t)host->since);
+                     (json_int_t)host->since, "hosts_renew_within", (json_int_t)spread_ms(auth));
 }
 
 json_t *ca_pins(const struct auth *auth)

@@ -209,13 +209,23 @@ static void r6_a_ca_rotates_by_phases(void **state)
     mem_free(fresh);
 }
 
-/* By itself: a third of the grace period for each phase, also over a restart. */
+static json_int_t renew_within(struct fixture *fixture)
+{
+    json_t *cas = must(fixture, as_local(), "cluster.cas", json_object());
+    json_int_t ms = json_integer_value(json_object_get(cas, "hosts_renew_within"));
+    json_decref(cas);
+    return ms;
+}
+
+/* By itself: a third of the grace period for each phase, also over a restart. Hosts have a quarter of one to renew. */
 static void a_ca_rotates_by_itself(void **state)
 {
     struct fixture *fixture = *state;
     char *old = mem_strdup(fixture->auth->ca[CA_HOST].keys.tls_pem);
     must_fail(fixture, as_local(), "ca.rotate", json_pack("{s:s, s:i}", "type", "host", "grace_period", 1), TP_INVALID);
+    assert_int_equal(renew_within(fixture), 0); /* there is none */
     json_decref(must(fixture, as_local(), "ca.rotate", json_pack("{s:s, s:i}", "type", "host", "grace_period", 90000)));
+    assert_int_equal(renew_within(fixture), 7500);
     static const enum ca_phase phases[] = {CA_INIT, CA_UPDATE_CLIENTS, CA_UPDATE_SERVERS, CA_STANDBY};
     for (int i = 0; i < 4; i++) {
         struct ca *ca = &fixture->auth->ca[CA_HOST];
