@@ -93,6 +93,31 @@ def test_the_user_ca_rotates_under_a_running_shell(town):
     shell.child.close(force=True)
 
 
+def test_who_only_uses_ssh_comes_through_a_rotation(town):
+    """Neither tport ls nor a login in between: the ProxyCommand brings the profile up to date when that is five minutes old."""
+    cluster, person = town
+    files = [key_of(person, "known_hosts"), *(person.home / ".tport").rglob("*.pem"), *(person.home / ".tport").rglob("*certs*")]
+
+    def five_minutes_later():
+        for path in files:
+            os.utime(path, (time.time() - 301, time.time() - 301))
+
+    known = person.home / ".tport" / "known_hosts"
+    phase(cluster, "host", "init")
+    assert stock_ssh(person).stdout == "in\n" and known.read_text().count("@cert-authority") == 1  # not at each connection
+    five_minutes_later()
+    assert stock_ssh(person).stdout == "in\n" and known.read_text().count("@cert-authority") == 2
+    for to in ("update_clients", "update_servers"):
+        before = renewals(cluster)
+        time.sleep(1.1)  # what a certificate says about its age is in seconds
+        phase(cluster, "host", to)
+        wait_for(lambda: renewals(cluster) > before, 15)  # pylint: disable=cell-var-from-loop
+        wait_for(lambda: person.tport("ssh", "root@node1", "echo in").stdout == "in\n", 10)
+    phase(cluster, "host", "standby")
+    five_minutes_later()
+    assert person.tport("ssh", "root@node1", "echo in").stdout == "in\n" and known.read_text().count("@cert-authority") == 1
+
+
 def test_the_host_ca_rotates_and_agents_and_people_follow(town):
     cluster, person = town
     shell = Shell(person)

@@ -9,9 +9,11 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX ((size_t)256 * 1024)
@@ -378,6 +380,8 @@ enum tp_err profile_update_trust(const struct profile *profile, const char *cas,
     bool same = err == TP_OK && buf_size(&old) == size + (size > 0 && cas[size - 1] != '\n') &&
                 strncmp(buf_text(&old), cas, size) == 0;
     buf_free(&old);
+    if (same) /* its age says when we asked last */
+        (void)utimensat(AT_FDCWD, profile->cas, NULL, 0);
     if (same || (err != TP_OK && err != TP_NOT_FOUND))
         return err;
     char *text = mem_printf("%s%s", cas, size > 0 && cas[size - 1] == '\n' ? "" : "\n");

@@ -7,6 +7,7 @@
 #include "cli/common/output.h"
 #include "cli/common/table.h"
 #include "cli/tport/tport.h"
+#include "cli/tport/trust.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -279,8 +280,10 @@ enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
     enum tp_err err = tport_profile(line, &profile, error);
     if (err == TP_OK)
         err = ssh_argv_proxy_host(line->args[0], profile.cluster, &host, error);
-    if (err == TP_OK)
+    if (err == TP_OK) {
+        trust_refresh_old(&profile); /* ssh reads what it trusts when the host has answered */
         err = api_relay_ssh(&profile, host, error);
+    }
     mem_free(host);
     profile_free(&profile);
     return err;

@@ -1,14 +1,17 @@
 /* The cluster's host CAs as its answers name them, and the profile's files that hold them. */
 #include "cli/tport/trust.h"
 
+#include "base/clock.h"
 #include "base/enc.h"
 #include "base/mem.h"
 #include "crypt/sshcert.h"
 #include "crypt/x509.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define FIELD_MAX ((size_t)1024 * 1024)
+#define OLD_SECONDS 300
 
 void trust_init(struct trust *trust)
 {
@@ -109,4 +112,16 @@ void trust_refresh(struct api *api, const struct profile *profile)
     (void)err; /* the command itself goes on, and says what is wrong if something is */
     json_decref(answer);
     trust_free(&trust);
+}
+
+void trust_refresh_old(const struct profile *profile)
+{
+    struct api *api = NULL;
+    struct stat found;
+    int64_t age = stat(profile->cas, &found) == 0 ? clock_wall() - (int64_t)found.st_mtime : -1;
+    if (age >= 0 && age < OLD_SECONDS)
+        return;
+    if (api_open_profile(profile, &api, NULL) == TP_OK)
+        trust_refresh(api, profile);
+    api_close(api);
 }

@@ -19,5 +19,8 @@ void trust_free(struct trust *trust); /* what it holds */
 enum tp_err trust_read(struct trust *trust, const json_t *answer, const char *cluster, struct tp_error *error) TP_MUST;
 /* Asks the cluster and puts what is new into the profile's files. Failures are passed over: the next command tries again. */
 void trust_refresh(struct api *api, const struct profile *profile);
+/* The same over a connection of its own, when that was done last more than five minutes ago: for who only passes bytes on, so
+ * that a person who does nothing but ssh comes through a rotation too. */
+void trust_refresh_old(const struct profile *profile);
 
 #endif
