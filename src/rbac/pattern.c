@@ -40,7 +40,7 @@ static bool group_known(const char *after)
     if (*after == '<')
         return after[1] != '=' && after[1] != '!';
     after += strspn(after, "imsU-");
-    return (*after == ')' || *after == ':') && after[-1] != '?';
+    return (*after == ')' || *after == ':') && after[-1] != '?' && after[-1] != '-';
 }
 
 /* Refuses what PCRE2 would take but RE2 would not, so that a role means the same here as elsewhere, and so that

@@ -184,7 +184,10 @@ bool role_claims_give(const json_t *claims, const json_t *traits, const char *na
         const char *value = json_string_value(json_object_get(one, "value"));
         const json_t *list = claim ? json_object_get(traits, claim) : NULL;
         struct pattern *pattern = NULL;
-        char *regex = value_regex(value ? value : "");
+        char *regex;
+        if (!value) /* stored so: it says nothing */
+            continue;
+        regex = value_regex(value);
         bool gives = pattern_new(regex, &pattern, NULL) != TP_OK && deny && json_array_size(list) > 0;
         for (size_t j = 0; pattern && j < json_array_size(list) && !gives; j++)
             gives = claim_gives(pattern, json_string_value(json_array_get(list, j)), json_object_get(one, "roles"),

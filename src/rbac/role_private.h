@@ -125,7 +125,6 @@ struct set_section {
     struct names logins;
     struct label_selector labels[ROLE_TARGET_COUNT];
     const struct role_section *from;
-    bool any; /* anything that access to a resource has to look at */
 };
 
 struct set_role {

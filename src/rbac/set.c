@@ -15,11 +15,8 @@ static void expand_section(const struct rbac_set *set, const struct role_section
         if (role_login_valid(logins.items[i]) || strcmp(logins.items[i], "*") == 0)
             names_add(&section->logins, logins.items[i]);
     names_free(&logins);
-    for (size_t i = 0; i < ROLE_TARGET_COUNT; i++) {
+    for (size_t i = 0; i < ROLE_TARGET_COUNT; i++)
         label_expand(&from->labels[i], set->traits, &section->labels[i]);
-        section->any |= from->labels[i].count > 0 || from->expressions[i].pred || from->expressions[i].broken;
-    }
-    section->any |= section->logins.count > 0;
 }
 
 static void drop_wildcard(struct names *logins)

@@ -136,10 +136,65 @@ static void test_depth_and_size_are_bounded(void **state)
     mem_free(text);
 }
 
+static enum pred_result eval_with(const char *text, enum pred_dialect dialect, const struct pred_env *env)
+{
+    struct pred *pred = NULL;
+    struct tp_error error = {0};
+    assert_int_equal(pred_parse(text, dialect, &pred, &error), TP_OK);
+    enum pred_result result = pred_eval(pred, env);
+    pred_free(pred);
+    return result;
+}
+
+/* A list costs a step an item: the same work is allowed whoever asks for it, and not one step more. */
+static void test_lists_cost_steps(void **state)
+{
+    json_t *list = json_array();
+    json_t *user = json_pack("{s:{s:{s:[s], s:O}}}", "spec", "traits", "few", "x", "many", list);
+    struct pred_env env = {.user = user};
+    size_t spent = 0, most = 0;
+    (void)state;
+    for (size_t i = 0; i < 9980; i++)
+        json_array_append_new(list, json_string("y"));
+    env.spent = &spent;
+    for (size_t i = 9980; i < 10020; i++, spent = 0) {
+        enum pred_result result =
+            eval_with("contains_any(user.spec.traits[\"few\"], user.spec.traits[\"many\"])", PRED_LABELS, &env);
+        if (result == PRED_FALSE)
+            most = i;
+        else
+            assert_int_equal(result, PRED_FAILED);
+        json_array_append_new(list, json_string("y"));
+    }
+    assert_int_equal(most, 9989); /* and eleven for the expression */
+    json_decref(list);
+    json_decref(user);
+}
+
+/* What is not there is not looked at. */
+static void test_without_context_or_fields(void **state)
+{
+    json_t *bare = json_object();
+    struct rbac_context context = {.resource = bare};
+    struct pred_env env = {0};
+    (void)state;
+    assert_int_equal(eval_with("search(\"x\")", PRED_FILTER, &env), PRED_FALSE);
+    assert_int_equal(eval_with("search(\"\")", PRED_FILTER, &env), PRED_FALSE);
+    env.context = &context;
+    assert_int_equal(eval_with("search(\"x\")", PRED_FILTER, &env), PRED_FALSE);
+    env.context = NULL;
+    assert_int_equal(eval_with("system.catype() == \"\"", PRED_WHERE, &env), PRED_TRUE);
+    env.absent_fails = true;
+    assert_int_equal(eval_with("system.catype() == \"\"", PRED_WHERE, &env), PRED_FAILED);
+    assert_int_equal(eval_with("can_view()", PRED_WHERE, &env), PRED_FALSE);
+    json_decref(bare);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
-                                       cmocka_unit_test(test_syntax_errors_have_a_position),
-                                       cmocka_unit_test(test_depth_and_size_are_bounded)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table), cmocka_unit_test(test_syntax_errors_have_a_position),
+        cmocka_unit_test(test_depth_and_size_are_bounded), cmocka_unit_test(test_lists_cost_steps),
+        cmocka_unit_test(test_without_context_or_fields)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
