@@ -105,6 +105,11 @@ static json_t *grant_logins(const struct call *call, const struct host *host, co
     return list;
 }
 
+json_t *access_locking(const struct rbac_options *options)
+{
+    return json_string(options->locking_mode == ROLE_LOCK_STRICT ? "strict" : "best_effort");
+}
+
 static json_t *grant_json(const struct call *call, const struct connect *connect, const struct node_want *want,
                           const struct rbac_options *options, json_t *logins)
 {
@@ -119,6 +124,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
                                options->ssh_file_copy, "record", record, "idle_timeout",
                                (json_int_t)options->client_idle_timeout_ms, "disconnect_expired_cert",
                                options->disconnect_expired_cert, "max_sessions", (json_int_t)options->max_sessions);
+    json_object_set_new(rights, "locking_mode", access_locking(options));
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
     return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid",

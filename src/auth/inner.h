@@ -587,6 +587,8 @@ struct node_want {
 };
 /* The one decision about a node: answers the call with a grant (or a refusal), on record either way. */
 void access_node(struct call *call, const struct node_want *want);
+/* options.locking_mode of a grant: what the worker does with it while we cannot be asked about locks. */
+json_t *access_locking(const struct rbac_options *options) TP_MUST;
 /* The event of a new live session is on the disk, or (failure) could not be written: signs the grant. ret_result is {sid,
  * grant}. A session that lost its right meanwhile is refused; after a refusal its live entry is closed. */
 enum tp_err access_grant(struct auth *auth, const char *sid, const json_t *grant, const struct tp_error *failure,

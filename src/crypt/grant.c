@@ -64,24 +64,41 @@ static enum tp_err check_content(const json_t *grant, const char *host_id, const
     return code;
 }
 
+/* Takes its three parts apart; false: not a grant. */
+static bool parts(const uint8_t *data, size_t size, const uint8_t **ret_text, uint32_t *ret_text_size,
+                  const uint8_t **ret_signature)
+{
+    struct rd rd;
+    const uint8_t *magic;
+    rd_init(&rd, data, size);
+    magic = rd_bytes(&rd, 4);
+    *ret_text_size = rd_u32(&rd);
+    if (!magic || memcmp(magic, GRANT_MAGIC, 4) != 0 || *ret_text_size > GRANT_MAX)
+        return false;
+    *ret_text = rd_bytes(&rd, *ret_text_size);
+    *ret_signature = rd_bytes(&rd, SIGNATURE_SIZE);
+    return *ret_text && *ret_signature && rd_done(&rd);
+}
+
+enum tp_err grant_peek(const uint8_t *data, size_t size, json_t **ret_grant)
+{
+    const uint8_t *text, *signature;
+    uint32_t text_size;
+    return parts(data, size, &text, &text_size, &signature)
+               ? json_parse_object(text, text_size, GRANT_MAX, ret_grant, NULL)
+               : TP_INVALID;
+}
+
 enum tp_err grant_open(const uint8_t *data, size_t size, const uint8_t (*keys)[32], size_t key_count,
                        const char *host_id, const char *service, int64_t now, json_t **ret_grant,
                        struct tp_error *error)
 {
-    struct rd rd;
-    const uint8_t *magic, *text, *signature;
+    const uint8_t *text, *signature;
     uint32_t text_size;
     bool genuine = false;
     json_t *grant;
     enum tp_err code;
-    rd_init(&rd, data, size);
-    magic = rd_bytes(&rd, 4);
-    text_size = rd_u32(&rd);
-    if (!magic || memcmp(magic, GRANT_MAGIC, 4) != 0 || text_size > GRANT_MAX)
-        return err_set(error, TP_DENIED, "not a grant");
-    text = rd_bytes(&rd, text_size);
-    signature = rd_bytes(&rd, SIGNATURE_SIZE);
-    if (!text || !signature || !rd_done(&rd))
+    if (!parts(data, size, &text, &text_size, &signature))
         return err_set(error, TP_DENIED, "not a grant");
     for (size_t i = 0; i < key_count && !genuine; i++)
         genuine = key_verify_ed25519(keys[i], data, size - SIGNATURE_SIZE, signature);

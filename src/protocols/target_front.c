@@ -289,17 +289,24 @@ static void resume_session(void *ctx, const char *sid, const char *service, cons
         send_resume(resume, false);
 }
 
-static void resume_one(void *ctx, const char *key, void *value)
+static void report_one(void *ctx, const char *key, void *value)
 {
+    const struct term_report *report = ctx;
     const struct target_front *front = value;
-    resume_session(ctx, key, front->kind->stream, front->host_id, &front->grant);
+    report->fn(report->ctx, key, front->kind->stream, front->host_id, &front->grant);
+}
+
+void target_front_each(const struct worker *worker, const struct term_report *report)
+{
+    map_each(worker->sessions, report_one, (void *)(uintptr_t)report);
 }
 
 void target_front_report_all(struct worker *worker)
 {
     struct resume resume = {.worker = worker, .list = json_array()};
-    map_each(worker->sessions, resume_one, &resume);
-    term_front_each(worker, &(struct term_report){.fn = resume_session, .ctx = &resume});
+    const struct term_report report = {.fn = resume_session, .ctx = &resume};
+    target_front_each(worker, &report);
+    term_front_each(worker, &report);
     send_resume(&resume, true);
     json_decref(resume.list);
 }

@@ -36,6 +36,9 @@ void target_front_ask(struct target_front *front);
 void target_front_refuse(struct target_front *front, enum close_reason reason, enum tp_err code, const char *sentence);
 /* How a connection ends that auth refused with this code. */
 enum close_reason target_front_reason(enum tp_err code);
+/* Calls back for each session that has a grant. */
+struct term_report;
+void target_front_each(const struct worker *worker, const struct term_report *report);
 /* For refuse. */
 struct stream *target_front_stream(const struct target_front *front);
 const struct peer *target_front_peer(const struct target_front *front);

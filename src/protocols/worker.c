@@ -14,6 +14,7 @@
 #include "crypt/key.h"
 #include "protocols/term_front.h"
 #include "protocols/web/web.h"
+#include "protocols/lock_view.h"
 #include "protocols/worker_priv.h"
 
 #include <arpa/inet.h>
@@ -344,6 +345,7 @@ static void on_auth_line(struct worker *worker, int fd)
     worker->auth = rpc_new_fd(worker->loop, fd, &auth_events, worker);
     tunnels_report_all(worker);
     target_front_report_all(worker);
+    lock_view_ask(worker->locks);
     timer_start(worker->refresh, 0, 0);
 }
 
@@ -527,6 +529,7 @@ int worker_main(int control_fd)
     worker->terminals = map_new();
     worker->half_open = map_new();
     worker->refresh = timer_new(worker->loop, on_refresh, worker);
+    worker->locks = lock_view_new(worker);
     worker->master = rpc_new_fd(worker->loop, control_fd, &master_events, worker);
     loop_run(worker->loop);
     /* The kernel takes everything back at once, as at a crash: nothing here needs an orderly end. */

@@ -38,6 +38,7 @@ struct worker {
     int public_port;
     struct tls_context *contexts[ROUTE_COUNT];
     struct timer *refresh; /* our own certificate */
+    struct lock_view *locks;
     struct web *web;
     struct listener *listeners;
     struct map *host_tunnels; /* host id -> struct host_tunnel, a list per host */

@@ -281,6 +281,32 @@ def test_a_session_that_needs_others_does_not_run_alone(home, bystander):
     bystander.ask()
 
 
+@pytest.mark.parametrize("mode", ["best_effort", "strict"])
+def test_nothing_new_begins_while_auth_cannot_be_asked(home, bystander, mode):
+    """Whatever the locking mode: what runs goes on for a while (test_lock_view has for how long), and a lock that came counts as
+    soon as auth is back."""
+    home.ctl("create", "-f", input=f"kind: cluster_auth_preference\nversion: v2\nspec: {{locking_mode: {mode}}}\n")
+    home.ctl("create", "-f", input=role(f"away-{mode}", EVERYWHERE))
+    person = home.person(f"away-{mode.replace('_', '-')}", roles=f"away-{mode}", logins="")
+    shell = Shell(person)
+    [auth] = home.daemon.children("auth")
+    os.kill(auth, signal.SIGSTOP)
+    try:
+        refused = person.tport("ssh", "root@node1", "id", timeout=60)
+        assert refused.returncode != 0 and "uid=" not in refused.stdout, refused
+        shell.ask()
+    finally:
+        os.kill(auth, signal.SIGCONT)
+    wait_for(lambda: person.tport("ssh", "root@node1", "echo back").stdout == "back\n", 20)
+    shell.ask()
+    took, stall = change(home, [shell], lambda: home.ctl("lock", f"--role=away-{mode}", "--message=locked now"))
+    assert max(took) < 1.0 + 6 * stall and "locked now" in shell.text, (took, shell.text)
+    for lock in json.loads(home.ctl("get", "lock", "--format=json").stdout):
+        home.ctl("rm", f"lock/{lock['metadata']['name']}")
+    home.ctl("rm", "cluster_auth_preference/cluster_auth_preference")
+    bystander.ask()
+
+
 def test_a_cluster_setting_counts_at_once(home):
     person = home.person("expiring", roles="access", logins="root", sign_in=False)
     home.ctl("create", "-f", input=role("short", EVERYWHERE, "{max_session_ttl: 20s}"))
