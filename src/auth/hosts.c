@@ -281,6 +281,35 @@ static enum tp_err check_name(const struct call *call, const char *id, const cha
     return TP_OK;
 }
 
+/* The further names of a host's certificate. At a join those that it asks for; a renewal gives those of the join, or fewer of
+ * them, and never another (R4). ret_names (json_decref) is what the host is registered with, ret_given (the same) what the
+ * certificate gets. */
+static enum tp_err further_names(struct auth *auth, const char *id, const json_t *asked, bool joining,
+                                 json_t **ret_names, json_t **ret_given, struct tp_error *error)
+{
+    json_t *doc = NULL;
+    struct tp_error none = {0};
+    bool given = json_is_array(asked);
+    enum tp_err err = check_additional(auth, id, asked, error);
+    *ret_names = joining && given ? json_deep_copy(asked) : json_array();
+    if (!joining && doc_find(auth->state, "/host/", id, &doc, NULL, &none) == TP_OK) {
+        const json_t *names = json_object_get(doc, "names");
+        if (json_is_array(names)) {
+            json_decref(*ret_names);
+            *ret_names = json_deep_copy(names);
+        }
+        json_decref(doc);
+    }
+    for (size_t i = 0; err == TP_OK && i < json_array_size(asked); i++) {
+        const char *name = json_string_value(json_array_get(asked, i));
+        if (!json_list_has(*ret_names, name)) {
+            err = err_set(error, TP_DENIED, "this host did not join with the name \"%s\"; join it again", name);
+        }
+    }
+    *ret_given = given ? json_deep_copy(asked) : json_incref(*ret_names);
+    return err;
+}
+
 /* Certificates for a host whose right to them has been established, and its registration. token is the secret it joins
  * with; NULL: none, it renews or stands beside auth. */
 static void give_certs(struct call *call, const char *id, const char *raw_name, unsigned roles, const char *token,
@@ -292,6 +321,8 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     const char *ssh_pub = NULL;
     const json_t *additional = json_object_get(call->params, "additional_principals");
     char *name = lower(raw_name);
+    json_t *names = NULL;
+    json_t *given = NULL;
     json_t *result = NULL;
     json_t *event = NULL;
     /* A host that was removed and joins anew under its old id must not bring back whoever holds its old certificate. */
@@ -311,29 +342,27 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         err = check_name(call, id, name, &error);
     }
     if (err == TP_OK) {
-        err = check_additional(auth, id, additional, &error);
+        err = further_names(auth, id, additional, joining, &names, &given, &error);
     }
     if (err == TP_OK) {
-        struct issue_host want = {.host_id = id,
-                                  .name = name,
-                                  .tls_pub = tls_pub,
-                                  .ssh_pub = ssh_pub,
-                                  .additional = json_is_array(additional) ? additional : NULL,
-                                  .roles = roles};
+        struct issue_host want = {
+            .host_id = id, .name = name, .tls_pub = tls_pub, .ssh_pub = ssh_pub, .additional = given, .roles = roles};
         err = issue_host_certs(auth, &want, &result, &event, &error);
     }
     if (err == TP_OK) {
         char key_hash[HASH_TEXT_SIZE];
         doc_hash(tls_pub, key_hash);
-        json_t *doc =
-            json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", name, "key", key_hash, "joined", doc_time(clock_wall_ms()),
-                      "since", (json_int_t)since, "roles", tokens_role_names(roles));
+        json_t *doc = json_pack("{s:s, s:s, s:o, s:I, s:o, s:O}", "name", name, "key", key_hash, "joined",
+                                doc_time(clock_wall_ms()), "since", (json_int_t)since, "roles",
+                                tokens_role_names(roles), "names", names);
         if (token_hash[0] != '\0') {
             json_object_set_new(doc, "token", json_string(token_hash));
         }
         err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
         json_decref(doc);
     }
+    json_decref(names);
+    json_decref(given);
     if (err != TP_OK) {
         json_decref(result);
         json_decref(event);

@@ -207,6 +207,115 @@ static void r4_renewal_is_never_wider(void **state)
     keys_free(&keys);
 }
 
+struct base {
+    json_t *identity;
+    struct sshcert ssh;
+};
+
+static void base_read(struct fixture *fixture, const json_t *result, struct base *base)
+{
+    const char *lines[] = {fixture->auth->ca[CA_HOST].keys.ssh_line, NULL};
+    const char *pem = json_get_text(result, "tls_cert", "");
+    struct tp_error error = {0};
+    struct identity identity;
+    struct buf raw;
+    buf_init(&raw, 65536);
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &raw, &error), TP_OK);
+    assert_int_equal(x509_check(buf_head(&raw), buf_size(&raw), fixture->auth->ca[CA_HOST].keys.tls_pem, clock_wall(),
+                                &identity, &error),
+                     TP_OK);
+    base->identity = identity_to_json(&identity);
+    identity_free(&identity);
+    buf_clear(&raw);
+    assert_int_equal(sshcert_blob(json_get_text(result, "ssh_cert", ""), &raw, &error), TP_OK);
+    assert_int_equal(
+        sshcert_check(buf_head(&raw), buf_size(&raw), true, lines, clock_wall(), HOST_A, NULL, &base->ssh, &error),
+        TP_OK);
+    buf_free(&raw);
+}
+
+static void base_free(struct base *base)
+{
+    json_decref(base->identity);
+    sshcert_free(&base->ssh);
+}
+
+static bool has_principal(const struct base *base, const char *name)
+{
+    for (size_t i = 0; i < base->ssh.principal_count; i++) {
+        if (strcmp(base->ssh.principals[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *renew_params(const struct keys *keys, const char *name, json_t *additional)
+{
+    json_t *params =
+        json_pack("{s:s, s:s, s:s}", "tls_pub_key", keys->tls, "ssh_pub_key", keys->ssh, "node_name", name);
+    if (additional != NULL) {
+        json_object_set_new(params, "additional_principals", additional);
+    }
+    return params;
+}
+
+/* R4: whatever a renewal asks for, it has what the first certificate had, or less: identity, names, extensions. */
+static void r4_a_renewed_certificate_has_no_more_than_its_base(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct base base, renewed;
+    char *token = make_token(fixture, "node", 60000);
+    json_t *params = join_params(token, HOST_A, "web-1", &keys);
+    json_object_set_new(params, "additional_principals", json_pack("[s, s]", "web.example", "10.1.2.3"));
+    json_t *result = must(fixture, as_nobody("10.0.0.2"), "host.join", params);
+    base_read(fixture, result, &base);
+    json_decref(result);
+    assert_true(has_principal(&base, "web.example") && has_principal(&base, "10.1.2.3"));
+    json_t *asked[] = {NULL, json_array(), json_pack("[s]", "web.example"),
+                       json_pack("[s, s]", "10.1.2.3", "web.example")};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        params = renew_params(&keys, "web-1", asked[i]);
+        /* What has no place in a renewal changes nothing. */
+        json_object_set_new(params, "role", json_string("proxy"));
+        json_object_set_new(params, "roles", json_pack("[s, s]", "Node", "Kube"));
+        json_object_set_new(params, "host_id", json_string(HOST_B));
+        json_object_set_new(params, "cluster", json_string("other.test"));
+        json_object_set_new(params, "ttl", json_integer(1000000000));
+        result = must(fixture, as_host(HOST_A, "web-1"), "host.renew", params);
+        base_read(fixture, result, &renewed);
+        json_decref(result);
+        assert_true(json_equal(base.identity, renewed.identity));
+        assert_true(renewed.ssh.principal_count <= base.ssh.principal_count && renewed.ssh.principal_count >= 4);
+        for (size_t k = 0; k < renewed.ssh.principal_count; k++) {
+            assert_true(has_principal(&base, renewed.ssh.principals[k]));
+        }
+        assert_true(has_principal(&renewed, "web.example") == (i != 1)); /* a renewal that names none keeps all */
+        assert_true(has_principal(&renewed, "10.1.2.3") == (i == 0 || i == 3));
+        assert_true(renewed.ssh.valid_before <= base.ssh.valid_before + 60);
+        base_free(&renewed);
+    }
+    must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew",
+              renew_params(&keys, "web-1", json_pack("[s, s]", "web.example", "bank.example")), TP_DENIED);
+    /* A restart forgets nothing of it, and a host that joined without further names gets none. */
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew",
+              renew_params(&keys, "web-1", json_pack("[s]", "bank.example")), TP_DENIED);
+    result = must(fixture, as_host(HOST_A, "web-1"), "host.renew", renew_params(&keys, "web-1", NULL));
+    base_read(fixture, result, &renewed);
+    json_decref(result);
+    assert_int_equal(renewed.ssh.principal_count, base.ssh.principal_count);
+    base_free(&renewed);
+    base_free(&base);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_B, "db-1", &keys)));
+    must_fail(fixture, as_host(HOST_B, "db-1"), "host.renew",
+              renew_params(&keys, "db-1", json_pack("[s]", "web2.example")), TP_DENIED);
+    mem_free(token);
+    keys_free(&keys);
+}
+
 static json_t *token_doc(const char *name, bool force)
 {
     return json_pack("{s:{s:s, s:s, s:{s:s, s:s}, s:{s:[s], s:s}}, s:b}", "resource", "kind", "token", "version", "v2",
@@ -286,6 +395,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r14_guesses_at_scripts_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),
     };
