@@ -377,7 +377,7 @@ static int write_file(const char *path, const char *text)
         return complain("cannot write %s: %s", path, strerror(why));
     }
     (void)close(fd);
-    printf("The configuration is written to %s. Start with: tportd start -c %s\n", path, path);
+    printf("The configuration is written to %s. Start with: tportd -c %s\n", path, path);
     return EXIT_DONE;
 }
 

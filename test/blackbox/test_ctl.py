@@ -216,3 +216,28 @@ def test_every_trait_has_an_option(cluster):
     cluster.ctl("users", "update", "traits", *(f"--set-{name}=b{i},c" for i, name in enumerate(names)))
     assert traits() == {name.replace("-", "_"): [f"b{i}", "c"] for i, name in enumerate(names)}
     cluster.ctl("users", "rm", "traits")
+
+
+def test_a_named_socket_is_the_only_way(cluster, alice, tmp_path):
+    """A2 of a first-time user: with a profile at hand, the socket that was named and is gone led to the profile's cluster."""
+    (tmp_path / "own.conf").write_text(f"version: v3\ntport: {{data_dir: {tmp_path}}}\nauth_service: {{enabled: yes}}\n")
+    nothing = str(tmp_path / "nothing.sock")
+    assert alice.run(BIN / "tportctl", "users", "ls").returncode == 0  # her profile would do
+    for words, env in ((["users", "ls"], {"TPORT_ADMIN_SOCKET": nothing}), (["-c", str(tmp_path / "own.conf"), "status"], {}),
+                       (["status"], {"TPORT_CONFIG_FILE": str(tmp_path / "own.conf")})):
+        result = alice.run("env", *(f"{name}={value}" for name, value in env.items()), BIN / "tportctl", *words)
+        assert result.returncode == 1 and not result.stdout, (words, result.stdout)
+        assert "nothing listens on the admin socket " + (nothing if env.get("TPORT_ADMIN_SOCKET") else f"{tmp_path}/admin.sock") in result.stderr
+
+
+def test_the_join_command_that_is_printed_exists(cluster, tmp_path):
+    """A5 of a first-time user: the text told to run "tportd start --roles=...", which no program has."""
+    for words in (("nodes", "add"), ("tokens", "add", "--type=node")):
+        said = cluster.ctl(*words).stdout
+        lines = re.findall(r"^> ((?:.*\\\n)*.*)", said, re.M)
+        configure, start = (line.replace("\\\n", " ").split() for line in lines)
+        assert start == ["tportd", "-c", "/etc/tport/tport.conf"] and configure[0] == "tportd", said
+        conf = tmp_path / f"{words[0]}.conf"
+        configure[configure.index("-o") + 1] = str(conf)
+        subprocess.run([BIN / configure[0], *configure[1:]], check=True, capture_output=True)
+        subprocess.run([BIN / "tportd", "-t", "-c", conf], check=True, capture_output=True)

@@ -205,6 +205,9 @@ enum tp_err api_open_socket(const char *path, struct api **ret_api, struct tp_er
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         int why = errno;
         (void)close(fd);
+        if (why == ENOENT || why == ECONNREFUSED)
+            return err_set(error, TP_NOT_FOUND,
+                           "nothing listens on the admin socket %s; does tportd run there with auth_service?", path);
         return err_errno(error, why, "the admin socket %s can't be used", path);
     }
     *ret_api = api_new();

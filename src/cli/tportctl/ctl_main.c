@@ -286,8 +286,9 @@ enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api,
     if (err == TP_OK && !server) {
         const char *socket = command_env("ADMIN_SOCKET");
         char *path = socket ? mem_strdup(socket) : mem_printf("%s/admin.sock", data_dir);
-        err = api_open_socket(path, ret_api, &local);
-        by_profile = err != TP_OK;
+        bool named = socket || command_text_env(line, "config", "CONFIG_FILE", NULL);
+        err = api_open_socket(path, ret_api, named ? error : &local);
+        by_profile = err != TP_OK && !named;
         mem_free(path);
     }
     if (by_profile) {

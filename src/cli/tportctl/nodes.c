@@ -106,10 +106,13 @@ static void print_start_line(struct api *api, const char *address, const char *t
     output_safe(token);
     (void)printf("\nThis token will expire in %lld minutes.\n\nRun this on the new node to join the cluster:\n\n",
                  (long long)((ttl_ms + 59999) / 60000));
-    (void)printf("> tportd start \\\n   --roles=%s \\\n   --token=%s \\\n", roles, token);
+    (void)printf("> tportd node configure \\\n");
+    if (strcmp(roles, "node") != 0)
+        (void)printf("   --roles=%s \\\n", roles);
+    (void)printf("   --proxy=%s \\\n   --token=%s \\\n", address ? address : "PROXY-HOST:443", token);
     if (pin)
         (void)printf("   --ca-pin=%s \\\n", pin);
-    (void)printf("   --auth-server=%s\n\nPlease note:\n\n", address ? address : "PROXY-HOST:443");
+    (void)printf("   -o /etc/tport/tport.conf\n> tportd -c /etc/tport/tport.conf\n\nPlease note:\n\n");
     (void)printf("  - This invitation token will expire in %lld minutes.\n", (long long)((ttl_ms + 59999) / 60000));
     (void)printf("  - %s must be reachable from the new node.\n", address ? address : "The proxy");
     json_decref(status);

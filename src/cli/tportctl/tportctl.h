@@ -9,8 +9,9 @@
 /* The whole program; returns what main returns. */
 int tportctl_main(int argc, char **argv) TP_MUST;
 
-/* The way to auth: the admin socket of this machine when it is there and usable and no --auth-server is given, else the
- * profile. ret_address (may be NULL; mem_free it) is where agents find the proxy, as far as we know. api_close it. */
+/* The way to auth. --auth-server, or an identity file with it: the profile for that. A socket that was named, by
+ * TPORT_ADMIN_SOCKET or as that of a --config: it and nothing else, for the profile may be of another cluster. Else the admin
+ * socket of this machine when it is there and usable, else the profile. ret_address (may be NULL; mem_free it) is where agents find the proxy, as far as we know. api_close it. */
 enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api, char **ret_address,
                           struct tp_error *error) TP_MUST;
 /* Opens, makes one call, closes. params are stolen; json_decref ret_result. */
