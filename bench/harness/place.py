@@ -75,6 +75,15 @@ def cpu_of(pids):
     return total / 1e9
 
 
+def cpu_with_ended(pids):
+    """Seconds of processor time of these processes and of all their children that have ended; to 10 ms for each of them."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError):
+            total += sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def memory_of(pid):
     """{"rss", "pss", "private"} in KB."""
     found = {}

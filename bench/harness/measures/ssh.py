@@ -1,10 +1,9 @@
-"""SSH through proxy, tunnel and node, beside the same client and a plain sshd: the time of one command, sessions per second,
-bulk both ways, keystrokes beside a bulk transfer, memory."""
+"""SSH through proxy, tunnel and node, beside the same client and a plain sshd: the time of one command, bulk both ways,
+keystrokes beside a bulk transfer, memory. New sessions per second are in sessions.py."""
 
 import os
 import pathlib
 import subprocess
-import threading
 import time
 
 from harness.place import ADDRESS, Process, free_port, memory_of, need, tree, wait_port
@@ -12,15 +11,15 @@ from harness.report import median
 from harness.servers import Tport
 
 NAME = "ssh"
-ABOUT = "ssh node true, sessions per second, bulk both ways, keystrokes beside a bulk transfer, memory per session; with a plain sshd"
+ABOUT = "ssh node true, bulk both ways, keystrokes beside a bulk transfer, memory per session; with a plain sshd"
 CIPHER = "aes128-gcm@openssh.com"
 
 
 class Way:
-    """words: what goes before the command."""
+    """server: what was started for it; words: what goes before the command."""
 
-    def __init__(self, name, words, env):
-        self.name, self.words, self.env = name, words, env
+    def __init__(self, name, server, port, words, env):
+        self.name, self.server, self.port, self.words, self.env = name, server, port, words, env
 
     def run(self, *command, **more):
         result = subprocess.run([*self.words, *command], env=self.env, timeout=120, check=False, stderr=subprocess.PIPE, **{"stdout": subprocess.DEVNULL, "stdin": subprocess.DEVNULL, **more})
@@ -35,22 +34,24 @@ def start_sshd(place):
     need("/usr/sbin/sshd", "ssh", "ssh-keygen")
     os.makedirs("/run/sshd", exist_ok=True)
     folder, port = place.folder, free_port()
-    for name in ("hostkey", "userkey"):
+    for name in ("hostkey", "userca", "userkey"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-s", folder / "userca", "-I", "bench", "-n", "root", "-V", "+1h", folder / "userkey.pub"], check=True)
     conf = folder / "sshd_config"
     # Tuned for the number of sessions: no waiting list, no name lookups, no PAM (tport's node has none here either).
-    conf.write_text(f"ListenAddress {ADDRESS}:{port}\nHostKey {folder}/hostkey\nAuthorizedKeysFile {folder}/userkey.pub\nPidFile {folder}/sshd.pid\nStrictModes no\n"
+    conf.write_text(f"ListenAddress {ADDRESS}:{port}\nHostKey {folder}/hostkey\nTrustedUserCAKeys {folder}/userca.pub\nAuthorizedKeysFile none\nPidFile {folder}/sshd.pid\nStrictModes no\n"
                     "UsePAM no\nUseDNS no\nPasswordAuthentication no\nMaxStartups 1000\nMaxSessions 1000\nPermitRootLogin yes\nPrintMotd no\n")
-    place.keep(Process(["/usr/sbin/sshd", "-D", "-e", "-f", conf], folder / "sshd.log"))
+    sshd = place.keep(Process(["/usr/sbin/sshd", "-D", "-e", "-f", conf], folder / "sshd.log"))
     wait_port(port)
-    return Way("sshd", ["ssh", "-F", "none", "-i", str(folder / "userkey"), "-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
+    return Way("sshd", sshd, port, ["ssh", "-F", "none", "-i", str(folder / "userkey"), "-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
                         "-c", CIPHER, "-p", str(port), f"root@{ADDRESS}"], dict(os.environ))
 
 
-def through_tport(cluster, person):
+def through_tport(ours, person):
+    cluster = ours.cluster
     config = person.home / "ssh_config"
     config.write_text(person.tport("config", check=True).stdout)
-    return Way("tport", ["ssh", "-F", str(config), "-o", "LogLevel=ERROR", "-c", CIPHER, f"root@node1.{cluster.name}"], person.env())
+    return Way("tport", ours, ours.port, ["ssh", "-F", str(config), "-o", "LogLevel=ERROR", "-c", CIPHER, f"root@node1.{cluster.name}"], person.env())
 
 
 def timed(act):
@@ -71,34 +72,6 @@ def one_command(report, ways, rounds):
     for percent, most in ((50, 2), (99, 10)):
         ours, theirs = (percentile(times[way.name], percent) for way in ways)
         report.row(NAME, f"ssh node true, p{percent} of {rounds}", ours, theirs, "sshd", "ms", ours / theirs, f"<= +{most} ms", ours - theirs <= most)
-
-
-def sessions(report, ways, rounds, seconds):
-    """Sessions a second, 8 at a time: the clients' own work is the same on both sides."""
-    rates = {way.name: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            counts, failures, end = [0] * 8, [], time.monotonic() + seconds
-
-            def work(i, way=way, counts=counts, failures=failures, end=end):
-                try:
-                    while time.monotonic() < end:
-                        way.run("true")
-                        counts[i] += 1
-                except RuntimeError as error:
-                    failures.append(str(error))
-            jobs = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-            begin = time.monotonic()
-            for job in jobs:
-                job.start()
-            for job in jobs:
-                job.join()
-            if failures:
-                raise RuntimeError(failures[0])
-            rates[way.name].append(sum(counts) / (time.monotonic() - begin))
-    ratio = median([a / b for a, b in zip(*(rates[way.name] for way in ways))])
-    report.row(NAME, "new SSH sessions, 8 at a time", median(rates["tport"]), median(rates["sshd"]), "sshd", "1/s", ratio, ">= 1.5", ratio >= 1.5,
-               "with OpenSSH's client on the same machine, whose work is most of it")
 
 
 def bulk(report, ways, rounds, megabytes):
@@ -171,11 +144,10 @@ def shells(agent):
 def run(place, report, full):
     ours = place.keep(Tport(place, nodes=("node1",), own_cert=True))
     person = ours.cluster.person("bench", logins="root")
-    ways = [through_tport(ours.cluster, person), start_sshd(place)]
+    ways = [through_tport(ours, person), start_sshd(place)]
     for way in ways:
         way.run("true")
     one_command(report, ways, 100 if full else 20)
-    sessions(report, ways, 5 if full else 2, 4 if full else 2)
     bulk(report, ways, 5 if full else 2, 200 if full else 50)
     keystrokes(report, ways, 200 if full else 50)
     memory(report, ways[0], ours.cluster.nodes["node1"], 30 if full else 5)
