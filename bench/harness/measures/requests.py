@@ -1,5 +1,6 @@
 """HTTPS requests on kept connections, answered by the worker itself: a file of its web page, and the same bytes from nginx."""
 
+import gzip
 import re
 import subprocess
 
@@ -14,7 +15,7 @@ ABOUT = "HTTPS requests per second on kept connections: tport's own page, the sa
 def wrk(place, server, path, seconds, connections=32):
     """Requests that came back with 200."""
     need("wrk")
-    result = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"https://{server.address}:{server.port}{path}"], capture_output=True, text=True,
+    result = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", "Accept-Encoding: gzip", f"https://{server.address}:{server.port}{path}"], capture_output=True, text=True,
                             timeout=seconds + 60, env=place.env, check=False)
     count = re.search(r"(\d+) requests in", result.stdout)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", result.stdout)
@@ -23,14 +24,19 @@ def wrk(place, server, path, seconds, connections=32):
     return int(count.group(1))
 
 
+GZIP = {"Accept-Encoding": "gzip"}
+
+
 def assets(server):
-    """[(path, body)] of what the page loads, largest first."""
-    page = server.cluster.https("GET", "/web")
+    """[(path, body as it is sent)] of what the page loads, largest first."""
+    page = server.cluster.https("GET", "/web", headers=GZIP)
     found = {}
-    for path in {"/web/style.css", *re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js))"', page.text)}:
-        reply = server.cluster.https("GET", path)
+    for path in {"/web/style.css", *re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js))"', gzip.decompress(page.body).decode())}:
+        reply = server.cluster.https("GET", path, headers=GZIP)
         if reply.status == 200:
             found[path] = reply.body
+    if not found:
+        raise RuntimeError(f"the page loads nothing: {page.status}")
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
