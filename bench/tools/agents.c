@@ -1,6 +1,7 @@
 /* agents: as many agents as wanted, in one process. Each joins as tportd's agent does (a token over HTTPS), holds one tunnel
  * (docs/protocol-tunnel.md), dials again when it breaks (jittered, 1 s to 30 s), and takes every stream that is opened to
- * it. What a stream does, its first byte says: S sink, E echo, G send as fast as the tunnel takes it. One line of JSON about
+ * it. When the proxy drains a tunnel, it opens the next one first, as the agent does. What a stream does, its first byte says:
+ * S sink, E echo, G send as fast as the tunnel takes it. One line of JSON about
  * all of them each 200 ms. Built from the agent's own parts, so that the other end sees what it sees in earnest. */
 #include "agent/agent_state.h"
 #include "base/log.h"
@@ -26,10 +27,19 @@
 #define JOIN_BATCH 30 /* auth takes 40 joins at once from one address */
 #define CONNECT_MS 30000
 #define REPORT_MS 200
-#define DIALS_AT_ONCE 64 /* at the start; a real fleet does not start in one millisecond either */
+#define DIALS_AT_ONCE 64    /* at the start; a real fleet does not start in one millisecond either */
+#define DRAIN_SPREAD_MS 500 /* until the next tunnel is dialled after a drain */
 #define CHUNK ((size_t)64 * 1024)
 
 struct fleet;
+
+/* One tunnel of an agent. */
+struct link {
+    struct agent *agent;
+    struct tunnel *tunnel;
+    struct rpc_line *line;
+    bool up;
+};
 
 struct agent {
     struct fleet *fleet;
@@ -40,11 +50,11 @@ struct agent {
     struct tls_context *tls;
     struct dial *dial;
     struct stream *stream;
-    struct tunnel *tunnel;
-    struct rpc_line *line;
+    struct link *link; /* the newest; NULL while it is dialled */
+    struct link *old;  /* drained by the proxy: goes when the newest is up */
     struct timer *retry;
     unsigned failures;
-    bool up;
+    bool reachable;
 };
 
 struct fleet {
@@ -61,7 +71,7 @@ struct fleet {
     char *cluster;
     char *host_ca;
     unsigned count, joined, up, next, jobs;
-    uint64_t dials, failures, streams, open_streams, sunk, sent;
+    uint64_t dials, failures, downs, streams, open_streams, sunk, sent;
     struct timer *report;
     bool heartbeat;
     uint8_t chunk[CHUNK];
@@ -292,7 +302,8 @@ static const struct tunnel_stream_events pipe_events = {
 
 static void on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
 {
-    struct agent *agent = ctx;
+    const struct link *link = ctx;
+    struct agent *agent = link->agent;
     struct pipe *pipe = mem_alloc(sizeof(*pipe));
     (void)kind;
     (void)header;
@@ -319,11 +330,22 @@ static void agent_again(struct agent *agent)
     timer_start(agent->retry, base / 4 + (int64_t)(random % (uint32_t)base), 0);
 }
 
+/* Can the proxy open a stream to it? */
+static void check_reachable(struct agent *agent)
+{
+    bool now = (agent->link && agent->link->up) || agent->old;
+    if (now == agent->reachable)
+        return;
+    agent->reachable = now;
+    agent->fleet->up += now ? 1 : (unsigned)-1;
+    agent->fleet->downs += now ? 0 : 1;
+}
+
 static void on_line_close(void *ctx, enum close_reason reason)
 {
-    struct agent *agent = ctx;
+    struct link *link = ctx;
     (void)reason;
-    agent->line = NULL;
+    link->line = NULL;
 }
 
 static void on_beat(void *ctx, json_t *result, const struct tp_error *error)
@@ -334,38 +356,63 @@ static void on_beat(void *ctx, json_t *result, const struct tp_error *error)
         (void)fprintf(stderr, "agents: heartbeat: %s\n", error->text);
 }
 
+/* The tunnel that the proxy drains closes with its last stream. */
+static void drop_old(struct agent *agent)
+{
+    struct link *old = agent->old;
+    agent->old = NULL;
+    if (!old)
+        return;
+    if (old->line)
+        rpc_line_close(old->line, CLOSE_DRAIN);
+    tunnel_drain(old->tunnel);
+}
+
 static void on_ready(void *ctx)
 {
     static const struct rpc_events none = {0};
     static const struct rpc_line_events line_events = {.rpc = &none, .on_close = on_line_close};
-    struct agent *agent = ctx;
-    agent->up = true;
+    struct link *link = ctx;
+    struct agent *agent = link->agent;
+    link->up = true;
     agent->failures = 0;
-    agent->fleet->up++;
-    if (rpc_line_open(agent->fleet->loop, agent->tunnel, &line_events, agent, &agent->line) == TP_OK &&
+    if (rpc_line_open(agent->fleet->loop, link->tunnel, &line_events, link, &link->line) == TP_OK &&
         agent->fleet->heartbeat)
-        (void)rpc_request(rpc_line_rpc(agent->line), "host.heartbeat",
+        (void)rpc_request(rpc_line_rpc(link->line), "host.heartbeat",
                           json_pack("{s:s, s:s, s:[s], s:{s:s}, s:{}}", "hostname", agent->name, "version", "bench",
                                     "services", "ssh", "labels", "env", "bench", "cmd_labels"),
                           NULL, 0, on_beat, NULL);
+    drop_old(agent);
+    check_reachable(agent);
 }
 
 static void on_tunnel_close(void *ctx, enum close_reason reason)
 {
-    struct agent *agent = ctx;
+    struct link *link = ctx;
+    struct agent *agent = link->agent;
     (void)reason;
-    agent->fleet->up -= agent->up ? 1 : 0;
-    agent->up = false;
-    agent->tunnel = NULL;
-    agent_again(agent);
+    if (agent->old == link)
+        agent->old = NULL;
+    if (agent->link == link) {
+        agent->link = NULL;
+        agent_again(agent);
+    }
+    check_reachable(agent);
+    mem_free(link);
 }
 
 static void on_drain(void *ctx)
 {
-    struct agent *agent = ctx;
-    if (agent->line)
-        rpc_line_close(agent->line, CLOSE_DRAIN);
-    (void)agent; /* it closes with its last stream, and then we dial again */
+    struct link *link = ctx;
+    struct agent *agent = link->agent;
+    uint32_t random;
+    if (agent->link != link)
+        return;
+    drop_old(agent);
+    agent->link = NULL;
+    agent->old = link;
+    crypt_random(&random, sizeof(random));
+    timer_start(agent->retry, random % DRAIN_SPREAD_MS, 0);
 }
 
 static const struct tunnel_events tunnel_events = {
@@ -376,7 +423,9 @@ static void on_tls_ready(void *ctx)
     struct agent *agent = ctx;
     struct stream *stream = agent->stream;
     agent->stream = NULL;
-    agent->tunnel = tunnel_new(agent->fleet->loop, stream, true, &tunnel_events, agent);
+    agent->link = mem_alloc(sizeof(*agent->link));
+    agent->link->agent = agent;
+    agent->link->tunnel = tunnel_new(agent->fleet->loop, stream, true, &tunnel_events, agent->link);
 }
 
 static void on_tls_data(void *ctx, const uint8_t *data, size_t size)
@@ -433,12 +482,13 @@ static void agent_dial(void *ctx)
 static void on_report(void *ctx)
 {
     const struct fleet *fleet = ctx;
-    (void)printf(
-        "{\"joined\": %u, \"up\": %u, \"dials\": %llu, \"failures\": %llu, \"streams\": %llu, \"open_streams\": %llu, "
-        "\"sunk\": %llu, \"sent\": %llu}\n",
-        fleet->joined, fleet->up, (unsigned long long)fleet->dials, (unsigned long long)fleet->failures,
-        (unsigned long long)fleet->streams, (unsigned long long)fleet->open_streams, (unsigned long long)fleet->sunk,
-        (unsigned long long)fleet->sent);
+    (void)printf("{\"joined\": %u, \"up\": %u, \"dials\": %llu, \"failures\": %llu, \"downs\": %llu, \"streams\": "
+                 "%llu, \"open_streams\": %llu, "
+                 "\"sunk\": %llu, \"sent\": %llu}\n",
+                 fleet->joined, fleet->up, (unsigned long long)fleet->dials, (unsigned long long)fleet->failures,
+                 (unsigned long long)fleet->downs, (unsigned long long)fleet->streams,
+                 (unsigned long long)fleet->open_streams, (unsigned long long)fleet->sunk,
+                 (unsigned long long)fleet->sent);
     (void)fflush(stdout);
 }
 

@@ -2,47 +2,46 @@
  *
  * One handshake is: connect, TLS, close_notify and FIN, and the server's own end (so it has done all of its part). With
  * --resume each connection starts with one HTTP request, because some servers send their ticket only with the first
- * answer, and resumes with that ticket from then on. Uses OpenSSL, not the server's own BoringSSL: a client that its
- * rivals meet as well. Written for bench/run, which reads the one line of JSON that it prints. */
-#include <arpa/inet.h>
+ * answer, and resumes with that ticket from then on. With --request each connection asks for something after its handshake
+ * and must get all of the answer. Uses OpenSSL, not the server's own BoringSSL: a client that its rivals meet as well.
+ * Written for bench/run, which reads the one line of JSON that it prints. */
+#include "load.h"
+
 #include <errno.h>
 #include <getopt.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 1024
-#define SOURCES 64 /* addresses 127.0.0.1 to .64, so that closed connections do not use up the ports of one */
 
 struct options {
-    struct sockaddr_storage address;
-    socklen_t address_size;
+    struct load_target target;
     const char *server_name;
+    const char *alpn;
+    const char *path; /* --request */
     unsigned connections;
     double seconds;
+    double rate; /* new connections per second at most; 0: as many as it takes */
     bool resume;
-    const char *alpn;
 };
 
 struct connection {
-    int fd;
+    int fd; /* -1: waits for its turn */
     SSL *ssl;
     SSL_SESSION *session;
     bool priming; /* the request that fetches the ticket */
     bool connected;
     bool ended; /* we have sent our end */
     int64_t began_us;
+    const char *step; /* how far it got, for a failure */
+    /* --request */
+    char head[2048];
+    size_t head_size, body, length; /* length SIZE_MAX: the head is not complete */
 };
 
 struct run {
@@ -51,24 +50,13 @@ struct run {
     int epoll;
     struct connection connections[CONNECTIONS_MAX];
     uint64_t done, resumed, failed;
-    double seconds; /* that it really took */
-    unsigned next_source;
-    int64_t *times_us;
-    size_t times, times_room;
+    double seconds;  /* that it really took */
+    int64_t next_us; /* --rate: when the next connection may start */
+    char why[128];   /* of the first failure */
+    char request[512];
+    size_t request_size;
+    struct load_times times;
 };
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static void die(const char *what)
-{
-    (void)fprintf(stderr, "handshakes: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static int on_ticket(SSL *ssl, SSL_SESSION *session)
 {
@@ -78,35 +66,29 @@ static int on_ticket(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-static void bind_source(struct run *run, int fd)
+static void failed(struct run *run, const char *step, int error)
 {
-    const struct sockaddr_in *target = (const struct sockaddr_in *)&run->options.address;
-    struct sockaddr_in source = {.sin_family = AF_INET};
-    int one = 1;
-    if (target->sin_family != AF_INET || (ntohl(target->sin_addr.s_addr) >> 24) != 127)
-        return;
-    source.sin_addr.s_addr = htonl(0x7f000001U + run->next_source++ % SOURCES);
-    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-    if (bind(fd, (const struct sockaddr *)&source, sizeof(source)) != 0)
-        die("bind");
+    run->failed++;
+    if (!run->why[0])
+        (void)snprintf(run->why, sizeof(run->why), "%s%s%s", step, error ? ": " : "", error ? strerror(error) : "");
 }
 
-static void begin(struct run *run, struct connection *connection)
+/* False when there was nobody. */
+static bool begin(struct run *run, struct connection *connection)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = connection};
-    int one = 1;
-    connection->fd = socket(run->options.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (connection->fd < 0)
-        die("socket");
-    bind_source(run, connection->fd);
-    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (connect(connection->fd, (const struct sockaddr *)&run->options.address, run->options.address_size) != 0 &&
-        errno != EINPROGRESS)
-        die("connect");
+    connection->fd = load_connect(&run->options.target, false);
+    if (connection->fd < 0) {
+        failed(run, "connect", errno);
+        return false;
+    }
     connection->ssl = SSL_new(run->ctx);
     connection->priming = run->options.resume && !connection->session;
     connection->connected = connection->ended = false;
-    connection->began_us = now_us();
+    connection->began_us = load_now_us();
+    connection->step = "connect";
+    connection->head_size = connection->body = 0;
+    connection->length = SIZE_MAX;
     (void)SSL_set_app_data(connection->ssl, connection);
     (void)SSL_set_fd(connection->ssl, connection->fd);
     if (run->options.server_name)
@@ -119,25 +101,30 @@ static void begin(struct run *run, struct connection *connection)
     }
     SSL_set_connect_state(connection->ssl);
     if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
-        die("epoll_ctl");
+        load_die("epoll_ctl");
+    return true;
 }
 
 static void end(struct run *run, struct connection *connection, bool good)
 {
+    int error = 0;
+    socklen_t size = sizeof(error);
+    (void)getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (connection->priming) {
-        run->failed += good && connection->session ? 0 : 1;
+        if (!good || !connection->session)
+            failed(run, "the answer with the ticket", error);
     } else if (good) {
         run->done++;
         run->resumed += SSL_session_reused(connection->ssl) ? 1 : 0;
-        if (run->times < run->times_room)
-            run->times_us[run->times++] = now_us() - connection->began_us;
+        load_times_add(&run->times, load_now_us() - connection->began_us);
     } else {
-        run->failed++;
+        failed(run, connection->step, error);
     }
     /* A session whose connection ended without close_notify would not be used again. */
     SSL_set_shutdown(connection->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(connection->ssl);
     (void)close(connection->fd);
+    connection->fd = -1;
     ERR_clear_error();
 }
 
@@ -147,23 +134,70 @@ static bool wants_more(const struct connection *connection, int result)
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
 }
 
-/* 1: done, 0: wants more, -1: failed. */
-static int step(struct connection *connection)
+/* The head's status and Content-Length: false when it is no 200. */
+static bool read_head(struct connection *connection)
 {
-    static const char request[] = "GET /web/style.css HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+    const char *end = memmem(connection->head, connection->head_size, "\r\n\r\n", 4);
+    const char *length;
+    if (!end)
+        return connection->head_size < sizeof(connection->head) - 1;
+    connection->head[connection->head_size] = '\0';
+    length = strcasestr(connection->head, "\r\ncontent-length:");
+    if (strncmp(connection->head, "HTTP/1.1 200", 12) != 0 || !length)
+        return false;
+    connection->length = strtoul(length + 17, NULL, 10);
+    connection->body = connection->head_size - (size_t)(end + 4 - connection->head);
+    return true;
+}
+
+/* --request: 1 the whole answer is here, 0 wants more, -1 it broke off or is something else. */
+static int read_answer(struct connection *connection)
+{
+    char data[16384];
+    for (;;) {
+        int got = SSL_read(connection->ssl, data, sizeof(data));
+        size_t room = sizeof(connection->head) - 1 - connection->head_size;
+        if (got <= 0)
+            return wants_more(connection, got) ? 0 : -1;
+        if (connection->length != SIZE_MAX) {
+            connection->body += (size_t)got;
+        } else {
+            size_t take = (size_t)got < room ? (size_t)got : room;
+            memcpy(connection->head + connection->head_size, data, take);
+            connection->head_size += take;
+            if (!read_head(connection))
+                return -1;
+            connection->body += connection->length != SIZE_MAX ? (size_t)got - take : 0;
+        }
+        if (connection->length != SIZE_MAX && connection->body >= connection->length)
+            return 1;
+    }
+}
+
+/* 1: done, 0: wants more, -1: failed. */
+static int step(const struct run *run, struct connection *connection)
+{
     char data[16384];
     int result;
     ERR_clear_error();
     if (!connection->connected) {
+        connection->step = "handshake";
         result = SSL_do_handshake(connection->ssl);
         if (result != 1)
             return wants_more(connection, result) ? 0 : -1;
         connection->connected = true;
-        if (connection->priming)
-            (void)SSL_write(connection->ssl, request, sizeof(request) - 1);
+        if (connection->priming || run->options.path)
+            (void)SSL_write(connection->ssl, run->request, (int)run->request_size);
+    }
+    if (run->options.path && !connection->ended) {
+        connection->step = "answer";
+        result = read_answer(connection);
+        if (result <= 0)
+            return result;
     }
     if (!connection->priming && !connection->ended) {
         connection->ended = true;
+        connection->step = "end";
         (void)SSL_shutdown(connection->ssl);
         (void)shutdown(connection->fd, SHUT_WR);
     }
@@ -181,67 +215,60 @@ static int step(struct connection *connection)
     return wants_more(connection, result) ? 0 : 1;
 }
 
+/* Starts those that wait, as far as --rate allows. */
+static void start_waiting(struct run *run)
+{
+    int64_t now = load_now_us();
+    for (unsigned i = 0; i < run->options.connections && (run->options.rate == 0 || run->next_us <= now); i++) {
+        if (run->connections[i].fd >= 0)
+            continue;
+        run->next_us += run->options.rate > 0 ? (int64_t)(1e6 / run->options.rate) : 0;
+        if (!begin(run, &run->connections[i]) && run->options.rate == 0)
+            return; /* nobody there: not in a circle */
+    }
+    /* What could not be started in time is not caught up with in a burst. */
+    if (run->next_us < now - 100000)
+        run->next_us = now;
+}
+
 static void drive(struct run *run)
 {
-    int64_t start = now_us();
+    int64_t start = load_now_us();
     int64_t stop = start + (int64_t)(run->options.seconds * 1e6);
     for (unsigned i = 0; i < run->options.connections; i++)
-        begin(run, &run->connections[i]);
-    while (now_us() < stop) {
+        run->connections[i].fd = -1;
+    run->next_us = start;
+    while (load_now_us() < stop) {
         struct epoll_event events[256];
-        int count = epoll_wait(run->epoll, events, 256, 100);
+        int count;
+        start_waiting(run);
+        count = epoll_wait(run->epoll, events, 256, run->options.rate > 0 ? 1 : 100);
         for (int i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;
-            int result = step(connection);
-            if (result == 0)
-                continue;
-            end(run, connection, result > 0);
-            if (run->failed > 1000 && run->done == 0) {
-                (void)fprintf(stderr, "handshakes: nothing but failures\n");
-                exit(1);
-            }
-            begin(run, connection);
+            int result = connection->fd >= 0 ? step(run, connection) : 0;
+            if (result != 0)
+                end(run, connection, result > 0);
+        }
+        if (run->failed > 1000 && run->done == 0) {
+            (void)fprintf(stderr, "handshakes: nothing but failures (%s)\n", run->why);
+            exit(1);
         }
     }
-    run->seconds = (double)(now_us() - start) / 1e6;
+    run->seconds = (double)(load_now_us() - start) / 1e6;
 }
 
-static SSL_CTX *make_context(const struct options *options)
+static void prepare(struct run *run)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    uint8_t wire[256];
-    (void)SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
-    if (SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 || SSL_CTX_set1_groups_list(ctx, "X25519") != 1)
-        die("TLS settings");
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
-    (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(ctx, on_ticket);
-    if (options->alpn) {
-        size_t length = strlen(options->alpn);
-        wire[0] = (uint8_t)length;
-        memcpy(wire + 1, options->alpn, length);
-        (void)SSL_CTX_set_alpn_protos(ctx, wire, (unsigned)length + 1);
-    }
-    return ctx;
-}
-
-static void find_target(struct options *options, char *target)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    char *colon = strrchr(target, ':');
-    if (!colon) {
-        (void)fprintf(stderr, "handshakes: --target wants HOST:PORT\n");
-        exit(2);
-    }
-    *colon = '\0';
-    if (getaddrinfo(target, colon + 1, &hints, &found) != 0) {
-        (void)fprintf(stderr, "handshakes: %s is not known\n", target);
-        exit(1);
-    }
-    memcpy(&options->address, found->ai_addr, found->ai_addrlen);
-    options->address_size = found->ai_addrlen;
-    freeaddrinfo(found);
+    const char *path = run->options.path ? run->options.path : "/web/style.css";
+    int size = snprintf(run->request, sizeof(run->request),
+                        "GET %s HTTP/1.1\r\nHost: bench\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n", path);
+    run->request_size = size > 0 && (size_t)size < sizeof(run->request) ? (size_t)size : 0;
+    run->ctx = load_tls(run->options.alpn, NULL, NULL);
+    (void)SSL_CTX_set_session_cache_mode(run->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(run->ctx, on_ticket);
+    run->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (run->epoll < 0)
+        load_die("epoll");
 }
 
 static const char help[] =
@@ -254,6 +281,8 @@ static const char help[] =
     "  --alpn=NAME          the protocol to ask for (default: none)\n"
     "  --connections=N      at the same time (default 32, at most 1024)\n"
     "  --seconds=S          how long (default 3, at most 600)\n"
+    "  --rate=N             new connections per second at most (default: as many as it takes)\n"
+    "  --request=PATH       each connection asks for this and must get 200 and the whole answer\n"
     "  --resume             resume with the ticket of the handshake before\n";
 
 static bool parse(int argc, char **argv, struct options *options)
@@ -262,13 +291,14 @@ static bool parse(int argc, char **argv, struct options *options)
         {"target", required_argument, NULL, 't'},  {"server-name", required_argument, NULL, 'n'},
         {"alpn", required_argument, NULL, 'a'},    {"connections", required_argument, NULL, 'c'},
         {"seconds", required_argument, NULL, 's'}, {"resume", no_argument, NULL, 'r'},
+        {"rate", required_argument, NULL, 'R'},    {"request", required_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     options->connections = 32;
     options->seconds = 3;
     for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
         switch (c) {
         case 't':
-            find_target(options, optarg);
+            options->target = load_target(optarg);
             break;
         case 'n':
             options->server_name = optarg;
@@ -282,6 +312,12 @@ static bool parse(int argc, char **argv, struct options *options)
         case 's':
             options->seconds = strtod(optarg, NULL);
             break;
+        case 'R':
+            options->rate = strtod(optarg, NULL);
+            break;
+        case 'q':
+            options->path = optarg;
+            break;
         case 'r':
             options->resume = true;
             break;
@@ -292,38 +328,25 @@ static bool parse(int argc, char **argv, struct options *options)
             return false;
         }
     }
-    return options->address_size > 0 && optind == argc && options->connections >= 1 &&
+    return options->target.size > 0 && optind == argc && options->connections >= 1 &&
            options->connections <= CONNECTIONS_MAX && options->seconds > 0 && options->seconds <= 600 &&
-           (!options->alpn || strlen(options->alpn) < 256);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
+           options->rate >= 0 && options->rate <= 1e6 && !(options->resume && options->path);
 }
 
 int main(int argc, char **argv)
 {
     static struct run run;
-    (void)signal(SIGPIPE, SIG_IGN);
+    load_begin("handshakes");
     if (!parse(argc, argv, &run.options)) {
         (void)fputs(help, stderr);
         return 2;
     }
-    run.ctx = make_context(&run.options);
-    run.epoll = epoll_create1(EPOLL_CLOEXEC);
-    run.times_room = 1000000;
-    run.times_us = calloc(run.times_room, sizeof(*run.times_us));
-    if (run.epoll < 0 || !run.times_us)
-        die("start");
+    prepare(&run);
     drive(&run);
-    qsort(run.times_us, run.times, sizeof(*run.times_us), by_size);
     (void)printf("{\"done\": %llu, \"resumed\": %llu, \"failed\": %llu, \"seconds\": %.3f, \"per_second\": %.1f, "
-                 "\"p50_us\": %lld, \"p99_us\": %lld}\n",
+                 "\"p50_us\": %lld, \"p99_us\": %lld, \"why\": \"%s\"}\n",
                  (unsigned long long)run.done, (unsigned long long)run.resumed, (unsigned long long)run.failed,
-                 run.seconds, (double)run.done / run.seconds, run.times ? (long long)run.times_us[run.times / 2] : 0,
-                 run.times ? (long long)run.times_us[run.times * 99 / 100] : 0);
+                 run.seconds, (double)run.done / run.seconds, (long long)load_times_at(&run.times, 50),
+                 (long long)load_times_at(&run.times, 99), run.why);
     return run.done > 0 ? 0 : 1;
 }

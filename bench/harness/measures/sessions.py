@@ -26,15 +26,18 @@ class Target:
         return cpu_with_ended([pid for root in self.roots() for pid in tree(root)])
 
 
-def targets(place):
-    ours = place.keep(Tport(place, nodes=("node1",), own_cert=True))
-    person = ours.cluster.person("bench", logins="root")
+def through_tport(ours, person):
     cert, key = keys(person)
     identity = pathlib.Path(str(key).removesuffix(".key"))
     ssh_cert = identity.with_name(identity.name + "-ssh") / f"{ours.cluster.name}-cert.pub"
-    through = Target("tport", [f"--target={ours.cluster.proxy}", f"--server-name={server_name('node1', ours.cluster)}", f"--tls-cert={cert}", f"--tls-key={key}",
-                               f"--identity={identity}", f"--ssh-cert={ssh_cert}"],
-                     lambda: [ours.cluster.daemon.process.pid, ours.cluster.nodes["node1"].process.pid])
+    return Target("tport", [f"--target={ours.cluster.proxy}", f"--server-name={server_name('node1', ours.cluster)}", f"--tls-cert={cert}", f"--tls-key={key}",
+                            f"--identity={identity}", f"--ssh-cert={ssh_cert}"],
+                  lambda: [ours.cluster.daemon.process.pid, ours.cluster.nodes["node1"].process.pid])
+
+
+def targets(place):
+    ours = place.keep(Tport(place, nodes=("node1",), own_cert=True))
+    through = through_tport(ours, ours.cluster.person("bench", logins="root"))
     sshd = start_sshd(place)
     direct = Target("sshd", [f"--target=127.0.0.1:{sshd.port}", f"--identity={place.folder}/userkey", f"--ssh-cert={place.folder}/userkey-cert.pub"], lambda: [sshd.server.pid])
     return [through, direct]
