@@ -38,6 +38,7 @@ struct stream {
     uint64_t rx;
     uint64_t tx;
     bool paused;
+    bool deaf; /* the peer sends although it is paused: no more events of that until it is resumed */
     bool was_full;
     bool read_ended;
     bool shutdown_asked;
@@ -150,7 +151,7 @@ static void update_watch(struct stream *stream)
         watch_set(stream->watch, events);
         return;
     }
-    if (stream->state == STREAM_OPEN && !stream->paused && !stream->read_ended)
+    if (stream->state == STREAM_OPEN && !stream->deaf && !stream->read_ended)
         events |= stream->read_wants_write ? WATCH_WRITE : WATCH_READ;
     if (stream->write_blocked)
         events |= stream->write_wants_read ? WATCH_READ : WATCH_WRITE;
@@ -315,7 +316,7 @@ static void on_read_more(void *ctx)
 }
 
 /* The watch stays as it is: most pauses end before the peer sends again. Should it, its event finds nothing to do and
- * takes the watch back. */
+ * takes the watch back. Taking it and giving it again would be three system calls. */
 void stream_pause(struct stream *stream)
 {
     stream->paused = true;
@@ -326,6 +327,7 @@ void stream_resume(struct stream *stream)
     if (!stream->paused)
         return;
     stream->paused = false;
+    stream->deaf = false;
     if (stream->state == STREAM_OPEN && stream->transport->pending &&
         stream->transport->pending(stream->transport_state))
         later_run(stream->loop, &stream->read_more);
@@ -368,6 +370,8 @@ static void on_events(void *ctx, int events)
         handshake(stream);
         return;
     }
+    if (stream->paused && events & (WATCH_READ | WATCH_HANGUP))
+        stream->deaf = true;
     if (stream->write_blocked && events & (stream->write_wants_read ? WATCH_READ : WATCH_WRITE))
         flush(stream);
     if (stream->state == STREAM_OPEN && events & (WATCH_READ | WATCH_WRITE | WATCH_HANGUP))

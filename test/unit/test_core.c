@@ -11,6 +11,7 @@
 
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 struct end {
@@ -92,8 +93,17 @@ static void stream_half_close_and_drain(void **state)
     loop_free(loop);
 }
 
+/* Milliseconds that this process has computed. */
+static int64_t used_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void stream_paused_reads_nothing(void **state)
 {
+    int64_t before;
     int pair[2];
     struct loop *loop = loop_new();
     struct end a = {.loop = loop};
@@ -105,9 +115,11 @@ static void stream_paused_reads_nothing(void **state)
     b.stream = stream_new(loop, pair[1], &stream_events, &b);
     stream_pause(b.stream);
     stream_write(a.stream, "hello", 5);
-    timer_start(limit, 50, 0);
+    before = used_ms();
+    timer_start(limit, 200, 0);
     loop_run(loop);
     assert_int_equal(b.received, 0);
+    assert_true(used_ms() - before < 10); /* bytes that wait wake it once */
     stream_resume(b.stream);
     timer_start(limit, 50, 0);
     loop_run(loop);

@@ -536,6 +536,8 @@ static void test_pages(void **state)
     answer = ask(bench, "GET", "/web/style.css", "", NULL, false);
     assert_non_null(strstr(answer, "Content-Type: text/css"));
     assert_null(strstr(answer, "script-src"));
+    assert_null(strstr(answer, "Set-Cookie:")); /* nothing to send back there */
+    assert_null(strstr(ask(bench, "GET", "/web/a/b/c", "", NULL, false), "Set-Cookie:"));
     answer = ask(bench, "GET", "/web/invite/" TOKEN, "", NULL, false);
     assert_int_equal(status_of(answer), 200);
     assert_non_null(strstr(answer, "Welcome, &#60;alice&#62;"));

@@ -84,6 +84,12 @@ enum http_head_step http_head_feed(struct http_head *head, const uint8_t *data, 
     while (used < size && step == HTTP_HEAD_MORE) {
         if (used == room)
             return refuse(head, 431, "the head is too large");
+        /* Inside a line, visible ASCII is fine anywhere; it is nearly all there is. */
+        if (data[used] > 0x20 && data[used] < 0x7f && head->before != '\r') {
+            head->before = data[used++];
+            head->line++;
+            continue;
+        }
         step = take_byte(head, data[used]);
         head->before = data[used];
         used++;

@@ -50,6 +50,8 @@ struct http_server {
     bool source_keep; /* the connection goes on after it */
     enum close_reason linger_reason;
     int64_t linger_until_ms;
+    time_t dated; /* when date was written */
+    char date[40];
 };
 
 static void close_now(struct http_server *server, enum close_reason reason)
@@ -83,15 +85,26 @@ static void linger(struct http_server *server, enum close_reason reason)
     timer_start(server->timer, LINGER_MS, 0);
 }
 
+/* A header line; once a second at most. */
+static const char *date_line(struct http_server *server)
+{
+    time_t seconds = time(NULL);
+    struct tm now;
+    if (seconds != server->dated) {
+        server->dated = seconds;
+        (void)gmtime_r(&seconds, &now);
+        (void)strftime(server->date, sizeof(server->date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &now);
+    }
+    return server->date;
+}
+
 /* False: the headers could not be written, and the answer is a 500 without a body. */
 static bool write_head(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
                        size_t size, bool keep)
 {
     bool good = true;
     struct buf head;
-    char date[64];
-    struct tm now;
-    time_t seconds = time(NULL);
+    const char *date = date_line(server);
     buf_init(&head, 0);
     if (http_write_response_head(&head, status, headers, header_count, size) != TP_OK) {
         buf_clear(&head);
@@ -99,8 +112,6 @@ static bool write_head(struct http_server *server, int status, const struct http
         (void)buf_append_text(&head, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
     }
     /* Date and Connection go in front of the empty line. */
-    (void)gmtime_r(&seconds, &now);
-    (void)strftime(date, sizeof(date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &now);
     stream_write(server->stream, buf_head(&head), buf_size(&head) - 2);
     stream_write(server->stream, date, strlen(date));
     if (!keep)

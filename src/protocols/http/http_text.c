@@ -15,7 +15,8 @@ bool http_is_token(const char *text)
     if (*text == '\0')
         return false;
     for (; *text; text++) {
-        if (!is_alnum((uint8_t)*text) && !strchr("!#$%&'*+-.^_`|~", *text))
+        /* '-' first: of what is no letter it is nearly all. */
+        if (!is_alnum((uint8_t)*text) && *text != '-' && !strchr("!#$%&'*+.^_`|~", *text))
             return false;
     }
     return true;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define HEAD_USUAL ((size_t)1024) /* one allocation for nearly all */
+
 const char *http_status_text(int status)
 {
     static const struct {
@@ -52,11 +54,21 @@ static bool is_framing(const char *name)
 {
     static const char *const names[] = {"content-length", "transfer-encoding", "connection", "keep-alive",
                                         "date",           "upgrade",           "trailer",    "te"};
+    if (!strchr("cCtTkKdDuU", name[0]))
+        return false;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcasecmp(name, names[i]) == 0)
             return true;
     }
     return false;
+}
+
+static void write_header(struct buf *out, const struct http_header *header)
+{
+    (void)buf_append_text(out, header->name);
+    (void)buf_append(out, ": ", 2);
+    (void)buf_append_text(out, header->value);
+    (void)buf_append(out, "\r\n", 2);
 }
 
 enum tp_err http_write_response_head(struct buf *out, int status, const struct http_header *headers,
@@ -68,9 +80,11 @@ enum tp_err http_write_response_head(struct buf *out, int status, const struct h
         if (!http_is_token(headers[i].name) || !http_is_value(headers[i].value) || is_framing(headers[i].name))
             return TP_INVALID;
     }
+    if (!buf_reserve(out, HEAD_USUAL))
+        return TP_TOO_LARGE;
     (void)buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
     for (size_t i = 0; i < header_count; i++)
-        (void)buf_printf(out, "%s: %s\r\n", headers[i].name, headers[i].value);
+        write_header(out, &headers[i]);
     if (size != SIZE_MAX && status >= 200 && status != 204 && status != 304)
         (void)buf_printf(out, "Content-Length: %zu\r\n", size);
     (void)buf_append_text(out, "\r\n");
@@ -101,7 +115,7 @@ enum tp_err http_write_request(struct buf *out, const struct http_request *reque
         if (!http_is_token(header->name) || !http_is_value(header->value))
             return TP_INVALID;
         if (!is_framing(header->name) && strcmp(header->name, "expect") != 0)
-            (void)buf_printf(out, "%s: %s\r\n", header->name, header->value);
+            write_header(out, header);
     }
     if (request->has_body)
         (void)buf_printf(out, "content-length: %zu\r\n", buf_size(&request->body));

@@ -389,7 +389,7 @@ static enum tp_err check_body(struct web_request *request, struct tp_error *erro
     return TP_OK;
 }
 
-/* Takes the CSRF cookie, or makes a new one; a form must repeat it. */
+/* Takes the CSRF cookie; a form must repeat it. */
 static enum tp_err check_csrf(struct web_request *request, struct tp_error *error)
 {
     const struct http_request *http = web_http(request);
@@ -408,11 +408,16 @@ static enum tp_err check_csrf(struct web_request *request, struct tp_error *erro
         return matches ? TP_OK
                        : err_set(error, TP_DENIED,
                                  "this form is no longer valid; open the link again and send it from there");
+    return TP_OK;
+}
+
+const char *web_csrf(struct web_request *request)
+{
     if (request->csrf[0] == '\0') {
         web_cookie_csrf_new(request->csrf);
         request->csrf_new = true;
     }
-    return TP_OK;
+    return request->csrf;
 }
 
 static void start(struct web_request *request)

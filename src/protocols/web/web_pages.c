@@ -106,7 +106,7 @@ static void add_form(struct buf *out, struct web_request *request, const json_t 
     add_error(out, FIELD_NONE, at, error);
     (void)buf_append_text(
         out, "<form method=\"post\" autocomplete=\"on\"><input type=\"hidden\" name=\"csrf_token\" value=\"");
-    web_html_text(out, request->csrf);
+    web_html_text(out, web_csrf(request));
     (void)buf_append_text(out, "\"><input type=\"hidden\" name=\"username\" autocomplete=\"username\" value=\"");
     web_html_text(out, json_get_text(invite, "user", ""));
     (void)buf_append_text(out, "\"><section><h2><span class=\"step\">1</span> Choose a password</h2>");

@@ -73,9 +73,9 @@ struct web_request {
     json_t *caller;
     json_t *body; /* of API routes with a body */
     int64_t started_ms;
-    bool waiting;         /* a call to auth is under way */
-    struct tp_error kept; /* what was refused, while the page around it is fetched */
-    char csrf[WEB_CSRF_SIZE];
+    bool waiting;             /* a call to auth is under way */
+    struct tp_error kept;     /* what was refused, while the page around it is fetched */
+    char csrf[WEB_CSRF_SIZE]; /* "": the cookie brought none; see web_csrf */
     bool csrf_new;
 };
 
@@ -83,6 +83,10 @@ const struct http_request *web_http(const struct web_request *request);
 const struct web_options *web_options(const struct web_request *request);
 /* Calls the route's second method; done answers. params are stolen. */
 void web_call_then(struct web_request *request, json_t *params, web_finish_fn *done, web_failed_fn *failed);
+
+/* What a form of this page must send back: the cookie's, or a new one that web_answer_page then sends as a cookie. Lives as
+ * long as the request. */
+const char *web_csrf(struct web_request *request);
 
 /* Answers: exactly one per request, which is gone afterwards. json is stolen. */
 void web_answer_json(struct web_request *request, int status, json_t *json);

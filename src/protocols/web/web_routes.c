@@ -142,20 +142,22 @@ static bool matches(const char *pattern, const char *path, char *params[WEB_PARA
 {
     size_t count = 0;
     while (*pattern) {
-        size_t wanted = strcspn(pattern + 1, "/") + 1;
-        size_t given;
-        if (*path != '/')
-            return false;
-        given = strcspn(path + 1, "/") + 1;
-        if (pattern[1] == ':') {
-            if (given == 1 || count == WEB_PARAMS_MAX)
+        /* Both are at a slash, or the path is none or at its end. */
+        if (pattern[1] == ':' && *path == '/') {
+            size_t given = strcspn(path + 1, "/");
+            if (given == 0 || count == WEB_PARAMS_MAX)
                 return false;
-            params[count++] = mem_strndup(path + 1, given - 1);
-        } else if (wanted != given || strncmp(pattern, path, wanted) != 0) {
-            return false;
+            params[count++] = mem_strndup(path + 1, given);
+            pattern += strcspn(pattern + 1, "/") + 1;
+            path += given + 1;
+            continue;
         }
-        pattern += wanted;
-        path += given;
+        do {
+            if (*pattern++ != *path++)
+                return false;
+        } while (*pattern && *pattern != '/');
+        if (*path != '\0' && *path != '/')
+            return false;
     }
     return *path == '\0';
 }
