@@ -92,7 +92,7 @@ static bool has_word(const struct list_item *item, const char *word)
         return true;
     }
     for (size_t i = 0; i < target->label_count; i++) {
-        if (text_has(target->labels[i].name, word) || text_has(target->labels[i].value, word)) {
+        if (rbac_label_shows(&target->labels[i], word)) {
             return true;
         }
     }

@@ -308,3 +308,18 @@ struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dyn
     *ret_count = count;
     return out;
 }
+
+bool rbac_label_shows(const struct rbac_label *label, const char *word)
+{
+    size_t name = strlen(label->name);
+    if (strcasestr(label->name, word) || strcasestr(label->value, word))
+        return true;
+    /* Else across the "=" between them: the name ends with what stands before it, the value begins with what follows. */
+    for (const char *at = strchr(word, '='); at; at = strchr(at + 1, '=')) {
+        size_t before = (size_t)(at - word);
+        if (before <= name && strncasecmp(label->name + name - before, word, before) == 0 &&
+            strncasecmp(label->value, at + 1, strlen(at + 1)) == 0)
+            return true;
+    }
+    return false;
+}

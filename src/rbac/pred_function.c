@@ -357,7 +357,7 @@ static bool found_anywhere(const struct pred_env *env, const char *word)
         if (visible[i] && stands_in(visible[i], word))
             return true;
     for (size_t i = 0; i < env->label_count; i++)
-        if (stands_in(env->labels[i].name, word) || stands_in(env->labels[i].value, word))
+        if (rbac_label_shows(&env->labels[i], word))
             return true;
     return false;
 }

@@ -73,6 +73,14 @@ static void filters_of_nodes(void **state)
     check(fixture, json_pack("{s:[s,s]}", "search", "web", "cache"), "");
     check(fixture, json_pack("{s:[s]}", "search", "00000001-1111"), "web-b");
     check(fixture, json_pack("{s:[s]}", "search", "192.0.2.7"), "cache web-a web-a web-b");
+    /* What the list shows as env=dev is found as that, from the middle too; the name alone or the value alone is not it. */
+    check(fixture, json_pack("{s:[s]}", "search", "env=dev"), "cache web-a web-a web-b");
+    check(fixture, json_pack("{s:[s,s]}", "search", "NV=De", "web-b"), "web-b");
+    check(fixture, json_pack("{s:[s]}", "search", "env="), "cache web-a web-a web-b");
+    check(fixture, json_pack("{s:[s]}", "search", "env=prod"), "");
+    check(fixture, json_pack("{s:[s]}", "search", "xenv=dev"), "");
+    check(fixture, json_pack("{s:[s]}", "search", "env=ev"), "");
+    check(fixture, json_pack("{s:s}", "query", "search(\"env=dev\") && search(\"web-b\")"), "web-b");
     check(fixture, json_pack("{s:s}", "query", "name == \"web-b\""), "web-b");
     check(fixture, json_pack("{s:s}", "query", "labels[\"env\"] == \"dev\" && name == \"cache\""), "cache");
     check(fixture, json_pack("{s:s}", "query", "labels.kernel == \"6.1\" && !hasPrefix(name, \"web\")"), "cache");
