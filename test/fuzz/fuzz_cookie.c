@@ -1,5 +1,6 @@
-/* Cookie headers, session cookies, forms and paths of strangers. */
+/* Cookie headers, session cookies, lists of what is accepted, forms and paths of strangers. */
 #include "base/mem.h"
+#include "protocols/http/http_accept.h"
 #include "protocols/web/web_priv.h"
 
 #include <stdlib.h>
@@ -23,6 +24,22 @@ static void try_session(const char *value)
     web_cookie_session_free(&again);
 }
 
+/* Every item lies in the header, behind the one before, and its weight is one. */
+static void try_accept(const char *header)
+{
+    const char *rest = header;
+    const char *end = header;
+    struct http_accept item;
+    while (http_accept_next(&rest, &item)) {
+        if (item.size == 0 || item.name < end || item.name + item.size > rest || item.quality < 0 ||
+            item.quality > 1000)
+            abort();
+        end = rest;
+    }
+    if (*rest)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *header = mem_strndup((const char *)data, size);
@@ -34,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_session(value);
         mem_free(value);
     }
+    try_accept(header);
     (void)web_cookie_bearer(header);
     if (http_form_value(data, size, "password", &value) == TP_OK)
         secret_free(value);

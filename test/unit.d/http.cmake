@@ -1,4 +1,5 @@
 tport_unit_test(test_http_parse tport_http)
+tport_unit_test(test_http_accept tport_http)
 tport_unit_test(test_http_server tport_http)
 tport_unit_test(test_http_proxy tport_http)
 tport_fuzz(fuzz_http_request tport_http)

@@ -82,8 +82,10 @@ struct answer {
     const char *location;
     const char *cache; /* NULL: no-store */
     bool gzip;
-    bool app;                    /* the application's page, which may run our scripts */
-    const struct web_file *file; /* in place of body */
+    bool varies;                      /* with what the browser accepts */
+    bool app;                         /* the application's page, which may run our scripts */
+    const struct http_source *source; /* in place of body, with its context */
+    void *source_ctx;
 };
 
 /* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. */
@@ -119,14 +121,6 @@ static void free_reading(void *ctx)
 
 static const struct http_source file_source = {.read = read_file, .free = free_reading};
 
-static void respond_file(struct http_exchange *exchange, int status, const struct http_header *headers, size_t count,
-                         const struct web_file *file)
-{
-    struct reading *reading = mem_alloc(sizeof(*reading));
-    reading->fd = dup(file->fd);
-    http_exchange_respond_source(exchange, status, headers, count, file->size, &file_source, reading);
-}
-
 static void answer(struct web_request *request, const struct answer *what)
 {
     struct http_header headers[HEADERS_MAX];
@@ -144,14 +138,17 @@ static void answer(struct web_request *request, const struct answer *what)
         put(headers, &count, "Strict-Transport-Security", "max-age=31536000");
     if (what->gzip)
         put(headers, &count, "Content-Encoding", "gzip");
+    if (what->varies)
+        put(headers, &count, "Vary", "Accept-Encoding");
     if (what->set_cookie)
         put(headers, &count, "Set-Cookie", what->set_cookie);
     if (what->location)
         put(headers, &count, "Location", what->location);
     log_answer(request, what->status);
     request->conn->request = NULL;
-    if (what->file)
-        respond_file(exchange, what->status, headers, count, what->file);
+    if (what->source)
+        http_exchange_respond_source(exchange, what->status, headers, count, what->size, what->source,
+                                     what->source_ctx);
     else
         http_exchange_respond(exchange, what->status, headers, count, what->body, what->size);
     request_free(request);
@@ -229,14 +226,18 @@ void web_answer_text(struct web_request *request, const char *content_type, cons
     answer(request, &what);
 }
 
-void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever)
+void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever,
+                      const struct http_source *plain, void *plain_ctx)
 {
     struct answer what = {.status = 200,
                           .content_type = asset->content_type,
                           .body = asset->data,
-                          .size = asset->size,
+                          .size = plain ? web_asset_plain_size(asset) : asset->size,
+                          .source = plain,
+                          .source_ctx = plain_ctx,
                           .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
-                          .gzip = true,
+                          .gzip = !plain,
+                          .varies = true,
                           .app = strncmp(asset->content_type, "text/html", 9) == 0};
     answer(request, &what);
 }
@@ -250,7 +251,13 @@ void web_answer_plain(struct web_request *request, int status, const char *text)
 
 void web_answer_file(struct web_request *request, const struct web_file *file)
 {
-    struct answer what = {.status = 200, .content_type = "application/octet-stream", .file = file};
+    struct reading *reading = mem_alloc(sizeof(*reading));
+    struct answer what = {.status = 200,
+                          .content_type = "application/octet-stream",
+                          .size = file->size,
+                          .source = &file_source,
+                          .source_ctx = reading};
+    reading->fd = dup(file->fd);
     answer(request, &what);
 }
 

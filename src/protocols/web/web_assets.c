@@ -1,9 +1,11 @@
 /* Answers with the files of the browser UI. */
 #include "protocols/web/web_assets.h"
 #include "base/mem.h"
+#include "protocols/http/http_accept.h"
 #include "protocols/web/web_priv.h"
 
 #include <string.h>
+#include <zlib.h>
 
 extern const struct web_asset web_asset_table[]; /* ends with an empty row; made by web_assets.S */
 
@@ -16,11 +18,61 @@ const struct web_asset *web_asset_find(const char *name)
     return NULL;
 }
 
-/* No header means any coding (RFC 9110 section 12.5.3). */
+/* Without the header any coding may be sent (RFC 9110 section 12.5.3), but who sends none, like curl, unpacks nothing. */
 static bool takes_gzip(const struct http_request *http)
 {
-    const char *value = http_request_header(http, "accept-encoding");
-    return value == NULL || strstr(value, "gzip") != NULL || strchr(value, '*') != NULL;
+    const char *rest = http_request_header(http, "accept-encoding");
+    struct http_accept item;
+    int named = -1;
+    int others = 0;
+    while (http_accept_next(&rest, &item)) {
+        if (http_accept_is(&item, "gzip"))
+            named = item.quality;
+        else if (http_accept_is(&item, "*"))
+            others = item.quality;
+    }
+    return (named >= 0 ? named : others) > 0;
+}
+
+/* The last four bytes of a gzip file (RFC 1952, ISIZE); ours are smaller than 4 GB. */
+uint64_t web_asset_plain_size(const struct web_asset *asset)
+{
+    const uint8_t *end = asset->data + asset->size;
+    return end[-4] | (uint64_t)end[-3] << 8 | (uint64_t)end[-2] << 16 | (uint64_t)end[-1] << 24;
+}
+
+/* A file unpacked piece by piece, while it is sent: some 40 KB at a time, whatever its size. */
+static enum tp_err unpack(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
+{
+    z_stream *stream = ctx;
+    int result;
+    stream->next_out = data;
+    stream->avail_out = (uInt)(size < UINT32_MAX ? size : UINT32_MAX);
+    result = inflate(stream, Z_NO_FLUSH);
+    *ret_size = (size_t)(stream->next_out - data);
+    return (result == Z_OK || result == Z_STREAM_END) && *ret_size > 0 ? TP_OK : TP_CORRUPT;
+}
+
+static void unpack_free(void *ctx)
+{
+    (void)inflateEnd(ctx);
+    mem_free(ctx);
+}
+
+static const struct http_source unpacked = {.read = unpack, .free = unpack_free};
+
+#define GZIP_WINDOW (16 + MAX_WBITS) /* zlib: a gzip header, the largest window */
+
+static z_stream *unpack_new(const struct web_asset *asset)
+{
+    z_stream *stream = mem_alloc(sizeof(*stream));
+    stream->next_in = (z_const Bytef *)(uintptr_t)asset->data;
+    stream->avail_in = (uInt)asset->size;
+    if (inflateInit2(stream, GZIP_WINDOW) != Z_OK) {
+        mem_free(stream);
+        return NULL;
+    }
+    return stream;
 }
 
 static void answer_asset(struct web_request *request, const char *name, bool for_ever)
@@ -30,11 +82,16 @@ static void answer_asset(struct web_request *request, const char *name, bool for
     if (!asset) {
         (void)err_set(&error, TP_NOT_FOUND, "there is no such file; load the page again");
         web_answer_error(request, &error);
-    } else if (!takes_gzip(web_http(request))) {
-        (void)err_set(&error, TP_INVALID, "this file is there with gzip only; send \"Accept-Encoding: gzip\"");
-        web_answer_error(request, &error);
+    } else if (takes_gzip(web_http(request))) {
+        web_answer_asset(request, asset, for_ever, NULL, NULL);
     } else {
-        web_answer_asset(request, asset, for_ever);
+        z_stream *stream = unpack_new(asset);
+        if (stream) {
+            web_answer_asset(request, asset, for_ever, &unpacked, stream);
+        } else {
+            (void)err_set(&error, TP_INTERNAL, "this file cannot be unpacked now");
+            web_answer_error(request, &error);
+        }
     }
 }
 

@@ -14,5 +14,7 @@ struct web_asset {
 
 /* NULL when there is no such file. */
 const struct web_asset *web_asset_find(const char *name);
+/* Bytes of the file when it is unpacked. */
+uint64_t web_asset_plain_size(const struct web_asset *asset);
 
 #endif

@@ -104,8 +104,10 @@ void web_answer_file(struct web_request *request, const struct web_file *file);
 const struct web_file *web_files(const struct web_request *request, size_t *ret_count);
 /* A text that nobody keeps, with this status. */
 void web_answer_plain(struct web_request *request, int status, const char *text);
-/* A file of the UI. for_ever: its name changes with its content. */
-void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever);
+/* A file of the UI. for_ever: its name changes with its content. plain (with its context): where its bytes come from for who
+ * does not take gzip; else NULL. */
+void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever,
+                      const struct http_source *plain, void *plain_ctx);
 
 /* Gives the connection away after a WebSocket handshake (web_socket.c). The request is gone. */
 void web_hand_over(struct web_request *request, const char *accept, const char *session, const json_t *params);
