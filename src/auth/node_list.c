@@ -96,6 +96,7 @@ static const struct buf *resource_text(struct host *host)
         json_t *shown = host->resource != NULL ? json_copy(host->resource) : hosts_resource(host);
         json_object_del(shown, "online");
         json_object_del(shown, "online_since");
+        json_object_del(shown, "last_seen");
         json_object_del(shown, "logins");
         char *text = json_text(shown);
         buf_init(&host->text, 0);
@@ -123,12 +124,10 @@ static void node_item(void *ctx, size_t i, struct buf *out)
     const struct buf *text = resource_text(host);
     (void)buf_append(out, buf_head(text), buf_size(text));
     (void)buf_printf(out, ",\"online\":%s", host->tunnels != NULL ? "true" : "false");
-    if (host->tunnels != NULL) {
-        json_t *since = doc_time(host->online_ms);
-        (void)buf_append_text(out, ",\"online_since\":");
-        append_string(out, json_string_value(since));
-        json_decref(since);
-    }
+    json_t *when = doc_time(host->tunnels != NULL ? host->online_ms : host->last_seen_ms);
+    (void)buf_append_text(out, host->tunnels != NULL ? ",\"online_since\":" : ",\"last_seen\":");
+    append_string(out, json_string_value(when));
+    json_decref(when);
     (void)buf_append_text(out, ",\"logins\":[");
     if (set != NULL) {
         /* With a second factor, where one is asked for: the list says as whom one may connect. */

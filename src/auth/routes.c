@@ -96,8 +96,10 @@ void do_tunnel_up(struct call *call)
     }
     (void)drop(host, call->caller.worker, tunnel);
     struct tunnel_ref *ref = mem_alloc(sizeof *ref);
-    if (host->tunnels == NULL) {
-        host->online_ms = clock_wall_ms();
+    int64_t age = json_get_int(call->params, "age", 0);
+    int64_t since = clock_wall_ms() - (age > 0 ? age : 0);
+    if (host->tunnels == NULL || since < host->online_ms) {
+        host->online_ms = since;
     }
     ref->worker = call->caller.worker;
     ref->tunnel = tunnel;

@@ -7,6 +7,7 @@
  */
 #include "protocols/worker_priv.h"
 
+#include "base/clock.h"
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,6 +38,7 @@ struct host_tunnel {
     char *name;
     char *cert; /* base64 DER, for auth */
     unsigned number;
+    int64_t made_ms;         /* clock_mono_ms */
     unsigned lines;          /* rpc streams now open */
     struct agent_line *line; /* the newest of them, or NULL: for what we have to tell the agent */
     bool up;                 /* auth agreed */
@@ -229,7 +231,8 @@ static void report(struct host_tunnel *host)
     question->host_id = mem_strdup(host->host_id);
     question->number = host->number;
     (void)rpc_request(worker->auth, "tunnel.up",
-                      json_pack("{s:i, s:i}", "worker", (int)worker->number, "tunnel", (int)host->number),
+                      json_pack("{s:i, s:i, s:I}", "worker", (int)worker->number, "tunnel", (int)host->number, "age",
+                                (json_int_t)(clock_mono_ms() - host->made_ms)),
                       host_caller(host), 0, on_up, question);
 }
 
@@ -306,6 +309,7 @@ void tunnels_serve(struct worker *worker, struct stream *stream, const struct pe
     host->worker = worker;
     host->peer = *peer;
     host->number = ++worker->last_tunnel_number;
+    host->made_ms = clock_mono_ms();
     host->host_id = mem_strdup(identity && identity->host_id ? identity->host_id : "");
     host->name = mem_strdup(identity && identity->name ? identity->name : "");
     host->cert = enc_base64(der, size);

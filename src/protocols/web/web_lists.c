@@ -103,11 +103,11 @@ static json_t *node_item(json_t *node, const char *cluster)
         add_tag(tags, name, json_is_string(value) ? json_string_value(value) : "");
     json_object_foreach (json_object_get(spec, "cmd_labels"), name, value)
         add_tag(tags, name, json_get_text(value, "result", ""));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o}", "id", json_get_text(metadata, "name", ""),
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o}", "id", json_get_text(metadata, "name", ""),
                      "siteId", cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
                      json_get_bool(spec, "use_tunnel", *addr == '\0'), "online", json_get_bool(node, "online", false),
-                     "since", json_get_text(node, "online_since", ""), "tags", tags, "sshLogins",
-                     json_is_array(logins) ? json_incref(logins) : json_array());
+                     "since", json_get_text(node, "online_since", ""), "lastSeen", json_get_text(node, "last_seen", ""),
+                     "tags", tags, "sshLogins", json_is_array(logins) ? json_incref(logins) : json_array());
 }
 
 /* One page of a list; items is stolen. */
@@ -133,7 +133,8 @@ static json_t *kube_item(const json_t *kube)
 {
     static const char *const lists[] = {"kubernetes_users", "kubernetes_groups"};
     json_t *labels = json_array();
-    json_t *item = json_pack("{s:s, s:o}", "name", json_get_text(kube, "name", ""), "labels", labels);
+    json_t *item = json_pack("{s:s, s:o, s:b}", "name", json_get_text(kube, "name", ""), "labels", labels, "online",
+                             json_get_bool(kube, "online", false));
     const char *name;
     json_t *value;
     json_object_foreach (json_object_get(kube, "labels"), name, value)

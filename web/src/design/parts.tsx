@@ -2,18 +2,22 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api";
-import { t, useLanguage } from "../i18n";
+import { has, t, useLanguage } from "../i18n";
 import { store, useStore } from "../store";
 import { Icon, type IconName } from "./icons";
 
-/** What to tell a person about a failure: what happened and what to do. */
+/** What to tell a person about a failure: what happened and what to do. The server's own sentences are English; other
+ *  languages say what kind of failure it is and quote them. */
 export function sayError(error: unknown): string {
   if (error instanceof ApiError) {
     if (error.status === 0) return t("error.offline");
     if (error.status === 429) return t("error.limit");
     if (error.status === 403 && !error.message) return t("error.denied");
-    if (error.message) return error.message[0]!.toUpperCase() + error.message.slice(1) + (/[.!?]$/.test(error.message) ? "" : ".");
-    return t("error.server", { status: error.status });
+    const key = `error.code.${error.code}`;
+    if (!error.message) return has(key) ? t(key) : t("error.server", { status: error.status });
+    const plain = error.message.replace(/`([^`]*)`/g, '"$1"');
+    const text = plain[0]!.toUpperCase() + plain.slice(1) + (/[.!?]$/.test(plain) ? "" : ".");
+    return t("error.said", { kind: t(has(key) ? key : "error.code.other"), text });
   }
   return t("error.page", { text: error instanceof Error ? error.message : String(error) });
 }
@@ -78,6 +82,21 @@ export function Button(props: { onClick?: () => void | Promise<unknown>; kind?: 
       {props.icon && <Icon name={props.icon} />}
       {props.children}
     </button>
+  );
+}
+
+/** A button that cannot be used now. It stays within reach of the keyboard, and tells why. */
+export function CannotNow({ label, why }: { label: string; why: string }) {
+  const id = useId();
+  return (
+    <>
+      <button type="button" class="button slim" aria-disabled="true" aria-describedby={id} title={why} onClick={() => toast(why, true)}>
+        {label}
+      </button>
+      <span id={id} class="hidden">
+        {why}
+      </span>
+    </>
   );
 }
 

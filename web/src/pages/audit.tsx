@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api, save } from "../api";
 import { site } from "../context";
 import { Button, type Column, Dialog, Empty, Field, Head, Note, Search, sayError, Table } from "../design/parts";
-import { dateTime, has, t } from "../i18n";
+import { dateTime, has, type Key, t } from "../i18n";
 import { setQuery, usePlace } from "../router";
 
 export interface Event {
@@ -22,30 +22,46 @@ function text(value: unknown): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+/** What a lock is about: {user: "bob"} as "user bob". */
+function target(value: unknown): string {
+  if (typeof value !== "object" || value === null) return text(value);
+  return Object.entries(value)
+    .map(([kind, name]) => (has(`event.target.${kind}`) ? t(`event.target.${kind}` as Key, { name: text(name) }) : `${kind} ${text(name)}`))
+    .join(", ");
+}
+
+/** A type as words that lines may be broken between, never within. */
+function Type({ name }: { name: string }) {
+  return <>{name.split(/(?<=[._])/).flatMap((part, i) => (i > 0 ? [<wbr />, part] : [part]))}</>;
+}
+
 /** One sentence; names come from the event's members. */
 export function sentence(event: Event): string {
   const failed = event["success"] === false || /W$|E$/.test(event.code ?? "");
   const key = `event.${event.event}`;
-  const chosen = failed && has(`${key}.failed`) ? `${key}.failed` : key;
-  const user = text(event["user"]) || text(event["impersonator"]) || t("event.system");
+  const who = text(event["user"]) || text(event["impersonator"]);
+  const without = !who && has(`${key}.nouser`) ? ".nouser" : !text(event["login"]) && has(`${key}.nologin`) ? ".nologin" : "";
+  const chosen = failed && has(`${key}.failed`) ? `${key}.failed` : key + without;
+  const user = who || t("event.system");
   if (!has(chosen)) return t("event.other", { user, event: event.event });
   const values: Record<string, string> = {
     user,
     name: text(event["name"]),
     login: text(event["login"]),
-    server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || text(event["target"]),
+    server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || target(event["target"]),
     command: text(event["command"]),
     path: text(event["path"]) || text(event["request_path"]),
     verb: text(event["verb"]),
     code: text(event["exitCode"]) || text(event["exit_code"]) || text(event["response_code"]),
     error: text(event["error"]) || text(event["reason"]) || text(event["message"]),
     roles: text(event["roles"]),
-    target: text(event["target"]),
+    target: target(event["target"]),
     device: text(event["mfa_device_name"]),
     addr: text(event["addr"]) || text(event["dst_addr"]),
     sid: text(event["sid"]),
   };
-  return t(chosen, values);
+  // A reason that the event does not give leaves its colon behind.
+  return t(chosen, values).replace(/:\s*$/, "");
 }
 
 export function AuditPage() {
@@ -98,7 +114,7 @@ export function AuditPage() {
   };
   const size = proof?.checkpoint.split("\n")[1];
   const columns: Column<Event>[] = [
-    { id: "type", title: t("audit.type"), cell: (event) => <button type="button" class="tag" onClick={() => setQuery({ type: event.event, start: "" })}>{event.event}</button> },
+    { id: "type", title: t("audit.type"), cell: (event) => <button type="button" class="tag type" onClick={() => setQuery({ type: event.event, start: "" })}><span><Type name={event.event} /></span></button> },
     { id: "text", title: t("audit.what"), cell: (event) => <span>{sentence(event)}</span> },
     { id: "time", title: t("audit.time"), sort: true, cell: (event) => <time class="num" dateTime={event.time}>{dateTime(event.time)}</time> },
     { id: "more", title: t("audit.details"), end: true, cell: (event) => <Button kind="slim" onClick={() => setShown(event)}>{t("audit.details")}</Button> },

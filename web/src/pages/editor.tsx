@@ -8,6 +8,7 @@ import { EditorState } from "@codemirror/state";
 import { EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { api, ApiError } from "../api";
+import { sayError } from "../design/parts";
 
 const keys: Record<string, string[]> = {
   "": ["kind", "version", "metadata", "spec"],
@@ -53,7 +54,7 @@ async function check(view: EditorView): Promise<Diagnostic[]> {
     if (!(error instanceof ApiError) || error.status !== 400) return [];
     const number = Number(/line (\d+)/.exec(error.message)?.[1] ?? 1);
     const line = view.state.doc.line(Math.max(1, Math.min(number, view.state.doc.lines)));
-    return [{ from: line.from, to: line.to, severity: "error", message: error.message }];
+    return [{ from: line.from, to: line.to, severity: "error", message: sayError(error) }];
   }
 }
 
@@ -69,7 +70,7 @@ const look = EditorView.theme({
   ".cm-selectionBackground, &.cm-focused .cm-selectionBackground": { backgroundColor: "var(--accent-soft) !important" },
 });
 
-export default function Editor(props: { value: string; label: string; readOnly: boolean; onChange: (text: string) => void }) {
+export default function Editor(props: { value: string; at?: number; label: string; readOnly: boolean; onChange: (text: string) => void }) {
   const host = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const root = host.current!.shadowRoot ?? host.current!.attachShadow({ mode: "open" });
@@ -98,6 +99,10 @@ export default function Editor(props: { value: string; label: string; readOnly: 
         ],
       }),
     });
+    if (props.at !== undefined) {
+      view.dispatch({ selection: { anchor: props.at } });
+      view.focus();
+    }
     return () => view.destroy();
   }, []);
   return <div class="editor" ref={host} />;

@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
 import { context, proxy, site } from "../context";
-import { Button, type Column, Command, Dialog, Empty, Head, type Label, Tags } from "../design/parts";
+import { Button, CannotNow, type Column, Command, Dialog, Empty, Head, type Label, Tags } from "../design/parts";
 import { t } from "../i18n";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
 
 interface Cluster {
   name: string;
   labels: Label[];
-  online?: boolean;
+  online: boolean;
   kubernetes_users: string[];
   kubernetes_groups: string[];
 }
@@ -57,11 +57,14 @@ export function KubernetesPage() {
       id: "connect",
       title: t("kube.connect"),
       end: true,
-      cell: (cluster) => (
-        <Button kind="slim" onClick={() => setChosen(cluster)}>
-          {t("kube.connect")}
-        </Button>
-      ),
+      cell: (cluster) =>
+        cluster.online ? (
+          <Button kind="slim" onClick={() => setChosen(cluster)}>
+            {t("kube.connect")}
+          </Button>
+        ) : (
+          <CannotNow label={t("kube.connect")} why={t("kube.offline.why", { name: cluster.name })} />
+        ),
     },
   ];
   return (

@@ -13,6 +13,11 @@ interface Lock {
 
 const HOUR = 3600000;
 
+/** It stays in the list, and shuts nobody out any more. */
+function over(lock: Lock): boolean {
+  return !!lock.spec.expires && new Date(lock.spec.expires).getTime() <= Date.now();
+}
+
 function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => void; onDone: () => void }) {
   const [kind, setKind] = useState("user");
   const [name, setName] = useState(user);
@@ -62,7 +67,7 @@ function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => vo
         <div class="actions">
           <Button onClick={onClose}>{t("cancel")}</Button>
           <Button type="submit" kind="bad main">
-            {t("locks.create")}
+            {t("locks.do")}
           </Button>
         </div>
       </form>
@@ -72,14 +77,14 @@ function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => vo
 
 export function LocksPage() {
   const { query } = usePlace();
-  const list = useWhole<Lock>(async (signal) => (await api<{ items: Lock[] }>("GET", "/webapi/locks", undefined, signal)).items);
+  const list = useWhole<Lock>(async (signal) => (await api<{ items: Lock[] }>("GET", "/webapi/locks", undefined, signal)).items, 15000);
   const [making, setMaking] = useState(query.has("user"));
   const [removing, setRemoving] = useState<Lock | null>(null);
   const target = (lock: Lock) => Object.entries(lock.spec.target).map(([key, value]) => `${key}=${value}`).join(" ");
   const columns: Column<Lock>[] = [
     { id: "target", title: t("locks.target"), sort: true, cell: (lock) => <span class="name">{target(lock)}</span> },
     { id: "message", title: t("locks.message"), cell: (lock) => lock.spec.message ?? "" },
-    { id: "until", title: t("locks.until"), cell: (lock) => <span class="num">{lock.spec.expires ? dateTime(lock.spec.expires) : t("locks.forever")}</span> },
+    { id: "until", title: t("locks.until"), cell: (lock) => (lock.spec.expires ? <span class="row"><span class="num">{dateTime(lock.spec.expires)}</span>{over(lock) && <span class="chip">{t("locks.over")}</span>}</span> : t("locks.forever")) },
     { id: "by", title: t("locks.by"), cell: (lock) => lock.spec.created_by ?? "" },
     {
       id: "actions",
@@ -88,7 +93,7 @@ export function LocksPage() {
       cell: (lock) =>
         acl("locks").remove && (
           <Button kind="slim" onClick={() => setRemoving(lock)}>
-            {t("locks.remove")}
+            {over(lock) ? t("delete") : t("locks.remove")}
           </Button>
         ),
     },
@@ -113,7 +118,7 @@ export function LocksPage() {
           onDone={list.reload}
         />
       )}
-      {removing && <Confirm title={t("locks.remove.ask", { target: target(removing) })} text={t("locks.remove.text")} action={t("locks.remove")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/locks/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
+      {removing && <Confirm title={t(over(removing) ? "locks.delete.ask" : "locks.remove.ask", { target: target(removing) })} text={t(over(removing) ? "locks.delete.text" : "locks.remove.text")} action={t(over(removing) ? "delete" : "locks.remove")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/locks/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { Note } from "../design/parts";
 
 interface EditorProps {
   value: string;
+  at?: number; // where one begins to type
   label: string;
   readOnly: boolean;
   onChange: (text: string) => void;

@@ -15,7 +15,7 @@ interface Role {
 const example = `kind: role
 version: v5
 metadata:
-  name: my-role
+  name: ''
 spec:
   allow:
     # accounts on servers
@@ -63,7 +63,7 @@ function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: ()
   };
   return (
     <Dialog wide title={role ? role.name : t("roles.create")} onClose={onClose}>
-      <Editor value={text} label={t("roles.text")} readOnly={!may} onChange={setText} />
+      <Editor value={text} at={role ? undefined : example.indexOf("''") + 1} label={t("roles.text")} readOnly={!may} onChange={setText} />
       {error && <Note bad>{error}</Note>}
       <div class="actions">
         <span class="grow quiet small">{t("roles.hint")}</span>

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { acl, site } from "../context";
-import { Button, type Column, Empty, Head, type Label, Pop, Tags } from "../design/parts";
+import { Button, CannotNow, type Column, Empty, Head, type Label, Pop, Tags } from "../design/parts";
 import { Icon } from "../design/icons";
 import { ago, dateTime, t } from "../i18n";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
@@ -11,8 +11,9 @@ export interface Server {
   hostname: string;
   addr: string;
   tunnel: boolean;
-  online?: boolean;
+  online: boolean;
   since?: string;
+  lastSeen?: string;
   tags: Label[];
   sshLogins: string[];
 }
@@ -63,13 +64,13 @@ export function ServersPage() {
       id: "since",
       title: t("servers.since"),
       cell: (server) => (
-        <span class="nowrap" title={dateTime(server.since)}>
-          <span class={server.online === false ? "dot" : "dot on"} aria-hidden="true" />
-          {server.online === false ? t("servers.offline") : server.since ? ago(server.since) : t("servers.online")}
+        <span class="nowrap" title={dateTime(server.online ? server.since : server.lastSeen)}>
+          <span class={server.online ? "dot on" : "dot"} aria-hidden="true" />
+          {server.online ? ago(server.since) : t("servers.offline", { seen: ago(server.lastSeen) })}
         </span>
       ),
     },
-    { id: "connect", title: t("servers.connect"), end: true, cell: (server) => (server.online === false ? null : <Connect server={server} />) },
+    { id: "connect", title: t("servers.connect"), end: true, cell: (server) => (server.online ? <Connect server={server} /> : <CannotNow label={t("servers.connect")} why={t("servers.offline.why", { name: server.hostname })} />) },
   ];
   return (
     <>

@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
-import { api } from "../api";
+import { api, ApiError } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Command, Confirm, Dialog, Empty, Field, Head, Note, Pop, sayError, toast } from "../design/parts";
-import { dateTime, t } from "../i18n";
+import { dateTime, has, type Key, t } from "../i18n";
 import { useWhole, WholeView } from "../list";
 
 interface User {
@@ -45,7 +45,7 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
       onDone(user ? null : await api<Link>("POST", "/webapi/users", { name: name.trim(), roles, traits: lists }));
       onClose();
     } catch (failed) {
-      setError(sayError(failed));
+      setError(failed instanceof ApiError && failed.code === "already_exists" ? t("users.exists", { name: name.trim() }) : sayError(failed));
     } finally {
       setBusy(false);
     }
@@ -70,7 +70,7 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
           )}
         </fieldset>
         {[...new Set([...known, ...Object.keys(traits)])].map((key) => (
-          <Field key={key} label={key} hint={key === "logins" ? t("users.traits.hint") : undefined}>
+          <Field key={key} label={has(`users.traits.${key}`) ? t(`users.traits.${key}` as Key) : key} hint={key === "logins" ? t("users.traits.hint") : undefined}>
             {(ids) => <input {...ids} class="input mono" value={traits[key] ?? ""} spellcheck={false} autocapitalize="none" onInput={(event) => setTraits({ ...traits, [key]: event.currentTarget.value })} />}
           </Field>
         ))}

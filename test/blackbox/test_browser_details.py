@@ -1,0 +1,201 @@
+"""What a first person at the browser stumbled over: each mended once, and looked at here in both languages."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from browser import Browser, need_browser
+from tport import wait_for
+
+
+@pytest.fixture(scope="module")
+def browser(cluster):
+    need_browser()
+    made = Browser(cluster)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def admin(cluster, browser):
+    person = cluster.person("detail-admin", logins="root", sign_in=False)
+    browser.open("/web/servers")
+    browser.sign_in(person)
+    return person
+
+
+@pytest.fixture(scope="module")
+def gone(cluster):
+    """A node that was there and is not any more."""
+    daemon = cluster.add_node("gone1", labels="env=demo,purpose=a-value-that-is-rather-long-for-a-column-of-a-table")
+    daemon.stop()
+    cluster.wait_online("gone1", online=False)
+    yield "gone1"
+    cluster.ctl("rm", "node/" + next(item["metadata"]["name"] for item in cluster.node_list() if item["spec"]["hostname"] == "gone1"))
+    del cluster.nodes["gone1"]
+
+
+def look(browser, path, language, theme="light", width=1280, height=800):
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
+    browser.size(width=width, height=height)
+    browser.visit(path)
+
+
+# Each piece of text between places where a line may break stands on one line.
+WHOLE = """(selector) => [...document.querySelectorAll(selector)].every((one) => {
+  const walk = document.createTreeWalker(one, NodeFilter.SHOW_TEXT);
+  for (let text = walk.nextNode(); text; text = walk.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    if (text.data.trim() && range.getClientRects().length !== 1) return false;
+  }
+  return true;
+})"""
+
+
+def whole(browser, selector):
+    assert browser.count(target=selector) > 0, selector
+    return browser.evaluate(script=f"({WHOLE})({selector!r})")
+
+
+@pytest.mark.parametrize("language,says,why", [("en", "offline, seen", "gone1 is offline: its agent is not connected now."),
+                                               ("ko", "오프라인(마지막 연결", "gone1 서버는 오프라인입니다.")])
+def test_a_server_that_is_away_says_so_and_since_when_the_others_are_there(cluster, browser, admin, gone, language, says, why):
+    look(browser, "/web/servers", language, theme="dark" if language == "ko" else "light")
+    row = browser.see(target=f"tr:has-text('{gone}')")
+    assert says in row, row
+    assert browser.count(target=f"tr:has-text('{gone}') .dot.on") == 0
+    browser.usable()
+    browser.picture(f"servers-offline-{language}")
+    # It opens nothing, and says why, with the keyboard too.
+    browser.evaluate(script="document.querySelector('td.end [aria-disabled=true]').focus()")
+    browser.press(key="Enter")
+    assert why in browser.see(target=".toast")
+    assert browser.count(target=".pop") == 0
+    # The others: since when auth has had their tunnel without a break.
+    assert browser.count(target="tr:has-text('node1') .dot.on") == 1
+    node = next(item for item in cluster.node_list() if item["spec"]["hostname"] == "node1")
+    assert node["online"] and "last_seen" not in node
+    title = browser.evaluate(script="[...document.querySelectorAll('tr')].find((one) => one.innerText.includes('node1')).querySelector('td:nth-child(4) span').title")
+    assert re.search(r"\d\d:\d\d:\d\d", title), title
+    # Neither label nor type of connection is broken within a word.
+    assert whole(browser, ".chip")
+
+
+def test_online_since_survives_another_auth(cluster):
+    """A new auth is told how old the tunnels are that workers hold."""
+    def since():
+        return next((item.get("online_since", "") for item in cluster.node_list() if item["spec"]["hostname"] == "node1"), "")
+
+    before = since()
+    assert before
+    [auth] = cluster.daemon.children("auth")
+    os.kill(auth, signal.SIGKILL)
+    wait_for(lambda: list(cluster.daemon.children("auth")) not in ([], [auth]), 20)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0, 20)
+    cluster.wait_online("node1")
+    after = since()
+    assert before[:18] == after[:18] or before[:17] == after[:17], (before, after)
+
+
+@pytest.mark.parametrize("typed,finds", [("env=demo", True), ("env=demo gone", True), ("nv=dem", True), ("env=dev", False), ("env=dem0", False)])
+def test_search_finds_what_is_displayed(browser, admin, gone, typed, finds):
+    look(browser, "/web/servers", "en")
+    browser.see(target="tr:has-text('node1')")
+    browser.fill(target="input[type=search]", text=typed)
+    browser.see(target=f"tr:has-text('{'node1' if finds else gone}')", count=0)
+    assert browser.count(target=f"tr:has-text('{gone}')") == (1 if finds else 0)
+
+
+@pytest.mark.parametrize("language,width", [("en", 1280), ("ko", 1280), ("en", 360), ("ko", 360)])
+def test_audit_types_are_never_broken_within_a_word(cluster, browser, admin, language, width):
+    cluster.ctl("lock", "--user=nobodyhere", "--ttl=1s")
+    look(browser, "/web/audit", language, theme="dark" if language == "ko" else "light", width=width)
+    browser.see(target=".tag.type")
+    assert whole(browser, ".tag.type")
+    browser.usable()
+    browser.picture(f"audit-{language}-{width}")
+    if width == 1280:
+        assert browser.evaluate(script="(() => { const box = document.querySelector('.scroll'); return box.scrollWidth - box.clientWidth; })()") <= 0
+
+
+@pytest.mark.parametrize("language,locked,refused,host", [
+    ("en", "locked user nobodyhere", "detail-cli was refused: gone1 is offline", "issued to a host"),
+    ("ko", "사용자 nobodyhere을(를) 잠갔습니다", "detail-cli 님의 접속이 거부되었습니다: gone1 is offline", "호스트에 인증서를")])
+def test_audit_sentences_hold_no_objects_and_no_holes(cluster, browser, admin, gone, language, locked, refused, host):
+    if "detail-cli" not in cluster.people:
+        person = cluster.person("detail-cli", logins="root")
+        assert person.tport("ssh", "root@gone1", "true").returncode != 0
+        cluster.ctl("lock", "--user=nobodyhere", "--ttl=1s")
+    look(browser, "/web/audit?type=lock.created", language)
+    assert "{" not in browser.see(target=f"td:has-text('{locked}')")
+    look(browser, "/web/audit?type=auth", language)
+    browser.see(target=f"td:has-text('{refused}')")
+    look(browser, "/web/audit?type=cert.create&search=gone1", language)
+    browser.see(target=f"td:has-text('{host}')")
+
+
+@pytest.mark.parametrize("language,over,remove,unlock", [("en", "over", "Delete", "Unlock"), ("ko", "끝남", "삭제", "풀기")])
+def test_a_lock_that_is_over_is_marked_and_not_offered_to_unlock(cluster, browser, admin, language, over, remove, unlock):
+    cluster.ctl("lock", f"--user=past-{language}", "--ttl=1s")
+    cluster.ctl("lock", f"--user=present-{language}", "--ttl=1h")
+    look(browser, f"/web/locks?search={language}", language)
+    wait_for(lambda: (browser.visit(f"/web/locks?search={language}"), browser.see(target="td:has-text('present')"), browser.count(target=".chip"))[2] == 1)
+    assert over in browser.text(target=f"tr:has-text('past-{language}') .chip")
+    assert unlock in browser.text(target=f"tr:has-text('present-{language}') td.end")
+    assert browser.text(target=f"tr:has-text('past-{language}') td.end").strip() == remove
+    browser.usable()
+    browser.picture(f"locks-{language}")
+    browser.click(target=f"tr:has-text('past-{language}') td.end button")
+    assert f"past-{language}" in browser.see(target="dialog h2")
+    browser.usable()
+    browser.click(target="dialog button.main")
+    browser.see(target=f"td:has-text('past-{language}')", count=0)
+    cluster.ctl("rm", "lock/" + next(lock["metadata"]["name"] for lock in locks(cluster) if lock["spec"]["target"].get("user") == f"present-{language}"))
+
+
+def locks(cluster):
+    return json.loads(cluster.ctl("get", "locks", "--format=json").stdout)
+
+
+def test_the_button_of_a_lock_says_what_it_does(browser, admin):
+    look(browser, "/web/locks", "en")
+    browser.click(target=".head button:has-text('New lock')")
+    assert browser.text(target="dialog button.main").strip() == "Lock"
+
+
+def test_a_new_role_needs_a_name(cluster, browser, admin):
+    look(browser, "/web/roles", "en")
+    browser.click(target=".head button:has-text('New role')")
+    browser.see(target=".cm-content")
+    browser.click(target="dialog button.main")
+    assert "name" in browser.see(target="dialog .note.bad")
+    assert "my-role" not in cluster.ctl("get", "roles", "--format=json").stdout
+    # One begins to type where it is missing.
+    browser.press(key="Escape")
+    browser.visit("/web/roles")
+    browser.click(target=".head button:has-text('New role')")
+    browser.see(target=".cm-content")
+    browser.type(text="typed-at-once")
+    browser.click(target="dialog button.main")
+    browser.see(target="td:has-text('typed-at-once')")
+    cluster.ctl("rm", "role/typed-at-once")
+
+
+def test_refusals_of_the_server_in_korean(cluster, browser, admin):
+    """Frequent ones in our own words; the others say in Korean what kind of refusal it is, and quote the server as such."""
+    look(browser, "/web/users", "ko")
+    browser.click(target=".head button.main")
+    browser.fill(target="label=사용자 이름", text="detail-admin")
+    browser.click(target="label.mono:has-text('access') input")
+    browser.click(target="dialog button.main")
+    assert "detail-admin 사용자가 이미 있습니다" in browser.see(target="dialog .note.bad")
+    browser.usable()
+    browser.fill(target="label=사용자 이름", text="no such/name")
+    browser.click(target="dialog button.main")
+    said = browser.see(target="dialog .note.bad:has-text('영어')")
+    assert said.startswith("입력한 내용이 올바르지 않습니다. 서버의 설명(영어): ") and "`" not in said, said
+    browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
