@@ -35,10 +35,10 @@ def _renderer():
     return folder / "render"
 
 
-def run(*sets, release="tport-agent", namespace="tport-agent", env=None):
+def run(*sets, release="tport-agent", namespace="tport-agent", env=None, flag="--set"):
     words = [str(_renderer()), str(CHART), release, namespace]
     for one in sets:
-        words += ["--set", one]
+        words += [flag, one]
     return subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"], **(env or {})})
 
 

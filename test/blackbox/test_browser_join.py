@@ -1,11 +1,17 @@
 """Adding servers and Kubernetes clusters in the browser, to the green line."""
 
+import json
 import re
+import shutil
+import subprocess
 
 import pytest
+import yaml
 
+import chart
 from browser import Browser, need_browser
 from machine import Machine
+from tport import BIN, Daemon
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,78 @@ def test_add_server_until_it_is_green(cluster, browser, admin, look):
         browser.size(width=1280, height=800)
         browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
         cluster.ctl("rm", "node/" + next(node["metadata"]["name"] for node in cluster.node_list() if node["spec"]["hostname"] == name))
+
+
+def words_of(command):
+    """As a shell splits it."""
+    done = subprocess.run(["sh", "-c", "for one in " + command.replace("| kubectl", "") + "; do printf '%s\\0' \"$one\"; done"], capture_output=True, text=True, check=True)
+    return done.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize("look", ["en-light-desktop", "ko-dark-phone"])
+def test_add_kubernetes_until_it_is_green(cluster, browser, admin, look, tmp_path):
+    language, theme, device = look.split("-")
+    add, make, done = {"en": ("Add Kubernetes", "Make the line", "has joined"), "ko": ("쿠버네티스 추가", "명령 만들기", "참여했습니다")}[language]
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
+    browser.visit("/web/kubernetes")
+    if device == "phone":
+        browser.size(width=360, height=740)
+    browser.usable()
+    browser.click(target=f".head button:has-text('{add}')")
+    for wrong in ("a b", "a'b", "-a", "a#b", "a&b", "$(id)", "a\\"):
+        browser.fill(target="dialog input[name=cluster]", text=wrong)
+        browser.see(target="dialog .note.bad")
+        assert browser.evaluate(script="document.querySelector('dialog button.main').disabled"), wrong
+    name = f"IMAGE/{language}.1@x"
+    browser.fill(target="dialog input[name=cluster]", text=name)
+    browser.fill(target="dialog input[placeholder]", text="env=dev, app.example.com/tier=web front, number=0123")
+    browser.fill(target="dialog input[name=image]", text="registry.example.com:5000/team/tport:0.1.0")
+    browser.usable()
+    browser.click(target=f"dialog button:has-text('{make}')")
+    command = browser.see(target="dialog .command code")
+    browser.usable()
+    browser.picture(f"add-kubernetes-{look}")
+    words = words_of(command)
+    assert words[:6] == ["helm", "install", "tport-agent", "tport-kube-agent", "--create-namespace", "--namespace=tport-agent"]
+    assert words[6::2] == ["--set-string"] * len(words[7::2])
+    made = chart.render(*words[7::2], flag="--set-string")
+    conf = yaml.safe_load(next(item for item in yaml.safe_load_all(made) if item and item["kind"] == "ConfigMap")["data"]["tport.conf"])
+    assert conf["kubernetes_service"] == {"enabled": True, "kube_cluster_name": name, "labels": {
+        "env": "dev", "app.example.com/tier": "web front", "number": "0123"}}
+    assert conf["tport"]["proxy_server"] == cluster.proxy and conf["tport"]["ca_pin"] == [cluster.pin()]
+    assert "image: \"registry.example.com:5000/team/tport:0.1.0\"" in made or "image: registry.example.com:5000/team/tport:0.1.0" in made
+    token = next(word.split("=")[1] for word in words if word.startswith("authToken="))
+    browser.click(target="dialog [role=tab] >> nth=1")
+    browser.see(target="dialog .note.warn")  # no labels there
+    command = browser.see(target="dialog .command:has-text('kubectl') code")
+    browser.usable()
+    shutil.copy(chart.PLAIN, tmp_path)
+    plain = subprocess.run(["sh", "-c", command.replace("kubectl apply -f -", "cat")], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    items = [item for item in yaml.safe_load_all(plain) if item]
+    conf = yaml.safe_load(next(item for item in items if item["kind"] == "ConfigMap")["data"]["tport.conf"])
+    assert conf["kubernetes_service"]["kube_cluster_name"] == name and conf["tport"]["proxy_server"] == cluster.proxy
+    assert next(item for item in items if item["kind"] == "Secret")["stringData"] == {"auth-token": token}
+    assert next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example.com:5000/team/tport:0.1.0"
+    # An agent joins with that token; what it serves is named.
+    folder = cluster.folder / f"kube-{language}"
+    folder.mkdir()
+    (folder / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": name, "contexts": [
+        {"name": name, "context": {"cluster": "c", "user": "u"}}], "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {"token": "x"}}]}))
+    subprocess.run([BIN / "tportd", "node", "configure", "--roles=kube", f"--proxy={cluster.proxy}", f"--token={token}", f"--ca-pin={cluster.pin()}",
+                    f"--kubeconfig-file={folder}/kubeconfig", f"--node-name=kube-{language}", f"--data-dir={folder}/data", "-o", str(folder / "made.conf")], check=True)
+    agent = Daemon(cluster.net, f"kube-{language}", folder, (folder / "made.conf").read_text())
+    agent.start()
+    try:
+        assert name in browser.see(target=f"dialog .note.good:has-text('{done}')")
+        browser.usable()
+        browser.picture(f"add-kubernetes-done-{look}")
+    finally:
+        agent.stop()
+        browser.size(width=1280, height=800)
+        browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
+        for node in json.loads(cluster.ctl("get", "kube_server", "--format=json").stdout):
+            cluster.ctl("rm", f"kube_server/{node['metadata']['name']}", check=False)
 
 
 def test_a_token_that_expires_while_the_dialog_is_open(cluster, browser, admin):

@@ -2,7 +2,7 @@
 // distribution; its engine is Go's text/template with the functions of Sprig, and both are. What differs from Helm: values
 // are not checked against the schema (the test does that), and lookup finds nothing (as in helm template).
 //
-//	render CHART RELEASE NAMESPACE [--set key.sub[0]=value ...]
+//	render CHART RELEASE NAMESPACE [--set key.sub[0]=value ...] [--set-string key.s\.b=value ...]
 package main
 
 import (
@@ -89,7 +89,8 @@ func typed(text string) interface{} {
 	return text
 }
 
-var step = regexp.MustCompile(`^([^.\[\]]+)|^\[(\d+)\]|^\.([^.\[\]]+)`)
+// A dot that belongs to the name has a backslash before it.
+var step = regexp.MustCompile(`^((?:\\.|[^.\[\]\\])+)|^\[(\d+)\]|^\.((?:\\.|[^.\[\]\\])+)`)
 
 func set(in interface{}, path string, value interface{}) interface{} {
 	if path == "" {
@@ -113,7 +114,7 @@ func set(in interface{}, path string, value interface{}) interface{} {
 	if !ok {
 		values = object{}
 	}
-	name := found[1] + found[3]
+	name := strings.ReplaceAll(found[1]+found[3], `\`, "")
 	values[name] = set(values[name], rest, value)
 	return values
 }
@@ -143,7 +144,11 @@ func main() {
 	for i := 4; i+1 < len(os.Args); i += 2 {
 		for _, pair := range strings.Split(os.Args[i+1], ",") {
 			key, text, _ := strings.Cut(pair, "=")
-			values = set(values, key, typed(text))
+			if os.Args[i] == "--set-string" {
+				values = set(values, key, text)
+			} else {
+				values = set(values, key, typed(text))
+			}
 		}
 	}
 	names, err := filepath.Glob(filepath.Join(chart, "templates", "*"))

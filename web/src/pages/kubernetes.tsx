@@ -1,8 +1,10 @@
 import { useState } from "preact/hooks";
-import { context, proxy, site } from "../context";
+import { acl, context, proxy, site } from "../context";
 import { Button, CannotNow, type Column, Command, Dialog, Empty, Head, type Label, Tags } from "../design/parts";
 import { t } from "../i18n";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
+import { word } from "../shell";
+import { AddKubernetes } from "./join-kube";
 
 interface Cluster {
   name: string;
@@ -10,11 +12,6 @@ interface Cluster {
   online: boolean;
   kubernetes_users: string[];
   kubernetes_groups: string[];
-}
-
-/** A word that a shell takes as it is; anything else is quoted. */
-export function word(text: string): string {
-  return /^[A-Za-z0-9@%+=:,./_-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
 }
 
 function ConnectDialog({ cluster, onClose }: { cluster: Cluster; onClose: () => void }) {
@@ -48,6 +45,7 @@ function ConnectDialog({ cluster, onClose }: { cluster: Cluster; onClose: () => 
 export function KubernetesPage() {
   const list = useList<Cluster>(site("/kubernetes"), 15000);
   const [chosen, setChosen] = useState<Cluster | null>(null);
+  const [adding, setAdding] = useState(false);
   const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
   const columns: Column<Cluster>[] = [
     { id: "name", title: t("name"), sort: true, cell: (cluster) => <span class="name">{cluster.name}</span> },
@@ -69,8 +67,22 @@ export function KubernetesPage() {
   ];
   return (
     <>
-      <Head title={t("kube.title")} />
+      <Head title={t("kube.title")}>
+        {acl("tokens").create && (
+          <Button kind="main" icon="plus" onClick={() => setAdding(true)}>
+            {t("kube.add")}
+          </Button>
+        )}
+      </Head>
       <ListView list={list} label={t("kube.title")} search={t("kube.search")} columns={columns} keyOf={(cluster) => cluster.name} sort="name:asc" empty={<Empty title={t("kube.empty")} text={t("kube.empty.text")} />} />
+      {adding && (
+        <AddKubernetes
+          onClose={() => {
+            setAdding(false);
+            list.reload();
+          }}
+        />
+      )}
       {chosen && <ConnectDialog cluster={chosen} onClose={() => setChosen(null)} />}
     </>
   );
