@@ -19,6 +19,7 @@ void caller_free(struct caller *caller)
     mem_free(caller->host_id);
     mem_free(caller->host_name);
     mem_free(caller->web_key);
+    mem_free(caller->only_kube);
     caller_init(caller);
 }
 
@@ -264,6 +265,7 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
     } else {
         err = caller_become_user(auth, identity->name, identity->roles, identity->traits, caller, error);
         caller->not_after = identity->not_after;
+        caller->only_kube = identity->only_kube != NULL ? mem_strdup(identity->only_kube) : NULL;
         if (err == TP_OK && identity->pinned_ip == NULL && must_pin(auth, caller)) {
             err = err_set(error, TP_DENIED,
                           "your roles now bind certificates to the address of the login; sign in again");

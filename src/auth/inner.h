@@ -335,6 +335,7 @@ struct caller {
     char *host_id; /* WHO_HOST */
     char *host_name;
     char *web_key;     /* hash of the web session's id, or NULL */
+    char *only_kube;   /* WHO_USER: the credential is good for this Kubernetes cluster and nothing else; or NULL */
     int64_t not_after; /* of the credential, Unix seconds */
     int64_t ends_ms;   /* WHO_USER: when the user or the first of the roles expires, 0: never */
 };
@@ -426,7 +427,8 @@ struct issue_user {
     const char *ip;
     int64_t ttl_ms; /* 0: default */
     const char *tls_pub;
-    const char *ssh_pub;
+    const char *ssh_pub;   /* NULL: no SSH certificate */
+    const char *only_kube; /* the Kubernetes cluster that it is for and nothing else, or NULL */
 };
 /* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers}; ret_event the
  * cert.create event, which must be durable before the result leaves. */
@@ -650,6 +652,7 @@ METHOD(do_tunnel_down);
 METHOD(do_ssh_connect);
 METHOD(do_term_connect);
 METHOD(do_kube_connect);
+METHOD(do_kube_certs);
 METHOD(do_kube_list);
 METHOD(do_session_closed);
 METHOD(do_session_resume);

@@ -94,6 +94,10 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
         json_object_set(who, "roles", identity->roles);
         json_object_set(who, "logins", identity->logins);
     }
+    if (identity->only_kube != NULL) {
+        json_object_set_new(who, "kubernetes_cluster", json_string(identity->only_kube));
+        json_object_set_new(who, "usage", json_pack("[s]", "usage:kube"));
+    }
     if (identity->host_id != NULL) {
         json_object_set_new(who, "host_id", json_string(identity->host_id));
         json_object_set_new(who, "role", json_string(identity->host_role));
@@ -130,7 +134,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     const char **logins = rbac_cert_logins(set, ttl_ms, &ttl_ms, &login_count);
     const char **principals = mem_array(login_count + 2, sizeof *principals);
     json_t *login_list = json_array();
-    for (size_t i = 0; i < login_count; i++) {
+    for (size_t i = 0; i < login_count && want->only_kube == NULL; i++) {
         principals[i] = logins[i];
         json_array_append_new(login_list, json_string(logins[i]));
     }
@@ -147,6 +151,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     identity.roles = json_deep_copy(want->roles);
     identity.traits = json_deep_copy(want->traits);
     identity.logins = login_list;
+    identity.only_kube = want->only_kube != NULL ? mem_strdup(want->only_kube) : NULL;
     if (want->ip != NULL && want->ip[0] != '\0') {
         identity.login_ip = mem_strdup(want->ip);
         identity.pinned_ip = options.pin_source_ip ? mem_strdup(want->ip) : NULL;
@@ -166,13 +171,13 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
         const struct ca_keys *ca = ca_signer(auth, CA_USER, false);
         err = x509_make(ca->tls_key, ca->tls_pem, &x509, &tls, error);
     }
-    if (err == TP_OK) {
+    if (err == TP_OK && want->ssh_pub != NULL) {
         err = user_ssh(auth, want, &identity, &options, principals, &ssh, error);
     }
     if (err == TP_OK) {
         json_t *cas = ca_describe(auth);
         *ret_result =
-            json_pack("{s:s, s:s, s:s, s:o, s:O}", "username", want->name, "cert", ssh, "tls_cert", tls, "valid_until",
+            json_pack("{s:s, s:s*, s:s, s:o, s:O}", "username", want->name, "cert", ssh, "tls_cert", tls, "valid_until",
                       doc_time(identity.not_after * 1000), "host_signers", json_object_get(cas, "host_signers"));
         json_decref(cas);
         add_kube(auth, set, *ret_result);

@@ -9,6 +9,7 @@
 #define SESSION_MS \
     ((int64_t)3600 * 1000) /* subjects come from roles that allow at least so long, or as long as any may */
 #define EXCEPT_MAX 32
+#define FILE_CERT_MS ((int64_t)3600 * 1000) /* a certificate in a downloaded kubeconfig */
 
 /* ---- the decision ---- */
 
@@ -336,7 +337,11 @@ void do_kube_connect(struct call *call)
     kube_each(auth, look, &search);
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
     char *name = search.name != NULL ? mem_strdup(search.name) : kube_label_name(label);
-    if (!search.seen) {
+    if (call->caller.only_kube != NULL && strcmp(call->caller.only_kube, name) != 0) {
+        (void)err_set(&error, TP_DENIED, "this certificate is for the Kubernetes cluster %s and nothing else",
+                      call->caller.only_kube);
+        refuse(call, &search, name, &error);
+    } else if (!search.seen) {
         (void)err_set(&error, TP_NOT_FOUND, "no Kubernetes cluster named %s; `tport kube ls` lists those you can reach",
                       name);
         refuse(call, &search, name, &error);
@@ -353,5 +358,58 @@ void do_kube_connect(struct call *call)
         grant(call, &search, &options);
     }
     mem_free(name);
+    search_free(&search);
+}
+
+/* A certificate for one cluster, for somebody who signed in with a browser: the browser made the key and writes the
+ * kubeconfig. Decided as a connection would be now; each connection is decided anew. */
+void do_kube_certs(struct call *call)
+{
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *name = NULL;
+    const char *tls_pub = NULL;
+    json_t *result = NULL;
+    json_t *event = NULL;
+    char label[KUBE_LABEL_SIZE];
+    enum tp_err err = json_need_text(call->params, "kube_cluster", &name, &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "tls_pub_key", &tls_pub, &error);
+    }
+    if (err == TP_OK && call->caller.web_key == NULL) {
+        /* R4: a certificate buys no certificate. */
+        err = err_set(&error, TP_DENIED, "this is for people who are signed in with a browser; use `tport kube login`");
+    }
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    kube_label(name, label);
+    struct search search = {.call = call, .label = label};
+    kube_each(auth, look, &search);
+    if (!search.seen || search.name == NULL || strcmp(search.name, name) != 0) {
+        (void)err_set(&error, TP_NOT_FOUND, "there is no Kubernetes cluster %.200s that you can reach", name);
+        refuse(call, &search, name, &error);
+    } else if (search.host == NULL && !search.offline) {
+        refuse(call, &search, name, &search.error);
+    } else {
+        int64_t left_ms = call->caller.not_after * 1000 - clock_wall_ms();
+        struct issue_user want = {.name = call->caller.user,
+                                  .roles = call->caller.roles,
+                                  .traits = call->caller.traits,
+                                  .ip = call->caller.ip,
+                                  .ttl_ms = left_ms < FILE_CERT_MS ? left_ms : FILE_CERT_MS,
+                                  .tls_pub = tls_pub,
+                                  .only_kube = search.name};
+        if (issue_user_certs(auth, &want, &result, &event, &error) == TP_OK) {
+            char *server = mem_printf("%s.kube.%s", label, auth->settings.cluster);
+            json_object_set_new(result, "server_name", json_string(server));
+            mem_free(server);
+            json_object_set_new(event, "addr.remote", json_string(call->caller.addr));
+            call_reply_audited(call, event, result);
+        } else {
+            call_fail(call, &error);
+        }
+    }
     search_free(&search);
 }

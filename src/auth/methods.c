@@ -31,6 +31,7 @@ const struct method methods[] = {
     {"ssh.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_ssh_connect},
     {"term.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_term_connect},
     {"kube.connect", U | VIA_P, RIGHT_HANDLER, "connect", "kube_cluster", false, true, do_kube_connect},
+    {"kube.certs", U | VIA_P, RIGHT_HANDLER, "connect", "kube_cluster", false, true, do_kube_certs},
     {"kube.list", U | L, RIGHT_RULE, "list", "kube_cluster", false, false, do_kube_list},
     {"session.closed", P, RIGHT_NONE, "report", "", false, false, do_session_closed},
     {"session.resume", P, RIGHT_NONE, "report", "", false, false, do_session_resume},

@@ -22,6 +22,7 @@ void identity_free(struct identity *identity)
     json_decref(identity->logins);
     mem_free(identity->login_ip);
     mem_free(identity->pinned_ip);
+    mem_free(identity->only_kube);
     identity_init(identity);
 }
 
@@ -109,6 +110,8 @@ static enum tp_err read_user(const json_t *json, struct identity *identity, stru
     }
     if (code == TP_OK)
         code = take_optional(json, "pinned_ip", &identity->pinned_ip, error);
+    if (code == TP_OK)
+        code = take_optional(json, "only_kube", &identity->only_kube, error);
     return code;
 }
 
@@ -117,7 +120,7 @@ static enum tp_err refuse_unknown(const json_t *json, bool host, struct tp_error
 {
     static const char *const common[] = {"v", "kind", "cluster", "name", NULL};
     static const char *const of_host[] = {"host_id", "host_role", "roles", NULL};
-    static const char *const of_user[] = {"roles", "traits", "logins", "login_ip", "pinned_ip", NULL};
+    static const char *const of_user[] = {"roles", "traits", "logins", "login_ip", "pinned_ip", "only_kube", NULL};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
@@ -215,5 +218,6 @@ json_t *identity_to_json(const struct identity *identity)
     put_copy(json, "logins", identity->logins, json_array());
     put_text(json, "login_ip", identity->login_ip);
     put_text(json, "pinned_ip", identity->pinned_ip);
+    put_text(json, "only_kube", identity->only_kube);
     return json;
 }

@@ -20,6 +20,7 @@ struct identity {
     json_t *logins;     /* users: array of strings; else NULL */
     char *login_ip;     /* users: address at login, may be NULL */
     char *pinned_ip;    /* users: the only address that may use it, or NULL */
+    char *only_kube;    /* users: good for connections to this Kubernetes cluster and nothing else, or NULL */
     int64_t not_before; /* Unix seconds; from the certificate, not from the JSON */
     int64_t not_after;
 };

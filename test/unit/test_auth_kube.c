@@ -518,6 +518,96 @@ static void lists_show_reach(void **state)
     json_decref(status);
 }
 
+/* A certificate out of the browser, as the caller that a worker makes of it. */
+static enum tp_err come_with(struct fixture *fixture, const json_t *made, struct caller *ret_caller)
+{
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    struct tp_error error = {0};
+    struct buf der;
+    const char *pem = json_get_text(made, "tls_cert", "");
+    buf_init(&der, 65536);
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
+    char *text = enc_base64(buf_head(&der), buf_size(&der));
+    json_t *json = json_pack("{s:s, s:s, s:s}", "kind", "user", "cert", text, "addr", "10.0.0.9:1234");
+    enum tp_err err = caller_verify(fixture->auth, &link, json, ret_caller, &error);
+    json_decref(json);
+    mem_free(text);
+    buf_free(&der);
+    return err;
+}
+
+static struct caller as_browser(struct fixture *fixture, const char *name)
+{
+    struct caller caller = as_user(fixture, name);
+    caller.web_key = mem_strdup("a web session");
+    return caller;
+}
+
+/* R4: what the browser's kubeconfig holds opens one cluster, for an hour, and nothing else; it buys no further one. */
+static void r4_a_certificate_for_one_cluster(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct caller caller;
+    json_t *params = json_pack("{s:s, s:s}", "kube_cluster", "dev1", "tls_pub_key", keys.tls);
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a",
+          json_pack("[o, o, o]", cluster("dev1", "dev"), cluster("dev2", "dev"), cluster("prod1", "prod")));
+    up(fixture, HOST_A, "a", 1);
+    /* Not for who has a certificate, nor for what he cannot reach. */
+    must_fail(fixture, as_user(fixture, "alice"), "kube.certs", json_incref(params), TP_DENIED);
+    must_fail(fixture, as_browser(fixture, "alice"), "kube.certs",
+              json_pack("{s:s, s:s}", "kube_cluster", "prod1", "tls_pub_key", keys.tls), TP_NOT_FOUND);
+    must_fail(fixture, as_browser(fixture, "alice"), "kube.certs",
+              json_pack("{s:s, s:s}", "kube_cluster", "dev1", "tls_pub_key", "nonsense"), TP_INVALID);
+    json_t *made = must(fixture, as_browser(fixture, "alice"), "kube.certs", json_incref(params));
+    assert_null(json_object_get(made, "cert")); /* no SSH */
+    assert_string_equal(json_get_text(made, "server_name", ""), "64657631.kube.demo.test");
+    /* The hour of as_user is the web session's end. */
+    assert_int_equal(come_with(fixture, made, &caller), TP_OK);
+    assert_true(caller.not_after > clock_wall() + 3500 && caller.not_after <= clock_wall() + 3600);
+    assert_string_equal(caller.only_kube, "dev1");
+    json_decref(must(fixture, caller, "kube.connect", target("dev1")));
+    assert_int_equal(come_with(fixture, made, &caller), TP_OK);
+    must_fail(fixture, caller, "kube.connect", target("dev2"), TP_DENIED);
+    json_decref(must(fixture, as_user(fixture, "alice"), "kube.connect", target("dev2")));
+    for (const struct method *method = methods; method->name != NULL; method++) {
+        if (strcmp(method->name, "kube.connect") != 0) {
+            assert_int_equal(come_with(fixture, made, &caller), TP_OK);
+            must_fail(fixture, caller, method->name, json_incref(params), TP_DENIED);
+        }
+    }
+    /* A session that ends sooner gives less; roles too. */
+    struct caller late = as_browser(fixture, "alice");
+    late.not_after = clock_wall() + 60;
+    json_t *brief = must(fixture, late, "kube.certs", json_incref(params));
+    assert_int_equal(come_with(fixture, brief, &caller), TP_OK);
+    assert_true(caller.not_after <= clock_wall() + 60);
+    caller_free(&caller);
+    json_decref(brief);
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, json_pack("{s:s}", "max_session_ttl", "10m"));
+    brief = must(fixture, as_browser(fixture, "alice"), "kube.certs", json_incref(params));
+    assert_int_equal(come_with(fixture, brief, &caller), TP_OK);
+    assert_true(caller.not_after <= clock_wall() + 600);
+    caller_free(&caller);
+    json_decref(brief);
+    /* On record, with what it is for. */
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "cert.create"));
+    const json_t *event = json_array_get(json_object_get(events, "items"), 0);
+    assert_string_equal(json_get_text(json_object_get(event, "identity"), "kubernetes_cluster", ""), "dev1");
+    json_decref(events);
+    /* Who loses the right, or is locked or reset, has nothing of it. */
+    put_role(fixture, "dev", allows("prod", "developer"), NULL, NULL);
+    assert_int_equal(come_with(fixture, made, &caller), TP_OK);
+    must_fail(fixture, caller, "kube.connect", target("dev1"), TP_NOT_FOUND);
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_int_equal(come_with(fixture, made, &caller), TP_DENIED);
+    json_decref(made);
+    json_decref(params);
+    keys_free(&keys);
+}
+
 static void labels_of_server_names(void **state)
 {
     char label[KUBE_LABEL_SIZE];
@@ -550,6 +640,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(no_session_begins_alone_where_others_are_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_show_reach, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_a_certificate_for_one_cluster, setup, teardown),
         cmocka_unit_test(labels_of_server_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

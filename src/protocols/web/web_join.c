@@ -163,8 +163,7 @@ static enum tp_err assign(struct buf *out, const char *name, const char *value, 
     return buf_append_text(out, "'\n");
 }
 
-/* The host CA as PEM, without the last newline. */
-static enum tp_err put_cas(struct buf *out, const json_t *result)
+enum tp_err web_host_cas(struct buf *out, const json_t *result)
 {
     json_t *signer;
     json_t *pem;
@@ -179,6 +178,7 @@ static enum tp_err put_cas(struct buf *out, const json_t *result)
     return buf_size(out) > 0 ? TP_OK : TP_INVALID;
 }
 
+/* Without the last newline, as a shell reads it back. */
 static enum tp_err assign_cas(struct buf *out, const json_t *result)
 {
     struct buf pem;
@@ -186,7 +186,7 @@ static enum tp_err assign_cas(struct buf *out, const json_t *result)
     char *text;
     size_t length;
     buf_init(&pem, 0);
-    err = put_cas(&pem, result);
+    err = web_host_cas(&pem, result);
     text = buf_take(&pem);
     if (err == TP_OK) {
         length = strlen(text);

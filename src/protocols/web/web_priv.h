@@ -136,6 +136,8 @@ void web_html_page(struct buf *out, const char *title, const char *cluster, cons
 /* A QR code as PNG in base64, or NULL when text is too long for one. */
 char *web_qr_base64(const char *text) TP_MUST;
 
+/* The X.509 host CA out of host_signers of an answer, as PEM, appended to out; TP_INVALID when there is none. */
+enum tp_err web_host_cas(struct buf *out, const json_t *result) TP_MUST;
 /* TP_NOT_FOUND unless the path's first parameter names this cluster. */
 enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error) TP_MUST;
 
@@ -153,6 +155,9 @@ web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user
 web_finish_fn web_done_finish, web_link_finish, web_role_check_finish, web_role_add_finish, web_role_set_finish,
     web_items_finish, web_checkpoint_finish, web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
 web_failed_fn web_invite_failed, web_form_failed;
+/* web_kube.c: a kubeconfig for a file. */
+web_begin_fn web_kubeconfig_begin;
+web_finish_fn web_kubeconfig_finish;
 /* web_join.c: hosts that join. */
 web_begin_fn web_token_add_begin, web_joined_begin, web_script_begin;
 web_finish_fn web_token_add_finish, web_items_of_hosts_finish, web_script_finish, web_program_finish;

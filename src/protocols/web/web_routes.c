@@ -37,6 +37,8 @@ static const struct web_route routes[] = {
      web_nodes_finish, NULL},
     {"GET", "/webapi/sites/:cluster/kubernetes", WEB_SESSION, "kube.list", NULL, "list Kubernetes clusters", WEB_API,
      web_nodes_begin, web_kubernetes_finish, NULL},
+    {"POST", "/webapi/sites/:cluster/kubeconfig", WEB_SESSION, "kube.certs", NULL,
+     "take a certificate for one Kubernetes cluster", WEB_API, web_kubeconfig_begin, web_kubeconfig_finish, NULL},
     {"GET", "/webapi/sites/:cluster/events/search", WEB_SESSION, "audit.list", NULL, "search the audit log", WEB_API,
      web_events_begin, web_events_finish, NULL},
     {"GET", "/webapi/sites/:cluster/events/search/sessions", WEB_SESSION, "recordings.list", NULL,

@@ -144,7 +144,8 @@ export const en = {
   "kube.step4": "Use kubectl as always",
   "kube.as": "The cluster sees you as {users}, groups {groups}.",
   "kube.static": "Download a kubeconfig",
-  "kube.static.text": "For tools that take a file: it names tport as its helper and holds no secret, so it works wherever you have signed in with tport.",
+  "kube.static.text": "For a tool that takes a file and cannot run tport: good for this cluster alone, for an hour at most.",
+  "kube.static.done": "Downloaded. The file holds a key that was made in this browser; keep it like a password. It ends {until}.",
 
   saved: "Saved",
   view: "View",

@@ -146,7 +146,8 @@ export const ko: Texts = {
   "kube.step4": "평소처럼 kubectl 사용",
   "kube.as": "클러스터에서는 사용자 {users}, 그룹 {groups}(으)로 보입니다.",
   "kube.static": "kubeconfig 내려받기",
-  "kube.static.text": "파일이 필요한 도구에 쓰세요. tport를 도우미로 부르며 비밀 정보가 없으므로, tport로 로그인한 곳이면 어디서나 동작합니다.",
+  "kube.static.text": "tport를 실행할 수 없고 파일을 받는 도구에 쓰세요. 이 클러스터에서만, 최대 한 시간 동안 쓸 수 있습니다.",
+  "kube.static.done": "내려받았습니다. 파일에는 이 브라우저에서 만든 키가 들어 있으니 비밀번호처럼 보관하세요. {until}에 끝납니다.",
 
   saved: "저장했습니다",
   view: "보기",

@@ -1,7 +1,9 @@
 import { useState } from "preact/hooks";
 import { acl, context, proxy, site } from "../context";
-import { Button, CannotNow, type Column, Command, Dialog, Empty, Head, type Label, Tags } from "../design/parts";
-import { t } from "../i18n";
+import { save } from "../api";
+import { Button, CannotNow, type Column, Command, Dialog, Empty, Head, type Label, Note, Tags } from "../design/parts";
+import { dateTime, t } from "../i18n";
+import { makeKubeconfig } from "../kubeconfig";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
 import { word } from "../shell";
 import { AddKubernetes } from "./join-kube";
@@ -12,6 +14,25 @@ interface Cluster {
   online: boolean;
   kubernetes_users: string[];
   kubernetes_groups: string[];
+}
+
+/** For tools that take a file: a key made here, a certificate for this cluster alone. */
+function Kubeconfig({ cluster }: { cluster: Cluster }) {
+  const [until, setUntil] = useState("");
+  const download = async () => {
+    const made = await makeKubeconfig(cluster.name);
+    save(`${made.context.replace(/[^A-Za-z0-9._-]/g, "_")}.kubeconfig`, "application/yaml", [made.text]);
+    setUntil(made.until);
+  };
+  return (
+    <div class="panel">
+      <div class="row">
+        <p class="grow">{t("kube.static.text")}</p>
+        <Button onClick={download}>{t("kube.static")}</Button>
+      </div>
+      {until && <Note>{t("kube.static.done", { until: dateTime(until) })}</Note>}
+    </div>
+  );
 }
 
 function ConnectDialog({ cluster, onClose }: { cluster: Cluster; onClose: () => void }) {
@@ -37,6 +58,7 @@ function ConnectDialog({ cluster, onClose }: { cluster: Cluster; onClose: () => 
           <Command text="kubectl get pods" />
         </li>
       </ol>
+      <Kubeconfig cluster={cluster} />
       <p class="quiet small">{t("kube.as", { users: cluster.kubernetes_users.join(", ") || who.userName, groups: cluster.kubernetes_groups.join(", ") || t("none") })}</p>
     </Dialog>
   );
