@@ -515,6 +515,8 @@ bool hosts_is_node(const struct host *host);
 enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) TP_MUST;
 /* The decision's view of a host. Labels belong to the host and live until its next report. */
 void hosts_target(const struct host *host, struct rbac_target *ret_target);
+/* Makes host_order when it is not there: sorted once after hosts came, went or changed their name, not for each page. */
+void hosts_sort(struct auth *auth);
 /* Hosts came, went or changed their name: lists sort anew (node_list.c). */
 void hosts_order_changed(struct auth *auth);
 /* The labels of this host are others. */
@@ -678,6 +680,8 @@ METHOD(do_resources_get);
 METHOD(do_resources_put);
 METHOD(do_resources_rm);
 METHOD(do_locks_add);
+METHOD(do_access_explain);
+METHOD(do_access_reach);
 METHOD(do_certs_user);
 METHOD(do_certs_host);
 METHOD(do_audit_list);

@@ -57,6 +57,8 @@ const struct method methods[] = {
     {"resources.put", U | L, RIGHT_HANDLER, "update", "*", false, true, do_resources_put},
     {"resources.rm", U | L, RIGHT_HANDLER, "delete", "*", false, true, do_resources_rm},
     {"locks.add", U | L, RIGHT_RULE, "create", "lock", false, true, do_locks_add},
+    {"access.explain", U | L, RIGHT_HANDLER, "read", "user", false, false, do_access_explain},
+    {"access.reach", U | L, RIGHT_HANDLER, "read", "role", false, false, do_access_reach},
     {"certs.user", L, RIGHT_NONE, "sign", "", false, true, do_certs_user},
     {"certs.host", L, RIGHT_NONE, "sign", "", false, true, do_certs_host},
     {"audit.list", U | L, RIGHT_RULE, "list", "event", false, false, do_audit_list},

@@ -20,8 +20,7 @@ static void add_one(void *ctx, const char *key, void *value)
     auth->host_order[auth->host_order_count++] = (struct host_place){.tags = host->tags, .host = host};
 }
 
-/* Sorted once after hosts came, went or changed their name, not for each page. */
-static void sort_hosts(struct auth *auth)
+void hosts_sort(struct auth *auth)
 {
     if (auth->host_order != NULL) {
         return;
@@ -161,7 +160,7 @@ void do_nodes_list(struct call *call)
     struct buf page;
     bool made = false;
     if (list_open(&nodes.list, call, &error) == TP_OK) {
-        sort_hosts(call->auth);
+        hosts_sort(call->auth);
         struct list_source source = {.count = call->auth->host_order_count,
                                      .compare = compare_key,
                                      .wanted = node_wanted,

@@ -155,6 +155,9 @@ web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user
 web_finish_fn web_done_finish, web_link_finish, web_role_check_finish, web_role_add_finish, web_role_set_finish,
     web_items_finish, web_checkpoint_finish, web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
 web_failed_fn web_invite_failed, web_form_failed;
+/* web_access.c: who can reach what. */
+web_begin_fn web_reach_begin, web_explain_begin;
+web_finish_fn web_pass_finish;
 /* web_kube.c: a kubeconfig for a file. */
 web_begin_fn web_kubeconfig_begin;
 web_finish_fn web_kubeconfig_finish;

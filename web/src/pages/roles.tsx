@@ -1,4 +1,5 @@
 import { lazyEditor } from "./roles-editor";
+import { ReachDialog, type Subject } from "./reach";
 import { useState } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { acl } from "../context";
@@ -82,6 +83,7 @@ export function RolesPage() {
   const list = useWhole<Role>(async (signal) => (await api<{ items: Role[] }>("GET", "/webapi/roles", undefined, signal)).items);
   const [editing, setEditing] = useState<Role | "new" | null>(null);
   const [removing, setRemoving] = useState<Role | null>(null);
+  const [reach, setReach] = useState<Subject | null>(null);
   const may = acl("roles");
   const columns: Column<Role>[] = [
     { id: "name", title: t("name"), sort: true, cell: (role) => <span class="name">{role.name}</span> },
@@ -92,6 +94,11 @@ export function RolesPage() {
       end: true,
       cell: (role) => (
         <>
+          {may.read && acl("users").read && (
+            <Button kind="slim" onClick={() => setReach({ role: role.name })}>
+              {t("reach.open")}
+            </Button>
+          )}
           <Button kind="slim" onClick={() => setEditing(role)}>
             {may.edit ? t("edit") : t("view")}
           </Button>
@@ -115,6 +122,7 @@ export function RolesPage() {
       </Head>
       <WholeView list={list} label={t("menu.roles")} search={t("roles.search")} text={(role) => `${role.name} ${description(role)}`} columns={columns} keyOf={(role) => role.id} sort="name:asc" sortBy={{ name: (role) => role.name }} empty={<Empty title={t("roles.empty")} />} />
       {editing && <RoleDialog role={editing === "new" ? null : editing} onClose={() => setEditing(null)} onSaved={list.reload} />}
+      {reach && <ReachDialog subject={reach} onPick={setReach} onClose={() => setReach(null)} />}
       {removing && <Confirm title={t("roles.delete", { name: removing.name })} text={t("roles.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/roles/${encodeURIComponent(removing.name)}`), list.reload())} />}
     </>
   );

@@ -4,6 +4,7 @@ import { acl } from "../context";
 import { Button, type Column, Command, Confirm, Dialog, Empty, Field, Head, Note, Pop, sayError, toast } from "../design/parts";
 import { dateTime, has, type Key, t } from "../i18n";
 import { useWhole, WholeView } from "../list";
+import { ReachDialog, type Subject } from "./reach";
 
 interface User {
   name: string;
@@ -92,6 +93,7 @@ export function UsersPage() {
   const [link, setLink] = useState<Link | null>(null);
   const [removing, setRemoving] = useState<User | null>(null);
   const [resetting, setResetting] = useState<User | null>(null);
+  const [reach, setReach] = useState<Subject | null>(null);
   const may = acl("users");
   const columns: Column<User>[] = [
     { id: "name", title: t("name"), sort: true, cell: (user) => <span class="name">{user.name}</span> },
@@ -116,6 +118,11 @@ export function UsersPage() {
       end: true,
       cell: (user) => (
         <>
+          {may.read && acl("roles").read && (
+            <Button kind="slim" onClick={() => setReach({ user: user.name })}>
+              {t("reach.open")}
+            </Button>
+          )}
           {may.edit && (
             <Button kind="slim" onClick={() => setEditing(user)}>
               {t("edit")}
@@ -175,6 +182,7 @@ export function UsersPage() {
           <Command text={link.url} label={t("users.link.label")} />
         </Dialog>
       )}
+      {reach && <ReachDialog subject={reach} onPick={setReach} onClose={() => setReach(null)} />}
       {removing && <Confirm title={t("users.delete", { name: removing.name })} text={t("users.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/users/${encodeURIComponent(removing.name)}`), list.reload())} />}
       {resetting && (
         <Confirm

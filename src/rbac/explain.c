@@ -1,0 +1,128 @@
+#include "rbac/explain.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "rbac/kube.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool target_of(const char *kind, enum role_target *ret_target)
+{
+    for (int i = 0; i < ROLE_TARGET_COUNT; i++) {
+        if (strcmp(role_target_name((enum role_target)i), kind) == 0) {
+            *ret_target = (enum role_target)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum tp_err rbac_question_read(const char *verb, const char *kind, const char *name, struct rbac_question *ret_question,
+                               struct tp_error *error)
+{
+    struct rbac_question *question = ret_question;
+    *question = (struct rbac_question){.verb = verb, .kind = kind, .name = name};
+    question->access = strcmp(verb, "access") == 0 || strcmp(verb, "connect") == 0 || strcmp(verb, "ssh") == 0;
+    if (question->access && (!target_of(kind, &question->target) || !name))
+        return err_set(error, TP_INVALID, "give the resource as KIND/NAME, for example node/web-1 or kube_cluster/dev");
+    for (size_t i = 0; !question->access && rbac_verbs[i]; i++)
+        if (strcmp(rbac_verbs[i], verb) == 0)
+            return TP_OK;
+    return question->access ? TP_OK
+                            : err_set(error, TP_INVALID,
+                                      "unknown verb \"%s\": access for reaching a resource, or list, read, create, "
+                                      "update, delete and the other verbs of rules",
+                                      verb);
+}
+
+static struct rbac_set *set_of(struct role *const roles[], size_t count, const struct user *user, unsigned flags)
+{
+    json_t *names = json_array();
+    struct rbac_user who = {.name = user->name, .traits = user->traits, .roles = names};
+    struct rbac_set *set;
+    for (size_t i = 0; i < user->role_count; i++)
+        json_array_append_new(names, json_string(user->roles[i]));
+    set = rbac_set_new(roles, count, &who, flags);
+    json_decref(names);
+    return set;
+}
+
+static bool has_group(const struct rbac_set *set, const struct rbac_target *target, const char *group)
+{
+    json_t *users, *groups;
+    bool has;
+    rbac_kube_subjects(set, target, 0, &users, &groups);
+    has = json_list_has(groups, group);
+    json_decref(users);
+    json_decref(groups);
+    return has;
+}
+
+static enum tp_err ask(const struct rbac_question *question, const struct rbac_set *set, struct rbac_decision *decision)
+{
+    struct rbac_context context = {.resource = question->resource};
+    struct rbac_access access = {.login = question->login, .mfa_verified = true, .device_verified = true};
+    struct rbac_target target = {.kind = question->target, .name = question->name};
+    struct rbac_label *labels;
+    enum tp_err answer;
+    if (!question->access)
+        return rbac_rule(set, question->verb, question->kind, &context, decision);
+    labels = rbac_labels_from_json(json_object_get(json_object_get(question->resource, "metadata"), "labels"),
+                                   json_object_get(json_object_get(question->resource, "spec"), "cmd_labels"),
+                                   &target.label_count);
+    target.labels = labels;
+    answer = rbac_access(set, &target, &access, decision);
+    if (!answer && question->group && !has_group(set, &target, question->group)) {
+        answer = TP_DENIED;
+        *decision = (struct rbac_decision){.reason = RBAC_NO_LOGIN};
+        snprintf(decision->detail, sizeof decision->detail, "no role gives the Kubernetes group %.100s here",
+                 question->group);
+    }
+    mem_free(labels);
+    return answer;
+}
+
+/* What each role says by itself. */
+static json_t *role_answers(const struct rbac_question *question, struct role *const roles[], size_t count,
+                            const struct user *user)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        struct rbac_set *set = set_of(&roles[i], 1, user, RBAC_WITHOUT_IMPLICIT_ROLE);
+        struct rbac_decision decision = {.reason = RBAC_NO_GRANT};
+        enum tp_err answer = ask(question, set, &decision);
+        const char *word = answer == TP_OK ? "allow" : strcmp(decision.section, "deny") == 0 ? "deny" : "none";
+        json_t *one =
+            json_pack("{s:s, s:s, s:s, s:s, s:s}", "role", role_name(roles[i]), "answer", word, "section",
+                      decision.section, "reason", rbac_reason_name(decision.reason), "detail", decision.detail);
+        if (one)
+            json_array_append_new(list, one);
+        rbac_set_free(set);
+    }
+    return list;
+}
+
+json_t *rbac_explain(const struct rbac_question *question, struct role *const roles[], size_t count,
+                     const struct user *user, const char *lock)
+{
+    struct rbac_set *set = set_of(roles, count, user, 0);
+    struct rbac_decision decision = {.reason = RBAC_NO_GRANT};
+    bool gone = user_locked(user, question->at_ms) || (user->expires_ms && question->at_ms >= user->expires_ms);
+    enum tp_err result = ask(question, set, &decision);
+    json_t *answer;
+    if (lock || gone) {
+        result = TP_DENIED;
+        decision = (struct rbac_decision){.reason = RBAC_NO_GRANT};
+        snprintf(decision.detail, sizeof decision.detail, "%s%.100s", lock ? "lock " : "the user is locked or expired",
+                 lock ? lock : "");
+    }
+    answer =
+        json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user->name, "verb",
+                  question->verb, "kind", question->kind, "name", question->name, "login", question->login, "decision",
+                  result == TP_OK ? "allow" : "deny", "reason",
+                  lock || gone ? "locked" : rbac_reason_name(decision.reason), "role", decision.role, "section",
+                  decision.section, "detail", decision.detail, "roles", role_answers(question, roles, count, user));
+    rbac_set_free(set);
+    return answer;
+}
