@@ -643,6 +643,7 @@ METHOD(do_login_password);
 METHOD(do_login_web);
 METHOD(do_login_web_end);
 METHOD(do_invite_get);
+METHOD(do_invite_confirm);
 METHOD(do_invite_finish);
 METHOD(do_host_join);
 METHOD(do_host_join_local);

@@ -98,6 +98,79 @@ void do_invite_get(struct call *call)
     call_reply(call, result);
 }
 
+#define PROOF_MS ((int64_t)15 * 60 * 1000)
+
+/* The second factor, by the code that the app shows now or by the proof that one was confirmed a while ago. ret_step: the
+ * code's step, which no login may use again. */
+static enum tp_err check_factor(const json_t *doc, const json_t *params, int64_t *ret_step, struct tp_error *error)
+{
+    const char *proof = json_get_text(params, "proof", NULL);
+    if (proof != NULL) {
+        const json_t *confirmed = json_object_get(doc, "confirmed");
+        char hash[HASH_TEXT_SIZE];
+        doc_hash(proof, hash);
+        if (!secret_equal_text(hash, json_get_text(confirmed, "proof", "")) ||
+            doc_ms(confirmed, "until") <= clock_wall_ms()) {
+            return err_set(error, TP_EXPIRED, "the code has to be confirmed once more");
+        }
+        *ret_step = json_get_int(confirmed, "step", 0);
+        return TP_OK;
+    }
+    if (totp_check(json_get_text(doc, "secret", ""), json_get_text(params, "code", ""), clock_wall(), ret_step) !=
+        TP_OK) {
+        return err_set(error, TP_INVALID,
+                       "the one-time code does not match; scan the picture again and check the clock of "
+                       "your phone");
+    }
+    return TP_OK;
+}
+
+/* The code first, the password later: the caller gets a proof that he takes back with invite.finish. It is his alone, so that
+ * nobody else who has the link goes on where he stands; a newer one replaces it. */
+void do_invite_confirm(struct call *call)
+{
+    struct auth *auth = call->auth;
+    struct tp_error error = {0};
+    const char *token = NULL;
+    const char *code = NULL;
+    char hash[HASH_TEXT_SIZE];
+    json_t *doc = NULL;
+    uint64_t revision = 0;
+    int64_t step = 0;
+    enum tp_err err = json_need_text(call->params, "token", &token, &error);
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "code", &code, &error);
+    }
+    if (err == TP_OK) {
+        err = invite_find(auth, token, hash, &doc, &revision, &error);
+    }
+    if (err == TP_OK) {
+        json_t *by_code = json_pack("{s:s}", "code", code);
+        err = check_factor(doc, by_code, &step, &error);
+        json_decref(by_code);
+    }
+    json_t *result = NULL;
+    if (err == TP_OK) {
+        char *proof = crypt_random_hex(16);
+        char proof_hash[HASH_TEXT_SIZE];
+        doc_hash(proof, proof_hash);
+        json_object_set_new(doc, "confirmed",
+                            json_pack("{s:s, s:I, s:o}", "proof", proof_hash, "step", (json_int_t)step, "until",
+                                      doc_time(clock_wall_ms() + PROOF_MS)));
+        result = json_pack("{s:s, s:s, s:s}", "proof", proof, "user", json_get_text(doc, "user", ""), "kind",
+                           json_get_text(doc, "kind", "invite"));
+        secret_free(proof);
+        err = doc_put(auth->secrets, "/invite/", hash, doc, revision, NULL, &error);
+    }
+    json_decref(doc);
+    if (err != TP_OK) {
+        json_decref(result);
+        call_fail(call, &error);
+        return;
+    }
+    call_reply(call, result);
+}
+
 struct finish {
     struct call *call;
     char *password;
@@ -132,11 +205,10 @@ static enum tp_err enrol(struct auth *auth, const struct call *call, const char 
     }
     const char *user = json_get_text(doc, "user", "");
     const char *secret = json_get_text(doc, "secret", "");
-    if (totp_check(secret, json_get_text(call->params, "code", ""), clock_wall(), &step) != TP_OK) {
+    err = check_factor(doc, call->params, &step, error);
+    if (err != TP_OK) {
         json_decref(doc);
-        return err_set(error, TP_INVALID,
-                       "the one-time code does not match; scan the picture again and check the clock of "
-                       "your phone");
+        return err;
     }
     const char *device = json_get_text(call->params, "device_name", "otp");
     if (strlen(device) > 100) {
@@ -217,7 +289,7 @@ void do_invite_finish(struct call *call)
     if (err == TP_OK) {
         err = json_need_text(call->params, "password", &password, &error);
     }
-    if (err == TP_OK) {
+    if (err == TP_OK && json_object_get(call->params, "proof") == NULL) {
         err = json_need_text(call->params, "code", &code, &error);
     }
     if (err == TP_OK) {
@@ -226,10 +298,8 @@ void do_invite_finish(struct call *call)
     if (err == TP_OK) {
         err = password_acceptable(password, json_get_text(doc, "user", ""), &error);
     }
-    if (err == TP_OK && totp_check(json_get_text(doc, "secret", ""), code, clock_wall(), &step) != TP_OK) {
-        err = err_set(&error, TP_INVALID,
-                      "the one-time code does not match; scan the picture again and check the clock of "
-                      "your phone");
+    if (err == TP_OK) {
+        err = check_factor(doc, call->params, &step, &error);
     }
     json_decref(doc);
     if (err != TP_OK) {

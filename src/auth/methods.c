@@ -20,6 +20,7 @@ const struct method methods[] = {
     {"login.web", A, RIGHT_NONE, "login", "", true, true, do_login_web},
     {"login.web_end", U, RIGHT_SELF, "logout", "", false, false, do_login_web_end},
     {"invite.get", A, RIGHT_NONE, "enrol", "", true, false, do_invite_get},
+    {"invite.confirm", A, RIGHT_NONE, "enrol", "", true, true, do_invite_confirm},
     {"invite.finish", A, RIGHT_NONE, "enrol", "", true, true, do_invite_finish},
     {"host.join", A, RIGHT_NONE, "join", "", true, true, do_host_join},
     {"host.join_local", H | WHO_LOCAL_AGENT, RIGHT_SELF, "join", "", false, true, do_host_join_local},

@@ -4,11 +4,12 @@ Content-Security-Policy or a request to another host (test/browser/drive.mjs).""
 import gzip
 import re
 import subprocess
+import time
 
 import pytest
 
 from browser import Browser, need_browser
-from tport import PASSWORD, wait_for
+from tport import PASSWORD, totp, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +29,61 @@ def admin(cluster, browser):
     return person
 
 
-def test_invitation_in_a_browser(cluster, browser):
-    person = cluster.person("browser", enrol=False)
-    browser.open("/" + person.url.split("/", 3)[3], name="invite", width=900, height=1100)
-    browser.picture("invite", name="invite", full=True)
-    browser.usable(name="invite")
-    person.secret = re.sub("[^A-Z2-7]", "", browser.text(name="invite", target="code.secret"))
-    assert len(person.secret) == 32 and browser.evaluate(name="invite", script="document.querySelector('img').naturalWidth") > 0
-    # First a mistake, which must be explained beside the form and lose nothing.
-    browser.fill(name="invite", target="input[name=password]", text=PASSWORD)
-    browser.fill(name="invite", target="input[name=repeat]", text=PASSWORD + "x")
-    browser.fill(name="invite", target="input[name=code]", text=person.code())
-    browser.click(name="invite", target="button[type=submit]")
-    assert "same" in browser.see(name="invite", target=".error")
-    browser.usable(name="invite")
-    # With the keyboard alone.
-    browser.click(name="invite", target="input[name=password]")
-    for text in (PASSWORD, PASSWORD, browser.totp(secret=person.secret)):
+SAID = {"en": {"code": "does not match", "same": "not the same", "here": "Sign in here", "bad": "This link is not valid"},
+        "ko": {"code": "코드가 맞지 않습니다", "same": "서로 다릅니다", "here": "여기서 로그인", "bad": "쓸 수 없는 링크입니다"}}
+
+
+def wrong_code(person):
+    right = {totp(person.secret, (int(time.time()) // 30 + step) * 30) for step in (-1, 0, 1, 2)}
+    return next(code for code in ("000000", "111111", "222222", "333333", "444444") if code not in right)
+
+
+def type_fields(browser, *texts):
+    for text in texts:
         browser.type(name="invite", text=text)
         browser.press(name="invite", key="Tab")
     browser.press(name="invite", key="Enter")
+
+
+@pytest.mark.parametrize("language,dark", [("en", False), ("ko", True)])
+def test_invitation_in_a_browser(cluster, browser, language, dark):
+    said = SAID[language]
+    person = cluster.person(f"browser-{language}", enrol=False)
+    browser.open("/" + person.url.split("/", 3)[3], name="invite", width=900, height=1100,
+                 locale="ko-KR" if language == "ko" else "en-US", dark=dark)
+    assert browser.evaluate(name="invite", script="document.documentElement.lang") == language
+    browser.picture(f"invite-{language}", name="invite", full=True)
+    browser.usable(name="invite")
+    person.secret = re.sub("[^A-Z2-7]", "", browser.text(name="invite", target="code.secret"))
+    assert len(person.secret) == 32 and browser.evaluate(name="invite", script="document.querySelector('img').naturalWidth") > 0
+    # A wrong code first: explained beside its field, and nothing but the code is to be typed again.
+    browser.fill(name="invite", target="input[name=code]", text=wrong_code(person))
+    browser.click(name="invite", target="button[type=submit]")
+    assert said["code"] in browser.see(name="invite", target=".error")
+    assert "code" in browser.focused(name="invite")
+    browser.usable(name="invite")
+    browser.picture(f"invite-wrong-{language}", name="invite", full=True)
+    # With the keyboard alone from here on.
+    browser.type(name="invite", text=browser.totp(secret=person.secret))
+    browser.press(name="invite", key="Enter")
+    browser.see(name="invite", target="input[name=repeat]")
+    browser.usable(name="invite")
+    browser.picture(f"invite-password-{language}", name="invite", full=True)
+    browser.click(name="invite", target="input[name=password]")
+    type_fields(browser, PASSWORD, PASSWORD + "x")
+    assert said["same"] in browser.see(name="invite", target=".error")
+    browser.usable(name="invite")
+    # The code is not asked for again.
+    browser.click(name="invite", target="input[name=password]")
+    type_fields(browser, PASSWORD, PASSWORD)
     assert "tport login" in browser.see(name="invite", target="main:has(.command)")
+    browser.usable(name="invite")
+    browser.picture(f"invite-ready-{language}", name="invite", full=True)
+    browser.click(name="invite", target=f"a:has-text('{said['here']}')")
+    browser.see(name="invite", target="input[name=username]")
+    assert browser.url(name="invite").endswith("/web")
     browser.goto(name="invite", url=person.url)
-    assert "tport login" not in browser.text(name="invite", target="main")
+    assert said["bad"] in browser.text(name="invite", target="main")
     browser.size(name="invite", width=360, height=740)
     browser.usable(name="invite")
     browser.close(name="invite")

@@ -28,6 +28,7 @@ CALLS = {
     "login.web": "A none login -",
     "login.web_end": "U self logout -",
     "invite.get": "A none enrol -",
+    "invite.confirm": "A none enrol -",
     "invite.finish": "A none enrol -",
     "host.join": "A none join -",
     "host.join_local": "Hl self join -",
@@ -129,6 +130,10 @@ ROUTES = {
     "GET /web/reset/:token": "anonymous",
     "POST /web/invite/:token": "anonymous",
     "POST /web/reset/:token": "anonymous",
+    "GET /web/invite/:token/password": "anonymous",
+    "GET /web/reset/:token/password": "anonymous",
+    "POST /web/invite/:token/password": "anonymous",
+    "POST /web/reset/:token/password": "anonymous",
 }
 
 REQUESTS = {

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 import pexpect
 
@@ -175,13 +176,18 @@ class Person:
         page = self.cluster.https("GET", path, host=self.host)
         assert page.status == 200, page.text
         self.secret = re.sub(r"[^A-Z2-7]", "", re.search(r'class="secret"[^>]*>([^<]+)<', page.text).group(1))
-        csrf = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text).group(1)
         cookie = page.headers["Set-Cookie"].split(";")[0]
-        form = {"csrf_token": csrf, "password": self.password, "repeat": self.password, "code": self.code()}
-        from urllib.parse import urlencode
-        return self.cluster.https("POST", path, body=urlencode(form), host=self.host,
+        csrf = hidden(page, "csrf_token")
+        page = self.send_form(path, cookie, {"csrf_token": csrf, "code": self.code()})
+        if page.status != 200:
+            return page
+        return self.send_form(path + "/password", cookie, {"csrf_token": csrf, "proof": hidden(page, "proof"),
+                                                           "password": self.password, "repeat": self.password})
+
+    def send_form(self, path, cookie, fields, **headers):
+        return self.cluster.https("POST", path, body=urllib.parse.urlencode(fields), host=self.host,
                                   headers={"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie,
-                                           "Origin": f"https://{self.cluster.proxy}"})
+                                           "Origin": f"https://{self.cluster.proxy}", **headers})
 
     def login(self, *flags, password=None, code=None):
         child = self.spawn(BIN / "tport", "login", f"--proxy={self.cluster.proxy}", f"--user={self.name}", *flags)
@@ -192,6 +198,10 @@ class Person:
         child.expect(pexpect.EOF)
         child.close()
         return child.exitstatus, child.before
+
+
+def hidden(page, name):
+    return re.search(rf'name="{name}"[^>]*value="([^"]+)"', page.text).group(1)
 
 
 class Reply:

@@ -67,6 +67,90 @@ static void newer_link_replaces_older(void **state)
     mem_free(seed);
 }
 
+/* The code first, the password later, and what is wrong with one costs nothing of the other. */
+static void code_and_password_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *made =
+        must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"));
+    const char *token = json_get_text(made, "token", "");
+    json_t *got = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:s}", "token", token));
+    char code[7];
+    code_at(json_get_text(got, "secret", ""), clock_wall(), code);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.confirm",
+              json_pack("{s:s, s:s}", "token", token, "code", "000000"), TP_INVALID);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.confirm", json_pack("{s:s, s:s}", "token", "f", "code", code),
+              TP_NOT_FOUND);
+    json_t *first =
+        must(fixture, as_nobody("10.0.0.1"), "invite.confirm", json_pack("{s:s, s:s}", "token", token, "code", code));
+    json_t *second =
+        must(fixture, as_nobody("10.0.0.1"), "invite.confirm", json_pack("{s:s, s:s}", "token", token, "code", code));
+    const char *old = json_get_text(first, "proof", "");
+    const char *proof = json_get_text(second, "proof", "");
+    assert_int_equal(strlen(proof), 32);
+    assert_string_not_equal(old, proof);
+    /* No proof, a made up one, one that a newer one has replaced. */
+    static const char *const bad[] = {"", "0", "confirmed"};
+    for (size_t i = 0; i <= sizeof bad / sizeof bad[0]; i++) {
+        must_fail(fixture, as_nobody("10.0.0.1"), "invite.finish",
+                  json_pack("{s:s, s:s, s:s}", "token", token, "password", GOOD_PASSWORD, "proof",
+                            i < sizeof bad / sizeof bad[0] ? bad[i] : old),
+                  TP_EXPIRED);
+    }
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.finish",
+              json_pack("{s:s, s:s, s:s}", "token", token, "password", "short", "proof", proof), TP_INVALID);
+    json_t *done = must(fixture, as_nobody("10.0.0.1"), "invite.finish",
+                        json_pack("{s:s, s:s, s:s}", "token", token, "password", GOOD_PASSWORD, "proof", proof));
+    assert_string_equal(json_get_text(done, "user", ""), "alice");
+    /* R14: the confirmed code was used; a login needs the next one. */
+    struct keys keys = keys_make();
+    must_fail(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys),
+              TP_DENIED);
+    code_at(json_get_text(got, "secret", ""), clock_wall() + 30, code);
+    json_t *in =
+        must(fixture, as_nobody("10.0.0.1"), "login.password", login_params("alice", GOOD_PASSWORD, code, &keys));
+    keys_free(&keys);
+    json_decref(in);
+    json_decref(done);
+    json_decref(second);
+    json_decref(first);
+    json_decref(got);
+    json_decref(made);
+}
+
+/* A proof is no standing right: it goes with the link, and after a while by itself. */
+static void a_proof_grows_old(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *made =
+        must(fixture, as_local(), "users.add", json_pack("{s:s, s:[s]}", "name", "alice", "roles", "access"));
+    const char *token = json_get_text(made, "token", "");
+    json_t *got = must(fixture, as_nobody("10.0.0.1"), "invite.get", json_pack("{s:s}", "token", token));
+    char code[7];
+    code_at(json_get_text(got, "secret", ""), clock_wall(), code);
+    json_t *proven =
+        must(fixture, as_nobody("10.0.0.1"), "invite.confirm", json_pack("{s:s, s:s}", "token", token, "code", code));
+    char hash[HASH_TEXT_SIZE];
+    json_t *doc = NULL;
+    struct tp_error error = {0};
+    doc_hash(token, hash);
+    assert_int_equal(doc_find(fixture->auth->secrets, "/invite/", hash, &doc, NULL, &error), TP_OK);
+    json_t *confirmed = json_object_get(doc, "confirmed");
+    assert_string_not_equal(json_get_text(confirmed, "proof", ""), json_get_text(proven, "proof", ""));
+    int64_t until = doc_ms(confirmed, "until");
+    assert_true(until > clock_wall_ms() + 14 * 60 * 1000 && until <= clock_wall_ms() + 15 * 60 * 1000);
+    json_object_set_new(confirmed, "until", doc_time(clock_wall_ms() - 1));
+    assert_int_equal(doc_put(fixture->auth->secrets, "/invite/", hash, doc, STORE_ANY, NULL, &error), TP_OK);
+    must_fail(fixture, as_nobody("10.0.0.1"), "invite.finish",
+              json_pack("{s:s, s:s, s:s}", "token", token, "password", GOOD_PASSWORD, "proof",
+                        json_get_text(proven, "proof", "")),
+              TP_EXPIRED);
+    json_decref(doc);
+    json_decref(proven);
+    json_decref(got);
+    json_decref(made);
+}
+
 static void expires(void **state)
 {
     struct fixture *fixture = *state;
@@ -90,6 +174,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r14_works_once, setup, teardown),
         cmocka_unit_test_setup_teardown(newer_link_replaces_older, setup, teardown),
+        cmocka_unit_test_setup_teardown(code_and_password_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_proof_grows_old, setup, teardown),
         cmocka_unit_test_setup_teardown(expires, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

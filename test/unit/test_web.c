@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#define PROOF "0123456789abcdef0123456789abcdef"
 #define TOKEN "0123456789abcdef0123456789abcdef"
 #define CSRF "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define SECRET "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -58,6 +59,8 @@ static json_t *canned(const struct bench *bench, const char *method)
     if (strcmp(method, "invite.get") == 0)
         return json_pack("{s:s, s:s, s:s, s:s}", "user", "<alice>", "kind", "invite", "secret", SECRET, "otpauth",
                          "otpauth://totp/example.com:alice?secret=" SECRET "&issuer=example.com");
+    if (strcmp(method, "invite.confirm") == 0)
+        return json_pack("{s:s, s:s, s:s}", "user", "<alice>", "kind", "invite", "proof", PROOF);
     if (strcmp(method, "invite.finish") == 0)
         return json_pack("{s:s}", "user", "<alice>");
     if (strcmp(method, "host.join") == 0)
@@ -96,7 +99,7 @@ static void on_auth_request(void *ctx, struct rpc *rpc, struct rpc_call *call, c
     bench->params = json_incref(params);
     bench->caller = json_incref(caller);
     bench->calls++;
-    if (bench->refuse && strcmp(method, "invite.finish") == 0)
+    if (bench->refuse && (strcmp(method, "invite.finish") == 0 || strcmp(method, "invite.confirm") == 0))
         rpc_fail_text(call, bench->refuse, "%s", bench->refuse_text);
     else if (strcmp(method, "invite.get") == 0 && strcmp(json_get_text(params, "token", ""), TOKEN) != 0)
         rpc_fail_text(call, TP_NOT_FOUND, "no such invitation");
@@ -581,63 +584,134 @@ static void test_files_for_who_takes_no_gzip(void **state)
     assert_non_null(strstr(ask(bench, "GET", "/web/style.css", "", NULL, false), ":root"));
 }
 
-static const char *send_form(struct bench *bench, const char *cookie, const char *fields)
+static const char *send_form(struct bench *bench, const char *below, const char *headers, const char *fields)
 {
-    char *headers = mem_printf(FORM "Origin: null\r\nSec-Fetch-Site: same-origin\r\n%s", cookie);
-    const char *answer = ask(bench, "POST", "/web/invite/" TOKEN, headers, fields, false);
-    mem_free(headers);
+    char *path = mem_printf("/web/invite/" TOKEN "%s", below);
+    char *all = mem_printf(FORM "Origin: null\r\nSec-Fetch-Site: same-origin\r\n%s", headers);
+    const char *answer = ask(bench, "POST", path, all, fields, false);
+    mem_free(all);
+    mem_free(path);
     return answer;
 }
 
-static void test_form(void **state)
+#define COOKIE "Cookie: __Host-grv_csrf=" CSRF "\r\n"
+#define KOREAN "Accept-Language: ko-KR,ko;q=0.9,en;q=0.8\r\n"
+
+/* Step 1, the code; and CSRF of both: no cookie, another token, no token, a cookie that is no token. */
+static void test_form_of_the_code(void **state)
 {
-    static const char *const cookie = "Cookie: __Host-grv_csrf=" CSRF "\r\n";
     struct bench *bench = *state;
     const char *answer;
-    /* CSRF: no cookie, another token, no token, a cookie that is no token. */
-    assert_int_equal(status_of(send_form(bench, "",
-                                         "csrf_token=" CSRF
-                                         "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
-                     403);
-    assert_int_equal(
-        status_of(send_form(bench, cookie,
-                            "csrf_token=b&password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
-        403);
-    assert_int_equal(
-        status_of(send_form(bench, cookie, "password=correct+horse+battery&repeat=correct+horse+battery&code=123456")),
-        403);
-    assert_int_equal(status_of(send_form(bench, "Cookie: __Host-grv_csrf=x\r\n", "csrf_token=x&code=1")), 403);
+    for (size_t i = 0; i < 2; i++) {
+        const char *below = i == 0 ? "" : "/password";
+        assert_int_equal(status_of(send_form(bench, below, "", "csrf_token=" CSRF "&code=123456")), 403);
+        assert_int_equal(status_of(send_form(bench, below, COOKIE, "csrf_token=b&code=123456")), 403);
+        assert_int_equal(status_of(send_form(bench, below, COOKIE, "code=123456")), 403);
+        assert_int_equal(
+            status_of(send_form(bench, below, "Cookie: __Host-grv_csrf=x\r\n", "csrf_token=x&code=123456")), 403);
+    }
+    answer = send_form(bench, "", KOREAN, "csrf_token=" CSRF "&code=123456");
+    assert_non_null(strstr(answer, "더는 쓸 수 없는 양식입니다"));
+    assert_non_null(strstr(answer, "lang=\"en\">this form is no longer valid"));
     assert_int_equal(bench->calls, 0);
-    answer = send_form(bench, cookie, "csrf_token=" CSRF "&password=short+pass&repeat=short+pass&code=123456");
+    answer = send_form(bench, "", COOKIE, "csrf_token=" CSRF "&code=12345");
+    assert_int_equal(status_of(answer), 400);
+    assert_non_null(strstr(answer, "six digits"));
+    assert_string_equal(bench->method, "invite.get");
+    assert_int_equal(status_of(send_form(bench, "", COOKIE, "csrf_token=" CSRF)), 400);
+    bench->refuse = TP_INVALID;
+    bench->refuse_text = "the code is wrong";
+    answer = send_form(bench, "", COOKIE, "csrf_token=" CSRF "&code=123+456");
+    assert_int_equal(status_of(answer), 400);
+    assert_non_null(strstr(answer, "The code does not match."));
+    assert_non_null(strstr(answer, "JBSW Y3DP EHPK 3PXP"));
+    answer = send_form(bench, "", COOKIE KOREAN, "csrf_token=" CSRF "&code=123456");
+    assert_non_null(strstr(answer, "<html lang=\"ko\">"));
+    assert_non_null(strstr(answer, "코드가 맞지 않습니다."));
+    assert_null(strstr(answer, "code is wrong"));
+    bench->refuse = TP_NOT_FOUND;
+    answer = send_form(bench, "", COOKIE, "csrf_token=" CSRF "&code=123456");
+    assert_int_equal(status_of(answer), 404);
+    assert_non_null(strstr(answer, "This link is not valid"));
+    bench->refuse = TP_LIMIT;
+    assert_int_equal(status_of(send_form(bench, "", COOKIE, "csrf_token=" CSRF "&code=123456")), 429);
+    bench->refuse = TP_OK;
+    answer = send_form(bench, "", COOKIE, "csrf_token=" CSRF "&code=123456");
+    assert_int_equal(status_of(answer), 200);
+    assert_string_equal(json_get_text(bench->params, "code", ""), "123456");
+    assert_non_null(strstr(answer, "name=\"proof\" value=\"" PROOF "\""));
+    assert_non_null(strstr(answer, "action=\"/web/invite/" TOKEN "/password\""));
+    assert_non_null(strstr(answer, "Welcome, &#60;alice&#62;"));
+    assert_null(strstr(answer, "JBSW"));
+}
+
+/* Step 2, the password: what is wrong with it costs neither the code nor its proof. */
+static void test_form_of_the_password(void **state)
+{
+#define PROVEN "csrf_token=" CSRF "&proof=" PROOF
+    struct bench *bench = *state;
+    const char *answer = send_form(bench, "/password", COOKIE, PROVEN "&password=short+pass&repeat=short+pass");
     assert_int_equal(status_of(answer), 400);
     assert_non_null(strstr(answer, "too short"));
     assert_null(strstr(answer, "short pass"));
-    answer = send_form(bench, cookie,
-                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+batterz&code=123456");
+    assert_non_null(strstr(answer, "name=\"proof\" value=\"" PROOF "\""));
+    answer =
+        send_form(bench, "/password", COOKIE, PROVEN "&password=correct+horse+battery&repeat=correct+horse+batterz");
     assert_non_null(strstr(answer, "not the same"));
     assert_null(strstr(answer, "correct horse"));
-    answer = send_form(bench, cookie,
-                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=12345");
-    assert_non_null(strstr(answer, "six digits"));
+    answer = send_form(bench, "/password", COOKIE KOREAN,
+                       PROVEN "&password=correct+horse+battery&repeat=correct+horse+batterz");
+    assert_non_null(strstr(answer, "두 비밀번호가 서로 다릅니다."));
     assert_string_equal(bench->method, "invite.get");
-    bench->refuse = TP_DENIED;
-    bench->refuse_text = "the code is wrong <b>";
-    answer = send_form(bench, cookie,
-                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123+456");
-    assert_int_equal(status_of(answer), 403);
-    assert_non_null(strstr(answer, "The code is wrong &#60;b&#62;."));
+    bench->refuse = TP_INVALID;
+    bench->refuse_text = "the password is <b>common</b>";
+    answer =
+        send_form(bench, "/password", COOKIE, PROVEN "&password=correct+horse+battery&repeat=correct+horse+battery");
+    assert_int_equal(status_of(answer), 400);
+    assert_non_null(strstr(answer, "The password is &#60;b&#62;common&#60;/b&#62;."));
     assert_null(strstr(answer, "correct horse"));
-    bench->refuse = TP_NOT_FOUND;
-    answer = send_form(bench, cookie,
-                       "csrf_token=" CSRF "&password=correct+horse+battery&repeat=correct+horse+battery&code=123456");
-    assert_non_null(strstr(answer, "This link is not valid"));
+    answer = send_form(bench, "/password", COOKIE KOREAN,
+                       PROVEN "&password=correct+horse+battery&repeat=correct+horse+battery");
+    assert_non_null(strstr(answer, "쓸 수 없는 비밀번호입니다."));
+    /* A proof that is too old, or none: back to the code, and that is said. */
+    bench->refuse = TP_EXPIRED;
+    answer =
+        send_form(bench, "/password", COOKIE, PROVEN "&password=correct+horse+battery&repeat=correct+horse+battery");
+    assert_int_equal(status_of(answer), 403);
+    assert_non_null(strstr(answer, "the code is needed once more"));
+    assert_non_null(strstr(answer, "name=\"code\""));
     bench->refuse = TP_OK;
-    answer = send_form(bench, cookie,
-                       "csrf_token=" CSRF
-                       "&password=correct+horse+b%c3%a4ttery&repeat=correct+horse+b%c3%a4ttery&code=123456");
+    answer = send_form(bench, "/password", COOKIE, "csrf_token=" CSRF "&password=correct+horse+battery&repeat=x");
+    assert_non_null(strstr(answer, "the code is needed once more"));
+    answer = send_form(bench, "/password", COOKIE,
+                       PROVEN "&password=correct+horse+b%c3%a4ttery&repeat=correct+horse+b%c3%a4ttery");
     assert_int_equal(status_of(answer), 200);
+    assert_string_equal(bench->method, "invite.finish");
     assert_string_equal(json_get_text(bench->params, "password", ""), "correct horse b\xc3\xa4ttery");
+    assert_string_equal(json_get_text(bench->params, "proof", ""), PROOF);
     assert_non_null(strstr(answer, "--user=&#60;alice&#62;</span></code>"));
+    assert_non_null(strstr(answer, "href=\"/web\">Sign in here</a>"));
+    /* Who loads the second address again begins anew. */
+    assert_non_null(strstr(ask(bench, "GET", "/web/invite/" TOKEN "/password", "", NULL, false), "name=\"code\""));
+#undef PROVEN
+}
+
+static void test_languages(void **state)
+{
+    (void)state;
+    assert_int_equal(web_language_of(NULL), WEB_ENGLISH);
+    assert_int_equal(web_language_of("fr, de;q=0.5"), WEB_ENGLISH);
+    assert_int_equal(web_language_of("ko"), WEB_KOREAN);
+    assert_int_equal(web_language_of("fr,KO-kr;q=0.3,en;q=0.2"), WEB_KOREAN);
+    assert_int_equal(web_language_of("en-GB,ko;q=0.9"), WEB_ENGLISH);
+    assert_int_equal(web_language_of("ko;q=0,*"), WEB_ENGLISH);
+    assert_int_equal(web_language_of("kok, korean"), WEB_ENGLISH);
+    for (enum web_word word = WORD_NONE + 1; word <= WORD_WRONG_OLD; word++) {
+        const char *english = web_word_text(WEB_ENGLISH, word);
+        const char *korean = web_word_text(WEB_KOREAN, word);
+        assert_true(*english && *korean && strcmp(english, korean) != 0);
+        assert_int_equal(strstr(english, "{}") != NULL, strstr(korean, "{}") != NULL);
+    }
 }
 
 static void test_html_escape(void **state)
@@ -718,7 +792,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_script_and_programs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_for_who_takes_no_gzip, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_form_of_the_code, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_form_of_the_password, set_up, tear_down),
+        cmocka_unit_test(test_languages),
         cmocka_unit_test_setup_teardown(test_pipelining, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,16 +182,7 @@ void web_answer_error(struct web_request *request, const struct tp_error *error)
                 json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
         web_answer_json(request, err_http(error->code), json);
     } else {
-        struct buf body;
-        struct buf page;
-        buf_init(&body, 0);
-        buf_init(&page, 0);
-        (void)buf_append_text(&body, "<h1>That did not work</h1><p>");
-        web_html_text(&body, text);
-        (void)buf_append_text(&body, "</p><p><a href=\"/web\">Start page</a></p>");
-        web_html_page(&page, "Error", request->conn->web->options.cluster_name, buf_text(&body));
-        web_answer_page(request, err_http(error->code), &page);
-        buf_free(&body);
+        web_page_error(request, error);
     }
 }
 

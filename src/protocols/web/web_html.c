@@ -17,10 +17,12 @@ void web_html_text(struct buf *out, const char *text)
     }
 }
 
-void web_html_page(struct buf *out, const char *title, const char *cluster, const char *body)
+void web_html_page(struct buf *out, enum web_language language, const char *title, const char *cluster,
+                   const char *body)
 {
+    (void)buf_printf(out, "<!DOCTYPE html>\n<html lang=\"%s\">", web_language_tag(language));
     (void)buf_append_text(
-        out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        out, "<head><meta charset=\"utf-8\">"
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
              "<meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\">"
              "<link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/web/style.css\"><title>");

@@ -1,4 +1,7 @@
-/* The pages: start, invitation, reset. No scripts; what people type comes back by form, secrets never go out again. */
+/* The pages: start, invitation, reset. No scripts; what people type comes back by form, secrets never go out again.
+ *
+ * An invitation has two forms, so that a mistake in one costs nothing of the other: the code first (invite.confirm, which
+ * gives a proof), then the password, with the proof in a hidden field (invite.finish). */
 #include "base/mem.h"
 #include "protocols/web/web_priv.h"
 
@@ -7,7 +10,42 @@
 #define PASSWORD_MIN 12
 #define PASSWORD_MAX 128
 
-enum field { FIELD_NONE, FIELD_PASSWORD, FIELD_REPEAT, FIELD_CODE };
+enum web_language web_language(const struct web_request *request)
+{
+    return web_language_of(http_request_header(web_http(request), "accept-language"));
+}
+
+/* A page while it is written. */
+struct page {
+    struct web_request *request;
+    enum web_language language;
+    struct buf body;
+};
+
+static void page_begin(struct page *page, struct web_request *request)
+{
+    page->request = request;
+    page->language = web_language(request);
+    buf_init(&page->body, 0);
+}
+
+static void page_answer(struct page *page, int status, enum web_word title)
+{
+    struct buf whole;
+    buf_init(&whole, 0);
+    web_html_page(&whole, page->language, web_word_text(page->language, title),
+                  web_options(page->request)->cluster_name, buf_text(&page->body));
+    web_answer_page(page->request, status, &whole);
+    buf_wipe(&page->body);
+}
+
+/* open and close are our own HTML. */
+static void add(struct page *page, const char *open, enum web_word word, const char *value, const char *close)
+{
+    (void)buf_append_text(&page->body, open);
+    web_word_put(&page->body, page->language, word, value);
+    (void)buf_append_text(&page->body, close);
+}
 
 void web_root_finish(struct web_request *request, json_t *result)
 {
@@ -15,39 +53,69 @@ void web_root_finish(struct web_request *request, json_t *result)
     web_answer_redirect(request, "/web");
 }
 
-static void login_command(struct buf *out, const struct web_options *options, const char *user)
+static void add_sign_in(struct page *page)
 {
-    (void)buf_append_text(out, "<pre class=\"command\"><code>tport login <span>--proxy=");
-    web_html_text(out, options->public_addr);
-    (void)buf_append_text(out, "</span> <span>--user=");
-    web_html_text(out, user);
-    (void)buf_append_text(out, "</span></code></pre>");
+    add(page, "<p><a class=\"go\" href=\"/web\">", WORD_SIGN_IN_HERE, NULL, "</a></p>");
 }
 
 /* The link does not lead anywhere (any more). */
 static void answer_bad_link(struct web_request *request, const struct tp_error *error)
 {
-    struct buf page;
+    struct page page;
     if (error->code != TP_NOT_FOUND && error->code != TP_EXPIRED && error->code != TP_INVALID) {
         web_answer_error(request, error);
         return;
     }
-    buf_init(&page, 0);
-    web_html_page(
-        &page, "Link not valid", web_options(request)->cluster_name,
-        "<h1>This link is not valid</h1><p>It has been used already, it has expired, or it was copied "
-        "incompletely. Nothing was changed.</p><p>Ask your administrator for a new link. If you have finished "
-        "before, you can simply sign in; see the <a href=\"/web\">start page</a>.</p>");
-    web_answer_page(request, 404, &page);
+    page_begin(&page, request);
+    add(&page, "<h1>", WORD_LINK_HEAD, NULL, "</h1>");
+    add(&page, "<p>", WORD_LINK_TEXT, NULL, "</p>");
+    add(&page, "<p>", WORD_LINK_ASK, NULL, "</p>");
+    add_sign_in(&page);
+    page_answer(&page, 404, WORD_LINK_TITLE);
 }
+
+/* What the server said, in the language of its sentences; people who read another one get it beside their own. */
+static void add_said(struct page *page, const char *text)
+{
+    if (page->language == WEB_ENGLISH || !text[0])
+        return;
+    (void)buf_append_text(&page->body, "<p class=\"hint\" lang=\"en\">");
+    web_html_text(&page->body, text);
+    (void)buf_append_text(&page->body, "</p>");
+}
+
+void web_page_error(struct web_request *request, const struct tp_error *error)
+{
+    struct page page;
+    page_begin(&page, request);
+    add(&page, "<h1>", WORD_ERROR_HEAD, NULL, "</h1>");
+    if (page.language == WEB_ENGLISH) {
+        (void)buf_append_text(&page.body, "<p>");
+        web_html_text(&page.body, error->text[0] ? error->text : err_text(error->code));
+        (void)buf_append_text(&page.body, "</p>");
+    } else {
+        add(&page, "<p>", web_word_of(error->code), NULL, "</p>");
+        add_said(&page, error->text);
+    }
+    add(&page, "<p><a href=\"/web\">", WORD_START_PAGE, NULL, "</a></p>");
+    page_answer(&page, err_http(error->code), WORD_ERROR_TITLE);
+}
+
+/* ---- what is wrong with a form ---- */
+
+/* One fault at most: word says it. said: what auth gave as its reason, for who reads English; may be "". */
+struct fault {
+    enum web_word word;
+    const char *said;
+};
+
+static const struct fault no_fault = {WORD_NONE, ""};
 
 /* Our sentences start small and end without a full stop, for use in the middle of a line. */
 static void add_sentence(struct buf *out, const char *text)
 {
     size_t size = strlen(text);
     char first[2] = {text[0], '\0'};
-    if (size == 0)
-        return;
     if (first[0] >= 'a' && first[0] <= 'z')
         first[0] = (char)(first[0] - 'a' + 'A');
     web_html_text(out, first);
@@ -56,34 +124,67 @@ static void add_sentence(struct buf *out, const char *text)
         (void)buf_append_text(out, ".");
 }
 
-static void add_error(struct buf *out, enum field here, enum field at, const struct tp_error *error)
+static void add_fault(struct page *page, const struct fault *fault, const char *id)
 {
-    if (here != at || error->text[0] == '\0')
-        return;
-    (void)buf_printf(out, "<p class=\"error\" id=\"error-%d\" role=\"alert\">", (int)here);
-    add_sentence(out, error->text);
-    (void)buf_append_text(out, "</p>");
+    (void)buf_printf(&page->body, "<p class=\"error\" id=\"error-%s\" role=\"alert\">", id);
+    if (page->language == WEB_ENGLISH && fault->said[0])
+        add_sentence(&page->body, fault->said);
+    else
+        web_word_put(&page->body, page->language, fault->word, NULL);
+    (void)buf_append_text(&page->body, "</p>");
 }
 
-static void add_input(struct buf *out, enum field field, enum field at, const struct tp_error *error, const char *name,
-                      const char *label, const char *attributes, const char *hint)
+/* ---- forms ---- */
+
+struct input {
+    const char *name;
+    enum web_word label;
+    enum web_word hint;     /* WORD_NONE: none */
+    const char *attributes; /* our own HTML */
+};
+
+/* fault: NULL when this input is not the one it is about. */
+static void add_input(struct page *page, const struct input *input, const struct fault *fault)
 {
-    bool wrong = field == at && error->text[0];
-    (void)buf_printf(out, "<div class=\"field%s\"><label for=\"%s\">%s</label>", wrong ? " wrong" : "", name, label);
-    if (hint)
-        (void)buf_printf(out, "<p class=\"hint\" id=\"hint-%s\">%s</p>", name, hint);
-    (void)buf_printf(out, "<input id=\"%s\" name=\"%s\" %s required", name, name, attributes);
-    if (hint || wrong) {
-        (void)buf_append_text(out, " aria-describedby=\"");
-        if (hint)
-            (void)buf_printf(out, "hint-%s%s", name, wrong ? " " : "");
-        if (wrong)
-            (void)buf_printf(out, "error-%d", (int)field);
-        (void)buf_append_text(out, "\"");
+    struct buf *out = &page->body;
+    (void)buf_printf(out, "<div class=\"field%s\"><label for=\"%s\">", fault ? " wrong" : "", input->name);
+    add(page, "", input->label, NULL, "</label>");
+    if (input->hint != WORD_NONE) {
+        (void)buf_printf(out, "<p class=\"hint\" id=\"hint-%s\">", input->name);
+        add(page, "", input->hint, NULL, "</p>");
     }
-    (void)buf_append_text(out, wrong ? " aria-invalid=\"true\" autofocus>" : ">");
-    add_error(out, field, at, error);
+    (void)buf_printf(out, "<input id=\"%s\" name=\"%s\" %s required", input->name, input->name, input->attributes);
+    if (fault)
+        (void)buf_printf(out, " aria-describedby=\"error-%s\" aria-invalid=\"true\" autofocus>", input->name);
+    else if (input->hint != WORD_NONE)
+        (void)buf_printf(out, " aria-describedby=\"hint-%s\">", input->name);
+    else
+        (void)buf_append_text(out, ">");
+    if (fault)
+        add_fault(page, fault, input->name);
     (void)buf_append_text(out, "</div>");
+}
+
+static void add_hidden(struct buf *out, const char *name, const char *value)
+{
+    (void)buf_printf(out, "<input type=\"hidden\" name=\"%s\" value=\"", name);
+    web_html_text(out, value);
+    (void)buf_append_text(out, "\">");
+}
+
+/* The forms of one invitation go to its own address, or below it. */
+static void open_form(struct page *page, const char *kind, const char *below)
+{
+    struct buf *out = &page->body;
+    (void)buf_printf(out, "<form method=\"post\" action=\"/web/%s/", kind);
+    web_html_text(out, page->request->params[0]);
+    (void)buf_printf(out, "%s\">", below);
+    add_hidden(out, "csrf_token", web_csrf(page->request));
+}
+
+static const char *kind_of(const json_t *invite)
+{
+    return strcmp(json_get_text(invite, "kind", ""), "reset") == 0 ? "reset" : "invite";
 }
 
 /* "ABCD EFGH ...": easier to type. */
@@ -99,69 +200,72 @@ static void add_secret(struct buf *out, const char *secret)
     (void)buf_append_text(out, "</code>");
 }
 
-static void add_form(struct buf *out, struct web_request *request, const json_t *invite, enum field at,
-                     const struct tp_error *error)
+static void add_image(struct page *page, const char *otpauth)
 {
-    char *image = web_qr_base64(json_get_text(invite, "otpauth", ""));
-    add_error(out, FIELD_NONE, at, error);
-    (void)buf_append_text(
-        out, "<form method=\"post\" autocomplete=\"on\"><input type=\"hidden\" name=\"csrf_token\" value=\"");
-    web_html_text(out, web_csrf(request));
-    (void)buf_append_text(out, "\"><input type=\"hidden\" name=\"username\" autocomplete=\"username\" value=\"");
-    web_html_text(out, json_get_text(invite, "user", ""));
-    (void)buf_append_text(out, "\"><section><h2><span class=\"step\">1</span> Choose a password</h2>");
-    add_input(out, FIELD_PASSWORD, at, error, "password", "Password",
-              "type=\"password\" autocomplete=\"new-password\" minlength=\"12\" maxlength=\"128\"",
-              "At least 12 characters. Several words in a row are easy to remember and hard to guess.");
-    add_input(out, FIELD_REPEAT, at, error, "repeat", "The same password again",
-              "type=\"password\" autocomplete=\"new-password\" minlength=\"12\" maxlength=\"128\"", NULL);
-    (void)buf_append_text(out, "</section><section><h2><span class=\"step\">2</span> Set up the second factor</h2>"
-                               "<p>Scan this with an authenticator app on your phone, such as FreeOTP, Aegis, Google "
-                               "Authenticator or 1Password.</p>");
+    char *image = web_qr_base64(otpauth);
     if (image) {
-        (void)buf_append_text(
-            out, "<img class=\"qr\" width=\"220\" height=\"220\" alt=\"QR code for your authenticator app; the "
-                 "same secret stands below as text\" src=\"data:image/png;base64,");
-        (void)buf_append_text(out, image);
-        (void)buf_append_text(out, "\">");
+        add(page, "<img class=\"qr\" width=\"220\" height=\"220\" alt=\"", WORD_FACTOR_IMAGE, NULL,
+            "\" src=\"data:image/png;base64,");
+        (void)buf_append_text(&page->body, image);
+        (void)buf_append_text(&page->body, "\">");
     }
-    (void)buf_append_text(out,
-                          "<p class=\"hint\">Can't scan? Type this secret into the app (time-based, 6 digits):</p>");
-    add_secret(out, json_get_text(invite, "secret", ""));
-    add_input(
-        out, FIELD_CODE, at, error, "code", "The code that the app shows now",
-        "type=\"text\" inputmode=\"numeric\" autocomplete=\"one-time-code\" pattern=\"[0-9 ]{6,7}\" maxlength=\"7\" "
-        "class=\"code\"",
-        "Six digits; a new one comes every 30 seconds.");
-    (void)buf_append_text(out, "</section><button type=\"submit\">Finish</button></form>");
     secret_free(image);
 }
 
-static void answer_form(struct web_request *request, int status, const json_t *invite, enum field at,
-                        const struct tp_error *error)
+/* Step 1: the second factor. */
+static void answer_code_form(struct web_request *request, int status, const json_t *invite, const struct fault *fault)
 {
-    bool reset = strcmp(json_get_text(invite, "kind", "invite"), "reset") == 0;
-    struct buf body;
-    struct buf page;
-    buf_init(&body, 0);
-    buf_init(&page, 0);
-    (void)buf_append_text(&body, reset ? "<h1>Welcome back, " : "<h1>Welcome, ");
-    web_html_text(&body, json_get_text(invite, "user", ""));
-    (void)buf_append_text(
-        &body, reset ? "</h1><p>Your sign-in was reset. Choose a new password and set up your second factor "
-                       "again.</p>"
-                     : "</h1><p>Two steps, and your account is ready: a password, and a second factor on your "
-                       "phone.</p>");
-    add_form(&body, request, invite, at, error);
-    web_html_page(&page, reset ? "Reset" : "Invitation", web_options(request)->cluster_name, buf_text(&body));
-    web_answer_page(request, status, &page);
-    buf_wipe(&body);
+    static const struct input code = {"code", WORD_FACTOR_CODE, WORD_FACTOR_CODE_HINT,
+                                      "type=\"text\" inputmode=\"numeric\" autocomplete=\"one-time-code\" "
+                                      "pattern=\"[0-9 ]{6,7}\" maxlength=\"7\" class=\"code\""};
+    const char *kind = kind_of(invite);
+    bool reset = strcmp(kind, "reset") == 0;
+    struct page page;
+    page_begin(&page, request);
+    add(&page, "<h1>", reset ? WORD_RESET_HEAD : WORD_INVITE_HEAD, json_get_text(invite, "user", ""), "</h1>");
+    add(&page, "<p>", reset ? WORD_RESET_TEXT : WORD_INVITE_TEXT, NULL, "</p>");
+    open_form(&page, kind, "");
+    add(&page, "<section><h2><span class=\"step\">1</span> ", WORD_FACTOR_STEP, NULL, "</h2>");
+    add(&page, "<p>", WORD_FACTOR_SCAN, NULL, "</p>");
+    add_image(&page, json_get_text(invite, "otpauth", ""));
+    add(&page, "<p class=\"hint\">", WORD_FACTOR_TYPE, NULL, "</p>");
+    add_secret(&page.body, json_get_text(invite, "secret", ""));
+    add_input(&page, &code, fault->word != WORD_NONE ? fault : NULL);
+    add(&page, "</section><button type=\"submit\">", WORD_NEXT, NULL, "</button></form>");
+    page_answer(&page, status, reset ? WORD_RESET_TITLE : WORD_INVITE_TITLE);
+}
+
+/* Step 2: the password. */
+static void answer_password_form(struct web_request *request, int status, const json_t *invite, const char *proof,
+                                 const struct fault *fault)
+{
+    static const char attributes[] =
+        "type=\"password\" autocomplete=\"new-password\" minlength=\"12\" maxlength=\"128\"";
+    static const struct input password = {"password", WORD_PASSWORD, WORD_PASSWORD_HINT, attributes};
+    static const struct input repeat = {"repeat", WORD_PASSWORD_REPEAT, WORD_NONE, attributes};
+    const char *kind = kind_of(invite);
+    bool reset = strcmp(kind, "reset") == 0;
+    bool at_repeat = fault->word == WORD_WRONG_REPEAT;
+    struct page page;
+    page_begin(&page, request);
+    add(&page, "<h1>", reset ? WORD_RESET_HEAD : WORD_INVITE_HEAD, json_get_text(invite, "user", ""), "</h1>");
+    add(&page, "<p>", WORD_PASSWORD_AFTER, NULL, "</p>");
+    open_form(&page, kind, "/password");
+    add_hidden(&page.body, "proof", proof);
+    (void)buf_append_text(&page.body,
+                          "<input class=\"hidden\" type=\"text\" name=\"username\" autocomplete=\"username\" "
+                          "tabindex=\"-1\" aria-hidden=\"true\" readonly value=\"");
+    web_html_text(&page.body, json_get_text(invite, "user", ""));
+    add(&page, "\"><section><h2><span class=\"step\">2</span> ", WORD_PASSWORD_STEP, NULL, "</h2>");
+    add_input(&page, &password, fault->word != WORD_NONE && !at_repeat ? fault : NULL);
+    add_input(&page, &repeat, at_repeat ? fault : NULL);
+    add(&page, "</section><button type=\"submit\">", WORD_FINISH, NULL, "</button></form>");
+    page_answer(&page, status, reset ? WORD_RESET_TITLE : WORD_INVITE_TITLE);
 }
 
 void web_invite_finish(struct web_request *request, json_t *result)
 {
-    struct tp_error none = {0};
-    answer_form(request, 200, result, FIELD_NONE, &none);
+    answer_code_form(request, 200, result, &no_fault);
 }
 
 void web_invite_failed(struct web_request *request, const struct tp_error *error)
@@ -169,36 +273,14 @@ void web_invite_failed(struct web_request *request, const struct tp_error *error
     answer_bad_link(request, error);
 }
 
-/* UTF-8 characters, so that the rule counts what people count. */
-static size_t characters(const char *text)
-{
-    size_t count = 0;
-    for (; *text; text++)
-        count += ((uint8_t)*text & 0xc0) != 0x80;
-    return count;
-}
+/* ---- step 1 comes back ---- */
 
-/* Which field a refusal is about: the sentences of auth and ours name it. */
-static enum field field_of(const struct tp_error *error)
+/* A field of the form; secret_free it. NULL: it is not there. */
+static char *field(const struct web_request *request, const char *name)
 {
-    if (strstr(error->text, "not the same"))
-        return FIELD_REPEAT;
-    if (strstr(error->text, "code"))
-        return FIELD_CODE;
-    if (strstr(error->text, "password"))
-        return FIELD_PASSWORD;
-    return FIELD_NONE;
-}
-
-static enum tp_err check_passwords(const char *password, const char *repeat, struct tp_error *error)
-{
-    if (characters(password) < PASSWORD_MIN)
-        return err_set(error, TP_INVALID, "This password is too short: it needs at least %d characters.", PASSWORD_MIN);
-    if (strlen(password) > PASSWORD_MAX)
-        return err_set(error, TP_INVALID, "This password is too long: at most %d bytes.", PASSWORD_MAX);
-    if (!secret_equal_text(password, repeat))
-        return err_set(error, TP_INVALID, "The two entries are not the same; type both again.");
-    return TP_OK;
+    const struct http_request *http = web_http(request);
+    char *value = NULL;
+    return http_form_value(buf_head(&http->body), buf_size(&http->body), name, &value) == TP_OK ? value : NULL;
 }
 
 /* Blanks that people copy along. */
@@ -212,64 +294,142 @@ static void drop_blanks(char *text)
     *to = '\0';
 }
 
-enum tp_err web_form_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+/* The form is wrong by itself; auth is not asked. */
+static enum tp_err refuse(struct web_request *request, enum web_word word, struct tp_error *error)
 {
-    const struct http_request *http = web_http(request);
-    const void *form = buf_head(&http->body);
-    size_t size = buf_size(&http->body);
-    char *password = NULL;
-    char *repeat = NULL;
-    char *code = NULL;
-    enum tp_err err;
-    if (http_form_value(form, size, "password", &password) != TP_OK ||
-        http_form_value(form, size, "repeat", &repeat) != TP_OK || http_form_value(form, size, "code", &code) != TP_OK)
-        err = err_set(error, TP_INVALID, "The form was incomplete; fill in all fields.");
+    request->fault = word;
+    return err_set(error, TP_INVALID, "%s", web_word_text(WEB_ENGLISH, word));
+}
+
+enum tp_err web_code_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    char *code = field(request, "code");
+    enum tp_err err = TP_OK;
+    if (!code)
+        return refuse(request, WORD_WRONG_FORM, error);
+    drop_blanks(code);
+    if (strlen(code) != 6 || strspn(code, "0123456789") != 6)
+        err = refuse(request, WORD_WRONG_DIGITS, error);
     else
-        err = check_passwords(password, repeat, error);
-    if (err == TP_OK) {
-        drop_blanks(code);
-        if (strlen(code) != 6 || strspn(code, "0123456789") != 6)
-            err = err_set(error, TP_INVALID, "The code has six digits; type the one that the app shows now.");
-    }
-    if (err == TP_OK)
-        *ret_params = json_pack("{s:s, s:s, s:s}", "token", request->params[0], "password", password, "code", code);
-    secret_free(password);
-    secret_free(repeat);
+        *ret_params = json_pack("{s:s, s:s}", "token", request->params[0], "code", code);
     secret_free(code);
     return err;
 }
 
-void web_form_finish(struct web_request *request, json_t *result)
+void web_code_finish(struct web_request *request, json_t *result)
 {
-    const struct web_options *options = web_options(request);
-    struct buf body;
-    struct buf page;
-    buf_init(&body, 0);
-    buf_init(&page, 0);
-    (void)buf_append_text(&body,
-                          "<h1>You are ready</h1><p>Your password and second factor are set. Sign in from a terminal "
-                          "with both:</p>");
-    login_command(&body, options, json_get_text(result, "user", ""));
-    (void)buf_append_text(&body, "<p>Wait for the next code in the app before you sign in: each code works once.</p>");
-    web_html_page(&page, "Ready", options->cluster_name, buf_text(&body));
-    web_answer_page(request, 200, &page);
-    buf_free(&body);
+    answer_password_form(request, 200, result, json_get_text(result, "proof", ""), &no_fault);
 }
 
-/* The form again, around the sentence that was kept. */
-static void form_again(struct web_request *request, json_t *invite)
+/* A refusal that is about the link or the moment, not about what was typed. */
+static bool is_final(enum tp_err code)
 {
-    struct tp_error error = request->kept;
-    answer_form(request, err_http(error.code), invite, field_of(&error), &error);
+    return code != TP_INVALID && code != TP_DENIED && code != TP_EXPIRED;
 }
 
-void web_form_failed(struct web_request *request, const struct tp_error *error)
+/* The first form again, around what is wrong. */
+static void code_again(struct web_request *request, json_t *invite)
 {
-    if (error->code == TP_NOT_FOUND || error->code == TP_EXPIRED || error->code == TP_UNAVAILABLE ||
-        error->code == TP_CLOSED) {
+    struct fault fault = {request->fault != WORD_NONE ? request->fault : WORD_WRONG_CODE, ""};
+    answer_code_form(request, err_http(request->kept.code), invite, &fault);
+}
+
+void web_code_failed(struct web_request *request, const struct tp_error *error)
+{
+    if (is_final(error->code)) {
         answer_bad_link(request, error);
         return;
     }
     request->kept = *error;
-    web_call_then(request, json_pack("{s:s}", "token", request->params[0]), form_again, answer_bad_link);
+    web_call_then(request, json_pack("{s:s}", "token", request->params[0]), code_again, answer_bad_link);
+}
+
+/* ---- step 2 comes back ---- */
+
+/* UTF-8 characters, so that the rule counts what people count. */
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += ((uint8_t)*text & 0xc0) != 0x80;
+    return count;
+}
+
+static enum web_word password_fault(const char *password, const char *repeat)
+{
+    if (!password || !repeat)
+        return WORD_WRONG_FORM;
+    if (characters(password) < PASSWORD_MIN)
+        return WORD_WRONG_SHORT;
+    if (strlen(password) > PASSWORD_MAX)
+        return WORD_WRONG_LONG;
+    return secret_equal_text(password, repeat) ? WORD_NONE : WORD_WRONG_REPEAT;
+}
+
+enum tp_err web_password_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    char *password = field(request, "password");
+    char *repeat = field(request, "repeat");
+    char *proof = field(request, "proof");
+    enum web_word wrong = password_fault(password, repeat);
+    enum tp_err err = TP_OK;
+    if (!proof || !*proof)
+        err = err_set(error, TP_EXPIRED, "the code comes first");
+    else if (wrong != WORD_NONE)
+        err = refuse(request, wrong, error);
+    else
+        *ret_params = json_pack("{s:s, s:s, s:s}", "token", request->params[0], "password", password, "proof", proof);
+    secret_free(password);
+    secret_free(repeat);
+    secret_free(proof);
+    return err;
+}
+
+static void login_command(struct page *page, const char *user)
+{
+    (void)buf_append_text(&page->body, "<pre class=\"command\"><code>tport login <span>--proxy=");
+    web_html_text(&page->body, web_options(page->request)->public_addr);
+    (void)buf_append_text(&page->body, "</span> <span>--user=");
+    web_html_text(&page->body, user);
+    (void)buf_append_text(&page->body, "</span></code></pre>");
+}
+
+void web_password_finish(struct web_request *request, json_t *result)
+{
+    struct page page;
+    page_begin(&page, request);
+    add(&page, "<h1>", WORD_READY_HEAD, NULL, "</h1>");
+    add(&page, "<p>", WORD_READY_TEXT, NULL, " ");
+    add(&page, "", WORD_READY_WAIT, NULL, "</p>");
+    add_sign_in(&page);
+    add(&page, "<p>", WORD_READY_TERMINAL, NULL, "</p>");
+    login_command(&page, json_get_text(result, "user", ""));
+    page_answer(&page, 200, WORD_READY_TITLE);
+}
+
+/* The second form again, with its proof; or the first one when the proof is worth nothing any more. */
+static void password_again(struct web_request *request, json_t *invite)
+{
+    int status = err_http(request->kept.code);
+    if (request->kept.code == TP_EXPIRED) {
+        struct fault old = {WORD_WRONG_OLD, ""};
+        answer_code_form(request, status, invite, &old);
+    } else {
+        struct fault fault = {request->fault, ""};
+        char *proof = field(request, "proof");
+        if (fault.word == WORD_NONE)
+            fault = (struct fault){WORD_WRONG_PASSWORD, request->kept.text};
+        answer_password_form(request, status, invite, proof ? proof : "", &fault);
+        secret_free(proof);
+    }
+}
+
+void web_password_failed(struct web_request *request, const struct tp_error *error)
+{
+    if (is_final(error->code)) {
+        answer_bad_link(request, error);
+        return;
+    }
+    request->kept = *error;
+    web_call_then(request, json_pack("{s:s}", "token", request->params[0]), password_again, answer_bad_link);
 }

@@ -6,6 +6,7 @@
 #include "protocols/http/http_server.h"
 #include "protocols/web/web.h"
 #include "protocols/web/web_assets.h"
+#include "protocols/web/web_words.h"
 
 #define WEB_PARAMS_MAX 2
 #define WEB_CSRF_COOKIE "__Host-grv_csrf"
@@ -75,6 +76,7 @@ struct web_request {
     int64_t started_ms;
     bool waiting;             /* a call to auth is under way */
     struct tp_error kept;     /* what was refused, while the page around it is fetched */
+    enum web_word fault;      /* what is wrong with the form, found here; WORD_NONE: kept says it */
     char csrf[WEB_CSRF_SIZE]; /* "": the cookie brought none; see web_csrf */
     bool csrf_new;
 };
@@ -131,8 +133,9 @@ bool web_cookie_is_cross_site(const struct http_request *request, bool form);
 
 /* web_html.c: the only place that puts foreign text into HTML. */
 void web_html_text(struct buf *out, const char *text);
-/* A whole page around body. */
-void web_html_page(struct buf *out, const char *title, const char *cluster, const char *body);
+/* A whole page around body, which is HTML in that language. */
+void web_html_page(struct buf *out, enum web_language language, const char *title, const char *cluster,
+                   const char *body);
 /* A QR code as PNG in base64, or NULL when text is too long for one. */
 char *web_qr_base64(const char *text) TP_MUST;
 
@@ -141,20 +144,25 @@ enum tp_err web_host_cas(struct buf *out, const json_t *result) TP_MUST;
 /* TP_NOT_FOUND unless the path's first parameter names this cluster. */
 enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error) TP_MUST;
 
+/* The language that the browser asks for. */
+enum web_language web_language(const struct web_request *request);
+/* web_pages.c: answers with a page that says what did not work. */
+void web_page_error(struct web_request *request, const struct tp_error *error);
+
 /* Handlers of the table. */
 web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin,
     web_cluster_begin, web_nodes_begin, web_events_begin, web_ended_begin, web_users_begin, web_roles_begin,
-    web_export_begin, web_rpc_begin, web_form_begin;
+    web_export_begin, web_rpc_begin, web_code_begin, web_password_begin;
 web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
     web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
     web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
-    web_root_finish, web_style_finish, web_invite_finish, web_form_finish;
+    web_root_finish, web_style_finish, web_invite_finish, web_code_finish, web_password_finish;
 /* For the browser UI. */
 web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user_reset_begin, web_user_rm_begin,
     web_role_rm_begin, web_token_rm_begin, web_lock_rm_begin, web_tokens_begin, web_locks_begin, web_lock_add_begin;
 web_finish_fn web_done_finish, web_link_finish, web_role_check_finish, web_role_add_finish, web_role_set_finish,
     web_items_finish, web_checkpoint_finish, web_motd_finish, web_context_finish, web_app_finish, web_asset_finish;
-web_failed_fn web_invite_failed, web_form_failed;
+web_failed_fn web_invite_failed, web_code_failed, web_password_failed;
 /* web_access.c: who can reach what. */
 web_begin_fn web_reach_begin, web_explain_begin;
 web_finish_fn web_pass_finish;
