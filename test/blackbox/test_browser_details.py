@@ -4,11 +4,12 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
 from browser import Browser, need_browser
-from tport import wait_for
+from tport import BIN, Daemon, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +200,44 @@ def test_refusals_of_the_server_in_korean(cluster, browser, admin):
     said = browser.see(target="dialog .note.bad:has-text('영어')")
     assert said.startswith("입력한 내용이 올바르지 않습니다. 서버의 설명(영어): ") and "`" not in said, said
     browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
+
+
+@pytest.mark.parametrize("language,new,value,make", [("en", "New token", "Token for other tools", "Make the token"), ("ko", "새 토큰", "다른 도구에 쓸 토큰", "토큰 만들기")])
+def test_a_new_token_of_the_tokens_page_lets_a_machine_join(cluster, browser, admin, language, new, value, make):
+    look(browser, "/web/tokens", language, theme="dark" if language == "ko" else "light", width=1280 if language == "en" else 360)
+    browser.click(target=f".head button:has-text('{new}')")
+    browser.usable()
+    # The same dialog as on the page of servers is one of the ways.
+    browser.see(target=f".pop button:has-text('{'Add server' if language == 'en' else '서버 추가'}')")
+    browser.click(target=f".pop button:has-text('{value}')")
+    browser.usable()
+    browser.fill(target="dialog input.mono", text=f"made=by token {language}")
+    browser.click(target=f"dialog button:has-text('{make}')")
+    token = browser.see(target="dialog .command code").strip()
+    assert re.fullmatch("[0-9a-f]{32}", token)
+    browser.usable()
+    browser.picture(f"token-made-{language}")
+    name = f"by-token-{language}"
+    folder = cluster.folder / name
+    folder.mkdir()
+    os.chmod(folder, 0o755)
+    configure, start = browser.text(target="dialog .command:has-text('configure') code").strip().rsplit("\n", 1)
+    assert start == "tportd -c /etc/tport/tport.conf"
+    # As it stands there, but for the places of files.
+    line = configure.replace("tportd", str(BIN / "tportd"), 1).replace("-o /etc/tport/tport.conf", f"-o {folder}/tport.conf --data-dir={folder}/data --node-name={name}")
+    made = subprocess.run(cluster.net.prefix(name) + ["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    daemon = Daemon(cluster.net, name, folder, (folder / "tport.conf").read_text())
+    daemon.start()
+    try:
+        browser.see(target=f"dialog .note.good:has-text('{name}')")
+        browser.usable()
+        cluster.wait_online(name)
+        node = next(item for item in cluster.node_list() if item["spec"]["hostname"] == name)
+        assert node["metadata"]["labels"]["made"] == f"by token {language}"
+        browser.press(key="Escape")
+        browser.see(target="td:has-text('node')")
+        assert token not in browser.text()
+    finally:
+        daemon.stop()
+        cluster.ctl("rm", "node/" + next(item["metadata"]["name"] for item in cluster.node_list() if item["spec"]["hostname"] == name))

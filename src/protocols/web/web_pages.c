@@ -242,6 +242,9 @@ static void answer_password_form(struct web_request *request, int status, const 
     static const char attributes[] =
         "type=\"password\" autocomplete=\"new-password\" minlength=\"12\" maxlength=\"128\"";
     static const struct input password = {"password", WORD_PASSWORD, WORD_PASSWORD_HINT, attributes};
+    static const struct input at_once = {"password", WORD_PASSWORD, WORD_PASSWORD_HINT,
+                                         "type=\"password\" autocomplete=\"new-password\" minlength=\"12\" "
+                                         "maxlength=\"128\" autofocus"};
     static const struct input repeat = {"repeat", WORD_PASSWORD_REPEAT, WORD_NONE, attributes};
     const char *kind = kind_of(invite);
     bool reset = strcmp(kind, "reset") == 0;
@@ -257,7 +260,10 @@ static void answer_password_form(struct web_request *request, int status, const 
                           "tabindex=\"-1\" aria-hidden=\"true\" readonly value=\"");
     web_html_text(&page.body, json_get_text(invite, "user", ""));
     add(&page, "\"><section><h2><span class=\"step\">2</span> ", WORD_PASSWORD_STEP, NULL, "</h2>");
-    add_input(&page, &password, fault->word != WORD_NONE && !at_repeat ? fault : NULL);
+    if (fault->word == WORD_NONE)
+        add_input(&page, &at_once, NULL);
+    else
+        add_input(&page, &password, at_repeat ? NULL : fault);
     add_input(&page, &repeat, at_repeat ? fault : NULL);
     add(&page, "</section><button type=\"submit\">", WORD_FINISH, NULL, "</button></form>");
     page_answer(&page, status, reset ? WORD_RESET_TITLE : WORD_INVITE_TITLE);

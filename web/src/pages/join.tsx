@@ -39,7 +39,12 @@ export function readLabels(text: string): { labels: Label[]; wrong: string } {
 }
 
 export function makeToken(role: "Node" | "Kube", labels: Label[]): Promise<JoinToken> {
-  return api<JoinToken>("POST", "/webapi/token", { roles: [role], join_method: "token", suggested_labels: labels });
+  return makeTokenFor([role], labels);
+}
+
+/** ttl in ms; without it what the server thinks good. */
+export function makeTokenFor(roles: string[], labels: Label[], ttl?: number): Promise<JoinToken> {
+  return api<JoinToken>("POST", "/webapi/token", { roles, join_method: "token", suggested_labels: labels, ttl });
 }
 
 /** HOST or HOST:PORT for an address; 443 goes without saying. */
@@ -100,7 +105,7 @@ export function Arrivals({ names, over, waiting, onAgain }: { names: string[]; o
 }
 
 /** What is asked before a token is made. */
-export function JoinForm({ children, wrong, make, onClose }: { children: ComponentChildren; wrong: boolean; make: () => Promise<void>; onClose: () => void }) {
+export function JoinForm({ children, wrong, make, action, onClose }: { children: ComponentChildren; wrong: boolean; make: () => Promise<void>; action?: string; onClose: () => void }) {
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
   const submit = async (event: SubmitEvent) => {
@@ -121,7 +126,7 @@ export function JoinForm({ children, wrong, make, onClose }: { children: Compone
       <div class="actions">
         <Button onClick={onClose}>{t("cancel")}</Button>
         <Button type="submit" kind="main" busy={busy} disabled={wrong}>
-          {t("join.make")}
+          {action ?? t("join.make")}
         </Button>
       </div>
     </form>

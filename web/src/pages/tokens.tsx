@@ -1,18 +1,29 @@
 import { useState } from "preact/hooks";
 import { api } from "../api";
 import { acl } from "../context";
-import { Button, type Column, Confirm, Empty, Head } from "../design/parts";
+import { Icon } from "../design/icons";
+import { Button, type Column, Confirm, Empty, Head, Pop } from "../design/parts";
 import { dateTime, t } from "../i18n";
 import { useWhole, WholeView } from "../list";
+import { AddServer } from "./join";
+import { NewToken } from "./new-token";
 
 interface Token {
   metadata: { name: string; expires?: string };
   spec: { roles?: string[]; join_method?: string };
 }
 
+/** The same dialogs as on the pages of what joins, and one for the value alone. */
+const ways = {
+  server: { title: "servers.add", icon: "server", Dialog: AddServer },
+  value: { title: "tokens.create.value", icon: "token", Dialog: NewToken },
+} as const;
+
 export function TokensPage() {
   const list = useWhole<Token>(async (signal) => (await api<{ items: Token[] }>("GET", "/webapi/tokens", undefined, signal)).items, 15000);
   const [removing, setRemoving] = useState<Token | null>(null);
+  const [making, setMaking] = useState<keyof typeof ways | null>(null);
+  const Making = making && ways[making].Dialog;
   const roles = (token: Token) => (token.spec.roles ?? []).join(", ");
   const columns: Column<Token>[] = [
     { id: "name", title: t("name"), sort: true, cell: (token) => <span class="name">{token.metadata.name}</span> },
@@ -32,8 +43,22 @@ export function TokensPage() {
   ];
   return (
     <>
-      <Head title={t("menu.tokens")} text={t("tokens.text")} />
-      <WholeView list={list} label={t("menu.tokens")} search={t("tokens.search")} text={(token) => `${token.metadata.name} ${roles(token)}`} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" sortBy={{ name: (token) => token.metadata.name, roles, until: (token) => token.metadata.expires ?? "9" }} empty={<Empty title={t("tokens.empty")} text={t("tokens.empty.text")} />} />
+      <Head title={t("menu.tokens")} text={t("tokens.text")}>
+        {acl("tokens").create && (
+          <Pop label={t("tokens.create")} kind="button main" icon="plus">
+            {(close) =>
+              (Object.keys(ways) as (keyof typeof ways)[]).map((way) => (
+                <button key={way} type="button" class="item" onClick={() => (close(), setMaking(way))}>
+                  <Icon name={ways[way].icon} />
+                  {t(ways[way].title)}
+                </button>
+              ))
+            }
+          </Pop>
+        )}
+      </Head>
+      <WholeView list={list} label={t("menu.tokens")} search={t("tokens.search")} text={(token) => `${token.metadata.name} ${roles(token)}`} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" sortBy={{ name: (token) => token.metadata.name, roles, until: (token) => token.metadata.expires ?? "9" }} empty={<Empty title={t("tokens.empty")} text={acl("tokens").create ? t("tokens.empty.text") : undefined} />} />
+      {Making && <Making onClose={() => (setMaking(null), list.reload())} />}
       {removing && <Confirm title={t("tokens.delete", { name: removing.metadata.name })} text={t("tokens.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/tokens/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
     </>
   );
