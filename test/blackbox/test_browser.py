@@ -329,7 +329,7 @@ def test_a_shell_in_the_browser(cluster, browser):
     assert ticks == [f"tick{i}" for i in range(1, 10)]
     shell(browser, "echo still-$KEPT", "still-yes")
     cluster.ctl("lock", "--user=web-shell", "--message=bye for now", "--ttl=10m")
-    assert "bye for now" in browser.see(name="term", target=".term-line:has-text('bye for now')")
+    assert "서버의 설명" in browser.see(name="term", target=".term-line:has-text('bye for now')")
     browser.see(name="term", target=".xterm-rows:has-text('still-yes')")
     browser.picture("terminal-locked", name="term")
     browser.usable(name="term")

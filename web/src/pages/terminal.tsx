@@ -103,7 +103,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
       onData: (data, done) => term.write(data, done),
       onState: (next, text) => {
         setState(next);
-        setMessage(text === "lost" || text === "gone" || text === "signin" ? t(`term.${text}`) : text);
+        setMessage(text === "lost" || text === "gone" || text === "signin" ? t(`term.${text}`) : text && t("term.said", { text }));
       },
       onExit: (code, signal) => {
         setState("over");
