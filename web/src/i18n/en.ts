@@ -299,7 +299,7 @@ export const en = {
   "event.join_token.delete": "{user} deleted join token {name}",
   "event.node.deleted": "{user} removed host {name} from the cluster",
   "event.kube_server.deleted": "{user} removed the Kubernetes agent {name}",
-  "event.instance.join": "A host joined the cluster",
+  "event.instance.join": "Host {name} joined the cluster",
   "event.auth": "{user} was refused as {login}: {error}",
   "event.auth.nologin": "{user} was refused: {error}",
   "event.session.start.nologin": "{user} opened a session on {server}",

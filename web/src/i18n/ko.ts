@@ -301,7 +301,7 @@ export const ko: Texts = {
   "event.join_token.delete": "{user} 님이 참여 토큰 {name}을(를) 삭제했습니다",
   "event.node.deleted": "{user} 님이 {name} 호스트를 클러스터에서 뺐습니다",
   "event.kube_server.deleted": "{user} 님이 Kubernetes 에이전트 {name}을(를) 뺐습니다",
-  "event.instance.join": "호스트가 클러스터에 참여했습니다",
+  "event.instance.join": "{name} 호스트가 클러스터에 참여했습니다",
   "event.auth": "{user} 님의 {login} 접속이 거부되었습니다: {error}",
   "event.auth.nologin": "{user} 님의 접속이 거부되었습니다: {error}",
   "event.session.start.nologin": "{user} 님이 {server}에 세션을 열었습니다",

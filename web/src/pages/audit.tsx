@@ -46,7 +46,7 @@ export function sentence(event: Event): string {
   if (!has(chosen)) return t("event.other", { user, event: event.event });
   const values: Record<string, string> = {
     user,
-    name: text(event["name"]),
+    name: text(event["name"]) || text(event["node_name"]),
     login: text(event["login"]),
     server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || target(event["target"]),
     command: text(event["command"]),
