@@ -7,7 +7,7 @@
  * The token of the session comes in the first message; auth verifies it and decides. A person who is lost without a word
  * leaves the terminal running at the node for a while; who says the end ends it.
  */
-#include "protocols/term_front.h"
+#include "protocols/term_front_priv.h"
 
 #include "base/enc.h"
 #include "base/log.h"
@@ -16,7 +16,6 @@
 #include "protocols/term_say.h"
 #include "protocols/term_wire.h"
 #include "protocols/web/web_envelope.h"
-#include "term/term_frame.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,65 +24,22 @@
 #define TOKEN_MS 10000
 #define ASK_MS 15000
 #define JOIN_MS 3000
-#define JOIN_RETRY_MS 50
 #define LAST_WORD_MS 500 /* from the cut to the end of both sides, whatever the agent does */
 #define QUIT_MS 2000     /* for the node to end what the person has ended */
-#define PING_MS 20000
 #define DEAD_MS 60000
 #define LINGER_MS 1000 /* after the last word, for the browser to read it */
 #define LINGER_MAX_MS 10000
 #define MESSAGE_MAX ((size_t)64 * 1024)
 
-enum { CODE_DONE = 1000, CODE_PROTOCOL = 1002, CODE_TOO_LARGE = 1009, CODE_TOKEN = 4401 };
-
-enum term_state { TERM_TOKEN, TERM_ASKING, TERM_JOINING, TERM_RUNNING, TERM_OVER };
-
-struct term_front {
-    struct worker *worker;
-    struct peer peer;
-    enum term_state state;
-    struct stream *stream; /* the browser's; NULL when it is gone */
-    struct http_ws ws;
-    struct buf message; /* that is being read */
-    json_t *params;
-    char *session; /* id of the cookie, until auth was asked */
-    char *rpc;
-    uint32_t request; /* to auth, 0 when none is pending */
-    char *sid, *attach, *host_id, *hostname;
-    struct buf grant;
-    struct tunnel_stream *tunnel; /* NULL when it is gone or another worker has it */
-    struct stream *pair;          /* to the worker that has it (term_pair.c) */
-    bool pair_asked;
-    struct term_reader reader;
-    struct buf pending; /* for the node, no credit yet */
-    size_t owed;        /* bytes of the tunnel for which credit is held back */
-    bool heard_end;     /* the browser said that it is the end */
-    bool said_end;      /* it was told why or with which code it ended */
-    bool can_resume;    /* the node keeps the terminal when its person is lost */
-    bool resumes;       /* it is to join a terminal that runs */
-    bool joined;        /* the node has said that it is there */
-    bool lost;          /* something on the way broke; the terminal may go on */
-    struct timer *timer;
-    struct timer *ping;
-    int64_t heard_ms;
-    int64_t linger_until;
-    int64_t join_deadline;
-    enum close_reason cut; /* CLOSE_NONE: it still has its right */
-    char *cut_text;
-    enum close_reason reason;
-    uint64_t rx, tx;
-};
-
 /* ---- to the browser ---- */
 
-static void set_reason(struct term_front *front, enum close_reason reason)
+void term_front_reason(struct term_front *front, enum close_reason reason)
 {
     if (front->reason == CLOSE_NONE)
         front->reason = reason;
 }
 
-/* The last frame of our direction, then the end of the connection. */
-static void hang_up(struct term_front *front, unsigned code, enum close_reason reason)
+void term_front_hang_up(struct term_front *front, unsigned code, enum close_reason reason)
 {
     uint8_t text[2] = {(uint8_t)(code >> 8), (uint8_t)code};
     front->state = TERM_OVER;
@@ -91,14 +47,14 @@ static void hang_up(struct term_front *front, unsigned code, enum close_reason r
         return;
     term_say_control(front->stream, HTTP_WS_CLOSE, text, sizeof(text));
     /* Stays for a moment: closed at once, what the browser still sends would reset away what it has not read. */
-    set_reason(front, reason);
+    term_front_reason(front, reason);
     stream_shutdown(front->stream);
     stream_resume(front->stream);
     front->linger_until = loop_now_ms(front->worker->loop) + LINGER_MAX_MS;
     timer_start(front->ping, LINGER_MS, 0);
 }
 
-static void say_end(struct term_front *front, enum close_reason reason, const char *text, bool resume)
+void term_front_say_end(struct term_front *front, enum close_reason reason, const char *text, bool resume)
 {
     if (front->said_end)
         return;
@@ -116,7 +72,7 @@ static bool still_runs(const struct term_front *front)
     return front->cut == CLOSE_NONE && ((front->lost && front->can_resume) || (front->resumes && !front->joined));
 }
 
-static void finish(struct term_front *front)
+void term_front_finish(struct term_front *front)
 {
     struct worker *worker = front->worker;
     /* Nor before auth's answer: a grant that nobody takes has to be given back. */
@@ -147,275 +103,24 @@ static void finish(struct term_front *front)
     mem_free(front);
 }
 
-/* Before there is a node: told why, then closed. */
-static void refuse(struct term_front *front, enum close_reason reason, const char *text, unsigned code, bool resume)
+void term_front_refuse(struct term_front *front, enum close_reason reason, const char *text, unsigned code, bool resume)
 {
     if (front->state == TERM_OVER)
         return;
-    set_reason(front, reason);
+    term_front_reason(front, reason);
     timer_stop(front->timer);
     front->lost = resume;
-    say_end(front, reason, text, resume);
-    hang_up(front, code, reason);
+    term_front_say_end(front, reason, text, resume);
+    term_front_hang_up(front, code, reason);
 }
 
-/* ---- to the node ---- */
-
-static void pump(struct term_front *front)
-{
-    if (front->tunnel && buf_size(&front->pending) > 0)
-        buf_consume(&front->pending,
-                    tunnel_stream_write(front->tunnel, buf_head(&front->pending), buf_size(&front->pending)));
-    if (front->pair && buf_size(&front->pending) > 0 && !stream_is_full(front->pair)) {
-        stream_write(front->pair, buf_head(&front->pending), buf_size(&front->pending));
-        buf_clear(&front->pending);
-    }
-    if (!front->stream || front->state != TERM_RUNNING)
-        return;
-    if (buf_size(&front->pending) > 0)
-        stream_pause(front->stream);
-    else
-        stream_resume(front->stream);
-}
-
-static void to_node(struct term_front *front, enum term_type type, const uint8_t *payload, size_t size)
-{
-    uint8_t head[TERM_HEAD];
-    do {
-        size_t piece = type == TERM_DATA && size > TERM_FRAME_MAX ? TERM_FRAME_MAX : size;
-        term_head(head, type, piece);
-        (void)buf_append(&front->pending, head, sizeof(head));
-        (void)buf_append(&front->pending, payload, piece);
-        payload += piece;
-        size -= piece;
-    } while (size > 0);
-}
-
-/* The browser has said the end: so does the node hear it. */
-static void quit(struct term_front *front)
-{
-    if (front->heard_end)
-        return;
-    front->heard_end = true;
-    to_node(front, TERM_QUIT, (const uint8_t *)"", 0);
-    pump(front);
-}
-
-/* The node's side ends at once. */
-static void drop_node(struct term_front *front, enum close_reason reason)
-{
-    if (front->tunnel)
-        tunnel_stream_close(front->tunnel, reason, front->cut_text);
-    if (front->pair)
-        stream_close(front->pair, reason);
-}
-
-/* The browser goes without having said the end. To an upload that would say that it is complete. */
-static void leave(struct term_front *front)
-{
-    const json_t *file = json_object_get(front->params, "file");
-    if (front->heard_end || strcmp(json_get_text(file, "op", ""), "upload") != 0) {
-        quit(front);
-        return;
-    }
-    front->heard_end = true;
-    drop_node(front, CLOSE_CLIENT_CLOSED);
-}
+/* ---- from the browser: what it gets wrong ---- */
 
 static void broken(struct term_front *front, unsigned code)
 {
-    set_reason(front, CLOSE_PROTOCOL_ERROR);
-    leave(front); /* who breaks the protocol has nothing to come back to */
-    hang_up(front, code, CLOSE_PROTOCOL_ERROR);
-}
-
-/* ---- from the node ---- */
-
-static void give_credit(struct term_front *front)
-{
-    size_t owed = front->owed;
-    if (front->stream && stream_is_full(front->stream)) {
-        if (front->pair)
-            stream_pause(front->pair);
-        return;
-    }
-    front->owed = 0;
-    if (front->tunnel && owed > 0)
-        tunnel_stream_consume(front->tunnel, owed);
-    if (front->pair)
-        stream_resume(front->pair);
-}
-
-static enum tp_err on_node_output(void *ctx, const uint8_t *data, size_t size)
-{
-    struct term_front *front = ctx;
-    term_say(front->stream, 'r', data, size);
-    return TP_OK;
-}
-
-static enum tp_err on_node_control(void *ctx, enum term_type type, const uint8_t *payload, size_t size)
-{
-    struct term_front *front = ctx;
-    json_t *object = NULL;
-    enum tp_err err = json_parse_object(payload, size, TERM_CONTROL_MAX, &object, NULL);
-    if (err != TP_OK)
-        return err;
-    if (type == TERM_OPEN) {
-        front->joined = true;
-        term_say_json(front->stream, 's',
-                      term_wire_session(front->sid, json_get_text(front->params, "login", ""), front->host_id,
-                                        front->hostname, front->can_resume, object));
-    } else if (type == TERM_EXIT && !front->said_end) {
-        front->said_end = true;
-        set_reason(front, CLOSE_DONE);
-        term_say_json(front->stream, 'x',
-                      json_pack("{s:I, s:s}", "code", (json_int_t)json_get_int(object, "code", 255), "signal",
-                                json_get_text(object, "signal", "")));
-    } else if (type == TERM_CLOSE) {
-        enum close_reason reason = close_from_name(json_get_text(object, "reason", ""));
-        set_reason(front, reason);
-        say_end(front, reason, json_get_text(object, "text", ""), false);
-    }
-    json_decref(object);
-    return TP_OK;
-}
-
-static void node_bytes(struct term_front *front, const uint8_t *data, size_t size)
-{
-    struct tp_error error = {0};
-    front->tx += size;
-    if (front->state != TERM_RUNNING || !front->stream)
-        return;
-    if (term_reader_feed(&front->reader, data, size, &error) != TP_OK) {
-        log_warn("an agent broke the protocol of terminals", "host=%s", front->host_id);
-        set_reason(front, CLOSE_PROTOCOL_ERROR);
-        front->heard_end = true;
-        drop_node(front, CLOSE_PROTOCOL_ERROR);
-    }
-}
-
-/* The node's side is gone. */
-static void node_gone(struct term_front *front, enum close_reason reason, const char *text)
-{
-    if (front->cut != CLOSE_NONE) {
-        reason = front->cut;
-        text = front->cut_text;
-    } else if (front->stream && !front->said_end && !front->heard_end) {
-        front->lost = reason == CLOSE_TARGET_OFFLINE || reason == CLOSE_DRAIN || reason == CLOSE_KEEPALIVE_TIMEOUT ||
-                      reason == CLOSE_PEER_RESET || reason == CLOSE_SHUTDOWN;
-    }
-    set_reason(front, reason);
-    if (front->stream && front->state != TERM_OVER) {
-        say_end(front, reason, text ? text : "", front->lost && front->can_resume);
-        term_say(front->stream, 'c', "", 0);
-        hang_up(front, CODE_DONE, reason);
-    }
-    finish(front);
-}
-
-static void on_tunnel_data(void *ctx, const uint8_t *data, size_t size)
-{
-    struct term_front *front = ctx;
-    front->owed += size;
-    node_bytes(front, data, size);
-    give_credit(front);
-}
-
-static void on_tunnel_eof(void *ctx)
-{
-    struct term_front *front = ctx;
-    tunnel_stream_shutdown(front->tunnel);
-}
-
-static void on_tunnel_writable(void *ctx)
-{
-    pump(ctx);
-}
-
-static void on_tunnel_close(void *ctx, enum close_reason reason, const char *text)
-{
-    struct term_front *front = ctx;
-    front->tunnel = NULL;
-    node_gone(front, reason, text);
-}
-
-static const struct tunnel_stream_events tunnel_events = {
-    .on_data = on_tunnel_data, .on_eof = on_tunnel_eof, .on_writable = on_tunnel_writable, .on_close = on_tunnel_close};
-
-/* ---- joining ---- */
-
-static void begin_running(struct term_front *front)
-{
-    char *text = term_wire_open(front->params, &front->can_resume);
-    to_node(front, TERM_OPEN, (const uint8_t *)text, strlen(text));
-    mem_free(text);
-    front->state = TERM_RUNNING;
-    timer_stop(front->timer);
-    timer_start(front->ping, PING_MS, PING_MS);
-    front->heard_ms = loop_now_ms(front->worker->loop);
-    pump(front);
-}
-
-static void join(struct term_front *front)
-{
-    struct worker *worker = front->worker;
-    struct tunnel *tunnel = tunnels_find(worker, front->host_id);
-    int where = tunnels_where(worker, front->host_id);
-    if (!front->stream || stream_is_closing(front->stream))
-        return;
-    if (tunnel && tunnel_stream_open(tunnel, "term", buf_head(&front->grant), buf_size(&front->grant), &tunnel_events,
-                                     front, &front->tunnel) == TP_OK) {
-        begin_running(front);
-        return;
-    }
-    if (!tunnel && where >= 0 && (unsigned)where != worker->number && worker->master && !front->pair_asked) {
-        front->pair_asked = true;
-        rpc_event(worker->master, "pair", json_pack("{s:i, s:s}", "worker", where, "sid", front->sid));
-    }
-    if (loop_now_ms(worker->loop) < front->join_deadline)
-        timer_start(front->timer, JOIN_RETRY_MS, 0);
-    else
-        refuse(front, CLOSE_TARGET_OFFLINE, "the node is offline: its agent has no tunnel to this proxy now", CODE_DONE,
-               true);
-}
-
-static void on_pair_data(void *ctx, const uint8_t *data, size_t size)
-{
-    struct term_front *front = ctx;
-    node_bytes(front, data, size);
-    give_credit(front);
-}
-
-static void on_pair_eof(void *ctx)
-{
-    struct term_front *front = ctx;
-    stream_close(front->pair, front->said_end ? CLOSE_DONE : CLOSE_TARGET_OFFLINE);
-}
-
-static void on_pair_drain(void *ctx)
-{
-    pump(ctx);
-}
-
-static void on_pair_close(void *ctx, enum close_reason reason)
-{
-    struct term_front *front = ctx;
-    front->pair = NULL;
-    node_gone(front, reason, NULL);
-}
-
-void term_front_pair(struct worker *worker, const char *sid, int fd)
-{
-    static const struct stream_events events = {
-        .on_data = on_pair_data, .on_eof = on_pair_eof, .on_drain = on_pair_drain, .on_close = on_pair_close};
-    struct term_front *front = map_get(worker->terminals, sid);
-    if (!front || front->state != TERM_JOINING || !front->stream) {
-        (void)close(fd);
-        return;
-    }
-    front->pair = stream_new(worker->loop, fd, &events, front);
-    term_pair_head(front->pair, front->host_id, &front->grant);
-    begin_running(front);
+    term_front_reason(front, CLOSE_PROTOCOL_ERROR);
+    term_node_leave(front); /* who breaks the protocol has nothing to come back to */
+    term_front_hang_up(front, code, CLOSE_PROTOCOL_ERROR);
 }
 
 /* ---- auth ---- */
@@ -432,24 +137,24 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
         front->hostname = mem_strdup(json_get_text(result, "hostname", ""));
     }
     if (front->state != TERM_ASKING || !front->stream || stream_is_closing(front->stream)) {
-        finish(front); /* the person has gone meanwhile */
+        term_front_finish(front); /* the person has gone meanwhile */
         return;
     }
     if (error) {
         bool resume =
             front->resumes && (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
-        refuse(front, target_front_reason(error->code), error->text,
-               error->code == TP_UNAUTHENTICATED ? CODE_TOKEN : CODE_DONE, resume);
+        term_front_refuse(front, target_front_reason(error->code), error->text,
+                          error->code == TP_UNAUTHENTICATED ? CODE_TOKEN : CODE_DONE, resume);
         return;
     }
     if (dec_base64(grant, strlen(grant), &front->grant) != TP_OK || buf_size(&front->grant) == 0) {
-        refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log", CODE_DONE, false);
+        term_front_refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log", CODE_DONE, false);
         return;
     }
     (void)map_set(front->worker->terminals, front->sid, front); /* an older connection of it has been replaced */
     front->state = TERM_JOINING;
     front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;
-    join(front);
+    term_node_join(front);
 }
 
 static void ask(struct term_front *front, const char *token)
@@ -465,8 +170,8 @@ static void ask(struct term_front *front, const char *token)
     if (!worker->auth) {
         json_decref(params);
         json_decref(caller);
-        refuse(front, CLOSE_AUTH_UNAVAILABLE, "the auth service is not available now, try again in a moment", CODE_DONE,
-               *sid != '\0');
+        term_front_refuse(front, CLOSE_AUTH_UNAVAILABLE, "the auth service is not available now, try again in a moment",
+                          CODE_DONE, *sid != '\0');
         return;
     }
     if (*sid) {
@@ -491,7 +196,7 @@ static void take_token(struct term_front *front)
     if (token && *token && json_string_value(json_object_get(object, "token")))
         ask(front, token);
     else
-        refuse(front, CLOSE_ACCESS_DENIED, "the first message must be {\"token\": ...}", CODE_TOKEN, false);
+        term_front_refuse(front, CLOSE_ACCESS_DENIED, "the first message must be {\"token\": ...}", CODE_TOKEN, false);
     json_decref(object);
 }
 
@@ -510,17 +215,17 @@ static enum tp_err take_binary(struct term_front *front)
     switch (envelope.type) {
     case 'r':
         if (envelope.size > 0)
-            to_node(front, TERM_DATA, envelope.payload, envelope.size);
+            term_node_send(front, TERM_DATA, envelope.payload, envelope.size);
         return TP_OK;
     case 'w':
     case 'k':
         err = envelope.type == 'w' ? term_wire_resize(&envelope, wire, &wire_size)
                                    : term_wire_ack(&envelope, wire, &wire_size);
         if (err == TP_OK)
-            to_node(front, envelope.type == 'w' ? TERM_RESIZE : TERM_ACK, wire, wire_size);
+            term_node_send(front, envelope.type == 'w' ? TERM_RESIZE : TERM_ACK, wire, wire_size);
         return err;
     case 'c':
-        quit(front);
+        term_node_quit(front);
         return TP_OK;
     default:
         return TP_INVALID;
@@ -556,9 +261,9 @@ static enum tp_err on_ws_control(void *ctx, unsigned opcode, const uint8_t *data
             term_say_control(front->stream, HTTP_WS_PONG, data, size);
     } else if (opcode == HTTP_WS_CLOSE) {
         /* A page that was left or closed ends its terminal; 1001 is what browsers say then. */
-        leave(front);
-        set_reason(front, CLOSE_CLIENT_CLOSED);
-        hang_up(front, CODE_DONE, CLOSE_CLIENT_CLOSED);
+        term_node_leave(front);
+        term_front_reason(front, CLOSE_CLIENT_CLOSED);
+        term_front_hang_up(front, CODE_DONE, CLOSE_CLIENT_CLOSED);
     }
     return TP_OK;
 }
@@ -576,26 +281,26 @@ static void on_data(void *ctx, const uint8_t *data, size_t size)
     if (err != TP_OK && front->state != TERM_OVER)
         broken(front, err == TP_TOO_LARGE ? CODE_TOO_LARGE : CODE_PROTOCOL);
     else if (front->state == TERM_RUNNING)
-        pump(front);
+        term_node_pump(front);
 }
 
 static void on_drain(void *ctx)
 {
-    give_credit(ctx);
+    term_node_credit(ctx);
 }
 
 static void on_close(void *ctx, enum close_reason reason)
 {
     struct term_front *front = ctx;
     front->stream = NULL;
-    set_reason(front, reason);
+    term_front_reason(front, reason);
     timer_stop(front->ping);
     front->lost |= !front->heard_end && !front->said_end && front->cut == CLOSE_NONE;
     if (front->heard_end && (front->tunnel || front->pair))
         timer_start(front->timer, QUIT_MS, 0);
     else
-        drop_node(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
-    finish(front);
+        term_node_drop(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
+    term_front_finish(front);
 }
 
 /* ---- time ---- */
@@ -604,11 +309,11 @@ static void on_timer(void *ctx)
 {
     struct term_front *front = ctx;
     if (front->state == TERM_TOKEN) {
-        refuse(front, CLOSE_PREAUTH_TIMEOUT, "the token did not come in time", CODE_TOKEN, false);
+        term_front_refuse(front, CLOSE_PREAUTH_TIMEOUT, "the token did not come in time", CODE_TOKEN, false);
     } else if (front->state == TERM_JOINING) {
-        join(front);
+        term_node_join(front);
     } else { /* the last word has been said, or the node does not end what its person has ended */
-        drop_node(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
+        term_node_drop(front, front->cut != CLOSE_NONE ? front->cut : CLOSE_CLIENT_CLOSED);
     }
 }
 
@@ -641,7 +346,7 @@ void term_front_cut(struct worker *worker, const char *sid, enum close_reason re
     if (front->tunnel || front->pair)
         timer_start(front->timer, LAST_WORD_MS, 0);
     else
-        refuse(front, reason, front->cut_text, CODE_DONE, false);
+        term_front_refuse(front, reason, front->cut_text, CODE_DONE, false);
 }
 
 void term_front_replaced(struct worker *worker, const char *sid, const char *attach)
@@ -650,8 +355,8 @@ void term_front_replaced(struct worker *worker, const char *sid, const char *att
     if (!front || front->cut != CLOSE_NONE || strcmp(front->attach, attach) == 0)
         return;
     (void)map_remove(worker->terminals, sid);
-    refuse(front, CLOSE_REPLACED, "", CODE_DONE, false);
-    drop_node(front, CLOSE_CLIENT_CLOSED); /* the terminal itself goes on */
+    term_front_refuse(front, CLOSE_REPLACED, "", CODE_DONE, false);
+    term_node_drop(front, CLOSE_CLIENT_CLOSED); /* the terminal itself goes on */
 }
 
 static void report_one(void *ctx, const char *key, void *value)
@@ -685,7 +390,7 @@ void term_front_serve(void *ctx, const struct web_socket *socket)
     http_ws_init(&front->ws, on_message, front);
     front->ws.on_control = on_ws_control;
     front->ws.must_mask = true;
-    term_reader_init(&front->reader, TERM_FROM_NODE, on_node_output, on_node_control, front);
+    term_reader_init(&front->reader, TERM_FROM_NODE, term_node_output, term_node_control, front);
     buf_init(&front->message, 0);
     buf_init(&front->pending, 0);
     buf_init(&front->grant, TUNNEL_HEADER_MAX);
