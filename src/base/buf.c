@@ -68,6 +68,8 @@ uint8_t *buf_reserve(struct buf *buf, size_t size)
             abort();
         while (capacity < need)
             capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
+        if (buf->limit && capacity > buf->limit && need <= buf->limit)
+            capacity = buf->limit; /* more could never be used */
         buf->data = mem_resize(buf->data, capacity);
         buf->capacity = capacity;
     }

@@ -40,6 +40,7 @@ struct stream {
     bool paused;
     bool deaf; /* the peer sends although it is paused: no more events of that until it is resumed */
     bool was_full;
+    size_t high; /* of the queue */
     bool read_ended;
     bool shutdown_asked;
     bool write_ended;
@@ -212,7 +213,7 @@ static void flush(struct stream *stream)
     }
     if (io == STREAM_IO_OK && stream->shutdown_asked)
         end_writing(stream);
-    if (stream->was_full && buf_size(&stream->out) <= STREAM_LOW && stream->state == STREAM_OPEN) {
+    if (stream->was_full && buf_size(&stream->out) <= stream->high / 4 && stream->state == STREAM_OPEN) {
         stream->was_full = false;
         if (stream->events->on_drain)
             stream->events->on_drain(stream->ctx);
@@ -235,10 +236,15 @@ void stream_write(struct stream *stream, const void *data, size_t size)
         stream_close(stream, CLOSE_TOO_LARGE);
         return;
     }
-    if (buf_size(&stream->out) >= STREAM_HIGH)
+    if (buf_size(&stream->out) >= stream->high)
         stream->was_full = true;
     if (!stream->write_blocked && stream->state == STREAM_OPEN)
         later_run(stream->loop, &stream->flush);
+}
+
+void stream_set_high(struct stream *stream, size_t high)
+{
+    stream->high = high;
 }
 
 bool stream_is_full(const struct stream *stream)
@@ -400,6 +406,7 @@ struct stream *stream_new_transport(struct loop *loop, int fd, const struct stre
     stream->flush = (struct later){.fn = on_start, .ctx = stream};
     stream->read_more = (struct later){.fn = on_read_more, .ctx = stream};
     stream->finish = (struct later){.fn = destroy, .ctx = stream};
+    stream->high = STREAM_HIGH;
     buf_init(&stream->out, STREAM_LIMIT);
     if (watch_new(loop, fd, on_events, stream, &stream->watch) != TP_OK) {
         /* No watch to take events from: a never-started one would be needed only to be freed. */

@@ -5,7 +5,7 @@
  * stream_pause / stream_resume. After on_eof no more data comes; writing may go on (half-close).
  * Writing: stream_write takes all bytes or closes the stream (TOO_LARGE) when its out queue would pass the limit; bytes of
  * one turn leave in one system call at the end of the turn. stream_is_full says that the queue is past its high mark
- * (STREAM_HIGH): stop producing until on_drain.
+ * (STREAM_HIGH, or what stream_set_high says): stop producing until on_drain.
  * Death: stream_close may be called at any time; on_close follows exactly once, never inside the call, and the stream is
  * gone when on_close returns. The first reason wins. Without stream_close, on_close comes by itself on an error
  * (PEER_RESET, IO_ERROR, TLS_FAILED, ...), or when both directions have ended (DONE).
@@ -18,7 +18,7 @@
 #include "core/loop.h"
 
 #define STREAM_HIGH ((size_t)256 * 1024)        /* stop producing */
-#define STREAM_LOW ((size_t)64 * 1024)          /* on_drain after having been full */
+#define STREAM_LOW (STREAM_HIGH / 4)            /* on_drain after having been full */
 #define STREAM_LIMIT ((size_t)16 * 1024 * 1024) /* a producer that ignores STREAM_HIGH */
 
 struct stream;
@@ -30,7 +30,7 @@ struct stream_events {
     void (*on_data)(void *ctx, const uint8_t *data, size_t size);
     /* The peer will send no more. May be NULL: then the stream closes with CLIENT_CLOSED. */
     void (*on_eof)(void *ctx);
-    /* The queue was full and has fallen below STREAM_LOW. May be NULL. */
+    /* The queue was full and has fallen below a quarter of its high mark. May be NULL. */
     void (*on_drain)(void *ctx);
     /* The end; see above. Must not be NULL. */
     void (*on_close)(void *ctx, enum close_reason reason);
@@ -46,6 +46,8 @@ void stream_set_events(struct stream *stream, const struct stream_events *events
 /* Queues size bytes. After stream_close or stream_shutdown they are dropped. */
 void stream_write(struct stream *stream, const void *data, size_t size);
 bool stream_is_full(const struct stream *stream);
+/* Another high mark, for a peer that nobody knows yet. */
+void stream_set_high(struct stream *stream, size_t high);
 /* Bytes that wait in the out queue. */
 size_t stream_queued(const struct stream *stream);
 void stream_pause(struct stream *stream);

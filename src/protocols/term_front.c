@@ -16,6 +16,7 @@
 #include "protocols/term_say.h"
 #include "protocols/term_wire.h"
 #include "protocols/web/web_envelope.h"
+#include "tls/tls_stream.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +152,7 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
         term_front_refuse(front, CLOSE_INTERNAL, "an internal error, see the proxy's log", CODE_DONE, false);
         return;
     }
+    tls_stream_trust(front->stream);
     (void)map_set(front->worker->terminals, front->sid, front); /* an older connection of it has been replaced */
     front->state = TERM_JOINING;
     front->join_deadline = loop_now_ms(front->worker->loop) + JOIN_MS;

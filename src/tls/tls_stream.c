@@ -313,7 +313,7 @@ static enum stream_io tls_handshake(void *ctx, enum close_reason *ret_reason)
         *ret_reason = CLOSE_NO_ROUTE;
         return STREAM_IO_FAILED;
     }
-    state->wire.ready = true;
+    state->wire.ready = !state->context->server || state->has_identity;
     return STREAM_IO_OK;
 }
 
@@ -351,11 +351,12 @@ static enum stream_io tls_write(void *ctx, int fd, const uint8_t *data, size_t s
 {
     struct tls_state *state = ctx;
     enum stream_io io = send_out(state, ret_reason);
+    size_t most = state->wire.ready ? WIRE_BATCH : WIRE_GATHER;
     size_t done = 0;
     (void)fd;
     if (io != STREAM_IO_OK)
         return io;
-    while (done < size && buf_size(&state->wire.out) < WIRE_BATCH) {
+    while (done < size && buf_size(&state->wire.out) < most) {
         size_t left = size - done;
         int put;
         errno = 0;
@@ -487,6 +488,14 @@ const uint8_t *tls_stream_peer_der(const struct stream *stream, size_t *ret_size
         return NULL;
     *ret_size = buf_size(&state->peer_der);
     return buf_head(&state->peer_der);
+}
+
+void tls_stream_trust(struct stream *stream)
+{
+    struct tls_state *state = stream_transport_state(stream, &tls_transport);
+    if (state)
+        state->wire.ready = true;
+    stream_set_high(stream, STREAM_HIGH);
 }
 
 const char *tls_stream_alpn(const struct stream *stream)

@@ -48,6 +48,9 @@ struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *con
 const struct identity *tls_stream_identity(const struct stream *stream);
 /* The peer's certificate as DER, or NULL. Valid as long as the stream. */
 const uint8_t *tls_stream_peer_der(const struct stream *stream, size_t *ret_size);
+/* The peer has proved in another way (a web session) who he is: his bytes may take as much memory as those of a peer with a
+ * certificate. */
+void tls_stream_trust(struct stream *stream);
 /* The chosen ALPN, "" when there is none. */
 const char *tls_stream_alpn(const struct stream *stream);
 /* Why the handshake failed, or the peer's certificate was not taken; a sentence or "". May be asked in on_close. */

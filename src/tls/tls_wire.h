@@ -7,12 +7,13 @@
 
 #include <openssl/bio.h>
 
-#define WIRE_BATCH ((size_t)64 * 1024) /* read at once, and gathered before a send */
-#define WIRE_EARLY ((size_t)4 * 1024)  /* read at once before the peer has proved anything */
+#define WIRE_BATCH ((size_t)64 * 1024)  /* read at once, and gathered before a send */
+#define WIRE_EARLY ((size_t)4 * 1024)   /* read at once, before the peer has proved who he is, */
+#define WIRE_GATHER ((size_t)16 * 1024) /* and gathered before a send then */
 
 struct tls_wire {
     int fd;     /* the stream's */
-    bool ready; /* the handshake is done */
+    bool ready; /* the peer has proved who he is, or is the server that we dialled */
     struct buf in;
     struct buf out;
 };

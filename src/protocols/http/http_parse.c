@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* A body whose length is told gets its room at once, instead of growing past it. */
+#define RESERVED_MAX 65536
+
 enum parser_state { STATE_HEAD, STATE_HEAD_READY, STATE_BODY, STATE_DONE, STATE_FAILED };
 
 struct http_parser {
@@ -372,6 +375,7 @@ static enum http_step take_head(struct http_parser *parser)
         return fail(parser, 400, "a malformed head");
     if (!origin_matches_host(&parser->request))
         return fail(parser, 400, "an absolute target that is not the Host");
+    buf_wipe(&parser->head.raw); /* all of it is in the arena */
     parser->state = STATE_HEAD_READY;
     return HTTP_HEAD_READY;
 }
@@ -437,6 +441,9 @@ enum http_step http_parser_feed(struct http_parser *parser, const void *data, si
     if (parser->state == STATE_HEAD_READY) {
         if (!parser->body_fn && parser->request.length > parser->body_limit)
             return fail(parser, 413, "the body is too large");
+        parser->request.body.limit = parser->body_limit + 1; /* and a NUL */
+        if (!parser->body_fn && parser->request.length > 0 && parser->request.length <= RESERVED_MAX)
+            (void)!buf_reserve(&parser->request.body, (size_t)parser->request.length + 1);
         parser->raw_left = parser->body_fn ? SIZE_MAX : parser->body_limit * 8 + HTTP_HEAD_MAX;
         parser->state = STATE_BODY;
     }

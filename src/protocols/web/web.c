@@ -9,7 +9,11 @@
 #include <unistd.h>
 
 #define CALL_MS 30000
-#define ANONYMOUS_BODY ((size_t)64 * 1024) /* R9 */
+/* R9: with a head of 16 KB and what TLS holds a stranger has 64 KB. That a session is good is known when all has come. */
+#define ANONYMOUS_BODY ((size_t)16 * 1024)
+#define SESSION_BODY ((size_t)48 * 1024)
+#define STRANGER_HIGH ((size_t)16 * 1024) /* bytes of an answer that wait for him */
+#define STRANGER_MS 10000                 /* for his whole request */
 #define FORM_BODY ((size_t)8 * 1024)
 #define CERT_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
 #define HEADERS_MAX 16
@@ -121,6 +125,29 @@ static void free_reading(void *ctx)
 
 static const struct http_source file_source = {.read = read_file, .free = free_reading};
 
+/* What is part of the program leaves as the peer takes it, uncopied. */
+struct fixed {
+    const uint8_t *rest;
+};
+
+static enum tp_err read_fixed(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
+{
+    struct fixed *fixed = ctx;
+    memcpy(data, fixed->rest, size); /* no more is asked for than there is */
+    fixed->rest += size;
+    *ret_size = size;
+    return TP_OK;
+}
+
+static const struct http_source fixed_source = {.read = read_fixed, .free = mem_free};
+
+static void *fixed_from(const void *body)
+{
+    struct fixed *fixed = mem_alloc(sizeof(*fixed));
+    fixed->rest = body;
+    return fixed;
+}
+
 static void answer(struct web_request *request, const struct answer *what)
 {
     struct http_header headers[HEADERS_MAX];
@@ -224,8 +251,8 @@ void web_answer_asset(struct web_request *request, const struct web_asset *asset
                           .content_type = asset->content_type,
                           .body = asset->data,
                           .size = plain ? web_asset_plain_size(asset) : asset->size,
-                          .source = plain,
-                          .source_ctx = plain_ctx,
+                          .source = plain ? plain : &fixed_source,
+                          .source_ctx = plain ? plain_ctx : fixed_from(asset->data),
                           .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
                           .gzip = !plain,
                           .varies = true,
@@ -525,7 +552,9 @@ static size_t on_head(void *ctx, const struct http_request *http)
         secret_free(params[i]);
     if (!route || route->shape == WEB_FORM)
         return FORM_BODY;
-    return route->who == WEB_CERT && conn->cert ? CERT_BODY : ANONYMOUS_BODY;
+    if (route->who == WEB_CERT && conn->cert)
+        return CERT_BODY;
+    return route->who == WEB_SESSION ? SESSION_BODY : ANONYMOUS_BODY;
 }
 
 static void on_request(void *ctx, struct http_exchange *exchange)
@@ -570,7 +599,7 @@ void web_serve(struct web *web, struct stream *stream, const struct web_peer *pe
 {
     static const struct http_server_events events = {
         .on_head = on_head, .on_request = on_request, .on_close = on_close};
-    static const struct http_server_options defaults = {0};
+    const struct http_server_options options = {.request_ms = peer->client_cert ? 0 : STRANGER_MS};
     struct web_conn *conn = mem_alloc(sizeof(*conn));
     conn->web = web;
     conn->addr = mem_strdup(peer->address);
@@ -582,7 +611,9 @@ void web_serve(struct web *web, struct stream *stream, const struct web_peer *pe
         web->first->prev = &conn->next;
     web->first = conn;
     web->count++;
-    conn->server = http_server_new(web->loop, stream, &defaults, &events, conn);
+    if (!conn->cert)
+        stream_set_high(stream, STRANGER_HIGH);
+    conn->server = http_server_new(web->loop, stream, &options, &events, conn);
     if (web->draining)
         http_server_drain(conn->server);
 }
