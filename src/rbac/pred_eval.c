@@ -38,8 +38,6 @@ static json_t *eval_root(struct pred_run *run, const char *name)
         return labels_object(run->env);
     else if (!context)
         return absent(run);
-    else if (strcmp(name, "name") == 0)
-        value = json_object_get(context->more, "name");
     else if (strcmp(name, "resource") == 0)
         value = context->resource;
     else if (strcmp(name, "session") == 0)
@@ -64,9 +62,6 @@ static json_t *eval_field(struct pred_run *run, const struct pred_node *node)
     if (json_is_object(base)) {
         const json_t *found = json_object_get(base, node->name);
         value = found && !json_is_null(found) ? borrow(found) : empty_map(node->name);
-        /* labels.NAME of a label expression is a map entry, not a field. */
-        if (!value && node->children[0]->kind == PRED_ROOT && strcmp(node->children[0]->name, "labels") == 0)
-            value = json_null();
         if (!value)
             value = absent(run);
     } else if (json_is_null(base)) {

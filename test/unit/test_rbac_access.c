@@ -330,10 +330,37 @@ static void test_what_a_decision_says(void **state)
     rbac_set_free(set);
 }
 
+/* Of two roles that grant the first is named, and of two that select the node without the login none. */
+static void test_the_first_role_that_grants_is_named(void **state)
+{
+    struct role *roles[] = {role_of("v7", "r1", "{allow: {logins: [root], node_labels: {'*': '*'}}}"),
+                            role_of("v7", "r2", "{allow: {logins: [root, admin], node_labels: {env: dev}}}")};
+    struct rbac_user user = {.name = "alice"};
+    struct rbac_set *set = rbac_set_new(roles, 2, &user, 0);
+    struct rbac_label label = {"env", "dev"};
+    const struct rbac_target node = {.kind = ROLE_NODE, .name = "n", .labels = &label, .label_count = 1};
+    struct rbac_decision decision;
+    (void)state;
+    assert_int_equal(rbac_node_access(set, &node, "root", &decision), TP_OK);
+    assert_string_equal(decision.role, "r1");
+    assert_string_equal(decision.detail, "node_labels *=*");
+    assert_int_equal(rbac_node_access(set, &node, "admin", &decision), TP_OK);
+    assert_string_equal(decision.role, "r2");
+    assert_string_equal(decision.detail, "node_labels env=dev");
+    assert_int_equal(rbac_node_access(set, &node, "guest", &decision), TP_DENIED);
+    assert_int_equal(decision.reason, RBAC_NO_LOGIN);
+    assert_string_equal(decision.role, "");
+    assert_int_equal(rbac_node_access(set, &node, "root", NULL), TP_OK);
+    rbac_set_free(set);
+    role_unref(roles[0]);
+    role_unref(roles[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_walkthrough_nodes),
+        cmocka_unit_test(test_the_first_role_that_grants_is_named),
         cmocka_unit_test(test_walkthrough_kube_lists),
         cmocka_unit_test(test_R5_denied_login_beats_another_role),
         cmocka_unit_test(test_certificate),

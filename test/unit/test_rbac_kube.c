@@ -196,6 +196,118 @@ static void test_broken_pattern_fails_closed(void **state)
     }
 }
 
+static json_t *rule_json(const char *kind, const char *group, const char *name_space, const char *name,
+                         const char *verb)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:[s]}", "kind", kind, "api_group", group, "namespace", name_space, "name",
+                     name, "verbs", verb);
+}
+
+static struct rbac_kube_rules *rules_with(json_t *allowed, json_t *denied)
+{
+    json_t *resources = json_pack("{s:[o], s:o}", "allowed", allowed, "denied", denied ? denied : json_array());
+    struct rbac_kube_rules *rules = NULL;
+    struct tp_error error = {0};
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, &error), TP_OK);
+    json_decref(resources);
+    return rules;
+}
+
+/* Only what refuses nothing at all needs no filter. */
+static void test_what_is_open(void **state)
+{
+    static const char *const parts[][5] = {{"*", "*", "*", "*", "*"},  {"pods", "*", "*", "*", "*"},
+                                           {"*", "", "*", "*", "*"},   {"*", "*", "^.+$", "*", "*"},
+                                           {"*", "*", "*", "a*", "*"}, {"*", "*", "*", "*", "get"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct rbac_kube_rules *rules =
+            rules_with(rule_json(parts[i][0], parts[i][1], parts[i][2], parts[i][3], parts[i][4]), NULL);
+        assert_true(rbac_kube_rules_open(rules) == (i == 0));
+        rbac_kube_rules_free(rules);
+    }
+    struct rbac_kube_rules *rules =
+        rules_with(rule_json("*", "*", "*", "*", "*"), json_pack("[o]", rule_json("pods", "", "dev", "x", "get")));
+    assert_false(rbac_kube_rules_open(rules));
+    rbac_kube_rules_free(rules);
+    rbac_kube_rules_free(NULL);
+}
+
+/* A deny inside a namespace leaves nothing out of a list of namespaces, and something out of one of pods. */
+static void test_what_has_to_be_filtered(void **state)
+{
+    struct rbac_kube_rules *rules =
+        rules_with(rule_json("*", "*", "*", "*", "*"), json_pack("[o]", rule_json("pods", "", "dev", "*", "*")));
+    struct rbac_kube_request request = {.kind = "namespaces", .verb = "list", .collection = true};
+    (void)state;
+    assert_int_equal(rbac_kube_check(rules, &request), ALLOW);
+    request.kind = "pods";
+    assert_int_equal(rbac_kube_check(rules, &request), FILTER);
+    request.name_space = "prod";
+    assert_int_equal(rbac_kube_check(rules, &request), ALLOW);
+    request.name_space = "dev";
+    assert_int_equal(rbac_kube_check(rules, &request), DENY);
+    request = (struct rbac_kube_request){0}; /* absent texts are empty ones */
+    assert_int_equal(rbac_kube_check(rules, &request), ALLOW);
+    rbac_kube_rules_free(rules);
+}
+
+static void test_rules_are_bounded_and_whole(void **state)
+{
+    json_t *rule = rule_json("pods", "", "dev", "*", "get");
+    json_t *many = json_array();
+    json_t *resources = json_pack("{s:O, s:[]}", "allowed", many, "denied");
+    struct rbac_kube_rules *rules = NULL;
+    (void)state;
+    for (size_t i = 0; i < 100000; i++)
+        json_array_append(many, rule);
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, NULL), TP_OK);
+    rbac_kube_rules_free(rules);
+    json_array_append(many, rule);
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, NULL), TP_INVALID);
+    json_array_clear(many);
+    json_array_append_new(many, json_pack("{s:[s]}", "verbs", "get"));
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, NULL), TP_INVALID);
+    json_array_clear(many);
+    json_array_append_new(
+        many, json_pack("{s:s, s:s, s:s, s:[i, s]}", "kind", "pods", "namespace", "*", "name", "*", "verbs", 5, "get"));
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, NULL), TP_OK);
+    const struct rbac_kube_request request = {.kind = "pods", .name_space = "a", .name = "b", .verb = "get"};
+    assert_int_equal(rbac_kube_check(rules, &request), ALLOW);
+    rbac_kube_rules_free(rules);
+    json_decref(resources);
+    json_decref(many);
+    json_decref(rule);
+    assert_string_equal(rbac_kube_plural("pod", NULL), "pods");
+    assert_string_equal(rbac_kube_plural("widgets", NULL), "widgets");
+}
+
+/* What two roles both give is there once. */
+static void test_nothing_twice(void **state)
+{
+    static const char spec[] =
+        "{allow: {kubernetes_labels: {'*': '*'}, kubernetes_groups: [b, a], kubernetes_users: [u], "
+        "kubernetes_resources: [{kind: pod, namespace: dev, name: '*', verbs: [get]}]}}";
+    struct role *roles[] = {role_of("v7", "r1", spec), role_of("v7", "r2", spec)};
+    struct rbac_user user = {.name = "alice"};
+    struct rbac_set *set = rbac_set_new(roles, 2, &user, 0);
+    const struct rbac_target target = {.kind = ROLE_KUBE, .name = "k"};
+    json_t *users, *groups;
+    json_t *resources = rbac_kube_resources(set, &target);
+    (void)state;
+    rbac_kube_subjects(set, &target, 0, &users, &groups);
+    assert_int_equal(json_array_size(users), 1);
+    assert_int_equal(json_array_size(groups), 2);
+    assert_string_equal(json_string_value(json_array_get(groups, 0)), "a");
+    assert_int_equal(json_array_size(json_object_get(resources, "allowed")), 1);
+    json_decref(users);
+    json_decref(groups);
+    json_decref(resources);
+    rbac_set_free(set);
+    role_unref(roles[0]);
+    role_unref(roles[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +316,10 @@ int main(void)
         cmocka_unit_test(test_subjects),
         cmocka_unit_test(test_rules_of_a_stranger_are_refused),
         cmocka_unit_test(test_broken_pattern_fails_closed),
+        cmocka_unit_test(test_what_is_open),
+        cmocka_unit_test(test_what_has_to_be_filtered),
+        cmocka_unit_test(test_rules_are_bounded_and_whole),
+        cmocka_unit_test(test_nothing_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,16 @@ static void test_lists_cost_steps(void **state)
         json_array_append_new(list, json_string("y"));
     }
     assert_int_equal(most, 9989); /* and eleven for the expression */
+    /* What comes behind the list costs a step too. */
+    most = 0;
+    for (size_t i = 10020; i > 9980; i--, spent = 0) {
+        json_array_remove(list, 0);
+        if (eval_with("contains_any(user.spec.traits[\"few\"], user.spec.traits[\"many\"]) || false", PRED_LABELS,
+                      &env) == PRED_FALSE &&
+            i - 1 > most)
+            most = i - 1;
+    }
+    assert_int_equal(most, 9987);
     json_decref(list);
     json_decref(user);
 }

@@ -142,6 +142,62 @@ static void test_other_roles_still_grant(void **state)
     rbac_set_free(set);
 }
 
+/* Of each pair the first is the more specific, and named though it stands behind the other: single kinds before several,
+ * before "*"; verbs before "*"; `where` and actions before none. */
+static void test_what_is_more_specific(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"resources: [node], verbs: [read]", "resources: [node, user], verbs: [read]"},
+        {"resources: [node, user], verbs: [read]", "resources: [node, '*'], verbs: [read]"},
+        {"resources: [node], verbs: [read]", "resources: [node], verbs: ['*']"},
+        {"resources: [node], verbs: [read, list]", "resources: [node], verbs: [read, '*']"},
+        {"resources: [node, user], verbs: ['*'], actions: ['log(\"info\", \"x\")']",
+         "resources: [node], verbs: [read]"},
+        {"resources: [node], verbs: [read]", "resources: [node, user], verbs: [read]"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char *spec =
+            mem_printf("allow: {rules: [{%s, where: '2 == 2'}, {%s, where: '1 == 1'}]}", pairs[i][1], pairs[i][0]);
+        char *whole = mem_printf("{%s}", spec);
+        struct role *role = role_of("v7", "r", whole);
+        struct rbac_user user = {.name = "alice"};
+        struct rbac_set *set = rbac_set_new(&role, 1, &user, RBAC_WITHOUT_IMPLICIT_ROLE);
+        struct rbac_decision decision;
+        assert_int_equal(rbac_rule(set, "read", "node", NULL, &decision), TP_OK);
+        assert_string_equal(decision.detail, "rule on \"node\" where 1 == 1");
+        rbac_set_free(set);
+        role_unref(role);
+        mem_free(whole);
+        mem_free(spec);
+    }
+}
+
+/* With and without somebody who wants to know why. */
+static void test_decisions_say_what_made_them(void **state)
+{
+    struct role *role = role_of("v7", "r",
+                                "{allow: {rules: [{resources: [node], verbs: [read]}]}, deny: {rules: [{resources: "
+                                "[user], verbs: [read]}]}}");
+    struct rbac_user user = {.name = "alice"};
+    struct rbac_set *set = rbac_set_new(&role, 1, &user, RBAC_WITHOUT_IMPLICIT_ROLE);
+    struct rbac_decision decision;
+    (void)state;
+    assert_int_equal(rbac_rule(set, "read", "node", NULL, &decision), TP_OK);
+    assert_string_equal(decision.section, "allow");
+    assert_string_equal(decision.role, "r");
+    assert_string_equal(decision.text, "action \"read\" on \"node\" allowed");
+    assert_int_equal(rbac_rule(set, "read", "user", NULL, &decision), TP_DENIED);
+    assert_int_equal(decision.reason, RBAC_DENIED_BY_RULE);
+    assert_string_equal(decision.section, "deny");
+    assert_string_equal(decision.detail, "rule on \"user\"");
+    assert_string_equal(decision.text, "access denied to perform action \"read\" on \"user\"");
+    assert_int_equal(rbac_rule(set, "read", "node", NULL, NULL), TP_OK);
+    assert_int_equal(rbac_rule(set, "read", "user", NULL, NULL), TP_DENIED);
+    assert_int_equal(rbac_rule(set, "read", "role", NULL, NULL), TP_DENIED);
+    rbac_set_free(set);
+    role_unref(role);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +208,8 @@ int main(void)
         cmocka_unit_test(test_most_specific_rule_is_named),
         cmocka_unit_test(test_R5_deny_where_on_absent_field_holds),
         cmocka_unit_test(test_other_roles_still_grant),
+        cmocka_unit_test(test_what_is_more_specific),
+        cmocka_unit_test(test_decisions_say_what_made_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
