@@ -66,7 +66,16 @@ def test_add_server_until_it_is_green(cluster, browser, admin, look):
         browser.usable()
         browser.picture(f"add-server-done-{look}")
         browser.click(target="dialog button.main")
-        browser.see(target=f"tr:has-text('{name}'):has-text('made=')")
+        row = browser.see(target=f"tr:has-text('{name}'):has-text('made=')")
+        assert re.search(r"second|now" if language == "en" else r"초|지금", row), row
+        browser.usable()
+        # It goes: the list says so, and since when.
+        place.daemon.terminate()
+        cluster.wait_online(name, online=False)
+        browser.visit("/web/servers")
+        row = browser.see(target=f"tr:has-text('{name}')")
+        assert ("offline, last seen" if language == "en" else "오프라인, 마지막 확인") in row, row
+        assert browser.count(target=f"tr:has-text('{name}') button[aria-expanded]") == 0
         browser.usable()
     finally:
         place.stop()

@@ -355,7 +355,7 @@ ssh_service:
     def audit(self, **filters):
         words = [f"--{key}={value}" for key, value in filters.items()]
         out = self.ctl("audit", "ls", "--format=json", *words).stdout.strip()
-        events = json.loads(out) if out.startswith("[") else [json.loads(line) for line in out.splitlines()]
+        events = json.loads(out) if out.startswith("[") else [json.loads(line) for line in out.split("\n") if line]
         return events
 
     def close(self):

@@ -4,6 +4,7 @@ import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hook
 import { ApiError } from "../api";
 import { has, t, useLanguage } from "../i18n";
 import { store, useStore } from "../store";
+import { plain } from "../text";
 import { Icon, type IconName } from "./icons";
 
 /** What to tell a person about a failure: what happened and what to do. The server's own sentences are English; other
@@ -297,7 +298,7 @@ export function Tags(props: { labels: Label[]; onPick?: (label: Label) => void; 
         const text = (
           <span>
             <i>{label.name}=</i>
-            {label.value}
+            {plain(label.value)}
           </span>
         );
         const on = props.on?.(label);

@@ -92,6 +92,7 @@ export const en = {
   "servers.since": "Online since",
   "servers.offline": "offline, seen {seen}",
   "servers.offline.why": "{name} is offline: its agent is not connected now.",
+  "servers.online": "online",
   "servers.connect": "Connect",
   "servers.login.other": "Other login",
   "servers.login.none": "Your roles give you no login here.",

@@ -94,6 +94,7 @@ export const ko: Texts = {
   "servers.since": "접속 시각",
   "servers.offline": "오프라인(마지막 연결 {seen})",
   "servers.offline.why": "{name} 서버는 오프라인입니다. 에이전트가 연결되어 있지 않습니다.",
+  "servers.online": "온라인",
   "servers.connect": "접속",
   "servers.login.other": "다른 계정",
   "servers.login.none": "현재 역할로 쓸 수 있는 계정이 없습니다.",

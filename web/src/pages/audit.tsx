@@ -5,6 +5,7 @@ import { site } from "../context";
 import { Button, type Column, Dialog, Empty, Field, Head, Note, Search, sayError, Table } from "../design/parts";
 import { dateTime, has, type Key, t } from "../i18n";
 import { setQuery, usePlace } from "../router";
+import { plain } from "../text";
 
 export interface Event {
   event: string;
@@ -19,7 +20,7 @@ const PAGE = 50;
 function text(value: unknown): string {
   if (value === undefined || value === null) return "";
   if (Array.isArray(value)) return value.map(text).join(", ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return plain(typeof value === "object" ? JSON.stringify(value) : String(value));
 }
 
 /** What a lock is about: {user: "bob"} as "user bob". */

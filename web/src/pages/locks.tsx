@@ -5,6 +5,7 @@ import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, sayErro
 import { dateTime, t } from "../i18n";
 import { useWhole, WholeView } from "../list";
 import { setQuery, usePlace } from "../router";
+import { plain } from "../text";
 
 interface Lock {
   metadata: { name: string };
@@ -83,7 +84,7 @@ export function LocksPage() {
   const target = (lock: Lock) => Object.entries(lock.spec.target).map(([key, value]) => `${key}=${value}`).join(" ");
   const columns: Column<Lock>[] = [
     { id: "target", title: t("locks.target"), sort: true, cell: (lock) => <span class="name">{target(lock)}</span> },
-    { id: "message", title: t("locks.message"), cell: (lock) => lock.spec.message ?? "" },
+    { id: "message", title: t("locks.message"), cell: (lock) => plain(lock.spec.message ?? "") },
     { id: "until", title: t("locks.until"), cell: (lock) => (lock.spec.expires ? <span class="row"><span class="num">{dateTime(lock.spec.expires)}</span>{over(lock) && <span class="chip">{t("locks.over")}</span>}</span> : t("locks.forever")) },
     { id: "by", title: t("locks.by"), cell: (lock) => lock.spec.created_by ?? "" },
     {

@@ -6,6 +6,7 @@ import { acl } from "../context";
 import { Button, type Column, Confirm, Dialog, Empty, Head, Note, sayError, toast } from "../design/parts";
 import { t } from "../i18n";
 import { useWhole, WholeView } from "../list";
+import { plain } from "../text";
 
 interface Role {
   id: string;
@@ -87,7 +88,7 @@ export function RolesPage() {
   const may = acl("roles");
   const columns: Column<Role>[] = [
     { id: "name", title: t("name"), sort: true, cell: (role) => <span class="name">{role.name}</span> },
-    { id: "description", title: t("roles.description"), cell: (role) => <span class="quiet">{description(role)}</span> },
+    { id: "description", title: t("roles.description"), cell: (role) => <span class="quiet">{plain(description(role))}</span> },
     {
       id: "actions",
       title: t("actions"),
