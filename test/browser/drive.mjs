@@ -105,9 +105,10 @@ const commands = {
   async size({ name = "main", width, height }) {
     await pages.get(name).setViewportSize({ width, height });
   },
-  // The page that a click opens in a new tab.
-  async popup({ name = "main", target, as }) {
-    const [page] = await Promise.all([pages.get(name).context().waitForEvent("page"), find(name, target).click()]);
+  // The page that a click, or a key, opens in a new tab.
+  async popup({ name = "main", target, key, as }) {
+    const open = () => (key ? pages.get(name).keyboard.press(key) : find(name, target).click());
+    const [page] = await Promise.all([pages.get(name).context().waitForEvent("page"), open()]);
     page.setDefaultTimeout(30000);
     pages.set(as, page);
     await page.waitForLoadState();

@@ -51,7 +51,7 @@ export function useLinks(): void {
     const listener = (event: MouseEvent) => {
       if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       const link = (event.target as Element | null)?.closest?.("a");
-      if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+      if (!link || link.target || link.hasAttribute("download") || link.hash || link.origin !== location.origin) return;
       if (!/^\/web(\/(?!invite\/|reset\/|assets\/)|$)/.test(link.pathname)) return;
       event.preventDefault();
       go(link.pathname + link.search);
