@@ -197,6 +197,7 @@ export function Pop(props: { label: string; kind?: string; icon?: IconName; only
     const from = button.current;
     if (!open || !panel || !from) return;
     const place = from.getBoundingClientRect();
+    panel.style.left = "0"; // as wide as it wants to be, not as the rest of the line allows
     const size = panel.getBoundingClientRect();
     panel.style.left = `${Math.max(8, Math.min(place.right - size.width, innerWidth - size.width - 8))}px`;
     panel.style.top = `${place.bottom + size.height + 8 > innerHeight && place.top > size.height + 8 ? place.top - size.height - 4 : place.bottom + 4}px`;
