@@ -62,8 +62,8 @@ def whole(browser, selector):
     return browser.evaluate(script=f"({WHOLE})({selector!r})")
 
 
-@pytest.mark.parametrize("language,says,why", [("en", "offline, seen", "gone1 is offline: its agent is not connected now."),
-                                               ("ko", "오프라인(마지막 연결", "gone1 서버는 오프라인입니다.")])
+@pytest.mark.parametrize("language,says,why", [("en", "offline, last seen", "gone1 is offline: its agent is not connected now."),
+                                               ("ko", "오프라인, 마지막 확인", "gone1 서버는 오프라인입니다.")])
 def test_a_server_that_is_away_says_so_and_since_when_the_others_are_there(cluster, browser, admin, gone, language, says, why):
     look(browser, "/web/servers", language, theme="dark" if language == "ko" else "light")
     row = browser.see(target=f"tr:has-text('{gone}')")

@@ -90,7 +90,7 @@ export const en = {
   "servers.address": "Address",
   "servers.tunnel": "tunnel",
   "servers.since": "Online since",
-  "servers.offline": "offline, seen {seen}",
+  "servers.offline": "offline, last seen {seen}",
   "servers.offline.why": "{name} is offline: its agent is not connected now.",
   "servers.online": "online",
   "servers.connect": "Connect",

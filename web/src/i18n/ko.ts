@@ -92,7 +92,7 @@ export const ko: Texts = {
   "servers.address": "주소",
   "servers.tunnel": "터널",
   "servers.since": "접속 시각",
-  "servers.offline": "오프라인(마지막 연결 {seen})",
+  "servers.offline": "오프라인, 마지막 확인 {seen}",
   "servers.offline.why": "{name} 서버는 오프라인입니다. 에이전트가 연결되어 있지 않습니다.",
   "servers.online": "온라인",
   "servers.connect": "접속",
