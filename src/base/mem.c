@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,6 +66,11 @@ char *mem_printf(const char *format, ...)
 void mem_free(void *data)
 {
     free(data);
+}
+
+void mem_give_back(void)
+{
+    (void)malloc_trim(0);
 }
 
 void secret_wipe(void *data, size_t size)

@@ -25,6 +25,9 @@ void *mem_dup(const void *data, size_t size) MEM_RETURNS_NONNULL;
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull, warn_unused_result));
 /* free(3); NULL is fine. */
 void mem_free(void *data);
+/* Gives pages that nobody uses any more back to the system, which free alone does not do for those in the middle. Takes
+ * milliseconds where there are many: for the end of a crowd, not for every day. */
+void mem_give_back(void);
 
 /* Overwrites size bytes in a way the compiler keeps. */
 void secret_wipe(void *data, size_t size);

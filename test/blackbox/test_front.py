@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tport import in_host, wait_for
+from tport import BUILD, Cluster, in_host, wait_for
 
 
 def dial(cluster):
@@ -255,3 +255,34 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
     assert open_now == 220 and grown / 200 <= 64, grown / 200
     assert shape == "record" or grown / 200 > 8  # they are held, or this measures nothing
 
+
+
+
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitizers keep what was freed")
+def test_memory_is_given_back_after_a_crowd():
+    """Found by bench/run slow: a worker kept for ever what thousands of slow connections had taken once."""
+    cluster = Cluster(workers=1)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
+    def crowd():
+        open_ones = [context.wrap_socket(dial(cluster)) for _ in range(400)]
+        for tls in open_ones:
+            tls.sendall(b"GET /web HTTP/1.1\r\nX-Slow: ")
+        held = private()
+        for tls in open_ones:
+            tls.close()
+        return held
+
+    def private():
+        (worker,) = cluster.daemon.children("worker")
+        fields = dict(line.split(":", 1) for line in open(f"/proc/{worker}/smaps_rollup", encoding="ascii") if ":" in line)
+        return sum(int(fields[name].split()[0]) for name in ("Private_Dirty", "Private_Clean"))
+    try:
+        before = private()
+        held = crowd()
+        assert held > before + 1500  # KB; else this test says nothing
+        wait_for(lambda: private() < before + (held - before) / 4, 15)
+    finally:
+        cluster.close()

@@ -69,6 +69,8 @@ def one_kind(place, watched, kind, count, seconds, stay):
     end = time.monotonic() + 20
     while watched.descriptors() > descriptors and time.monotonic() < end:
         time.sleep(0.1)
+    settled(watched, 0)
+    time.sleep(1)
     found["descriptors"], found["memory"] = watched.descriptors() - descriptors, (watched.memory() - memory) / 1024
     return found
 
@@ -83,8 +85,8 @@ def tell(report, kind, count, ours, theirs, stay):
     if stay and deadline:
         report.row(NAME, f"{count} x {what}: the last is ended after", ours["ended_last_s"] if ours["ended"] else "never", unit="s", bar=f"<= {deadline}",
                    met=ours["slow"] == 0 and ours["ended_last_s"] <= deadline, note=f"{ours['ended']} were ended, {ours['slow']} were not")
-    report.row(NAME, f"{count} x {what}: descriptors left over", ours["descriptors"], theirs["descriptors"], "nginx", "", None, "0", ours["descriptors"] <= 0,
-               f"memory {ours['memory']:+.1f} and {theirs['memory']:+.1f} MB")
+    report.row(NAME, f"{count} x {what}: memory left over", ours["memory"], theirs["memory"], "nginx", "MB", None, "<= 2", ours["memory"] <= 2 and ours["descriptors"] <= 0,
+               f"{ours['descriptors']} and {theirs['descriptors']} descriptors")
 
 
 def run(place, report, full):
