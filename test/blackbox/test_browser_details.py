@@ -207,8 +207,12 @@ def test_a_new_token_of_the_tokens_page_lets_a_machine_join(cluster, browser, ad
     look(browser, "/web/tokens", language, theme="dark" if language == "ko" else "light", width=1280 if language == "en" else 360)
     browser.click(target=f".head button:has-text('{new}')")
     browser.usable()
-    # The same dialog as on the page of servers is one of the ways.
-    browser.see(target=f".pop button:has-text('{'Add server' if language == 'en' else '서버 추가'}')")
+    # The same dialogs as on the pages of what joins.
+    for same in ("Add server", "Add Kubernetes") if language == "en" else ("서버 추가", "쿠버네티스 추가"):
+        browser.click(target=f".pop button:has-text('{same}')")
+        browser.see(target=f"dialog h2:has-text('{same}')")
+        browser.press(key="Escape")
+        browser.click(target=f".head button:has-text('{new}')")
     browser.click(target=f".pop button:has-text('{value}')")
     browser.usable()
     browser.fill(target="dialog input.mono", text=f"made=by token {language}")

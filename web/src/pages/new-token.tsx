@@ -2,13 +2,14 @@
 import { useState } from "preact/hooks";
 import { Button, Command, Dialog, Field, type Label } from "../design/parts";
 import { dateTime, t } from "../i18n";
+import { word } from "../shell";
 import { Arrivals, JoinForm, type JoinToken, LabelsField, makeTokenFor, readLabels, useJoined } from "./join";
 
 const MINUTE = 60000;
 const uses = ["node", "kube", "node,kube"] as const;
 type Use = (typeof uses)[number];
 
-/** The two lines of the README. No value holds more than blanks that a shell would take apart. */
+/** The two lines of the README. */
 function lines(token: JoinToken, use: Use, labels: Label[]): string {
   const text = labels.map((label) => `${label.name}=${label.value}`).join(",");
   const options = [
@@ -16,7 +17,7 @@ function lines(token: JoinToken, use: Use, labels: Label[]): string {
     `--proxy=${token.proxy}`,
     `--token=${token.id}`,
     `--ca-pin=${token.caPins.join(",")}`,
-    ...(text ? [/\s/.test(text) ? `'--labels=${text}'` : `--labels=${text}`] : []),
+    ...(text ? [word(`--labels=${text}`)] : []),
     "-o /etc/tport/tport.conf",
   ];
   return `tportd node configure ${options.join(" \\\n    ")}\ntportd -c /etc/tport/tport.conf`;

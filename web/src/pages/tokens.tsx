@@ -6,6 +6,7 @@ import { Button, type Column, Confirm, Empty, Head, Pop } from "../design/parts"
 import { dateTime, t } from "../i18n";
 import { useWhole, WholeView } from "../list";
 import { AddServer } from "./join";
+import { AddKubernetes } from "./join-kube";
 import { NewToken } from "./new-token";
 
 interface Token {
@@ -16,6 +17,7 @@ interface Token {
 /** The same dialogs as on the pages of what joins, and one for the value alone. */
 const ways = {
   server: { title: "servers.add", icon: "server", Dialog: AddServer },
+  kube: { title: "kube.add", icon: "kube", Dialog: AddKubernetes },
   value: { title: "tokens.create.value", icon: "token", Dialog: NewToken },
 } as const;
 
