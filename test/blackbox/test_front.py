@@ -286,3 +286,14 @@ def test_memory_is_given_back_after_a_crowd():
         wait_for(lambda: private() < before + (held - before) / 4, 15)
     finally:
         cluster.close()
+
+
+def test_curl_prints_the_page_and_not_its_gzip(cluster, alice):
+    """Who sends no Accept-Encoding unpacks nothing; --compressed sends one."""
+    plain = alice.run("curl", "-sk", f"https://{cluster.proxy}/web", check=True)
+    assert plain.stdout.startswith("<!doctype html>") and plain.stdout.rstrip().endswith("</html>")
+    [script] = re.findall(r'src="(/web/assets/[^"]+)"', plain.stdout)
+    whole = alice.run("curl", "-sk", f"https://{cluster.proxy}{script}", check=True).stdout
+    packed = alice.run("curl", "-sk", "--compressed", "-D", "-", "-o", "script", f"https://{cluster.proxy}{script}", check=True).stdout
+    assert "Content-Encoding: gzip" in packed and "Vary: Accept-Encoding" in packed
+    assert (alice.home / "script").read_text(encoding="utf-8") == whole and len(whole) > 50000
