@@ -191,7 +191,7 @@ def test_page_headers(cluster):
     scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.S)
     assert scripts and not any(text.strip() for text in scripts)  # and nothing inline
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", page)
-    for path in ("/web/invite/00", "/web/nowhere"):  # pages that the server writes
+    for path in ("/web/invite/00", "/web/no/such/page"):  # pages that the server writes
         reply = cluster.https("GET", path)
         assert "script-src" not in reply.headers["Content-Security-Policy"] and "default-src 'none'" in reply.headers["Content-Security-Policy"]
         assert "<h1>" in reply.text and "<script" not in reply.text, path
@@ -205,7 +205,8 @@ SHAPES = {
     "head": ("/webapi/sessions/web", PADDING, 0),
     "body": ("/webapi/sessions/web", PADDING + "Content-Length: 16000\r\n\r\n", 15990),
     "session": ("/webapi/roles", PADDING + "Content-Length: 48000\r\n\r\n", 47990),
-    "answer": None,
+    "answer": "Accept-Encoding: gzip\r\n",
+    "plain": "",  # an answer too, unpacked
     "record": b"",
 }
 
@@ -232,8 +233,8 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         tls = context.wrap_socket(raw)
-        if shape == "answer":
-            tls.sendall(f"GET {largest} HTTP/1.1\r\nHost: {cluster.proxy}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
+        if shape in ("answer", "plain"):
+            tls.sendall(f"GET {largest} HTTP/1.1\r\nHost: {cluster.proxy}\r\n{SHAPES[shape]}\r\n".encode())
         elif shape == "record":  # the head of a TLS record of 16 KB, and most of it
             os.write(tls.fileno(), b"\x17\x03\x03\x40\x00" + bytes(16000))
         else:
