@@ -16,8 +16,8 @@ export function sayError(error: unknown): string {
     if (error.status === 403 && !error.message) return t("error.denied");
     const key = `error.code.${error.code}`;
     if (!error.message) return has(key) ? t(key) : t("error.server", { status: error.status });
-    const plain = error.message.replace(/`([^`]*)`/g, '"$1"');
-    const text = plain[0]!.toUpperCase() + plain.slice(1) + (/[.!?]$/.test(plain) ? "" : ".");
+    const said = plain(error.message.replace(/`([^`]*)`/g, '"$1"'));
+    const text = said[0]!.toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
     return t("error.said", { kind: t(has(key) ? key : "error.code.other"), text });
   }
   return t("error.page", { text: error instanceof Error ? error.message : String(error) });

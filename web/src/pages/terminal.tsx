@@ -119,7 +119,8 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
     parts.current?.fit.fit();
     parts.current?.term.focus();
   }, [shown]);
-  useEffect(() => {
+  // At once: what is typed next is what to look for.
+  useLayoutEffect(() => {
     if (finding) find.current?.focus();
   }, [finding]);
 
