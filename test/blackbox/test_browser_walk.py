@@ -99,13 +99,14 @@ spec:
 
 
 def invited(browser, url, name):
-    """The page behind the link: a password, the secret of an authenticator, its code."""
+    """The pages behind the link: the secret of an authenticator and its code, then a password."""
     browser.open("/" + url.strip().split("/", 3)[3], name=name, height=1000)
     secret = re.sub("[^A-Z2-7]", "", browser.text(name=name, target="code.secret"))
-    for field, text in (("password", PASSWORD), ("repeat", PASSWORD), ("code", browser.totp(secret=secret))):
-        browser.fill(name=name, target=f"input[name={field}]", text=text)
-    browser.usable(name=name)
-    browser.click(name=name, target="button[type=submit]")
+    for fields in ({"code": browser.totp(secret=secret)}, {"password": PASSWORD, "repeat": PASSWORD}):
+        for field, text in fields.items():
+            browser.fill(name=name, target=f"input[name={field}]", text=text)
+        browser.usable(name=name)
+        browser.click(name=name, target="button[type=submit]")
     browser.see(name=name, target="main:has(.command)")
     return secret
 

@@ -222,6 +222,10 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
     def resident():
         return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{worker}/status").read_text()).group(1))
 
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
     def half():
         host, port = cluster.proxy.split(":")
         with in_host(cluster.net, "client"):
@@ -229,9 +233,6 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.settimeout(20)
             raw.connect((host, int(port)))
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
         tls = context.wrap_socket(raw)
         if shape in ("answer", "plain"):
             tls.sendall(f"GET {largest} HTTP/1.1\r\nHost: {cluster.proxy}\r\n{SHAPES[shape]}\r\n".encode())
@@ -242,19 +243,25 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
             tls.sendall((HEAD.format(route=route, host=cluster.proxy) + more).encode() + b"{" + b" " * size)
         return tls
 
-    held = [half() for _ in range(20)]
-    time.sleep(0.3)
-    before = resident()
-    held += [half() for _ in range(200)]
-    time.sleep(0.5)
-    grown = resident() - before
-    open_now = len([s for s in held if s.fileno() >= 0])
-    assert worker in cluster.daemon.children("worker")
-    for sock in held:
-        sock.close()
-    print(f"{shape}: {grown / 200:.1f} KB each")
-    assert open_now == 220 and grown / 200 <= 64, grown / 200
-    assert shape == "record" or grown / 200 > 8  # they are held, or this measures nothing
+    count = 200
+    for _ in range(4):  # after 10 s the first ones are sent away: on a busy machine they may not all be made in time
+        begin = time.monotonic()
+        held = [half() for _ in range(20)]
+        time.sleep(0.3)
+        before = resident()
+        held += [half() for _ in range(count)]
+        time.sleep(0.5)
+        grown = (resident() - before) / count
+        late = time.monotonic() - begin > 9
+        assert worker in cluster.daemon.children("worker")
+        for sock in held:
+            sock.close()
+        print(f"{shape}: {grown:.1f} KB each, {count} of them")
+        if not late:
+            break
+        wait_for(lambda least=before: resident() <= least + 1024, 30)
+    assert grown <= 64
+    assert not late and (shape == "record" or grown > 8)  # they are held, or this measures nothing
 
 
 

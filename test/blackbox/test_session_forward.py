@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tport import wait_for
 from session_fixtures import LOGIN, agent, free_port, keys, make, pam_service, pytestmark, stop  # noqa: F401  (fixtures)
 from ssh_raw import Raw, number, text
 
@@ -160,7 +161,7 @@ def test_remote_forward_listens_on_this_host_only(agent, address):
     said = refusal(agent, "-R", "%s:%d:127.0.0.1:1" % (address, free_port()))
     assert "remote port forwarding failed for listen port" in said
     assert "only localhost can be listened on here, not " + address.strip("[]") in said
-    assert [f for name, f in agent.events if name == "port"][0]["success"] is False
+    assert ports(agent, 1)[0]["success"] is False
 
 
 @pytest.mark.parametrize("address,here", [("*", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
@@ -172,6 +173,14 @@ def test_remote_forward_of_any_address_is_localhost(agent, echo, address, here):
     listening = [line.split()[3] for line in subprocess.run(["ss", "-Hltn"], capture_output=True, text=True).stdout.splitlines()]
     assert [one for one in listening if one.endswith(":%d" % port)] == ["%s:%d" % (here, port)]
     stop(client)
+
+
+def ports(agent, count):
+    """Events about forwardings; they come a little later than what they are about."""
+    def found():
+        return [fields for name, fields in agent.events if name == "port"]
+    wait_for(lambda: len(found()) >= count, 10)
+    return found()
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -198,7 +207,7 @@ def test_local_forward_to_a_socket(agent, echo_socket):
     data = os.urandom(2_000_000)
     assert talk(port, data) == data
     stop(client)
-    assert [f for name, f in agent.events if name == "port"] == \
+    assert ports(agent, 1) == \
         [{"addr": echo_socket, "direction": "to", "login": LOGIN, "success": True}]
 
 
@@ -211,7 +220,7 @@ def test_socket_is_reached_as_the_login_user(agent, echo_socket):
     stop(client)
     said = client.stderr.read().decode()
     assert "%s: Permission denied" % echo_socket in said and "/run/none: No such file or directory" in said
-    assert [f["success"] for name, f in agent.events if name == "port"] == [False, False]
+    assert [f["success"] for f in ports(agent, 2)] == [False, False]
 
 
 @pytest.mark.parametrize("path", ["relative", "/" + 107 * "x", "/a\x01b"])
