@@ -102,8 +102,8 @@ def invited(browser, url, name):
     """The pages behind the link: the secret of an authenticator and its code, then a password."""
     browser.open("/" + url.strip().split("/", 3)[3], name=name, height=1000)
     secret = re.sub("[^A-Z2-7]", "", browser.text(name=name, target="code.secret"))
-    for fields in ({"code": browser.totp(secret=secret)}, {"password": PASSWORD, "repeat": PASSWORD}):
-        for field, text in fields.items():
+    for step in ((("code", browser.totp(secret=secret)),), (("password", PASSWORD), ("repeat", PASSWORD))):
+        for field, text in step:
             browser.fill(name=name, target=f"input[name={field}]", text=text)
         browser.usable(name=name)
         browser.click(name=name, target="button[type=submit]")
@@ -182,8 +182,8 @@ def test_the_walkthrough_s_screens(fresh):
         browser.click(name="admin", target="button:has-text('Invite user')")
         browser.fill(name="admin", target="label=User name", text="alice")
         browser.click(name="admin", target="label.mono:has-text('dev2') input")
-        browser.fill(name="admin", target="label=logins", text="root")
-        browser.fill(name="admin", target="label=kubernetes_groups", text="edit")
+        browser.fill(name="admin", target="label=Logins on servers", text="root")
+        browser.fill(name="admin", target="label=Kubernetes groups", text="edit")
         browser.click(name="admin", target="button:has-text('Make the invitation')")
         url = browser.see(name="admin", target=".command code")
         browser.press(name="admin", key="Escape")
