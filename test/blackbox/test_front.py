@@ -204,7 +204,7 @@ PADDING = "".join(f"X-Pad-{i:02}: {'a' * 145}\r\n" for i in range(90))  # near t
 SHAPES = {
     "head": ("/webapi/sessions/web", PADDING, 0),
     "body": ("/webapi/sessions/web", PADDING + "Content-Length: 16000\r\n\r\n", 15990),
-    "session": ("/webapi/roles", PADDING + "Content-Length: 48000\r\n\r\n", 47990),
+    "session": ("/webapi/roles", PADDING + "Content-Length: 40900\r\n\r\n", 40890),
     "answer": "Accept-Encoding: gzip\r\n",
     "plain": "",  # an answer too, unpacked
     "record": b"",
