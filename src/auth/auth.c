@@ -15,6 +15,7 @@
 #include "auth/auth.h"
 
 #include "auth/inner.h"
+#include "auth/lockout.h"
 #include "auth/secrets_key.h"
 
 #include "core/master.h"

@@ -1,5 +1,6 @@
 /* Every call passes here: the row of the method, who may call it, the limits, the rule, then the handler (R1). */
 #include "auth/inner.h"
+#include "auth/lockout.h"
 
 #include <string.h>
 

@@ -456,22 +456,6 @@ enum tp_err hashing_run(struct hashing *hashing, void (*work)(void *ctx), void (
                         struct tp_error *error) TP_MUST;
 void hashing_free(struct hashing *hashing);
 
-/* ---- lockout.c ---- */
-struct lockout *lockout_new(void) TP_MUST;
-void lockout_free(struct lockout *lockout);
-/* One attempt of an address on the anonymous methods: 20 a minute, 40 at once. TP_LIMIT past it. */
-enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error) TP_MUST;
-/* That attempt was none: the caller has proved that he may ask. */
-void lockout_give_back(struct lockout *lockout, const char *ip);
-/* May this source try this user now? known: it logged in as this user before. */
-bool lockout_open(struct lockout *lockout, const char *user, const char *ip, bool known, int64_t now_ms);
-void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms);
-void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip);
-/* Forgets everything about a user (reset by an administrator). */
-void lockout_forget(struct lockout *lockout, const char *user);
-/* Drops what is over. */
-void lockout_sweep(struct lockout *lockout, int64_t now_ms);
-
 /* ---- roles and locks in memory: users.c, resources.c ---- */
 /* Role names exist and are unique, at least one. */
 enum tp_err users_check_roles(struct auth *auth, const json_t *roles, struct tp_error *error) TP_MUST;

@@ -1,6 +1,7 @@
 /* Invitations and resets: a token of 128 random bits, kept as its hash, good once and for a while. It lets one user
  * choose a password and confirm a one-time-code device. */
 #include "auth/inner.h"
+#include "auth/lockout.h"
 
 #include <string.h>
 

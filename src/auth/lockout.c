@@ -4,6 +4,7 @@
  * where this user has logged in before may still try. So a stranger can never lock the owner out of a known address.
  */
 #include "auth/inner.h"
+#include "auth/lockout.h"
 
 #include <string.h>
 

@@ -4,6 +4,7 @@
  * sentence.
  */
 #include "auth/kube.h"
+#include "auth/lockout.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* What a join token is good for besides joining: its script for a server, and word of who has joined with it. */
 #include "auth/kube.h"
+#include "auth/lockout.h"
 
 #include <string.h>
 

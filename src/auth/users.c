@@ -1,3 +1,4 @@
+#include "auth/lockout.h"
 #include "auth/resources.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 #include "auth_help.h"
 
+#include "auth/lockout.h"
+
 #define PARALLEL 100
 
 /* R14: of a hundred logins with the same code at the same time exactly one gets in. */

@@ -3,6 +3,8 @@
  * The linker puts the functions below between tport and libargon2 (test/unit.d/auth.cmake). */
 #include "auth_help.h"
 
+#include "auth/lockout.h"
+
 #include <argon2.h>
 #include <stdatomic.h>
 
