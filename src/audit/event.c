@@ -19,6 +19,7 @@ static const struct row rows[] = {
     {"user.password_change", "T1005I", NULL},
     {"mfa.add", "T1006I", NULL},
     {"mfa.delete", "T1007I", NULL},
+    {"mfa_auth_challenge.validate", "T1016I", "T1016W"},
     {"recovery_code.generated", "T1008I", NULL},
     {"recovery_code.used", "T1009I", "T1009W"},
     {"session.rejected", "T1006W", NULL},

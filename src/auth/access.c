@@ -1,4 +1,5 @@
 /* ssh.connect and term.connect: finds the node, decides, puts it on record, and only then signs the grant. */
+#include "auth/mfa.h"
 #include "auth/node_rights.h"
 
 #include <stdlib.h>
@@ -35,7 +36,7 @@ static void match_name(void *ctx, const char *key, void *value)
 }
 
 /* By id, then by name among those that the caller may list: a stranger cannot learn which names exist. */
-static enum tp_err find_host(const struct call *call, const char *target, struct host **ret_host,
+enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,
                              struct tp_error *error)
 {
     struct host *host = hosts_get(call->auth, target);
@@ -86,7 +87,7 @@ static json_t *grant_logins(const struct call *call, const struct host *host, co
     struct auth *auth = call->auth;
     struct rbac_target target;
     hosts_target(host, &target);
-    struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
+    struct rbac_access access = mfa_access(auth, mfa_device_for(&call->caller, host->id, NULL));
     size_t count = 0;
     struct rbac_login *logins = rbac_logins(call->caller.set, &target, &access, &count);
     json_t *list = json_array();
@@ -100,6 +101,12 @@ static json_t *grant_logins(const struct call *call, const struct host *host, co
     *ret_offered = json_array_size(list) > 0;
     if (count == 0 && rbac_access(call->caller.set, &target, &access, decision) == TP_OK) {
         decision->text[0] = '\0'; /* labels let him in, but no login is left */
+    }
+    struct rbac_decision of_login = {0};
+    access.login = want->login;
+    if (want->login != NULL && rbac_access(call->caller.set, &target, &access, &of_login) != TP_OK &&
+        of_login.reason == RBAC_MFA_NEEDED) {
+        *decision = of_login; /* others may need no code, but this one does */
     }
     mem_free(logins);
     return list;
@@ -127,11 +134,13 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
     json_object_set_new(rights, "locking_mode", access_locking(options));
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
-    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid",
+    const char *device = mfa_device_for(caller, connect->host_id, NULL);
+    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s*}", "v", 1, "sid",
                      connect->sid, "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",
                      auth->settings.cluster, "host_id", connect->host_id, "service", want->service, "logins", logins,
                      "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
-                     doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
+                     doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000),
+                     "mfa_device", device);
 }
 
 /* Between the decision and now a lock may have come: the live entry stands since the decision, so whatever cut it shows
@@ -211,6 +220,10 @@ static json_t *connect_event(const struct call *call, const struct connect *conn
     json_object_set_new(event, "proto", json_string("ssh"));
     json_object_set_new(event, "namespace", json_string("default"));
     json_object_set(event, "user_roles", call->caller.roles);
+    const char *device = mfa_device_for(&call->caller, host->id, NULL);
+    if (device != NULL) {
+        json_object_set_new(event, "with_mfa", json_string(device));
+    }
     return event;
 }
 
@@ -256,6 +269,7 @@ static void grant_node(struct call *call, const struct node_want *want, const st
                                           .target = host->name,
                                           .host_id = host->id,
                                           .login = want->login,
+                                          .mfa_device = mfa_device_for(&call->caller, host->id, NULL),
                                           .grant = terminal ? connect->grant : NULL,
                                           .rights = rights,
                                           .cut_at_expiry = terminal || options->disconnect_expired_cert});
@@ -273,15 +287,21 @@ void access_node(struct call *call, const struct node_want *want)
         call_fail_text(call, TP_INVALID, "the name of the server is too long");
         return;
     }
-    if (find_host(call, want->target, &host, &error) != TP_OK) {
+    if (access_find_node(call, want->target, &host, &error) != TP_OK) {
         refuse_connect(call, want->target, NULL, &error, NULL);
+        return;
+    }
+    if (mfa_check_target(&call->caller, host->id, NULL, &error) != TP_OK) {
+        refuse_connect(call, want->target, host, &error, NULL);
         return;
     }
     bool offered = false;
     struct rbac_options options;
     json_t *logins = grant_logins(call, host, want, &decision, &offered);
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
-    if (!offered) {
+    if (!offered && decision.reason == RBAC_MFA_NEEDED) {
+        (void)!mfa_refusal(&decision, ROLE_NODE, &error);
+    } else if (!offered) {
         const char *text = decision.text[0] != '\0' && !decision.allowed
                                ? decision.text
                                : "access denied: none of your roles gives you a login on this server";

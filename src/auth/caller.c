@@ -1,5 +1,5 @@
 /* Who calls. A worker's word is not enough: certificates and web sessions are checked here again, every time. */
-#include "auth/inner.h"
+#include "auth/mfa.h"
 #include "rbac/join.h"
 
 #include <string.h>
@@ -20,6 +20,7 @@ void caller_free(struct caller *caller)
     mem_free(caller->host_name);
     mem_free(caller->web_key);
     mem_free(caller->only_kube);
+    mfa_given_free(&caller->mfa);
     caller_init(caller);
 }
 
@@ -70,6 +71,12 @@ static const struct lock *find_lock(struct auth *auth, const struct lock_target 
 bool caller_login_locked(struct auth *auth, const char *login)
 {
     return map_count(auth->locks) > 0 && find_lock(auth, &(struct lock_target){.login = login}) != NULL;
+}
+
+bool caller_device_locked(struct auth *auth, const char *device)
+{
+    return device != NULL && map_count(auth->locks) > 0 &&
+           find_lock(auth, &(struct lock_target){.mfa_device = device}) != NULL;
 }
 
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
@@ -248,6 +255,21 @@ static bool must_pin(const struct auth *auth, const struct caller *caller)
     return options.pin_source_ip;
 }
 
+/* A certificate for one target: the caller may no more than open it, and only while its device is not locked. */
+static enum tp_err bind_to_target(struct auth *auth, const struct identity *identity, struct caller *caller,
+                                  struct tp_error *error)
+{
+    caller->who = WHO_ONE_TARGET;
+    caller->not_after = identity->base_not_after;
+    caller->mfa.device = mem_strdup(identity->mfa_device);
+    caller->mfa.node = identity->target_node != NULL ? mem_strdup(identity->target_node) : NULL;
+    caller->mfa.kube = identity->target_kube != NULL ? mem_strdup(identity->target_kube) : NULL;
+    if (caller_device_locked(auth, identity->mfa_device)) {
+        return err_set(error, TP_DENIED, "%s", MFA_DEVICE_LOCKED);
+    }
+    return TP_OK;
+}
+
 static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
 {
     const struct identity *identity = NULL;
@@ -266,6 +288,10 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
         err = caller_become_user(auth, identity->name, identity->roles, identity->traits, caller, error);
         caller->not_after = identity->not_after;
         caller->only_kube = identity->only_kube != NULL ? mem_strdup(identity->only_kube) : NULL;
+        caller->pinned = identity->pinned_ip != NULL;
+        if (err == TP_OK && identity->mfa_device != NULL) {
+            err = bind_to_target(auth, identity, caller, error);
+        }
         if (err == TP_OK && identity->pinned_ip == NULL && must_pin(auth, caller)) {
             err = err_set(error, TP_DENIED,
                           "your roles now bind certificates to the address of the login; sign in again");

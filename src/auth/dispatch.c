@@ -158,6 +158,10 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
     if (caller->who == WHO_ANONYMOUS) {
         return err_set(error, TP_UNAUTHENTICATED, "sign in first");
     }
+    if (caller->who == WHO_ONE_TARGET) {
+        return err_set(error, TP_DENIED,
+                       "this certificate was given for a one-time code: it opens one target, no more");
+    }
     return err_set(error, TP_DENIED, "this caller may not use %s", method->name);
 }
 

@@ -35,8 +35,10 @@ enum {
     WHO_HOST = 4,
     WHO_PROXY = 8,
     WHO_LOCAL = 16,
-    WHO_VIA_PROXY = 32,  /* mask only: the call must come by a worker's line */
-    WHO_LOCAL_AGENT = 64 /* mask only: only the agent beside us, on its own line */
+    WHO_VIA_PROXY = 32,   /* mask only: the call must come by a worker's line */
+    WHO_LOCAL_AGENT = 64, /* mask only: only the agent beside us, on its own line */
+    WHO_ONE_TARGET =
+        128 /* a person with the certificate that a one-time code gave: it opens its target, nothing else */
 };
 
 enum ca_kind { CA_USER, CA_HOST, CA_APP, CA_DB, CA_KIND_COUNT };
@@ -132,6 +134,13 @@ struct host_place {
     struct host *host;
 };
 
+/* The second factor that a person gave for one target; all NULL: none. */
+struct mfa_given {
+    char *device; /* UUID */
+    char *node;   /* host id, or NULL */
+    char *kube;   /* name of a Kubernetes cluster, or NULL */
+};
+
 /* A grant in use: one connection through a worker to what an agent serves. */
 struct live {
     char sid[UUID_TEXT_SIZE];
@@ -148,6 +157,7 @@ struct live {
     char *host_id;
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
+    char *mfa_device;   /* the second factor was given for it with this device; NULL: none was needed */
     int worker;
     int64_t started_ms;
     int64_t not_after; /* Unix seconds, of the certificate */
@@ -334,10 +344,12 @@ struct caller {
     struct rbac_set *set;
     char *host_id; /* WHO_HOST */
     char *host_name;
-    char *web_key;     /* hash of the web session's id, or NULL */
-    char *only_kube;   /* WHO_USER: the credential is good for this Kubernetes cluster and nothing else; or NULL */
-    int64_t not_after; /* of the credential, Unix seconds */
-    int64_t ends_ms;   /* WHO_USER: when the user or the first of the roles expires, 0: never */
+    char *web_key;        /* hash of the web session's id, or NULL */
+    char *only_kube;      /* WHO_USER: the credential is good for this Kubernetes cluster and nothing else; or NULL */
+    struct mfa_given mfa; /* WHO_ONE_TARGET: what its certificate is for; a web session: the last code given in it */
+    bool pinned;          /* the certificate is bound to this address */
+    int64_t not_after;    /* of the credential (WHO_ONE_TARGET: of the one that asked for it), Unix seconds */
+    int64_t ends_ms;      /* WHO_USER: when the user or the first of the roles expires, 0: never */
 };
 void caller_init(struct caller *caller);
 void caller_free(struct caller *caller);
@@ -360,6 +372,8 @@ enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *rol
 
 /* Is a lock in force on this operating-system login? */
 bool caller_login_locked(struct auth *auth, const char *login);
+/* Is a lock in force on this device of a second factor? NULL: no. */
+bool caller_device_locked(struct auth *auth, const char *device);
 
 /* ---- dispatch.c, methods.c ---- */
 struct call;
@@ -430,7 +444,7 @@ struct issue_user {
     const char *ssh_pub;   /* NULL: no SSH certificate */
     const char *only_kube; /* the Kubernetes cluster that it is for and nothing else, or NULL */
 };
-/* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers}; ret_event the
+/* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers, session_mfa}; ret_event the
  * cert.create event, which must be durable before the result leaves. */
 enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, json_t **ret_result, json_t **ret_event,
                              struct tp_error *error) TP_MUST;
@@ -522,10 +536,11 @@ struct live_new {
     const char *sid;
     const char *service;
     const char *target;
-    const char *host_id; /* of the agent that serves it */
-    const char *login;   /* the only one that it may use, or NULL */
-    const json_t *grant; /* of a terminal: what it was given, copied; or NULL */
-    json_t *rights;      /* shared, not changed any more; or NULL */
+    const char *host_id;    /* of the agent that serves it */
+    const char *login;      /* the only one that it may use, or NULL */
+    const char *mfa_device; /* with which its second factor was given, or NULL */
+    const json_t *grant;    /* of a terminal: what it was given, copied; or NULL */
+    json_t *rights;         /* shared, not changed any more; or NULL */
     bool cut_at_expiry;
 };
 /* Puts a grant that is about to be given to this caller (a user, by a worker's line) into the table, under its sid. All of
@@ -573,6 +588,9 @@ struct node_want {
     const char *login;   /* the only one that is wanted; NULL: all that are allowed */
     bool file_copy;      /* it is for a file: refused where the roles do not allow file copy */
 };
+/* A node by id, then by name among those that the caller may list; TP_NOT_FOUND, TP_AMBIGUOUS. */
+enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,
+                             struct tp_error *error) TP_MUST;
 /* The one decision about a node: answers the call with a grant (or a refusal), on record either way. */
 void access_node(struct call *call, const struct node_want *want);
 /* options.locking_mode of a grant: what the worker does with it while we cannot be asked about locks. */
@@ -603,6 +621,8 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
 enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
                           struct tp_error *error) TP_MUST;
 void websess_drop(struct auth *auth, const char *key);
+/* A one-time code was given in this session: it counts for that target until then (wall ms), and an older one no longer. */
+void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given, int64_t until_ms);
 void websess_drop_user(struct auth *auth, const char *user);
 void websess_sweep(struct auth *auth);
 
@@ -641,6 +661,8 @@ METHOD(do_term_connect);
 METHOD(do_kube_connect);
 METHOD(do_kube_certs);
 METHOD(do_kube_list);
+METHOD(do_mfa_required);
+METHOD(do_mfa_session);
 METHOD(do_session_closed);
 METHOD(do_session_resume);
 METHOD(do_session_auth);

@@ -1,7 +1,7 @@
 /* Invitations and resets: a token of 128 random bits, kept as its hash, good once and for a while. It lets one user
  * choose a password and confirm a one-time-code device. */
-#include "auth/inner.h"
 #include "auth/lockout.h"
+#include "auth/mfa.h"
 
 #include <string.h>
 
@@ -194,7 +194,7 @@ static void hash_work(void *ctx)
 
 /* Everything is looked at again after the hashing: the invitation may have been used or replaced meanwhile. */
 static enum tp_err enrol(struct auth *auth, const struct call *call, const char *password_hash_text, char **ret_user,
-                         struct tp_error *error)
+                         struct mfa_device *ret_device, struct tp_error *error)
 {
     char hash[HASH_TEXT_SIZE];
     json_t *doc = NULL;
@@ -215,9 +215,12 @@ static enum tp_err enrol(struct auth *auth, const struct call *call, const char 
     if (strlen(device) > 100) {
         device = "otp";
     }
+    crypt_uuid(ret_device->id);
+    snprintf(ret_device->name, sizeof ret_device->name, "%s", device);
     json_t *login =
         json_pack("{s:s, s:s, s:I, s:s, s:o, s:[s]}", "hash", password_hash_text, "totp", secret, "last_step",
                   (json_int_t)step, "device", device, "created", doc_time(clock_wall_ms()), "known", call->caller.ip);
+    json_object_set_new(login, "device_id", json_string(ret_device->id));
     char *login_text = json_text(login);
     char *login_key = mem_printf("/login/%s", user);
     char *invite_key = mem_printf("/invite/%s", hash);
@@ -250,13 +253,14 @@ static void hash_done(void *ctx)
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     char *user = NULL;
+    struct mfa_device device;
     enum tp_err err = finish->hashed;
     if (auth->stopping) {
         err = err_set(&error, TP_UNAVAILABLE, "the auth process is stopping");
     } else if (err != TP_OK) {
         err = err_set(&error, err, "the password could not be processed");
     } else {
-        err = enrol(auth, call, finish->hash, &user, &error);
+        err = enrol(auth, call, finish->hash, &user, &device, &error);
     }
     finish_free(finish);
     if (err != TP_OK) {
@@ -264,11 +268,12 @@ static void hash_done(void *ctx)
         return;
     }
     lockout_forget(auth->lockout, user);
-    json_t *device = call_event(call, "mfa.add", true);
-    json_object_set_new(device, "user", json_string(user));
-    json_object_set_new(device, "mfa_device_name", json_string(json_get_text(call->params, "device_name", "otp")));
-    json_object_set_new(device, "type", json_string("totp"));
-    audit_emit(auth, device, NULL, NULL);
+    json_t *added = call_event(call, "mfa.add", true);
+    json_t *fields = mfa_device_json(&device);
+    json_object_set_new(added, "user", json_string(user));
+    json_object_update(added, fields);
+    json_decref(fields);
+    audit_emit(auth, added, NULL, NULL);
     json_t *event = call_event(call, "user.password_change", true);
     json_object_set_new(event, "user", json_string(user));
     json_t *result = json_pack("{s:s}", "user", user);

@@ -1,6 +1,7 @@
 /* The one door through which certificates leave (R4): times are capped by the roles, hosts get role node and their own
  * id only, and what was issued is on record before it is handed out. */
 #include "auth/kube.h"
+#include "auth/mfa.h"
 
 #include <string.h>
 
@@ -92,7 +93,9 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
     json_t *who = json_pack("{s:s, s:o}", "user", identity->name, "expires", doc_time(identity->not_after * 1000));
     if (identity->roles != NULL) {
         json_object_set(who, "roles", identity->roles);
-        json_object_set(who, "logins", identity->logins);
+        if (identity->logins != NULL) {
+            json_object_set(who, "logins", identity->logins);
+        }
     }
     if (identity->only_kube != NULL) {
         json_object_set_new(who, "kubernetes_cluster", json_string(identity->only_kube));
@@ -104,6 +107,16 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
     }
     if (identity->login_ip != NULL) {
         json_object_set_new(who, "client_ip", json_string(identity->login_ip));
+    }
+    if (identity->mfa_device != NULL) {
+        json_object_set_new(who, "mfa_device_uuid", json_string(identity->mfa_device));
+        json_object_set_new(who, "previous_identity_expires", doc_time(identity->base_not_after * 1000));
+    }
+    if (identity->target_node != NULL) {
+        json_object_set_new(who, "server_id", json_string(identity->target_node));
+    }
+    if (identity->target_kube != NULL) {
+        json_object_set_new(who, "kubernetes_cluster", json_string(identity->target_kube));
     }
     json_object_set_new(event, "cert_type", json_string(type));
     json_object_set_new(event, "identity", who);
@@ -181,6 +194,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
                       doc_time(identity.not_after * 1000), "host_signers", json_object_get(cas, "host_signers"));
         json_decref(cas);
         add_kube(auth, set, *ret_result);
+        json_object_set_new(*ret_result, "session_mfa", json_string(rbac_need_name(options.mfa_required)));
         *ret_event = cert_event(auth, "user", &identity);
         json_object_set_new(*ret_event, "user", json_string(want->name));
     }
@@ -192,6 +206,45 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     mem_free(logins);
     mem_free(principals);
     rbac_set_free(set);
+    return err;
+}
+
+/* Never wider than the certificate that asks: its roles and traits as they are still the user's, no later end, no other
+ * address. */
+enum tp_err issue_target_cert(struct auth *auth, const struct issue_target *want, json_t **ret_result,
+                              json_t **ret_event, struct tp_error *error)
+{
+    const struct caller *base = want->caller;
+    struct rbac_options options;
+    struct identity identity;
+    char *tls = NULL;
+    int64_t now = clock_wall();
+    int64_t end = now + want->ttl_ms / 1000;
+    rbac_merge_options(base->set, &auth->settings.cluster_options, &options);
+    identity_init(&identity);
+    identity.kind = IDENTITY_USER;
+    identity.cluster = mem_strdup(auth->settings.cluster);
+    identity.name = mem_strdup(base->user);
+    identity.roles = json_deep_copy(base->roles);
+    identity.traits = json_deep_copy(base->traits);
+    identity.login_ip = base->ip[0] != '\0' ? mem_strdup(base->ip) : NULL;
+    identity.pinned_ip = base->pinned || options.pin_source_ip ? mem_strdup(base->ip) : NULL;
+    identity.mfa_device = mem_strdup(want->device);
+    identity.target_node = want->node != NULL ? mem_strdup(want->node) : NULL;
+    identity.target_kube = want->kube != NULL ? mem_strdup(want->kube) : NULL;
+    identity.base_not_after = base->not_after;
+    identity.not_before = now - ISSUE_SKEW_SECONDS;
+    identity.not_after = end < base->not_after ? end : base->not_after;
+    struct x509_options x509 = {.public_pem = want->tls_pub, .identity = &identity, .client = true};
+    const struct ca_keys *ca = ca_signer(auth, CA_USER, false);
+    enum tp_err err = x509_make(ca->tls_key, ca->tls_pem, &x509, &tls, error);
+    if (err == TP_OK) {
+        *ret_result = json_pack("{s:s, s:o}", "tls_cert", tls, "valid_until", doc_time(identity.not_after * 1000));
+        *ret_event = cert_event(auth, "user", &identity);
+        json_object_set_new(*ret_event, "user", json_string(base->user));
+    }
+    identity_free(&identity);
+    mem_free(tls);
     return err;
 }
 

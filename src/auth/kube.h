@@ -42,10 +42,15 @@ enum tp_err kube_forget(struct auth *auth, const char *name, struct tp_error *er
 
 /* ---- kube_connect.c ---- */
 
-/* May this caller reach the cluster through this host, and as whom? {users [], groups [], resources {allowed [], denied []}}
- * as the grant says it, or NULL with a sentence. ret_decision may be NULL. */
-json_t *kube_rights(struct auth *auth, const struct caller *caller, const struct host *host, const json_t *cluster,
-                    struct rbac_decision *ret_decision, struct tp_error *error) TP_MUST;
+/* A cluster and one of the hosts that serve it. */
+struct kube_place {
+    const struct host *host;
+    const json_t *cluster;
+};
+/* May this caller reach the cluster through this host, and as whom? access is that of mfa_access. {users [], groups [],
+ * resources {allowed [], denied []}} as the grant says it, or NULL with a sentence. ret_decision may be NULL. */
+json_t *kube_rights(struct auth *auth, const struct caller *caller, const struct rbac_access *access,
+                    const struct kube_place *place, struct rbac_decision *ret_decision, struct tp_error *error) TP_MUST;
 /* The same out of a grant, for a session whose entry was lost; NULL when it is no grant of Kubernetes. */
 json_t *kube_rights_of_grant(const json_t *grant) TP_MUST;
 /* A row of live.c: is what the session's grant says (live->rights) still so? New rights do not end it. */

@@ -1,6 +1,7 @@
 /* kube.connect: finds an agent that serves the cluster, decides, puts it on record, and only then signs the grant. One grant
  * is one TLS connection of a client, on which many requests may go. */
 #include "auth/kube.h"
+#include "auth/mfa.h"
 
 #include "rbac/kube.h"
 
@@ -32,23 +33,22 @@ static json_t *subjects(const struct rbac_set *set, const struct rbac_target *ta
                      rbac_kube_resources(set, target));
 }
 
-json_t *kube_rights(struct auth *auth, const struct caller *caller, const struct host *host, const json_t *cluster,
-                    struct rbac_decision *ret_decision, struct tp_error *error)
+json_t *kube_rights(struct auth *auth, const struct caller *caller, const struct rbac_access *access,
+                    const struct kube_place *place, struct rbac_decision *ret_decision, struct tp_error *error)
 {
     struct rbac_target target;
     struct rbac_label *labels = NULL;
-    struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
     struct rbac_options options;
     struct rbac_decision decision = {0};
     json_t *rights = NULL;
     rbac_merge_options(caller->set, &auth->settings.cluster_options, &options);
-    kube_target(cluster, &target, &labels);
-    enum tp_err err = rbac_access(caller->set, &target, &access, &decision);
+    kube_target(place->cluster, &target, &labels);
+    enum tp_err err = rbac_access(caller->set, &target, access, &decision);
     if (err != TP_OK) {
-        err = err_set(error, TP_DENIED, "%s", decision.text);
+        err = mfa_refusal(&decision, ROLE_KUBE, error);
     }
     if (err == TP_OK) {
-        err = caller_locked(auth, NULL, NULL, host->id, error);
+        err = caller_locked(auth, NULL, NULL, place->host->id, error);
     }
     if (err == TP_OK) {
         int64_t ttl = options.max_session_ttl_ms < SESSION_MS ? options.max_session_ttl_ms : SESSION_MS;
@@ -88,8 +88,8 @@ bool kube_kept(struct auth *auth, const struct live *live, const struct caller *
     struct tp_error ignored = {0};
     const struct host *host = hosts_get(auth, live->host_id);
     const json_t *cluster = host != NULL ? kube_of_host(host, live->target) : NULL;
-    (void)access; /* kube_rights makes its own */
-    json_t *now = cluster != NULL ? kube_rights(auth, caller, host, cluster, NULL, &ignored) : NULL;
+    const struct kube_place place = {host, cluster};
+    json_t *now = cluster != NULL ? kube_rights(auth, caller, access, &place, NULL, &ignored) : NULL;
     /* The agent works by what the grant says: whatever is no longer so ends it. A right that came new does not. */
     bool kept = now != NULL && contains(json_object_get(now, "users"), json_object_get(live->rights, "users")) &&
                 contains(json_object_get(now, "groups"), json_object_get(live->rights, "groups")) &&
@@ -180,7 +180,9 @@ static void look(void *ctx, struct host *host, const json_t *cluster)
     if (search->name == NULL) {
         search->name = mem_strdup(kube_name(cluster));
     }
-    json_t *rights = kube_rights(call->auth, &call->caller, host, cluster, &decision, &error);
+    struct rbac_access access = mfa_access(call->auth, mfa_device_for(&call->caller, NULL, kube_name(cluster)));
+    const struct kube_place place = {host, cluster};
+    json_t *rights = kube_rights(call->auth, &call->caller, &access, &place, &decision, &error);
     if (rights == NULL && search->err == TP_OK) {
         search->err = error.code;
         search->error = error;
@@ -228,6 +230,10 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
                   auth->settings.cluster, "host_id", search->host->id, "service", "kube", "kube_cluster", search->name,
                   "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
                   doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
+    const char *device = mfa_device_for(caller, NULL, search->name);
+    if (device != NULL) {
+        json_object_set_new(grant, "mfa_device", json_string(device));
+    }
     json_object_set(grant, "kube_users", json_object_get(search->rights, "users"));
     json_object_set(grant, "kube_groups", json_object_get(search->rights, "groups"));
     json_object_set(grant, "kube_resources", json_object_get(search->rights, "resources"));
@@ -302,6 +308,7 @@ static void grant(struct call *call, struct search *search, const struct rbac_op
                                           .target = search->name,
                                           .host_id = search->host->id,
                                           .rights = search->rights,
+                                          .mfa_device = mfa_device_for(&call->caller, NULL, search->name),
                                           .cut_at_expiry = true});
     json_t *event = call_event(call, "session.connect", true);
     add_cluster(event, search->name);
@@ -310,6 +317,9 @@ static void grant(struct call *call, struct search *search, const struct rbac_op
     json_object_set_new(event, "server_hostname", json_string(search->host->name));
     json_object_set_new(event, "namespace", json_string("default"));
     json_object_set(event, "user_roles", call->caller.roles);
+    if (json_object_get(connect->grant, "mfa_device") != NULL) {
+        json_object_set(event, "with_mfa", json_object_get(connect->grant, "mfa_device"));
+    }
     json_object_set(event, "kubernetes_users", json_object_get(search->rights, "users"));
     json_object_set(event, "kubernetes_groups", json_object_get(search->rights, "groups"));
     audit_emit(auth, event, recorded, connect);
@@ -340,6 +350,8 @@ void do_kube_connect(struct call *call)
     if (call->caller.only_kube != NULL && strcmp(call->caller.only_kube, name) != 0) {
         (void)err_set(&error, TP_DENIED, "this certificate is for the Kubernetes cluster %s and nothing else",
                       call->caller.only_kube);
+        refuse(call, &search, name, &error);
+    } else if (search.seen && mfa_check_target(&call->caller, NULL, name, &error) != TP_OK) {
         refuse(call, &search, name, &error);
     } else if (!search.seen) {
         (void)err_set(&error, TP_NOT_FOUND, "no Kubernetes cluster named %s; `tport kube ls` lists those you can reach",

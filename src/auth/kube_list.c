@@ -1,6 +1,7 @@
 /* kube.list: the Kubernetes clusters that a person may reach, each once however many agents serve it; and as whom. */
 #include "auth/kube.h"
 #include "auth/list.h"
+#include "auth/mfa.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,9 +131,11 @@ static void kube_item(void *ctx, size_t i, struct buf *out)
     const struct server *found = kube->found;
     struct tp_error ignored = {0};
     (void)i;
-    json_t *rights = call->caller.set != NULL
-                         ? kube_rights(call->auth, &call->caller, found->host, found->cluster, NULL, &ignored)
-                         : NULL;
+    /* With a second factor, where one is asked for: the list says as whom one may connect. */
+    struct rbac_access access = mfa_access(call->auth, "");
+    const struct kube_place place = {found->host, found->cluster};
+    json_t *rights =
+        call->caller.set != NULL ? kube_rights(call->auth, &call->caller, &access, &place, NULL, &ignored) : NULL;
     json_t *users = json_object_get(rights, "users");
     json_t *groups = json_object_get(rights, "groups");
     json_t *item =
@@ -226,7 +229,9 @@ static void unite_one(void *ctx, struct host *host, const json_t *cluster)
 {
     struct union_of *all = ctx;
     struct tp_error ignored = {0};
-    json_t *rights = kube_rights(all->auth, all->caller, host, cluster, NULL, &ignored);
+    struct rbac_access access = mfa_access(all->auth, "");
+    const struct kube_place place = {host, cluster};
+    json_t *rights = kube_rights(all->auth, all->caller, &access, &place, NULL, &ignored);
     unite(all->users, json_object_get(rights, "users"));
     unite(all->groups, json_object_get(rights, "groups"));
     json_decref(rights);

@@ -2,6 +2,7 @@
  * settings decides each of them anew, and those that lost their right are cut. What differs between services is a row of
  * the table `services`. */
 #include "auth/kube.h"
+#include "auth/mfa.h"
 #include "auth/node_rights.h"
 #include "auth/recording.h"
 
@@ -72,6 +73,7 @@ static void live_destroy(struct live *live)
         mem_free(live->host_id);
         mem_free(live->client_addr);
         mem_free(live->pinned_login);
+        mem_free(live->mfa_device);
         mem_free(live->cut_text);
         mem_free(live);
     }
@@ -89,6 +91,7 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->rights = json_incref(fresh->rights);
     live->host_id = mem_strdup(fresh->host_id);
     live->pinned_login = fresh->login != NULL ? mem_strdup(fresh->login) : NULL;
+    live->mfa_device = fresh->mfa_device != NULL ? mem_strdup(fresh->mfa_device) : NULL;
     live->grant = fresh->grant != NULL ? json_deep_copy(fresh->grant) : NULL;
     live->web_key = call->caller.web_key != NULL ? mem_strdup(call->caller.web_key) : NULL;
     live->attach = mem_strdup(fresh->sid);
@@ -126,6 +129,8 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->parked_ms = doc_ms(doc, "parked");
     const char *login = json_get_text(doc, "login", "");
     live->pinned_login = login[0] != '\0' ? mem_strdup(login) : NULL;
+    const char *device = json_get_text(doc, "mfa_device", "");
+    live->mfa_device = device[0] != '\0' ? mem_strdup(device) : NULL;
     live->worker = (int)json_get_int(doc, "worker", -1);
     live->started_ms = doc_ms(doc, "started");
     live->not_after = json_get_int(doc, "not_after", 0);
@@ -230,10 +235,13 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
     if (err == TP_OK && live->pinned_login != NULL && caller_login_locked(auth, live->pinned_login)) {
         err = err_set(error, TP_DENIED, "a lock is in force on this login");
     }
+    if (err == TP_OK && caller_device_locked(auth, live->mfa_device)) {
+        err = err_set(error, TP_DENIED, "%s", MFA_DEVICE_LOCKED);
+    }
     live->recheck_ms = caller.ends_ms;
     if (err == TP_OK) {
         const struct live_service *service = service_find(live->service);
-        struct rbac_access access = {.cluster_mfa = auth->settings.cluster_options.require_session_mfa};
+        struct rbac_access access = mfa_access(auth, live->mfa_device);
         struct rbac_options options;
         rbac_merge_options(caller.set, &auth->settings.cluster_options, &options);
         live->cut_at_expiry = options.disconnect_expired_cert || (service != NULL && service->until_expiry);
@@ -481,6 +489,8 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
             live->pinned_login =
                 mem_strdup(json_get_text(json_array_get(json_object_get(grant, "logins"), 0), "name", ""));
         }
+        const char *device = json_get_text(grant, "mfa_device", NULL);
+        live->mfa_device = device != NULL ? mem_strdup(device) : NULL;
         live->attach = mem_strdup(json_get_text(grant, "attach", sid));
         live->web_key = mem_strdup(json_get_text(grant, "web", ""));
         live->dirty = true;
@@ -557,6 +567,9 @@ static void store_live(struct auth *auth, const struct live *live)
     }
     if (live->closed) {
         json_object_set_new(doc, "closed", doc_time(live->closed_ms));
+    }
+    if (live->mfa_device != NULL) {
+        json_object_set_new(doc, "mfa_device", json_string(live->mfa_device));
     }
     if (live->rights != NULL) {
         json_object_set(doc, "rights", live->rights);

@@ -27,8 +27,8 @@ struct failures {
 };
 
 struct lockout {
-    struct map *buckets;
-    struct map *pairs; /* "user\nsource" */
+    struct map *buckets; /* by source, or by what lockout_codes names */
+    struct map *pairs;   /* "user\nsource" */
     struct map *users;
 };
 
@@ -113,6 +113,11 @@ void lockout_give_back(struct lockout *lockout, const char *ip)
     }
 }
 
+char *lockout_codes(const char *user)
+{
+    return mem_printf("%s\ncodes", user);
+}
+
 static char *pair_key(const char *user, const char *ip)
 {
     char source[64];
@@ -176,25 +181,27 @@ void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip
 }
 
 struct forget {
-    struct lockout *lockout;
+    struct map *map;
     const char *user;
     size_t length;
 };
 
-static void forget_pair(void *ctx, const char *key, void *value)
+static void forget_one(void *ctx, const char *key, void *value)
 {
     struct forget *forget = ctx;
-    if (strncmp(key, forget->user, forget->length) == 0 && key[forget->length] == '\n') {
-        map_remove(forget->lockout->pairs, key);
+    if (strncmp(key, forget->user, forget->length) == 0 &&
+        (key[forget->length] == '\n' || key[forget->length] == '\0')) {
+        map_remove(forget->map, key);
         mem_free(value);
     }
 }
 
 void lockout_forget(struct lockout *lockout, const char *user)
 {
-    struct forget forget = {.lockout = lockout, .user = user, .length = strlen(user)};
-    map_each(lockout->pairs, forget_pair, &forget);
-    mem_free(map_remove(lockout->users, user));
+    struct map *maps[] = {lockout->buckets, lockout->pairs, lockout->users};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        map_each(maps[i], forget_one, &(struct forget){maps[i], user, strlen(user)});
+    }
 }
 
 struct sweep {

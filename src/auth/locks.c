@@ -1,17 +1,23 @@
-#include "auth/inner.h"
-
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. */
-/* Callers and sessions are told by these alone. A file may hold a lock of another target (it comes back as it was
- * written), but who asks for a lock now must not believe that it shuts somebody out. */
-static enum tp_err lock_shuts_out(const struct lock *lock, struct tp_error *error)
+#include "auth/resources.h"
+
+enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_error *error)
 {
-    const struct lock_target *target = &lock->target;
-    if (target->user != NULL || target->role != NULL || target->login != NULL || target->server_id != NULL) {
-        return TP_OK;
+    struct lock *lock = NULL;
+    enum tp_err err = lock_parse_json(doc, &lock, error);
+    if (err != TP_OK) {
+        return err;
     }
-    return err_set(error, TP_INVALID,
-                   "such a lock would shut nobody out: this cluster knows sessions by user, role, login and node; lock "
-                   "one of these");
+    const struct lock_target *target = &lock->target;
+    if (target->user == NULL && target->role == NULL && target->login == NULL && target->server_id == NULL &&
+        target->mfa_device == NULL) {
+        lock_free(lock);
+        return err_set(error, TP_INVALID,
+                       "such a lock would shut nobody out: this cluster knows sessions by user, role, login, node and "
+                       "mfa_device; lock one of these");
+    }
+    *ret_lock = lock;
+    return TP_OK;
 }
 
 void do_locks_add(struct call *call)
@@ -34,10 +40,7 @@ void do_locks_add(struct call *call)
     if (expires[0] != '\0') {
         json_object_set_new(spec, "expires", json_string(expires));
     }
-    enum tp_err err = lock_parse_json(doc, &lock, &error);
-    if (err == TP_OK) {
-        err = lock_shuts_out(lock, &error);
-    }
+    enum tp_err err = locks_read(doc, &lock, &error);
     if (err == TP_OK) {
         err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, &error);
     }

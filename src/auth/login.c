@@ -5,10 +5,9 @@
  */
 #include "auth/kube.h"
 #include "auth/lockout.h"
+#include "auth/mfa.h"
 
 #include <string.h>
-
-#define KNOWN_MAX 16 /* addresses per user from where he has logged in */
 
 struct login {
     struct call *call;
@@ -42,51 +41,6 @@ static void refuse(struct login *login, const char *reason)
     snprintf(error.text, sizeof error.text, "%s", refusal);
     login_free(login);
     call_fail_audited(call, event, &error);
-}
-
-/* Takes the code out of circulation: the step must be newer than the last one used, and only one writer can say so. */
-static bool use_code(struct auth *auth, struct login *login, const char *code, json_t **ret_doc)
-{
-    struct tp_error error = {0};
-    for (int attempt = 0; attempt < 3; attempt++) {
-        json_t *doc = NULL;
-        uint64_t revision = 0;
-        if (doc_find(auth->secrets, "/login/", login->user, &doc, &revision, &error) != TP_OK) {
-            return false;
-        }
-        /* The password may have been reset while the old one was being hashed. */
-        bool same = secret_equal_text(json_get_text(doc, "hash", NULL), login->hash);
-        const char *secret = json_get_text(doc, "totp", NULL);
-        int64_t step = 0;
-        if (!same || secret == NULL || totp_check(secret, code, clock_wall(), &step) != TP_OK ||
-            step <= json_get_int(doc, "last_step", 0)) {
-            json_decref(doc);
-            return false;
-        }
-        json_object_set_new(doc, "last_step", json_integer(step));
-        json_t *known = json_object_get(doc, "known");
-        if (!json_is_array(known)) {
-            known = json_array();
-            json_object_set_new(doc, "known", known);
-        }
-        if (!json_list_has(known, login->call->caller.ip)) {
-            json_array_append_new(known, json_string(login->call->caller.ip));
-            if (json_array_size(known) > KNOWN_MAX) {
-                json_array_remove(known, 0);
-            }
-        }
-        enum tp_err err = doc_put(auth->secrets, "/login/", login->user, doc, revision, NULL, &error);
-        if (err == TP_OK) {
-            *ret_doc = doc;
-            return true;
-        }
-        json_decref(doc);
-        if (err != TP_CONFLICT) {
-            log_error("login cannot be stored", "error=\"%s\"", error.text);
-            return false;
-        }
-    }
-    return false;
 }
 
 static json_t *login_event(const struct call *call, const char *user)
@@ -160,7 +114,6 @@ static void password_done(void *ctx)
     if (doc_find(auth->secrets, "/login/", login->user, &doc, NULL, &error) == TP_OK) {
         known = json_list_has(json_object_get(doc, "known"), call->caller.ip);
         json_decref(doc);
-        doc = NULL;
     }
     bool open = lockout_open(auth->lockout, login->user, call->caller.ip, known, clock_mono_ms());
     if (!login->matches || !open) {
@@ -171,13 +124,22 @@ static void password_done(void *ctx)
         refuse(login, error.text);
         return;
     }
-    if (!use_code(auth, login, json_get_text(call->params, "otp_token", ""), &doc)) {
+    struct mfa_device device;
+    const struct mfa_code code = {.user = login->user,
+                                  .code = json_get_text(call->params, "otp_token", ""),
+                                  .password_hash = login->hash,
+                                  .ip = call->caller.ip};
+    if (!mfa_use_code(auth, &code, &device)) {
         refuse(login, "invalid or used one-time code");
         return;
     }
-    json_decref(doc);
+    if (caller_device_locked(auth, device.id)) {
+        refuse(login, MFA_DEVICE_LOCKED);
+        return;
+    }
     lockout_succeeded(auth->lockout, login->user, call->caller.ip);
     json_t *event = login_event(call, login->user);
+    json_object_set_new(event, "mfa_device", mfa_device_json(&device));
     if (login->web) {
         finish_web(login, event);
     } else {

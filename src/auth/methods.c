@@ -9,6 +9,7 @@
 #define P WHO_PROXY
 #define L WHO_LOCAL
 #define VIA_P WHO_VIA_PROXY
+#define ONE WHO_ONE_TARGET
 
 /* name, who, right, verb, kind, limited by address when anonymous, changes something (needs the audit log), handler */
 const struct method methods[] = {
@@ -29,9 +30,11 @@ const struct method methods[] = {
     {"proxy.cert", P, RIGHT_NONE, "serve", "", false, false, do_proxy_cert},
     {"tunnel.up", H | VIA_P, RIGHT_SELF, "tunnel", "", false, false, do_tunnel_up},
     {"tunnel.down", P, RIGHT_NONE, "tunnel", "", false, false, do_tunnel_down},
-    {"ssh.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_ssh_connect},
+    {"mfa.required", U, RIGHT_SELF, "ask about", "", false, false, do_mfa_required},
+    {"mfa.session", U, RIGHT_SELF, "give a code", "", false, true, do_mfa_session},
+    {"ssh.connect", U | ONE | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_ssh_connect},
     {"term.connect", U | VIA_P, RIGHT_HANDLER, "connect", "node", false, true, do_term_connect},
-    {"kube.connect", U | VIA_P, RIGHT_HANDLER, "connect", "kube_cluster", false, true, do_kube_connect},
+    {"kube.connect", U | ONE | VIA_P, RIGHT_HANDLER, "connect", "kube_cluster", false, true, do_kube_connect},
     {"kube.certs", U | VIA_P, RIGHT_HANDLER, "connect", "kube_cluster", false, true, do_kube_certs},
     {"kube.list", U | L, RIGHT_RULE, "list", "kube_cluster", false, false, do_kube_list},
     {"session.closed", P, RIGHT_NONE, "report", "", false, false, do_session_closed},

@@ -45,6 +45,11 @@ void put_group_add(struct call *call, const struct kind *kind, const json_t *doc
 /* Waits a write of this key? */
 bool put_group_has(const struct put_group *group, const char *prefix, const char *name) TP_MUST;
 
+/* ---- locks.c ---- */
+/* A lock that somebody writes now, by whichever way. One that would shut nobody out is refused: he would believe that it did.
+ * (What is stored from before is kept as it is.) */
+enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_error *error) TP_MUST;
+
 /* ---- delegate.c ---- */
 /* Nobody hands out more than what he has himself or could write into a role anyway. Checks the roles and trait values that
  * a user resource gains; old is NULL for a new one. TP_DENIED with a sentence. */

@@ -13,7 +13,7 @@ static enum tp_err validate(struct auth *auth, const struct kind *kind, const js
     if (err == TP_OK && strcmp(kind->name, "role") == 0) {
         err = role_parse_json(doc, ROLE_WRITTEN, ret_role, error);
     } else if (err == TP_OK && strcmp(kind->name, "lock") == 0) {
-        err = lock_parse_json(doc, ret_lock, error);
+        err = locks_read(doc, ret_lock, error);
     } else if (err == TP_OK && strcmp(kind->name, "user") == 0) {
         json_t *roles = json_object_get(json_object_get(doc, "spec"), "roles");
         if (strlen(resource_name(doc)) > 200) {

@@ -135,6 +135,9 @@ void do_session_start(struct call *call)
     json_object_set_new(event, "size", json_string(json_get_text(call->params, "size", "80:25")));
     json_object_set_new(event, "interactive", json_boolean(json_get_bool(call->params, "interactive", false)));
     json_object_set_new(event, "session_recording", json_string(auth->settings.record ? "node" : "off"));
+    if (live->mfa_device != NULL) {
+        json_object_set_new(event, "with_mfa", json_string(live->mfa_device));
+    }
     kube_session_fields(call->params, event);
     const char *command = json_get_text(call->params, "command", "");
     if (command[0] != '\0') {

@@ -1,5 +1,5 @@
 /* Web sessions: the cookie's id and the bearer token are both random, both needed, both kept as hashes only. */
-#include "auth/inner.h"
+#include "auth/mfa.h"
 
 #include <string.h>
 
@@ -14,6 +14,8 @@ struct websess {
     json_t *traits;
     int64_t expires_ms;
     int64_t used_ms;
+    struct mfa_given mfa; /* the last one-time code that was given in it; not stored: a restart asks again */
+    int64_t mfa_until_ms;
 };
 
 static void websess_destroy(struct websess *session)
@@ -23,6 +25,7 @@ static void websess_destroy(struct websess *session)
         mem_free(session->ip);
         json_decref(session->roles);
         json_decref(session->traits);
+        mfa_given_free(&session->mfa);
         mem_free(session);
     }
 }
@@ -68,6 +71,26 @@ void websess_drop(struct auth *auth, const char *key)
         log_warn("web session cannot be deleted", "error=\"%s\"", error.text);
     }
     websess_destroy(map_remove(auth->websessions, key));
+}
+
+static char *copy(const char *text)
+{
+    return text != NULL ? mem_strdup(text) : NULL;
+}
+
+static struct mfa_given given_copy(const struct mfa_given *given)
+{
+    return (struct mfa_given){.device = copy(given->device), .node = copy(given->node), .kube = copy(given->kube)};
+}
+
+void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given, int64_t until_ms)
+{
+    struct websess *session = map_get(auth->websessions, key);
+    if (session != NULL) {
+        mfa_given_free(&session->mfa);
+        session->mfa = given_copy(given);
+        session->mfa_until_ms = until_ms;
+    }
 }
 
 struct find {
@@ -188,6 +211,9 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
             err =
                 err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
         }
+    }
+    if (err == TP_OK && now < session->mfa_until_ms && !caller_device_locked(auth, session->mfa.device)) {
+        caller->mfa = given_copy(&session->mfa);
     }
     return err;
 }

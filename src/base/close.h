@@ -26,6 +26,7 @@
     X(CERT_MISSING, "cert_missing", 1, "the client sent no certificate where one is needed")       \
     X(CERT_REFUSED, "cert_refused", 1, "the client's certificate was refused")                     \
     X(ACCESS_DENIED, "access_denied", 1, "access denied")                                          \
+    X(MFA_NEEDED, "mfa_needed", 1, "this session needs your second factor")                        \
     X(TARGET_UNKNOWN, "target_unknown", 1, "no such target")                                       \
     X(TARGET_OFFLINE, "target_offline", 1, "the target is offline")                                \
     X(TARGET_REFUSED, "target_refused", 1, "the target refused the connection")                    \

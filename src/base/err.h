@@ -24,6 +24,7 @@
     X(TOO_LARGE, "too_large", 413, "it is too large")                                    \
     X(LIMIT, "limit_exceeded", 429, "too many attempts, try again later")                \
     X(EXPIRED, "expired", 403, "it has expired")                                         \
+    X(MFA_NEEDED, "mfa_needed", 403, "this session needs your second factor")            \
     X(AMBIGUOUS, "ambiguous", 400, "the name matches more than one thing")               \
     X(UNAVAILABLE, "unavailable", 503, "it is not available now")                        \
     X(TIMEOUT, "timeout", 504, "it took too long")                                       \

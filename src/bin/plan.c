@@ -187,6 +187,7 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
                                     texts(&conf->tokens), "secrets_key_file", conf->secrets_key_file);
         if (*conf->secrets_key_file)
             plan->auth_key_file = mem_strdup(conf->secrets_key_file);
+        (void)json_object_set_new(options, "require_session_mfa", json_boolean(conf->require_session_mfa));
         (void)json_object_set_new(
             options, "retention",
             json_pack("{s:I, s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,

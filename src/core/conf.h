@@ -100,6 +100,7 @@ struct conf {
     int64_t client_idle_timeout; /* ms, 0: never */
     int64_t web_idle_timeout;    /* ms */
     bool disconnect_expired_cert;
+    bool require_session_mfa;
     int64_t keep_alive_interval; /* ms */
     int64_t keep_alive_count_max;
     char *message_of_the_day;

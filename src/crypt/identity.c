@@ -23,6 +23,9 @@ void identity_free(struct identity *identity)
     mem_free(identity->login_ip);
     mem_free(identity->pinned_ip);
     mem_free(identity->only_kube);
+    mem_free(identity->mfa_device);
+    mem_free(identity->target_node);
+    mem_free(identity->target_kube);
     identity_init(identity);
 }
 
@@ -96,6 +99,28 @@ static enum tp_err read_host(const json_t *json, struct identity *identity, stru
     return code;
 }
 
+/* For one target: half of it would be a certificate that is bound to nothing. */
+static enum tp_err read_target(const json_t *json, struct identity *identity, struct tp_error *error)
+{
+    static const char *const keys[] = {"mfa_device", "target_node", "target_kube", "base_not_after"};
+    bool any = false;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        any |= json_object_get(json, keys[i]) != NULL;
+    if (!any)
+        return TP_OK;
+    enum tp_err code = take_text(json, "mfa_device", &identity->mfa_device, error);
+    if (code == TP_OK)
+        code = take_optional(json, "target_node", &identity->target_node, error);
+    if (code == TP_OK)
+        code = take_optional(json, "target_kube", &identity->target_kube, error);
+    if (code == TP_OK)
+        code = json_need_int(json, "base_not_after", &identity->base_not_after, error);
+    if (code == TP_OK &&
+        ((identity->target_node == NULL) == (identity->target_kube == NULL) || identity->base_not_after <= 0))
+        code = err_set(error, TP_INVALID, "the certificate's identity names no target, or more than one");
+    return code;
+}
+
 static enum tp_err read_user(const json_t *json, struct identity *identity, struct tp_error *error)
 {
     json_t *traits = json_object_get(json, "traits");
@@ -112,6 +137,8 @@ static enum tp_err read_user(const json_t *json, struct identity *identity, stru
         code = take_optional(json, "pinned_ip", &identity->pinned_ip, error);
     if (code == TP_OK)
         code = take_optional(json, "only_kube", &identity->only_kube, error);
+    if (code == TP_OK)
+        code = read_target(json, identity, error);
     return code;
 }
 
@@ -120,7 +147,9 @@ static enum tp_err refuse_unknown(const json_t *json, bool host, struct tp_error
 {
     static const char *const common[] = {"v", "kind", "cluster", "name", NULL};
     static const char *const of_host[] = {"host_id", "host_role", "roles", NULL};
-    static const char *const of_user[] = {"roles", "traits", "logins", "login_ip", "pinned_ip", "only_kube", NULL};
+    static const char *const of_user[] = {"roles",       "traits",         "logins",     "login_ip",
+                                          "pinned_ip",   "only_kube",      "mfa_device", "target_node",
+                                          "target_kube", "base_not_after", NULL};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
@@ -219,5 +248,10 @@ json_t *identity_to_json(const struct identity *identity)
     put_text(json, "login_ip", identity->login_ip);
     put_text(json, "pinned_ip", identity->pinned_ip);
     put_text(json, "only_kube", identity->only_kube);
+    put_text(json, "mfa_device", identity->mfa_device);
+    put_text(json, "target_node", identity->target_node);
+    put_text(json, "target_kube", identity->target_kube);
+    if (identity->base_not_after != 0)
+        (void)json_object_set_new(json, "base_not_after", json_integer((json_int_t)identity->base_not_after));
     return json;
 }

@@ -1,7 +1,8 @@
 /*
  * A client that wants a node: the name of the node is in the SNI, and SSH goes from end to end (target_front.h).
  *
- * A refusal is a line that comes before any "SSH-" line, where RFC 4253 section 4.2 lets a server say other things.
+ * A refusal is a line that comes before any "SSH-" line, where RFC 4253 section 4.2 lets a server say other things: "tport: "
+ * and a sentence; "tport: mfa_needed: " and a sentence when a one-time code would open the node.
  */
 #include "protocols/target_front.h"
 
@@ -43,8 +44,8 @@ enum tp_err ssh_front_target(const char *server_name, const char *cluster, char 
 static void say(struct stream *stream, enum close_reason reason, const char *sentence)
 {
     char line[1024];
-    int length = snprintf(line, sizeof(line), "tport: %s\r\n", sentence);
-    (void)reason;
+    int length =
+        snprintf(line, sizeof(line), "tport: %s%s\r\n", reason == CLOSE_MFA_NEEDED ? "mfa_needed: " : "", sentence);
     stream_write(stream, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
 }
 

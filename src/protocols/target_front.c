@@ -173,6 +173,8 @@ enum close_reason target_front_reason(enum tp_err code)
         return CLOSE_TARGET_UNKNOWN;
     case TP_UNAVAILABLE:
         return CLOSE_TARGET_OFFLINE;
+    case TP_MFA_NEEDED:
+        return CLOSE_MFA_NEEDED;
     case TP_EXPIRED:
         return CLOSE_CERT_EXPIRED;
     case TP_CLOSED:

@@ -161,7 +161,7 @@ static bool denied_by_kube(const struct query *query, struct rbac_decision *deci
 struct granted {
     const struct set_role *role;      /* the first that grants, or NULL */
     const struct set_role *selecting; /* the first that selects the target, with whatever login */
-    bool mfa;
+    enum role_mfa mfa;                /* the strictest of those that grant */
     bool device;
 };
 
@@ -187,7 +187,8 @@ static void find_grants(const struct query *query, char *ret_detail, size_t size
             continue;
         if (!granted->role)
             granted->role = one;
-        granted->mfa |= one->role->options.require_session_mfa != ROLE_MFA_NO;
+        if (one->role->options.require_session_mfa > granted->mfa)
+            granted->mfa = one->role->options.require_session_mfa;
         granted->device |= one->role->options.device_required;
     }
 }
@@ -221,7 +222,11 @@ static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *
         return rbac_decide(decision, RBAC_NO_LOGIN, "", "", "");
     if (!granted.role)
         return rbac_decide(decision, RBAC_NO_LABELS, "", "", "");
-    if ((granted.mfa || access->cluster_mfa != ROLE_MFA_NO) && !access->mfa_verified)
+    if (access->cluster_mfa > granted.mfa)
+        granted.mfa = access->cluster_mfa;
+    if (decision)
+        decision->mfa = granted.mfa;
+    if (granted.mfa != ROLE_MFA_NO && !access->mfa_verified)
         return rbac_decide(decision, RBAC_MFA_NEEDED, granted.role->role->name, "allow", "require_session_mfa");
     if (granted.device && !access->device_verified)
         return rbac_decide(decision, RBAC_DEVICE_NEEDED, granted.role->role->name, "allow", "device_trust_mode");

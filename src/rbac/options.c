@@ -53,6 +53,12 @@ static void merge_recording(const struct rbac_set *set, struct rbac_options *out
     out->record_ssh = (any_ssh ? strict_ssh : strict_default) ? ROLE_RECORD_STRICT : ROLE_RECORD_BEST_EFFORT;
 }
 
+const char *rbac_need_name(enum rbac_need need)
+{
+    static const char *const names[] = {[RBAC_NEVER] = "never", [RBAC_PER_ROLE] = "per_role", [RBAC_ALWAYS] = "always"};
+    return names[need];
+}
+
 static void merge_mfa_and_lock(const struct rbac_set *set, const struct rbac_cluster *cluster, struct rbac_options *out)
 {
     bool cluster_mfa = cluster && cluster->require_session_mfa != ROLE_MFA_NO;

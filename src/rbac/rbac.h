@@ -86,10 +86,11 @@ const char *rbac_reason_name(enum rbac_reason reason);
 struct rbac_decision {
     bool allowed;
     enum rbac_reason reason;
-    char role[128];   /* the role that made it; "" when none did */
-    char section[8];  /* "allow", "deny" or "" */
-    char detail[256]; /* the label, login or rule that made it, for example "node_labels environment=dev"; or "" */
-    char text[512];   /* one sentence for the person who asked; tells nothing about roles */
+    enum role_mfa mfa; /* the strictest second factor that cluster and granting roles ask for, given or not */
+    char role[128];    /* the role that made it; "" when none did */
+    char section[8];   /* "allow", "deny" or "" */
+    char detail[256];  /* the label, login or rule that made it, for example "node_labels environment=dev"; or "" */
+    char text[512];    /* one sentence for the person who asked; tells nothing about roles */
 };
 
 /* State of the caller and settings of the cluster that a decision on access needs. Zero: no second factor given, none
@@ -155,6 +156,8 @@ struct rbac_cluster {
 };
 
 enum rbac_need { RBAC_NEVER, RBAC_PER_ROLE, RBAC_ALWAYS };
+/* "never", "per_role" or "always". */
+const char *rbac_need_name(enum rbac_need need);
 
 struct rbac_options {
     int64_t max_session_ttl_ms;

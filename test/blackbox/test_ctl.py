@@ -196,11 +196,14 @@ def test_export_of_one_key(fresh):
     assert one == ssl.PEM_cert_to_DER_cert(db)
 
 
-@pytest.mark.parametrize("flag", ["mfa-device", "device", "windows-desktop", "access-request"])
+@pytest.mark.parametrize("flag", ["device", "windows-desktop", "access-request"])
 def test_a_lock_that_would_shut_nobody_out_is_refused(cluster, flag):
     before = cluster.ctl("get", "lock", "--format=json").stdout
     refused = cluster.ctl("lock", f"--{flag}=8d5b0b1e-6a1b-4b3c-9a1d-1f3f5d1c2b3a", check=False)
     assert refused.returncode == 1 and refused.stdout == "" and "such a lock would shut nobody out" in refused.stderr
+    in_a_file = cluster.ctl("create", input="kind: lock\nversion: v2\nmetadata: {name: nobody}\nspec: {target: {%s: x}}\n" %
+                            flag.replace("-", "_"), check=False)
+    assert in_a_file.returncode == 1 and "such a lock would shut nobody out" in in_a_file.stderr
     assert cluster.ctl("get", "lock", "--format=json").stdout == before
     # Beside a user it narrows nothing: the user is shut out.
     lock = cluster.ctl("lock", f"--{flag}=x", "--user=nobody-at-all").stdout.split('"')[1]

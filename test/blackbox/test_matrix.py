@@ -17,7 +17,8 @@ from tport import BIN, Cluster, in_host, wait_for
 
 BUILD = BIN.parent
 
-# name: who (A anonymous, U user, H host, P worker, L local administrator; v by a worker's line only, l the local agent only),
+# name: who (A anonymous, U user, O a person by the certificate that a one-time code gave, H host, P worker, L local
+# administrator; v by a worker's line only, l the local agent only),
 # kind of right, verb, kind of resource; then the doors to it: web = /webapi/rpc with a user's certificate, tunnel = an agent.
 CALLS = {
     "cluster.info": "AUHPL none info - web tunnel",
@@ -37,9 +38,11 @@ CALLS = {
     "proxy.cert": "P none serve -",
     "tunnel.up": "Hv self tunnel -",
     "tunnel.down": "P none tunnel -",
-    "ssh.connect": "Uv handler connect node",
+    "mfa.required": "U self ask about - web",
+    "mfa.session": "U self give a code - web",
+    "ssh.connect": "UOv handler connect node",
     "term.connect": "Uv handler connect node",
-    "kube.connect": "Uv handler connect kube_cluster",
+    "kube.connect": "UOv handler connect kube_cluster",
     "kube.certs": "Uv handler connect kube_cluster",
     "kube.list": "UL rule list kube_cluster web",
     "session.closed": "P none report -",

@@ -236,7 +236,7 @@ static void who_may_and_who_not(void **state)
     static const struct {
         const char *role;
         enum tp_err code;
-    } table[] = {{"good", TP_OK}, {"nobody", TP_DENIED}, {"denied", TP_NOT_FOUND}, {"mfa", TP_DENIED}};
+    } table[] = {{"good", TP_OK}, {"nobody", TP_DENIED}, {"denied", TP_NOT_FOUND}, {"mfa", TP_MFA_NEEDED}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         mem_free(make_user(fixture, table[i].role, table[i].role, "root"));
         struct tp_error error = {0};

@@ -105,7 +105,8 @@ static void test_defaults(void **state)
     assert_string_equal(conf->proxy_protocol, "off");
     assert_true(conf->workers >= 1);
     assert_true(conf->port_forwarding && conf->ssh_file_copy && conf->local_auth);
-    assert_false(conf->permit_user_env || conf->pam_enabled || conf->disconnect_expired_cert);
+    assert_false(conf->permit_user_env || conf->pam_enabled || conf->disconnect_expired_cert ||
+                 conf->require_session_mfa);
     conf_free(conf);
 }
 

@@ -506,6 +506,48 @@ static void test_pin_and_lifetime(void **state)
     buf_free(&der);
 }
 
+/* A certificate for one target says all of it, or it is none: half of it would be bound to nothing. */
+static void test_R4_a_target_is_whole(void **state)
+{
+    static const char *const good[] = {
+        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"target_kube\":\"k\",\"base_not_after\":5",
+    };
+    static const char *const bad[] = {
+        "\"mfa_device\":\"d\"",
+        "\"target_node\":\"n\"",
+        "\"target_node\":\"n\",\"base_not_after\":5",
+        "\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"target_node\":\"n\"",
+        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"target_kube\":\"k\",\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"target_node\":\"\",\"base_not_after\":5",
+        "\"mfa_device\":\"\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":0",
+        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":\"5\"",
+        "\"mfa_device\":\"d\",\"target_app\":\"n\",\"base_not_after\":5",
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 + sizeof bad / sizeof bad[0]; i++) {
+        char *text = mem_printf("{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],"
+                                "\"traits\":{},\"logins\":[],%s}",
+                                i < 2 ? good[i] : bad[i - 2]);
+        json_t *json = NULL;
+        struct identity identity;
+        identity_init(&identity);
+        assert_int_equal(json_parse_object(text, strlen(text), 4096, &json, NULL), TP_OK);
+        assert_int_equal(identity_from_json(json, &identity, NULL), i < 2 ? TP_OK : TP_INVALID);
+        if (i < 2) {
+            json_t *again = identity_to_json(&identity);
+            assert_true(json_equal(json, again));
+            json_decref(again);
+        }
+        identity_free(&identity);
+        json_decref(json);
+        mem_free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_R6_correctly_signed_but_wrong),
         cmocka_unit_test(test_R6_a_leaf_signs_nobody),
         cmocka_unit_test(test_R6_every_changed_or_missing_byte),
+        cmocka_unit_test(test_R4_a_target_is_whole),
         cmocka_unit_test(test_pin_and_lifetime),
     };
     return cmocka_run_group_tests(tests, begin, end);

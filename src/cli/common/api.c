@@ -24,7 +24,8 @@
 #define TIMEOUT_MS INT64_C(30000)
 #define KEEP_MS INT64_C(5000) /* a connection that was idle for longer may be closed on the other side by now */
 #define PAGE 1000
-#define REFUSAL_MAX 1024 /* bytes of a line that stands in place of the SSH greeting */
+#define SENT_MAX ((size_t)64 * 1024) /* of standard input, before the server has said a word */
+#define REFUSAL_MAX 1024             /* bytes of a line that stands in place of the SSH greeting */
 
 struct api {
     struct tls_client_options options; /* HTTPS; texts belong to texts[] */
@@ -154,9 +155,9 @@ enum tp_err api_open_web(const char *host, uint16_t port, const struct api_trust
     return TP_OK;
 }
 
-/* Everything but the connection: files of the profile into api. */
-static enum tp_err prepare_profile(struct api *api, const struct profile *profile, const char *server_name,
-                                   const char *alpn, struct tp_error *error)
+/* Everything but the connection: files of the profile into api. key NULL: the profile's own key and certificate. */
+static enum tp_err prepare_profile(struct api *api, const struct profile *profile, const struct api_key *key,
+                                   const char *server_name, const char *alpn, struct tp_error *error)
 {
     char *host = NULL;
     uint16_t port = 0;
@@ -166,9 +167,9 @@ static enum tp_err prepare_profile(struct api *api, const struct profile *profil
     if (err == TP_OK)
         err = file_read(profile->cas, &api->texts[0], error);
     if (err == TP_OK)
-        err = file_read(profile->tls_cert, &api->texts[1], error);
+        err = key ? buf_append_text(&api->texts[1], key->cert) : file_read(profile->tls_cert, &api->texts[1], error);
     if (err == TP_OK)
-        err = file_read(profile->tls_key, &api->texts[2], error);
+        err = key ? buf_append_text(&api->texts[2], key->key) : file_read(profile->tls_key, &api->texts[2], error);
     if (err == TP_OK) {
         set_address(api, host, port, server_name, alpn);
         api->verify_name = mem_strdup(profile->cluster);
@@ -184,7 +185,7 @@ static enum tp_err prepare_profile(struct api *api, const struct profile *profil
 enum tp_err api_open_profile(const struct profile *profile, struct api **ret_api, struct tp_error *error)
 {
     struct api *api = api_new();
-    enum tp_err err = prepare_profile(api, profile, profile->cluster, "tport-api", error);
+    enum tp_err err = prepare_profile(api, profile, NULL, profile->cluster, "tport-api", error);
     if (err != TP_OK) {
         api_close(api);
         api = NULL;
@@ -338,11 +339,28 @@ static bool undecided(const struct buf *first)
     return compared < sizeof(refusal) - 1 || (!memchr(buf_head(first), '\n', size) && size < REFUSAL_MAX);
 }
 
+/* What is read of standard input is kept in sent: a further connection begins with it. */
+static enum tp_err pass_input(struct tls_client *tls, struct buf *sent, struct pollfd *input, struct tp_error *error)
+{
+    uint8_t chunk[4096];
+    size_t room = SENT_MAX - buf_size(sent);
+    ssize_t got = read(STDIN_FILENO, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
+    if (got > 0) {
+        enum tp_err err = buf_append(sent, chunk, (size_t)got);
+        if (buf_size(sent) >= SENT_MAX)
+            input->fd = -1; /* the rest waits for the server's first word */
+        return err == TP_OK ? tls_client_write(tls, chunk, (size_t)got, error) : err;
+    }
+    if (got == 0 || errno != EINTR)
+        input->fd = -1; /* the relay meets the end again and passes it on */
+    return TP_OK;
+}
+
 /* Relays the client's bytes while the first ones of the server are awaited, so that no round trip is lost. */
-static enum tp_err first_bytes(struct tls_client *tls, struct buf *first, struct tp_error *error)
+static enum tp_err first_bytes(struct tls_client *tls, struct buf *sent, struct buf *first, struct tp_error *error)
 {
     struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = tls_client_fd(tls), .events = POLLIN}};
-    enum tp_err err = TP_OK;
+    enum tp_err err = buf_size(sent) > 0 ? tls_client_write(tls, buf_head(sent), buf_size(sent), error) : TP_OK;
     bool end = false;
 
     while (err == TP_OK && !end && undecided(first)) {
@@ -353,13 +371,8 @@ static enum tp_err first_bytes(struct tls_client *tls, struct buf *first, struct
                 return err_errno(error, errno, "waiting for the proxy failed");
             continue;
         }
-        if (fds[0].fd >= 0 && (fds[0].revents & (POLLIN | POLLHUP | POLLERR))) {
-            ssize_t got = read(STDIN_FILENO, chunk, sizeof(chunk));
-            if (got > 0)
-                err = tls_client_write(tls, chunk, (size_t)got, error);
-            else if (got == 0 || errno != EINTR)
-                fds[0].fd = -1; /* the relay meets the end again and passes it on */
-        }
+        if (fds[0].fd >= 0 && (fds[0].revents & (POLLIN | POLLHUP | POLLERR)))
+            err = pass_input(tls, sent, &fds[0], error);
         if (err == TP_OK && (tls_client_pending(tls) > 0 || (fds[1].revents & (POLLIN | POLLHUP | POLLERR)))) {
             err = tls_client_read(tls, chunk, sizeof(chunk), &size, error);
             end = err == TP_OK && size == 0;
@@ -371,9 +384,28 @@ static enum tp_err first_bytes(struct tls_client *tls, struct buf *first, struct
     return err;
 }
 
-enum tp_err api_relay_ssh(const struct profile *profile, const char *target, struct tp_error *error)
+/* "tport: SENTENCE" in place of the SSH greeting, or TP_OK. */
+static enum tp_err refusal_of(const struct buf *first, struct tp_error *error)
 {
-    static const char refusal[] = "tport: ";
+    static const char mark[] = "tport: ";
+    static const char mfa_mark[] = "mfa_needed: ";
+    if (buf_size(first) < sizeof(mark) - 1 || memcmp(buf_head(first), mark, sizeof(mark) - 1) != 0)
+        return TP_OK;
+    const char *text = (const char *)buf_head(first) + sizeof(mark) - 1;
+    bool mfa = strncmp(text, mfa_mark, sizeof(mfa_mark) - 1) == 0;
+    if (mfa)
+        text += sizeof(mfa_mark) - 1;
+    char *line = mem_strndup(text, strcspn(text, "\r\n"));
+    char *safe = text_safe(line);
+    enum tp_err err = err_set(error, mfa ? TP_MFA_NEEDED : TP_DENIED, "%s", safe);
+    mem_free(line);
+    mem_free(safe);
+    return err;
+}
+
+enum tp_err api_relay_ssh(const struct profile *profile, const char *target, const struct api_key *key,
+                          struct buf *sent, struct tp_error *error)
+{
     struct api *api = api_new();
     struct buf first;
     char *name = NULL;
@@ -381,20 +413,14 @@ enum tp_err api_relay_ssh(const struct profile *profile, const char *target, str
     buf_init(&first, 64 * 1024);
     enum tp_err err = sni_for_node(target, profile->cluster, &name, error);
     if (err == TP_OK)
-        err = prepare_profile(api, profile, name, "tport-ssh", error);
+        err = prepare_profile(api, profile, key, name, "tport-ssh", error);
     if (err == TP_OK)
         err = connect_tls(api, error);
     if (err == TP_OK) {
         tls_client_set_timeout(api->tls, 0);
-        err = first_bytes(api->tls, &first, error);
-        if (buf_size(&first) >= sizeof(refusal) - 1 && memcmp(buf_head(&first), refusal, sizeof(refusal) - 1) == 0) {
-            char *line = mem_strndup((const char *)buf_head(&first) + sizeof(refusal) - 1,
-                                     strcspn(buf_text(&first) + sizeof(refusal) - 1, "\r\n"));
-            char *safe = text_safe(line);
-            err = err_set(error, TP_DENIED, "%s", safe);
-            mem_free(line);
-            mem_free(safe);
-        }
+        err = first_bytes(api->tls, sent, &first, error);
+        enum tp_err refused = refusal_of(&first, error);
+        err = refused != TP_OK ? refused : err;
     }
     if (err == TP_OK)
         err = write_fd(STDOUT_FILENO, buf_head(&first), buf_size(&first), error);

@@ -3,6 +3,7 @@
 #ifndef CLI_COMMON_API_H
 #define CLI_COMMON_API_H
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "cli/common/profile.h"
 
@@ -36,10 +37,18 @@ enum tp_err api_rpc(struct api *api, const char *method, json_t *params, json_t 
 enum tp_err api_list(struct api *api, const char *method, json_t *params, size_t limit, json_t **ret_items,
                      struct tp_error *error) TP_MUST;
 
+/* A certificate in place of the profile's, as PEM. */
+struct api_key {
+    const char *cert;
+    const char *key;
+};
 /*
- * A byte stream to the SSH server of a node: standard input and output are relayed until both sides are done. A proxy that
- * refuses answers with one line "tport: SENTENCE" in place of the SSH greeting; that sentence becomes error.
+ * A byte stream to the SSH server of a node: standard input and output are relayed until both sides are done. key NULL: with
+ * the profile's certificate. A proxy that refuses answers with one line "tport: SENTENCE" in place of the SSH greeting; that
+ * sentence becomes error, TP_MFA_NEEDED when a one-time code would open the node. sent holds what was read of standard input
+ * until then; the next call begins with it.
  */
-enum tp_err api_relay_ssh(const struct profile *profile, const char *target, struct tp_error *error) TP_MUST;
+enum tp_err api_relay_ssh(const struct profile *profile, const char *target, const struct api_key *key,
+                          struct buf *sent, struct tp_error *error) TP_MUST;
 
 #endif

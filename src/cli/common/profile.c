@@ -213,6 +213,7 @@ static enum tp_err load_file(const char *home, const char *host, struct profile 
             err = profile_init(ret_profile, home, host, address, user, cluster, error);
         if (node_get(node, "kube_enabled") && node_bool(node_get(node, "kube_enabled"), &kube) == TP_OK)
             ret_profile->kube = kube;
+        ret_profile->mfa_never = strcmp(node_get_text(node, "session_mfa", ""), "never") == 0;
         if (err == TP_OK) {
             ret_profile->kube_users = read_texts(node_get(node, "kube_users"));
             ret_profile->kube_groups = read_texts(node_get(node, "kube_groups"));
@@ -297,6 +298,8 @@ static enum tp_err write_yaml(const struct profile *profile, struct tp_error *er
                   profile->address, "kube_proxy_addr", profile->address, "user", profile->user, "cluster",
                   profile->cluster, "tls_routing_enabled", 1, "kube_enabled", profile->kube ? 1 : 0);
     enum tp_err err = TP_INVALID;
+    if (object && profile->mfa_never)
+        (void)json_object_set_new(object, "session_mfa", json_string("never"));
     if (object && json_array_size(profile->kube_users) > 0)
         (void)json_object_set(object, "kube_users", profile->kube_users);
     if (object && json_array_size(profile->kube_groups) > 0)

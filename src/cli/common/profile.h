@@ -13,8 +13,10 @@ struct profile {
     char *address; /* HOST:PORT */
     char *user;
     char *cluster;
-    bool kube;                             /* the proxy serves Kubernetes */
-    json_t *kube_users, *kube_groups;      /* texts: what the roles gave at the login; NULL: none */
+    bool kube;                        /* the proxy serves Kubernetes */
+    json_t *kube_users, *kube_groups; /* texts: what the roles gave at the login; NULL: none */
+    bool
+        mfa_never; /* at the login no role asked for a code before each session; the proxy still says so when one does */
     char *ssh_key, *ssh_public, *ssh_cert; /* paths */
     char *tls_key, *tls_cert, *cas;
     char *known_hosts;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,10 +64,21 @@ static void rub_out(struct buf *line, int fd, bool echo)
         say(fd, "\b \b", 3);
 }
 
-static bool edit_line(int fd, bool secret, struct buf *line)
+/* Until a key is pressed; false when the other side of watch has gone meanwhile (watch -1: nobody). */
+static bool wait_key(int fd, int watch)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = watch}};
+    while (poll(fds, 2, -1) < 0) {
+        if (errno != EINTR)
+            return false;
+    }
+    return (fds[1].revents & (POLLHUP | POLLERR)) == 0;
+}
+
+static bool edit_line(int fd, int watch, bool secret, struct buf *line)
 {
     char byte;
-    while (next_byte(fd, &byte)) {
+    while (wait_key(fd, watch) && next_byte(fd, &byte)) {
         if (byte == '\n' || byte == '\r')
             return true;
         if (byte == KEY_INTERRUPT || (byte == KEY_END && buf_size(line) == 0))
@@ -98,32 +110,26 @@ static bool pipe_line(struct buf *line)
     return buf_size(line) > 0;
 }
 
-enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error)
+static bool tty_line(int tty, const char *prompt, bool secret, int watch, struct buf *line)
+{
+    struct termios old;
+    if (!term_raw(tty, &old))
+        return false;
+    say(tty, prompt, strlen(prompt));
+    say(tty, " ", 1);
+    bool got = edit_line(tty, watch, secret, line);
+    say(tty, "\n", 1);
+    term_restore(tty, &old);
+    return got;
+}
+
+static enum tp_err ask(const char *prompt, bool secret, int tty, int watch, char **ret_line, struct tp_error *error)
 {
     struct buf line;
-    struct termios old;
-    bool got;
-
     buf_init(&line, LINE_MAX_BYTES);
     if (!buf_reserve(&line, LINE_MAX_BYTES)) /* grown once: a secret leaves no copies behind */
         return err_set(error, TP_INTERNAL, "no room for an answer");
-    if (!isatty(STDIN_FILENO)) {
-        got = pipe_line(&line);
-    } else {
-        int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-        if (tty < 0 || !term_raw(tty, &old)) {
-            if (tty >= 0)
-                (void)close(tty);
-            buf_wipe(&line);
-            return err_set(error, TP_IO, "the terminal can't be used to ask a question");
-        }
-        say(tty, prompt, strlen(prompt));
-        say(tty, " ", 1);
-        got = edit_line(tty, secret, &line);
-        say(tty, "\n", 1);
-        term_restore(tty, &old);
-        (void)close(tty);
-    }
+    bool got = tty < 0 ? pipe_line(&line) : tty_line(tty, prompt, secret, watch, &line);
     if (got && !line.failed) {
         *ret_line = mem_strdup(buf_text(&line));
         buf_wipe(&line);
@@ -133,4 +139,43 @@ enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp
     buf_wipe(&line);
     return too_long ? err_set(error, TP_INVALID, "the answer is too long")
                     : err_set(error, TP_CLOSED, "no answer to: %s", prompt);
+}
+
+/* /dev/tty, or -1. */
+static int open_tty(void)
+{
+    struct termios settings;
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (tty >= 0 && tcgetattr(tty, &settings) != 0) {
+        (void)close(tty);
+        tty = -1;
+    }
+    return tty;
+}
+
+enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error)
+{
+    if (!isatty(STDIN_FILENO))
+        return ask(prompt, secret, -1, -1, ret_line, error);
+    return term_ask_tty(prompt, secret, -1, ret_line, error);
+}
+
+enum tp_err term_ask_tty(const char *prompt, bool secret, int watch, char **ret_line, struct tp_error *error)
+{
+    int tty = open_tty();
+    if (tty < 0)
+        return err_set(error, TP_NOT_FOUND, "there is no terminal to ask a question at");
+    enum tp_err err = ask(prompt, secret, tty, watch, ret_line, error);
+    (void)close(tty);
+    return err;
+}
+
+void term_tell(const char *text)
+{
+    int tty = open_tty();
+    if (tty >= 0) {
+        say(tty, text, strlen(text));
+        say(tty, "\n", 1);
+        (void)close(tty);
+    }
 }

@@ -13,6 +13,15 @@
  */
 enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error) TP_MUST;
 
+/*
+ * The same at /dev/tty, whatever standard input is: for programs that ssh or kubectl start, whose standard input is not the
+ * person's. The question ends with TP_CLOSED when the other side of watch (a pipe or socket; -1: none) has gone. TP_NOT_FOUND
+ * when the process has no terminal.
+ */
+enum tp_err term_ask_tty(const char *prompt, bool secret, int watch, char **ret_line, struct tp_error *error) TP_MUST;
+/* A line at /dev/tty, if there is one. */
+void term_tell(const char *text);
+
 /* Keys come at once and unechoed, Ctrl-C as a byte. False when fd is no terminal. term_restore undoes it. */
 bool term_raw(int fd, struct termios *ret_old);
 void term_restore(int fd, const struct termios *old);

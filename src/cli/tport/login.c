@@ -36,6 +36,7 @@ struct login {
     char *ssh_public, *ssh_private, *tls_private;
     char *ssh_cert, *tls_cert;
     json_t *kube_users, *kube_groups; /* texts, or NULL */
+    bool mfa_never;                   /* no role asks for a code before each session */
     struct trust trust_given;         /* what the answer says about the host CA */
 };
 
@@ -294,6 +295,7 @@ static enum tp_err sign_in(struct login *login, struct tp_error *error)
     if (err == TP_OK) {
         login->kube_users = texts_of(answer, "kubernetes_users");
         login->kube_groups = texts_of(answer, "kubernetes_groups");
+        login->mfa_never = strcmp(json_get_text(answer, "session_mfa", ""), "never") == 0;
     }
     json_decref(answer);
     return err;
@@ -370,6 +372,7 @@ static enum tp_err write_profile(const struct command_line *line, struct login *
     profile.kube = json_is_true(output_at(login->ping, "proxy.kube.enabled"));
     profile.kube_users = json_incref(login->kube_users);
     profile.kube_groups = json_incref(login->kube_groups);
+    profile.mfa_never = login->mfa_never;
     err = profile_save(&profile, &content, error);
     if (err == TP_OK)
         err = profile_load(login->home, login->host, &saved, error);
@@ -391,7 +394,9 @@ enum tp_err tport_login(struct command_line *line, struct tp_error *error)
     const char *out = command_text(line, "out", NULL);
 
     trust_init(&login.trust_given);
-    enum tp_err err = choose(line, &login, error);
+    enum tp_err err = tport_mfa_mode(line, error);
+    if (err == TP_OK)
+        err = choose(line, &login, error);
     if (err == TP_OK && strcmp(auth, "local") != 0)
         err = err_set(error, TP_INVALID, "--auth=%s: only local sign-in is there", auth);
     login.trust.home = login.home;

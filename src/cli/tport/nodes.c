@@ -13,11 +13,22 @@
 
 #define HINT_LABELS 20 /* labels named in a hint */
 
+enum tp_err tport_mfa_mode(const struct command_line *line, struct tp_error *error)
+{
+    const char *mode = command_text(line, "mfa-mode", "auto");
+    if (strcmp(mode, "auto") == 0 || strcmp(mode, "otp") == 0)
+        return TP_OK;
+    return err_set(error, TP_INVALID,
+                   "--mfa-mode=%s: second factors are one-time codes here; take otp, or leave it out", mode);
+}
+
 enum tp_err tport_profile(const struct command_line *line, struct profile *ret_profile, struct tp_error *error)
 {
     const char *proxy = command_text_env(line, "proxy", "PROXY", NULL);
     const char *file = command_text_env(line, "identity", "IDENTITY_FILE", NULL);
-    enum tp_err err = file ? identity_file_use(file, proxy, error) : TP_OK;
+    enum tp_err err = tport_mfa_mode(line, error);
+    if (err == TP_OK && file)
+        err = identity_file_use(file, proxy, error);
     /* What is started from here finds it as its profile. */
     (void)unsetenv("TPORT_IDENTITY_FILE");
     (void)unsetenv("TELEPORT_IDENTITY_FILE");

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cli/common/file.h"
+#include "cli/common/mfa.h"
 #include "cli/common/output.h"
 #include "cli/common/table.h"
 #include "cli/tport/tport.h"
@@ -273,17 +274,47 @@ enum tp_err tport_config(struct command_line *line, struct tp_error *error)
     return err;
 }
 
+/* ssh stands at the other side of standard input: when it goes, nobody waits for a code any more. */
+static enum tp_err relay_with_code(const struct profile *profile, const struct mfa_target *target, struct buf *sent,
+                                   struct tp_error *error)
+{
+    struct mfa_cert given = {0};
+    enum tp_err err = mfa_ask(profile, target, STDIN_FILENO, &given, error);
+    if (err == TP_OK)
+        err = api_relay_ssh(profile, target->node, &(struct api_key){given.cert, given.key}, sent, error);
+    mfa_cert_free(&given);
+    return err;
+}
+
+/* Roles of one person may ask for a code for some logins and not for others, and which login it is only ssh and we know. So
+ * we ask first, unless no role did so at the login; then a refusal tells when that has changed. */
+static enum tp_err relay(const struct profile *profile, const struct mfa_target *target, struct tp_error *error)
+{
+    struct buf sent;
+    buf_init(&sent, 0);
+    enum tp_err err = TP_MFA_NEEDED;
+    if (profile->mfa_never || !mfa_required(profile, target))
+        err = api_relay_ssh(profile, target->node, NULL, &sent, error);
+    if (err == TP_MFA_NEEDED)
+        err = relay_with_code(profile, target, &sent, error);
+    buf_free(&sent);
+    return err;
+}
+
 enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
 {
     struct profile profile = {0};
     char *host = NULL;
+    const char *at = strrchr(line->args[0], '@');
+    char *login = at ? mem_strndup(line->args[0], (size_t)(at - line->args[0])) : NULL;
     enum tp_err err = tport_profile(line, &profile, error);
     if (err == TP_OK)
         err = ssh_argv_proxy_host(line->args[0], profile.cluster, &host, error);
     if (err == TP_OK) {
         trust_refresh_old(&profile); /* ssh reads what it trusts when the host has answered */
-        err = api_relay_ssh(&profile, host, error);
+        err = relay(&profile, &(struct mfa_target){.node = host, .login = login}, error);
     }
+    mem_free(login);
     mem_free(host);
     profile_free(&profile);
     return err;

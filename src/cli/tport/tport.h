@@ -9,6 +9,8 @@
 /* The whole program; returns what main returns. */
 int tport_main(int argc, char **argv) TP_MUST;
 
+/* TP_INVALID for a way to give a second factor that is not there (--mfa-mode). */
+enum tp_err tport_mfa_mode(const struct command_line *line, struct tp_error *error) TP_MUST;
 /* The profile that --proxy, the environment or current-profile name; must be valid now. profile_free it in every case. */
 enum tp_err tport_profile(const struct command_line *line, struct profile *ret_profile, struct tp_error *error) TP_MUST;
 /* The same and a connection with it. profile_free and api_close both in every case. */

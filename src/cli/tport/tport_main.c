@@ -17,6 +17,7 @@ static const struct command_option globals[] = {
     {"identity", 'i', COMMAND_TEXT, "FILE",
      "Use this identity file in place of a profile; needs --proxy (TPORT_IDENTITY_FILE)"},
     {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's"},
+    {"mfa-mode", 0, COMMAND_TEXT, "auto|otp", "How to give a second factor: by one-time code, either way"},
     {"insecure", 0, COMMAND_FLAG, NULL,
      "Do not check the proxy's certificate. Anybody in between can then read your password"},
     {"debug", 'd', COMMAND_FLAG, NULL, "Say more about what happens"},

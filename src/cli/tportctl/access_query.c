@@ -212,11 +212,10 @@ static json_t *query_list(const struct access_case *one, const char *query)
 
 static json_t *query_word(struct access_case *one, const char *query)
 {
-    static const char *const needs[] = {"never", "per_role", "always"};
     struct rbac_options options;
     rbac_merge_options(one->set, &one->cluster, &options);
     if (strcmp(query, "mfa_required") == 0)
-        return json_string(needs[options.mfa_required]);
+        return json_string(rbac_need_name(options.mfa_required));
     return json_string(options.locking_mode == ROLE_LOCK_STRICT ? "strict" : "best_effort");
 }
 

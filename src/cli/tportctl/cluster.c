@@ -324,7 +324,7 @@ enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
     }
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK && json_object_size(target) == 0)
-        err = err_set(error, TP_INVALID, "whom? Give --user, --role, --login or --node");
+        err = err_set(error, TP_INVALID, "whom? Give --user, --role, --login, --node or --mfa-device");
     if (err == TP_OK)
         err = command_duration_ms(line, "ttl", 0, &ttl, error);
     if (err == TP_OK && ttl > 0 && expires)

@@ -92,7 +92,7 @@ static const struct command_option lock_options[] = {
     {"login", 0, COMMAND_TEXT, "LOGIN", "Lock this login"},
     {"node", 0, COMMAND_TEXT, "UUID", "Lock this host"},
     {"server-id", 0, COMMAND_TEXT, "UUID", "Lock this host"},
-    {"mfa-device", 0, COMMAND_TEXT, "UUID", "Refused: sessions are not told by device; lock the user"},
+    {"mfa-device", 0, COMMAND_TEXT, "UUID", "Lock this device of a second factor, and the sessions that it opened"},
     {"windows-desktop", 0, COMMAND_TEXT, "NAME", "Refused: there are none here"},
     {"access-request", 0, COMMAND_TEXT, "UUID", "Refused: there are none here"},
     {"device", 0, COMMAND_TEXT, "UUID", "Refused: sessions are not told by device; lock the user"},

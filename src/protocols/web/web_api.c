@@ -122,6 +122,7 @@ void web_login_finish(struct web_request *request, json_t *result)
         json_object_set(json, "host_signers", json_object_get(result, "host_signers"));
     else
         json_object_set_new(json, "host_signers", json_array());
+    json_object_set_new(json, "session_mfa", json_string(json_get_text(result, "session_mfa", "")));
     for (size_t i = 0; i < sizeof(kube) / sizeof(kube[0]); i++) {
         json_t *list = json_object_get(result, kube[i]);
         json_object_set_new(json, kube[i], list ? json_incref(list) : json_array());

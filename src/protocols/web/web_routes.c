@@ -132,10 +132,10 @@ const struct web_route *web_routes(size_t *ret_count)
 bool web_route_is_user_method(const char *method)
 {
     static const char *const methods[] = {
-        "cluster.info",   "cluster.cas",   "nodes.list",   "user.status", "recordings.list", "recordings.read",
-        "sessions.list",  "sessions.end",  "users.add",    "users.reset", "users.update",    "tokens.add",
-        "resources.get",  "resources.put", "resources.rm", "locks.add",   "audit.list",      "audit.checkpoint",
-        "cluster.status", "kube.list",     "ca.rotate",
+        "cluster.info",   "cluster.cas",   "nodes.list",   "user.status",  "recordings.list", "recordings.read",
+        "sessions.list",  "sessions.end",  "users.add",    "users.reset",  "users.update",    "tokens.add",
+        "resources.get",  "resources.put", "resources.rm", "locks.add",    "audit.list",      "audit.checkpoint",
+        "cluster.status", "kube.list",     "ca.rotate",    "mfa.required", "mfa.session",
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strcmp(methods[i], method) == 0)

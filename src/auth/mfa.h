@@ -1,0 +1,59 @@
+/* The second factor for one session (behaviour.md 1 require_session_mfa, 10.2): one-time codes are taken (mfa_code.c), and one
+ * gives a minute for one target (mfa_session.c): to a certificate's owner as a certificate, to a web session in place. */
+#ifndef AUTH_MFA_H
+#define AUTH_MFA_H
+
+#include "auth/inner.h"
+
+#define MFA_DEVICE_LOCKED "a lock is in force on the device of this second factor"
+
+/* ---- mfa_code.c ---- */
+
+struct mfa_code {
+    const char *user;
+    const char *code;
+    const char *password_hash; /* as it was when the password was checked; NULL: no password goes with this code */
+    const char *ip;            /* from now on known to belong to the user; NULL: nothing is learnt */
+};
+
+struct mfa_device {
+    char id[UUID_TEXT_SIZE];
+    char name[104];
+};
+
+/* Takes a code out of circulation. False: it is wrong, was used before, or the user has no device; all take as long. Of any
+ * number of calls with one code one is true. */
+bool mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device);
+/* {mfa_device_name, uuid, type} of events. */
+json_t *mfa_device_json(const struct mfa_device *device) TP_MUST;
+
+/* ---- issue.c ---- */
+
+struct issue_target {
+    const struct caller *caller; /* a user by his certificate */
+    const char *device;
+    const char *node; /* host id, or NULL */
+    const char *kube; /* name of the Kubernetes cluster, or NULL */
+    int64_t ttl_ms;   /* cut to the end of the caller's certificate */
+    const char *tls_pub;
+};
+/* A certificate for one target. ret_result is {tls_cert, valid_until}; ret_event the cert.create event, which must be durable
+ * before the result leaves. */
+enum tp_err issue_target_cert(struct auth *auth, const struct issue_target *want, json_t **ret_result,
+                              json_t **ret_event, struct tp_error *error) TP_MUST;
+
+/* ---- mfa_session.c ---- */
+
+void mfa_given_free(struct mfa_given *given);
+/* The device with which the caller gave his second factor for this node (kube NULL) or Kubernetes cluster (node NULL), as
+ * long as caller lives; NULL: he gave none for it. */
+const char *mfa_device_for(const struct caller *caller, const char *node, const char *kube);
+/* What a decision needs to know besides roles and target; device: as above, or that of a running session. */
+struct rbac_access mfa_access(const struct auth *auth, const char *device);
+/* TP_DENIED when the caller's certificate is for another target than this node (kube NULL) or cluster (node NULL). */
+enum tp_err mfa_check_target(const struct caller *caller, const char *node, const char *kube,
+                             struct tp_error *error) TP_MUST;
+/* The refusal of a decision as the caller reads it: TP_MFA_NEEDED with the way to give the code, or TP_DENIED. */
+enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target kind, struct tp_error *error) TP_MUST;
+
+#endif

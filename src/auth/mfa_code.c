@@ -1,0 +1,87 @@
+/* One-time codes, each once: a code is taken by a write that only one caller can win. */
+#include "auth/mfa.h"
+
+#include <string.h>
+
+#define KNOWN_MAX 16 /* addresses per user from where he has logged in */
+#define ATTEMPTS 3   /* when somebody else writes the same record meanwhile */
+
+/* Compared with where there is no device, so that the answer takes as long. */
+static const char no_seed[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+static void remember(json_t *doc, const char *ip)
+{
+    json_t *known = json_object_get(doc, "known");
+    if (!json_is_array(known)) {
+        known = json_array();
+        json_object_set_new(doc, "known", known);
+    }
+    if (!json_list_has(known, ip)) {
+        json_array_append_new(known, json_string(ip));
+        if (json_array_size(known) > KNOWN_MAX) {
+            json_array_remove(known, 0);
+        }
+    }
+}
+
+/* Devices that were added before devices had ids get one with the first code. */
+static void read_device(json_t *doc, struct mfa_device *ret_device)
+{
+    const char *id = json_get_text(doc, "device_id", "");
+    if (strlen(id) != UUID_TEXT_SIZE - 1) {
+        char fresh[UUID_TEXT_SIZE];
+        crypt_uuid(fresh);
+        json_object_set_new(doc, "device_id", json_string(fresh));
+        id = json_get_text(doc, "device_id", "");
+    }
+    snprintf(ret_device->id, sizeof ret_device->id, "%s", id);
+    snprintf(ret_device->name, sizeof ret_device->name, "%s", json_get_text(doc, "device", "otp"));
+}
+
+/* TP_OK: the code is good, and doc says so from now on; the caller writes it. */
+static enum tp_err take(const struct mfa_code *given, json_t *doc)
+{
+    const char *hash = json_get_text(doc, "hash", NULL);
+    const char *seed = json_get_text(doc, "totp", NULL);
+    int64_t step = 0;
+    /* The password may have been reset while the old one was being hashed. */
+    bool same = given->password_hash == NULL || secret_equal_text(hash, given->password_hash);
+    enum tp_err err = totp_check(seed != NULL ? seed : no_seed, given->code, clock_wall(), &step);
+    if (err != TP_OK || !same || seed == NULL || step <= json_get_int(doc, "last_step", 0)) {
+        return TP_DENIED;
+    }
+    json_object_set_new(doc, "last_step", json_integer(step));
+    if (given->ip != NULL) {
+        remember(doc, given->ip);
+    }
+    return TP_OK;
+}
+
+bool mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device)
+{
+    struct tp_error error = {0};
+    enum tp_err err = TP_CONFLICT;
+    for (int attempt = 0; attempt < ATTEMPTS && err == TP_CONFLICT; attempt++) {
+        json_t *doc = NULL;
+        uint64_t revision = 0;
+        bool found = doc_find(auth->secrets, "/login/", given->user, &doc, &revision, &error) == TP_OK;
+        if (!found) {
+            doc = json_object();
+        }
+        err = take(given, doc);
+        if (err == TP_OK) {
+            read_device(doc, ret_device);
+            err = doc_put(auth->secrets, "/login/", given->user, doc, revision, NULL, &error);
+            if (err != TP_OK && err != TP_CONFLICT) {
+                log_error("login cannot be stored", "error=\"%s\"", error.text);
+            }
+        }
+        json_decref(doc);
+    }
+    return err == TP_OK;
+}
+
+json_t *mfa_device_json(const struct mfa_device *device)
+{
+    return json_pack("{s:s, s:s, s:s}", "mfa_device_name", device->name, "uuid", device->id, "type", "totp");
+}

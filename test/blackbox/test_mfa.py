@@ -1,0 +1,330 @@
+"""A second factor for each session (require_session_mfa): the real clients ask for it, and nobody comes in without it."""
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import time
+
+import pexpect
+import pytest
+
+from tport import BIN, Cluster, in_host
+
+PROMPT = "Enter an OTP code from a device:"
+WRONG = "invalid or used one-time code"
+
+
+def role(name, login, environment, options="{}"):
+    return (f"kind: role\nversion: v7\nmetadata: {{name: {name}}}\nspec:\n  options: {options}\n"
+            f"  allow: {{logins: [{login}], node_labels: {{env: {environment}}}}}\n")
+
+
+@pytest.fixture(scope="module")
+def home():
+    """node1 is of prod and asks for a code, node2 is of dev and does not; node3 is of prod, too."""
+    made = Cluster()
+    for name, labels in (("node1", "env=prod"), ("node2", "env=dev"), ("node3", "env=prod")):
+        made.add_node(name, labels=labels)
+    made.ctl("create", "-f", input=role("prod", "root", "prod", "{require_session_mfa: true}") + "---\n" + role("dev", "root", "dev"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mia(home):
+    """Somebody new each time: signed in, with one more code that can be had at once."""
+    return home.person(f"mia{len(home.people)}", roles="prod,dev", logins="")
+
+
+def give_code(child, person, expected=PROMPT):
+    child.expect_exact(expected)
+    child.sendline(person.code())
+
+
+def finish(child):
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus, child.before
+
+
+def without_terminal(person, *words, **kw):
+    return person.run("setsid", "--wait", *words, **kw)
+
+
+def device_of(home, name):
+    return next(e["uuid"] for e in home.audit() if e["event"] == "mfa.add" and e["user"] == name)
+
+
+# ---- the clients ----
+
+def test_ssh_asks_for_a_code_where_one_is_needed(home, mia):
+    child = mia.spawn(BIN / "tport", "ssh", "root@node1", "echo", "in-$((20+3))")
+    give_code(child, mia)
+    status, output = finish(child)
+    assert status == 0 and "in-23" in output, output
+    plain = without_terminal(mia, BIN / "tport", "ssh", "root@node2", "echo", "free")
+    assert plain.returncode == 0 and plain.stdout == "free\n", plain.stderr
+    device = device_of(home, mia.name)
+    events = home.audit()
+    connects = [e for e in events if e["event"] == "session.connect" and e["user"] == mia.name]
+    assert {e["server_hostname"]: e.get("with_mfa") for e in connects} == {"node1": device, "node2": None}
+    assert any(e["event"] == "session.start" and e.get("with_mfa") == device for e in events)
+    given = next(e for e in events if e["event"] == "mfa_auth_challenge.validate")
+    assert given["code"] == "T1016I" and given["mfa_device"]["uuid"] == device and given["server_hostname"] == "node1"
+
+
+def test_a_shell_is_not_disturbed_by_the_question(mia):
+    child = mia.spawn(BIN / "tport", "ssh", "root@node1")
+    give_code(child, mia)
+    child.expect(r"[#$] ")
+    child.sendline("echo $((6*7)); exit 5")
+    child.expect("42")
+    assert finish(child)[0] == 5
+
+
+def test_without_a_terminal_it_says_why(mia):
+    result = without_terminal(mia, BIN / "tport", "ssh", "root@node1", "true")
+    assert result.returncode != 0
+    assert "node1 needs a one-time code before each session, and there is no terminal to ask for it" in result.stderr
+
+
+def test_a_wrong_code_is_asked_again(mia):
+    child = mia.spawn(BIN / "tport", "ssh", "root@node1", "echo", "right")
+    child.expect_exact(PROMPT)
+    child.sendline("000000")
+    child.expect_exact(WRONG)
+    give_code(child, mia)
+    status, output = finish(child)
+    assert status == 0 and "right" in output
+
+
+def test_the_third_wrong_code_ends_it(mia):
+    child = mia.spawn(BIN / "tport", "ssh", "root@node1", "echo", "never")
+    for _ in range(3):
+        child.expect_exact(PROMPT)
+        child.sendline("12345")
+    status, output = finish(child)
+    assert status != 0 and WRONG in output and "never" not in output
+
+
+def test_a_person_who_gives_up_gets_his_terminal_back(mia):
+    child = mia.spawn("/bin/sh", "-c", f"{BIN}/tport ssh root@node1 true; echo ended $?; stty -a")
+    child.expect_exact(PROMPT)
+    child.sendcontrol("c")
+    child.expect("ended [1-9]")
+    child.expect(r" echo ")
+    finish(child)
+
+
+def test_who_waits_for_a_code_ends_with_its_ssh(mia):
+    child = mia.spawn("/bin/sh", "-c", f"timeout --foreground 3 {BIN}/tport ssh root@node1 true; echo ended; sleep 1; stty -a")
+    child.expect_exact(PROMPT)
+    child.expect("ended")
+    child.expect(r" echo ")
+    finish(child)
+
+
+def config_of(person):
+    config = person.home / "ssh.config"
+    config.write_text(person.tport("config", check=True).stdout)
+    return config
+
+
+def test_plain_ssh_through_the_printed_configuration(mia):
+    child = mia.spawn("ssh", "-F", config_of(mia), "root@node1.test", "echo", "plain-$((2+3))")
+    give_code(child, mia)
+    status, output = finish(child)
+    assert status == 0 and "plain-5" in output, output
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_scp_both_ways(mia, plain):
+    (mia.home / "there").write_text("carried over\n")
+    target = mia.cluster.folder / f"arrived-{mia.name}"
+    words = ["scp", "-F", config_of(mia)] if plain else [BIN / "tport", "scp"]
+    host = "root@node1.test" if plain else "root@node1"
+    if plain:
+        target.write_text("carried over\n")
+        child = mia.spawn(*words, f"{host}:{target}", mia.home / "back")
+    else:
+        child = mia.spawn(*words, mia.home / "there", f"{host}:{target}")
+    give_code(child, mia)
+    assert finish(child)[0] == 0
+    assert (mia.home / "back" if plain else target).read_text() == "carried over\n"
+
+
+def test_mfa_mode_knows_codes_only(mia):
+    assert mia.tport("--mfa-mode=otp", "status").returncode == 0
+    refused = mia.tport("ls", "--mfa-mode=platform")
+    assert refused.returncode == 1 and "second factors are one-time codes here" in refused.stderr
+
+
+def test_roles_that_change_after_the_login(home):
+    """The profile was written when no role asked; the proxy's refusal makes up for it, and ssh loses no byte of its greeting."""
+    home.ctl("create", "-f", input=role("later", "root", "prod"))
+    late = home.person("late", roles="later", logins="")
+    assert without_terminal(late, BIN / "tport", "ssh", "root@node1", "true").returncode == 0
+    home.ctl("create", "-f", input=role("later", "root", "prod", "{require_session_mfa: true}"))
+    child = late.spawn(BIN / "tport", "ssh", "root@node1", "echo", "asked")
+    give_code(child, late)
+    status, output = finish(child)
+    assert status == 0 and "asked" in output
+
+
+def test_one_login_needs_a_code_and_another_does_not(home):
+    home.ctl("create", "-f", input=role("free", "nobody", "prod"))
+    both = home.person("both", roles="prod,free", logins="")
+    result = without_terminal(both, BIN / "tport", "ssh", "nobody@node1", "true")
+    assert "needs a one-time code" not in result.stderr
+    child = both.spawn(BIN / "tport", "ssh", "root@node1", "id", "-un")
+    give_code(child, both)
+    status, output = finish(child)
+    assert status == 0 and "root" in output
+
+
+def test_the_cluster_asks_for_all(fresh):
+    home = fresh(nodes=("node1",), auth_extra="  authentication:\n    require_session_mfa: yes\n")
+    anna = home.person("anna")
+    assert without_terminal(anna, BIN / "tport", "ssh", "root@node1", "true").returncode != 0
+    child = anna.spawn(BIN / "tport", "ssh", "root@node1", "true")
+    give_code(child, anna)
+    assert finish(child)[0] == 0
+
+
+# ---- opponents ----
+
+class Thief:
+    """Speaks to the proxy with whatever certificate he has."""
+
+    def __init__(self, person, host=None):
+        self.person, self.cluster, self.host = person, person.cluster, host or person.host
+        keys = person.home / ".tport" / "keys" / self.cluster.proxy.split(":")[0] / person.name
+        self.base = (f"{keys}.crt", f"{keys}.key")
+        self.key = person.home / "thief.key"
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key], check=True)
+        self.public = subprocess.run(["openssl", "ec", "-in", self.key, "-pubout"], capture_output=True, text=True, check=True).stdout
+        self.short = None
+
+    def tls(self, pair, alpn, name=None):
+        address, port = self.cluster.proxy.split(":")
+        with in_host(self.cluster.net, self.host):
+            raw = socket.create_connection((address, int(port)), timeout=20)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols([alpn])
+        context.load_cert_chain(*map(str, pair))
+        return context.wrap_socket(raw, server_hostname=name)
+
+    def call(self, method, params, pair=None):
+        connection = http.client.HTTPConnection("proxy")
+        connection.sock = self.tls(pair or self.base, "tport-api")
+        connection.request("POST", f"/v1/webapi/rpc/{method}", body=json.dumps(params),
+                           headers={"Host": self.cluster.proxy, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        connection.close()
+        return answer.status, body
+
+    def redeem(self, code, target="node1"):
+        status, body = self.call("mfa.session", {"target": target, "otp_token": code, "tls_pub_key": self.public})
+        if status == 200:
+            path = self.person.home / "thief.crt"
+            path.write_text(body["tls_cert"])
+            self.short = (path, self.key)
+        return status, body
+
+    def greeting(self, node, pair):
+        """The first line that the way to a node gives."""
+        with self.tls(pair, "tport-ssh", f"{node.encode().hex()}.node.{self.cluster.name}") as tls:
+            tls.settimeout(20)
+            text = b""
+            while b"\n" not in text:
+                more = tls.recv(4096)
+                if not more:
+                    break
+                text += more
+        return text.decode()
+
+
+@pytest.fixture
+def thief(home, mia):
+    made = Thief(mia)
+    status, body = made.redeem(mia.code())
+    assert status == 200, body
+    return made
+
+
+def test_R4_a_code_opens_its_node_and_nothing_else(thief):
+    assert thief.greeting("node1", thief.base).startswith("tport: mfa_needed: access to node denied")
+    assert thief.greeting("node1", thief.short).startswith("SSH-2.0-")
+    for node in ("node2", "node3"):
+        assert "given for another target" in thief.greeting(node, thief.short)
+    for method in ("user.status", "nodes.list", "resources.get", "mfa.required", "cluster.info", "recordings.list"):
+        status, body = thief.call(method, {"kind": "role", "target": "node1"}, pair=thief.short)
+        assert status == 403 and "it opens one target, no more" in body["error"]["message"], (method, body)
+
+
+def test_R4_it_can_not_be_renewed(thief):
+    params = {"target": "node1", "otp_token": "123456", "tls_pub_key": thief.public}
+    status, body = thief.call("mfa.session", params, pair=thief.short)
+    assert status == 403, body
+
+
+def test_R14_a_code_is_worth_one_certificate(home, mia):
+    thief = Thief(mia)
+    code = mia.code()
+    other = home.person(f"paul{len(home.people)}", roles="prod", logins="")
+    status, body = thief.redeem(other.code())
+    assert status == 400 and body["error"]["message"] == WRONG
+    assert thief.redeem(code)[0] == 200
+    for target in ("node1", "node3"):
+        status, body = thief.redeem(code, target)
+        assert status == 400 and body["error"]["message"] == WRONG
+
+
+def test_it_ends_soon(home):
+    """After a minute, or when the roles want codes more often."""
+    home.ctl("create", "-f", input=role("often", "root", "prod", "{require_session_mfa: true, mfa_verification_interval: 2s}"))
+    often = Thief(home.person("otto", roles="often", logins=""))
+    assert often.redeem(often.person.code())[0] == 200
+    assert often.greeting("node1", often.short).startswith("SSH-2.0-")
+    time.sleep(3.1)
+    with pytest.raises(ssl.SSLError, match="EXPIRED"):
+        often.greeting("node1", often.short)
+
+
+def test_R4_pin_source_ip_binds_it(home):
+    home.ctl("create", "-f", input=role("pinned", "root", "prod", "{require_session_mfa: true, pin_source_ip: true}"))
+    pia = home.person("pia", roles="pinned", logins="")
+    near = Thief(pia)
+    assert near.redeem(pia.code())[0] == 200
+    assert near.greeting("node1", near.short).startswith("SSH-2.0-")
+    if not home.net.real:
+        pytest.skip("needs hosts with addresses of their own")
+    near.host = "elsewhere"
+    assert "from the address of its login only" in near.greeting("node1", near.short)
+
+
+def test_a_locked_device_ends_its_sessions_and_opens_no_more(home):
+    dora = home.person("dora", roles="prod,dev", logins="")
+    device = device_of(home, "dora")
+    shell = dora.spawn(BIN / "tport", "ssh", "root@node1")
+    give_code(shell, dora)
+    shell.expect(r"[#$] ")
+    free = dora.spawn(BIN / "tport", "ssh", "root@node2")
+    free.expect(r"[#$] ")
+    name = home.ctl("lock", f"--mfa-device={device}", "--message=phone lost").stdout.split('"')[1]
+    begun = time.monotonic()
+    shell.expect_exact("a lock is in force on the device of this second factor", timeout=10)
+    finish(shell)
+    assert time.monotonic() - begun < 3
+    free.sendline("echo still-$((1+1)); exit")
+    free.expect("still-2")
+    dora.tport("logout", check=True)
+    status, output = dora.login()
+    assert status != 0 and "invalid user name, password or one-time code" in output
+    home.ctl("rm", f"lock/{name}")
