@@ -19,6 +19,7 @@
  */
 #include "agent/kube_priv.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -60,6 +61,18 @@ void kube_deadline(struct kube_conn *conn, int64_t ms)
     if (ms > 0) {
         timer_start(conn->deadline, ms, 0);
     }
+}
+
+bool kube_is_past(const struct kube_conn *conn)
+{
+    return conn->requests_until != 0 && clock_wall() >= conn->requests_until;
+}
+
+/* A kept connection waits for its next request, as long as there may be one. */
+static void await_request(struct kube_conn *conn)
+{
+    int64_t left_ms = conn->requests_until != 0 ? conn->requests_until * 1000 - clock_wall_ms() : IDLE_MS;
+    kube_deadline(conn, left_ms < 1 ? 1 : left_ms < IDLE_MS ? left_ms : IDLE_MS);
 }
 
 static void on_deadline(void *ctx)
@@ -147,7 +160,7 @@ void kube_next(struct kube_conn *conn)
     kube_exchange_clear(conn);
     http_parser_next(conn->parser);
     conn->state = KUBE_READ;
-    kube_deadline(conn, IDLE_MS);
+    await_request(conn);
     kube_pump_later(conn);
 }
 
@@ -371,6 +384,12 @@ void kube_open(struct kube *kube, struct tunnel_stream *stream, json_t *grant)
     conn->down = stream;
     conn->parser = http_parser_new_proxy();
     conn->pump = (struct later){.fn = pump, .ctx = conn};
+    const char *until = json_get_text(grant, "requests_until", "");
+    int64_t until_ms = 0;
+    if (until[0] != '\0') {
+        conn->requests_until =
+            clock_parse_ms(until, &until_ms) == TP_OK ? until_ms / 1000 : 1; /* no time is none left */
+    }
     conn->deadline = timer_new(kube->loop, on_deadline, conn);
     buf_init(&conn->in, 0);
     buf_init(&conn->out, 0);
@@ -382,7 +401,7 @@ void kube_open(struct kube *kube, struct tunnel_stream *stream, json_t *grant)
     }
     kube->conns = conn;
     kube->conn_count++;
-    kube_deadline(conn, IDLE_MS); /* clients open some connections before they need them */
+    await_request(conn); /* clients open some connections before they need them */
     log_info("kubernetes connection", "sid=%s user=\"%s\" cluster=\"%s\"", conn->sid, conn->user, name);
     tunnel_stream_accept(stream, &down_events, conn);
 }

@@ -228,6 +228,12 @@ void kube_request_begin(struct kube_conn *conn)
     x->path = mem_printf("%.*s%s%.*s", PATH_SHOWN, request->path, request->query != NULL ? "?" : "", PATH_SHOWN,
                          request->query != NULL ? request->query : "");
     http_parser_stream_body(conn->parser, kube_request_body, conn);
+    if (kube_is_past(conn)) {
+        x->answer_last = true;
+        kube_refuse(conn, 401,
+                    "the one-time code that opened this connection counts no longer; ask again for a new one");
+        return;
+    }
     if (!decide(conn, request)) {
         return;
     }

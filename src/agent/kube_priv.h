@@ -102,6 +102,7 @@ struct kube_conn {
     int64_t idle_ms;              /* a terminal without a sign of life for so long is ended; 0: never */
     struct buf switched;          /* came behind 101, waits for session.start */
     struct kube_attempt *attempt; /* call under way to auth, or NULL */
+    int64_t requests_until; /* Unix seconds: the one-time code opened it for requests that begin before; 0: no end */
     struct timer *deadline;
     struct later pump;
     bool pumping;
@@ -126,6 +127,8 @@ void kube_finish(struct kube_conn *conn);
 void kube_cut(struct kube_conn *conn, enum close_reason reason, const char *text);
 /* The exchange is over and the client may ask again. */
 void kube_next(struct kube_conn *conn);
+/* Begins no request any more: the one-time code that opened the connection counts no longer. What runs goes on. */
+bool kube_is_past(const struct kube_conn *conn);
 /* (Re)starts the connection's one deadline; 0: none. */
 void kube_deadline(struct kube_conn *conn, int64_t ms);
 

@@ -261,6 +261,7 @@ static enum tp_err bind_to_target(struct auth *auth, const struct identity *iden
 {
     caller->who = WHO_ONE_TARGET;
     caller->not_after = identity->base_not_after;
+    caller->mfa.until = identity->not_after;
     caller->mfa.device = mem_strdup(identity->mfa_device);
     caller->mfa.node = identity->target_node != NULL ? mem_strdup(identity->target_node) : NULL;
     caller->mfa.kube = identity->target_kube != NULL ? mem_strdup(identity->target_kube) : NULL;

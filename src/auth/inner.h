@@ -136,9 +136,10 @@ struct host_place {
 
 /* The second factor that a person gave for one target; all NULL: none. */
 struct mfa_given {
-    char *device; /* UUID */
-    char *node;   /* host id, or NULL */
-    char *kube;   /* name of a Kubernetes cluster, or NULL */
+    char *device;  /* UUID */
+    char *node;    /* host id, or NULL */
+    char *kube;    /* name of a Kubernetes cluster, or NULL */
+    int64_t until; /* Unix seconds: it counts so long */
 };
 
 /* A grant in use: one connection through a worker to what an agent serves. */
@@ -621,8 +622,8 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
 enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
                           struct tp_error *error) TP_MUST;
 void websess_drop(struct auth *auth, const char *key);
-/* A one-time code was given in this session: it counts for that target until then (wall ms), and an older one no longer. */
-void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given, int64_t until_ms);
+/* A one-time code was given in this session; an older one counts no longer. */
+void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given);
 void websess_drop_user(struct auth *auth, const char *user);
 void websess_sweep(struct auth *auth);
 

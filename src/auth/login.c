@@ -230,9 +230,11 @@ void do_user_status(struct call *call)
     mem_free(logins);
     json_t *users = NULL;
     json_t *groups = NULL;
+    struct rbac_options options;
     kube_subjects(call->auth, caller, &users, &groups);
-    call_reply(call,
-               json_pack("{s:s, s:O, s:O, s:o, s:o, s:b, s:o, s:o}", "user", caller->user, "roles", caller->roles,
-                         "traits", caller->traits, "logins", list, "valid_until", doc_time(caller->not_after * 1000),
-                         "kubernetes_enabled", 1, "kubernetes_users", users, "kubernetes_groups", groups));
+    rbac_merge_options(caller->set, &call->auth->settings.cluster_options, &options);
+    call_reply(call, json_pack("{s:s, s:O, s:O, s:o, s:o, s:b, s:o, s:o, s:s}", "user", caller->user, "roles",
+                               caller->roles, "traits", caller->traits, "logins", list, "valid_until",
+                               doc_time(caller->not_after * 1000), "kubernetes_enabled", 1, "kubernetes_users", users,
+                               "kubernetes_groups", groups, "session_mfa", rbac_need_name(options.mfa_required)));
 }

@@ -58,8 +58,9 @@ enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target k
                        "access to %s denied: a hardware key is asked for here, and this cluster knows %s",
                        role_target_name(kind), "one-time codes only");
     }
-    return err_set(error, TP_MFA_NEEDED, "%s%s", decision->text,
-                   kind == ROLE_NODE ? "; `tport ssh` asks for a one-time code" : "");
+    return err_set(error, TP_MFA_NEEDED, "%s; %s", decision->text,
+                   kind == ROLE_KUBE ? "after `tport kube login` kubectl asks for a one-time code"
+                                     : "`tport ssh` asks for a one-time code");
 }
 
 /* ---- the target ---- */
@@ -251,11 +252,12 @@ static void answer_certificate(struct call *call, const struct target *target, c
 
 static void answer_web(struct call *call, const struct target *target, struct mfa_device *device, json_t *event)
 {
-    int64_t until = clock_wall_ms() + lasts_ms(call, target);
-    struct mfa_given given = {
-        .device = device->id, .node = target->node != NULL ? target->node->id : NULL, .kube = target->kube};
-    websess_give_mfa(call->auth, call->caller.web_key, &given, until);
-    call_reply_audited(call, event, json_pack("{s:o}", "valid_until", doc_time(until)));
+    struct mfa_given given = {.device = device->id,
+                              .node = target->node != NULL ? target->node->id : NULL,
+                              .kube = target->kube,
+                              .until = clock_wall() + lasts_ms(call, target) / 1000};
+    websess_give_mfa(call->auth, call->caller.web_key, &given);
+    call_reply_audited(call, event, json_pack("{s:o}", "valid_until", doc_time(given.until * 1000)));
 }
 
 static void refuse_code(struct call *call, const struct target *target, const char *why)

@@ -15,7 +15,6 @@ struct websess {
     int64_t expires_ms;
     int64_t used_ms;
     struct mfa_given mfa; /* the last one-time code that was given in it; not stored: a restart asks again */
-    int64_t mfa_until_ms;
 };
 
 static void websess_destroy(struct websess *session)
@@ -80,16 +79,16 @@ static char *copy(const char *text)
 
 static struct mfa_given given_copy(const struct mfa_given *given)
 {
-    return (struct mfa_given){.device = copy(given->device), .node = copy(given->node), .kube = copy(given->kube)};
+    return (struct mfa_given){
+        .device = copy(given->device), .node = copy(given->node), .kube = copy(given->kube), .until = given->until};
 }
 
-void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given, int64_t until_ms)
+void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given)
 {
     struct websess *session = map_get(auth->websessions, key);
     if (session != NULL) {
         mfa_given_free(&session->mfa);
         session->mfa = given_copy(given);
-        session->mfa_until_ms = until_ms;
     }
 }
 
@@ -212,7 +211,7 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
                 err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
         }
     }
-    if (err == TP_OK && now < session->mfa_until_ms && !caller_device_locked(auth, session->mfa.device)) {
+    if (err == TP_OK && now / 1000 < session->mfa.until && !caller_device_locked(auth, session->mfa.device)) {
         caller->mfa = given_copy(&session->mfa);
     }
     return err;

@@ -53,6 +53,7 @@ static const struct answer {
     {TP_UNAUTHENTICATED, 401, "Unauthorized", "Unauthorized"},
     {TP_EXPIRED, 401, "Unauthorized", "Unauthorized"},
     {TP_DENIED, 403, "Forbidden", "Forbidden"},
+    {TP_MFA_NEEDED, 403, "Forbidden", "Forbidden"},
     {TP_NOT_FOUND, 404, "Not Found", "NotFound"},
     {TP_LIMIT, 429, "Too Many Requests", "TooManyRequests"},
     {TP_INTERNAL, 500, "Internal Server Error", "InternalError"},

@@ -541,6 +541,24 @@ static void a_code_is_no_hardware_key(void **state)
     world_close(&world);
 }
 
+/* The grant as the agent reads it. */
+static json_t *open_grant(struct fixture *fixture, const json_t *result, const char *service)
+{
+    struct buf bytes;
+    uint8_t key[1][32];
+    json_t *grant = NULL;
+    struct tp_error error = {0};
+    const char *text = json_get_text(result, "grant", "");
+    buf_init(&bytes, 65536);
+    assert_int_equal(dec_base64(text, strlen(text), &bytes), TP_OK);
+    assert_int_equal(key_ed25519_public(fixture->auth->grant_key, key[0]), TP_OK);
+    assert_int_equal(grant_open(buf_head(&bytes), buf_size(&bytes), (const uint8_t(*)[32])key, 1, HOST_A, service,
+                                clock_wall(), &grant, &error),
+                     TP_OK);
+    buf_free(&bytes);
+    return grant;
+}
+
 /* kubectl uses a certificate again and again: mfa_verification_interval says for how long. */
 static void the_interval_is_for_kubernetes(void **state)
 {
@@ -550,6 +568,17 @@ static void the_interval_is_for_kubernetes(void **state)
     char *pem = redeem(&world, "kube_cluster", "a");
     struct identity identity = read_cert(pem);
     assert_int_equal(identity.not_after, now_ms / 1000 + 20 * 60);
+    json_t *result = must(world.fixture, by(&world, pem), "kube.connect", kube('a'));
+    json_t *grant = open_grant(world.fixture, result, "kube");
+    assert_string_equal(json_get_text(grant, "mfa_device", ""), world.device);
+    assert_int_equal(doc_ms(grant, "requests_until") / 1000, identity.not_after);
+    assert_int_equal(doc_ms(grant, "cert_not_after") / 1000, identity.base_not_after);
+    json_decref(grant);
+    json_decref(result);
+    result = must(world.fixture, by(&world, world.base), "kube.connect", kube('c'));
+    const struct live *live = map_get(world.fixture->auth->live, json_get_text(result, "sid", ""));
+    assert_null(live->mfa_device);
+    json_decref(result);
     identity_free(&identity);
     mem_free(pem);
     pem = redeem(&world, "target", "a");

@@ -1,6 +1,7 @@
 /* Requests through the agent: whose they are, what goes up and comes down, how connections are kept, what breaks. */
 #include "kube_world.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -293,6 +294,62 @@ static void test_the_clusters_refusal_is_passed_on(void **state)
     world_free(world);
 }
 
+/* ---- a one-time code that opened the connection ---- */
+
+static bool client_gone(struct world *world)
+{
+    return world->client_eof || world->client_closed;
+}
+
+static void set_requests_until(struct world *world, int64_t from_now)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_format(clock_wall() + from_now, text);
+    (void)json_object_set_new(world->grant, "requests_until", json_string(text));
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_gone);
+    client_open(world);
+}
+
+/* R4: when the code counts no longer, a kept connection begins no request; what it has begun goes on. */
+static void test_R4_no_request_after_the_code_has_ended(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    set_requests_until(world, -1);
+    client_say(world, GET_PODS "\r\n");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 401 ", 13) == 0);
+    assert_non_null(strstr(buf_text(&world->got), "counts no longer"));
+    assert_int_equal(world->api_count, 0);
+    run_until(world, client_gone);
+    set_requests_until(world, 2);
+    client_say(world, GET_PODS "\r\n");
+    run_until(world, api_has_head);
+    (void)usleep(2100000); /* the answer comes when it has ended */
+    api_say(world, OK_ANSWER);
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 200 ", 13) == 0);
+    run_until(world, client_gone); /* though clients keep their connections */
+    world_free(world);
+}
+
+/* A time that can't be read is none left. */
+static void test_R4_a_broken_end_opens_nothing(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    set_requests_until(world, 60);
+    (void)json_object_set_new(world->grant, "requests_until", json_string("soon"));
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_gone);
+    client_open(world);
+    client_say(world, GET_PODS "\r\n");
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 401 ", 13) == 0);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +366,8 @@ int main(void)
         cmocka_unit_test(test_an_idle_connection_that_was_just_closed_is_no_error),
         cmocka_unit_test(test_refused_credentials_of_the_agent),
         cmocka_unit_test(test_the_clusters_refusal_is_passed_on),
+        cmocka_unit_test(test_R4_no_request_after_the_code_has_ended),
+        cmocka_unit_test(test_R4_a_broken_end_opens_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

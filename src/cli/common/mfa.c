@@ -29,16 +29,21 @@ static json_t *target_params(const struct mfa_target *target)
     return params;
 }
 
-bool mfa_required(const struct profile *profile, const struct mfa_target *target)
+bool mfa_required(struct api *api, const struct mfa_target *target)
 {
-    struct api *api = NULL;
     json_t *answer = NULL;
     struct tp_error ignored = {0};
-    enum tp_err err = api_open_profile(profile, &api, &ignored);
-    if (err == TP_OK)
-        err = api_rpc(api, "mfa.required", target_params(target), &answer, &ignored);
+    enum tp_err err = api_rpc(api, "mfa.required", target_params(target), &answer, &ignored);
     bool required = err == TP_OK && json_get_bool(answer, "required", false);
     json_decref(answer);
+    return required;
+}
+
+bool mfa_required_now(const struct profile *profile, const struct mfa_target *target)
+{
+    struct api *api = NULL;
+    struct tp_error ignored = {0};
+    bool required = api_open_profile(profile, &api, &ignored) == TP_OK && mfa_required(api, target);
     api_close(api);
     return required;
 }

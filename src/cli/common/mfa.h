@@ -22,7 +22,9 @@ void mfa_cert_free(struct mfa_cert *cert); /* wipes the key */
 
 /* Does the target ask this person for a code? False also when that cannot be found out: the connection itself is refused
  * then, with a sentence. */
-bool mfa_required(const struct profile *profile, const struct mfa_target *target) TP_MUST;
+bool mfa_required(struct api *api, const struct mfa_target *target) TP_MUST;
+/* The same with a connection of its own. */
+bool mfa_required_now(const struct profile *profile, const struct mfa_target *target) TP_MUST;
 /* Asks for a code at /dev/tty, three times when it is wrong, and gets the certificate. watch as for term_ask_tty. Without a
  * terminal TP_MFA_NEEDED and a sentence. mfa_cert_free ret_cert. */
 enum tp_err mfa_ask(const struct profile *profile, const struct mfa_target *target, int watch,

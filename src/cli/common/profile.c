@@ -399,6 +399,21 @@ enum tp_err profile_update_trust(const struct profile *profile, const char *cas,
     return err;
 }
 
+void profile_note_mfa(struct profile *profile)
+{
+    struct tp_error ignored = {0};
+    int lock = -1;
+    if (!profile->mfa_never)
+        return;
+    profile->mfa_never = false;
+    enum tp_err err = lock_home(profile->home, &lock, &ignored);
+    if (err == TP_OK)
+        err = write_yaml(profile, &ignored);
+    (void)err;
+    if (lock >= 0)
+        (void)close(lock);
+}
+
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error)
 {
     char *yaml = mem_printf("%s/%s.yaml", home, host);

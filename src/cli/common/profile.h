@@ -60,6 +60,9 @@ enum tp_err profile_save(const struct profile *profile, const struct profile_con
 /* Replaces what the profile trusts (as in struct profile_content), if it differs. Takes the lock of home only then. */
 enum tp_err profile_update_trust(const struct profile *profile, const char *cas, const char *const *host_keys,
                                  struct tp_error *error) TP_MUST;
+/* Roles ask for a code now, which they did not at the login: takes mfa_never out of the profile and its file, if it is there.
+ * What fails then only costs a refused connection the next time. */
+void profile_note_mfa(struct profile *profile);
 /* Removes the profile of that proxy with its keys. Takes the lock of home. */
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error) TP_MUST;
 /* Proxy names of all profiles, sorted; ends with NULL. Free each and the array. */

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cli/common/file.h"
+#include "cli/common/mfa.h"
 #include "cli/common/output.h"
 #include "cli/common/session_list.h"
 #include "cli/common/sni.h"
@@ -337,6 +338,28 @@ static enum tp_err check_usage(const struct command_line *line, struct tp_error 
     return TP_OK;
 }
 
+/* Who logs in to a cluster again after his roles have changed gets a kubectl that asks for codes. */
+static void refresh_mfa(struct api *api, struct profile *profile)
+{
+    json_t *status = NULL;
+    struct tp_error ignored = {0};
+    if (profile->mfa_never && api_rpc(api, "user.status", json_object(), &status, &ignored) == TP_OK &&
+        strcmp(json_get_text(status, "session_mfa", "never"), "never") != 0)
+        profile_note_mfa(profile);
+    json_decref(status);
+}
+
+static enum tp_err refuse_static(struct api *api, const char *name, struct tp_error *error)
+{
+    if (!mfa_required(api, &(struct mfa_target){.kube = name}))
+        return TP_OK;
+    return err_set(
+        error, TP_MFA_NEEDED,
+        "the cluster %s asks for a one-time code before each session, and a file can't give one; use \"tport "
+        "kube login %s\" without --static",
+        name, name);
+}
+
 static void say_logged_in(const char *name, const json_t *item, const char *path, size_t count)
 {
     if (!name) {
@@ -380,8 +403,12 @@ enum tp_err tport_kube_login(struct command_line *line, struct tp_error *error)
     }
     change.items = name ? items : all_items;
     change.select = name;
+    if (err == TP_OK)
+        refresh_mfa(api, &profile);
     if (err == TP_OK && command_flag(line, "static")) {
-        err = write_static(line, &change, name, error);
+        err = refuse_static(api, name, error);
+        if (err == TP_OK)
+            err = write_static(line, &change, name, error);
     } else if (err == TP_OK) {
         err = write_file(&change, command_text(line, "kubeconfig", NULL), &path, error);
         if (err == TP_OK)

@@ -288,15 +288,17 @@ static enum tp_err relay_with_code(const struct profile *profile, const struct m
 
 /* Roles of one person may ask for a code for some logins and not for others, and which login it is only ssh and we know. So
  * we ask first, unless no role did so at the login; then a refusal tells when that has changed. */
-static enum tp_err relay(const struct profile *profile, const struct mfa_target *target, struct tp_error *error)
+static enum tp_err relay(struct profile *profile, const struct mfa_target *target, struct tp_error *error)
 {
     struct buf sent;
     buf_init(&sent, 0);
     enum tp_err err = TP_MFA_NEEDED;
-    if (profile->mfa_never || !mfa_required(profile, target))
+    if (profile->mfa_never || !mfa_required_now(profile, target))
         err = api_relay_ssh(profile, target->node, NULL, &sent, error);
-    if (err == TP_MFA_NEEDED)
+    if (err == TP_MFA_NEEDED) {
+        profile_note_mfa(profile);
         err = relay_with_code(profile, target, &sent, error);
+    }
     buf_free(&sent);
     return err;
 }
