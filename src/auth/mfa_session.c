@@ -60,7 +60,7 @@ enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target k
     }
     return err_set(error, TP_MFA_NEEDED, "%s; %s", decision->text,
                    kind == ROLE_KUBE ? "after `tport kube login` kubectl asks for a one-time code"
-                                     : "`tport ssh` asks for a one-time code");
+                                     : "`tport ssh` and the web terminal ask for a one-time code");
 }
 
 /* ---- the target ---- */

@@ -99,6 +99,7 @@ ROUTES = {
     "GET /webapi/sites/:cluster/events/search/sessions": "session list session",
     "GET /webapi/sites/:cluster/connect": "session",
     "GET /webapi/sites/:cluster/connect/ws": "session",
+    "POST /webapi/mfa/session": "session",
     "GET /webapi/users": "session list user",
     "GET /webapi/roles": "session list role",
     "POST /webapi/users": "session create user",

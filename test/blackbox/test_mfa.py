@@ -11,6 +11,8 @@ import time
 import pexpect
 import pytest
 
+import terminal
+from browser import Browser, need_browser
 from tport import BIN, Cluster, in_host
 
 PROMPT = "Enter an OTP code from a device:"
@@ -192,6 +194,94 @@ def test_the_cluster_asks_for_all(fresh):
     child = anna.spawn(BIN / "tport", "ssh", "root@node1", "true")
     give_code(child, anna)
     assert finish(child)[0] == 0
+
+
+# ---- the browser ----
+
+@pytest.fixture
+def page(home):
+    """A web session of somebody new, with one more code that can be had at once."""
+    return terminal.Browser(home.person(f"web{len(home.people)}", roles="prod,dev", logins="", sign_in=False)).sign_in()
+
+
+def refused(page, node="node1", **params):
+    """What a terminal that is not opened says."""
+    line = page.terminal({"server_id": node, "login": "root", "term": {"w": 80, "h": 24}, **params})
+    while True:
+        kind, payload = line.step()
+        if kind == "e":
+            return payload
+
+
+def give(page, code, node="node1"):
+    return page.ask("POST", "/webapi/mfa/session", {"server_id": node, "totp_code": code})
+
+
+def test_a_web_terminal_needs_a_code(home, page):
+    told = refused(page)
+    assert told["reason"] == "mfa_needed" and not told["resume"] and "the web terminal ask for a one-time code" in told["message"]
+    wrong = give(page, "000000")
+    assert wrong.status == 400 and wrong.json()["error"]["message"] == WRONG
+    assert give(page, page.person.code()).status == 200
+    shell = page.shell("node1")
+    shell.type("echo got-$((20+2))\n")
+    shell.until("got-22")
+    assert refused(page, "node3")["reason"] == "mfa_needed"  # the code was for node1
+    # A lost network: back without a code.
+    sid, offset = shell.session["id"], shell.offset
+    shell.lose()
+    back = page.shell("node1", sid=sid, offset=offset)
+    back.type("echo back-$((20+3))\n")
+    back.until("back-23")
+    device = device_of(home, page.person.name)
+    lock = home.ctl("lock", f"--mfa-device={device}").stdout.split('"')[1]
+    assert "a lock is in force on the device" in json.dumps(back.last())
+    home.ctl("rm", f"lock/{lock}")
+
+
+def test_R4_a_code_in_one_web_session_opens_nothing_elsewhere(home, page):
+    other = terminal.Browser(page.person).sign_in()  # the same person in another browser
+    assert give(page, page.person.code()).status == 200
+    assert refused(other)["reason"] == "mfa_needed"
+    thief = home.person(f"thief{len(home.people)}", roles="prod", logins="", sign_in=False)
+    theirs = terminal.Browser(thief).sign_in()
+    assert give(theirs, page.person.code()).status == 400
+    assert refused(theirs)["reason"] == "mfa_needed"
+    without = home.https("POST", "/webapi/mfa/session", body=json.dumps({"server_id": "node1", "totp_code": "000000"}),
+                         headers={"Content-Type": "application/json"})
+    assert without.status == 401
+    evil = page.ask("POST", "/webapi/mfa/session", {"server_id": "node1", "totp_code": "1"}, headers={"Origin": "https://evil.example"})
+    assert evil.status == 403
+
+
+def test_the_page_asks_for_a_code(home):
+    need_browser()
+    person = home.person(f"page{len(home.people)}", roles="prod,dev", logins="", sign_in=False)
+    browser = Browser(home)
+    try:
+        browser.open("/web/servers", name="term")
+        browser.sign_in(person, name="term")
+        browser.visit("/web/terminal/node1?login=root", name="term")
+        browser.see(name="term", target=".term-line:has-text('A one-time code is needed first')")
+        browser.usable(name="term")
+        browser.picture("terminal-code", name="term")
+        browser.fill(name="term", target=".term-code input", text="000000")
+        browser.press(name="term", key="Enter")
+        browser.see(name="term", target=".term-code .note.bad:has-text('one-time code')")
+        browser.usable(name="term")
+        browser.fill(name="term", target=".term-code input", text=person.code())
+        browser.press(name="term", key="Enter")
+        browser.see(name="term", target=".term-line:has-text('Connected')")
+        browser.type(name="term", text="echo typed-$((40+2))\n")
+        browser.see(name="term", target=".xterm-rows:has-text('typed-42')")
+        # Files of the same server need no further code for a minute.
+        browser.click(name="term", target="label=Copy files")
+        browser.click(name="term", target="dialog [role=tab]:has-text('Download')")
+        browser.fill(name="term", target="dialog input.mono", text="/etc/hostname")
+        browser.download(name="term", target="dialog button.main")
+        browser.close(name="term")
+    finally:
+        browser.stop()
 
 
 # ---- opponents ----

@@ -235,7 +235,7 @@ static void a_code_opens_its_node(void **state)
     assert_false(required(&world, json_pack("{s:s}", "target", "c")));
     assert_null(ask(world.fixture, by(&world, world.base), "ssh.connect", node("a"), &error));
     assert_int_equal(error.code, TP_MFA_NEEDED);
-    assert_non_null(strstr(error.text, "`tport ssh` asks for a one-time code"));
+    assert_non_null(strstr(error.text, "`tport ssh` and the web terminal ask for a one-time code"));
     assert_int_equal(events(&world, "auth", "reason", "mfa_needed"), 1);
     char *pem = redeem(&world, "target", "A");
     json_t *result = must(world.fixture, by(&world, pem), "ssh.connect", node("a"));

@@ -130,6 +130,21 @@ void web_login_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200, json);
 }
 
+/* The second factor of a terminal: for a node, in place of a certificate. */
+enum tp_err web_mfa_session_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const char *code = first_text(request->body, "totp_code", "otp_token", "second_factor_token");
+    (void)error;
+    *ret_params =
+        json_pack("{s:s, s:s}", "target", json_get_text(request->body, "server_id", ""), "otp_token", code ? code : "");
+    return TP_OK;
+}
+
+void web_mfa_session_finish(struct web_request *request, json_t *result)
+{
+    web_answer_json(request, 200, json_pack("{s:s}", "valid_until", json_get_text(result, "valid_until", "")));
+}
+
 enum tp_err web_session_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
     const json_t *body = request->body;

@@ -150,13 +150,14 @@ enum web_language web_language(const struct web_request *request);
 void web_page_error(struct web_request *request, const struct tp_error *error);
 
 /* Handlers of the table. */
-web_begin_fn web_login_begin, web_session_begin, web_token_begin, web_token_put_begin, web_join_begin,
-    web_cluster_begin, web_nodes_begin, web_events_begin, web_ended_begin, web_users_begin, web_roles_begin,
-    web_export_begin, web_rpc_begin, web_code_begin, web_password_begin;
-web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_login_finish, web_session_finish,
-    web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish, web_sites_finish, web_nodes_finish,
-    web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish, web_roles_finish, web_export_finish,
-    web_root_finish, web_style_finish, web_invite_finish, web_code_finish, web_password_finish;
+web_begin_fn web_login_begin, web_mfa_session_begin, web_session_begin, web_token_begin, web_token_put_begin,
+    web_join_begin, web_cluster_begin, web_nodes_begin, web_events_begin, web_ended_begin, web_users_begin,
+    web_roles_begin, web_export_begin, web_rpc_begin, web_code_begin, web_password_begin;
+web_finish_fn web_ping_finish, web_find_finish, web_mfa_begin_finish, web_mfa_session_finish, web_login_finish,
+    web_session_finish, web_session_end_finish, web_token_finish, web_token_put_finish, web_join_finish,
+    web_sites_finish, web_nodes_finish, web_kubernetes_finish, web_events_finish, web_ended_finish, web_users_finish,
+    web_roles_finish, web_export_finish, web_root_finish, web_style_finish, web_invite_finish, web_code_finish,
+    web_password_finish;
 /* For the browser UI. */
 web_begin_fn web_context_begin, web_user_add_begin, web_user_set_begin, web_user_reset_begin, web_user_rm_begin,
     web_role_rm_begin, web_token_rm_begin, web_lock_rm_begin, web_tokens_begin, web_locks_begin, web_lock_add_begin;

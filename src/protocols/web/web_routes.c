@@ -47,6 +47,8 @@ static const struct web_route routes[] = {
      NULL, NULL},
     {"GET", "/webapi/sites/:cluster/connect/ws", WEB_SESSION, "term.connect", NULL, "open a terminal", WEB_SOCKET, NULL,
      NULL, NULL},
+    {"POST", "/webapi/mfa/session", WEB_SESSION, "mfa.session", NULL, "give a one-time code for one session", WEB_API,
+     web_mfa_session_begin, web_mfa_session_finish, NULL},
     {"GET", "/webapi/users", WEB_SESSION, "resources.get", NULL, "list users", WEB_API, web_users_begin,
      web_users_finish, NULL},
     {"GET", "/webapi/roles", WEB_SESSION, "resources.get", NULL, "list roles", WEB_API, web_roles_begin,

@@ -10,8 +10,9 @@ import { site } from "../context";
 import { Button, copy, Pop, toastError } from "../design/parts";
 import { t } from "../i18n";
 import { usePlace } from "../router";
+import { CodeForm } from "../term/code";
 import { FilesDialog } from "../term/files";
-import { Wire } from "../term/wire";
+import { type State, Wire } from "../term/wire";
 import type { Server } from "./servers";
 
 const SCROLLBACK = 10000;
@@ -40,12 +41,13 @@ function colours(): ITheme {
 function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle: (title: string) => void; bar: () => void }) {
   const screen = useRef<HTMLDivElement>(null);
   const parts = useRef<{ term: Terminal; fit: FitAddon; search: SearchAddon; wire: Wire | null } | null>(null);
-  const [state, setState] = useState<"connecting" | "open" | "waiting" | "over">("connecting");
+  const [state, setState] = useState<State>("connecting");
   const [message, setMessage] = useState("");
   const [finding, setFinding] = useState(false);
   const [files, setFiles] = useState(false);
   const [turn, setTurn] = useState(0);
   const find = useRef<HTMLInputElement>(null);
+  const used = useRef(false);
 
   useLayoutEffect(() => {
     const term = new Terminal({
@@ -94,9 +96,11 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
     const { term, fit } = parts.current!;
     fit.fit();
     // What the last shell's program may have left: another screen, colours, modes. Its output stays.
-    if (turn > 0) term.write("\x1b[?1049l\x1b[!p\r\n");
+    if (used.current) term.write("\x1b[?1049l\x1b[!p\r\n");
     const wire = new Wire(tab.server, tab.login, { w: term.cols, h: term.rows }, {
       onMeta: (meta) => {
+        used.current = true;
+        parts.current?.term.focus();
         onTitle(`${meta.login}@${meta.server_hostname}`);
         parts.current?.wire?.resize(term.cols, term.rows);
       },
@@ -154,6 +158,11 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
         </form>
       )}
       <div class="term-screen" ref={screen} />
+      {state === "code" && (
+        <div class="term-code">
+          <CodeForm server={tab.server} shown={shown} onDone={() => setTurn(turn + 1)} />
+        </div>
+      )}
       <div class="term-line">
         <span class="grow" role="status">
           <span class={state === "open" ? "dot on" : "dot"} aria-hidden="true" />

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { save } from "../api";
 import { Button, Dialog, Field, Note, Tabs } from "../design/parts";
 import { bytes, t } from "../i18n";
+import { CodeForm } from "./code";
 import { Wire } from "./wire";
 
 const PIECE = 32 * 1024;
@@ -11,7 +12,7 @@ const QUEUE = 512 * 1024;
 interface Progress {
   done: number;
   size: number;
-  state: "running" | "ok" | "failed";
+  state: "running" | "code" | "ok" | "failed";
   text: string;
 }
 
@@ -41,7 +42,10 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
         setProgress({ done, size, state: "running", text: "" });
         used();
       },
-      onState: (state, message) => state === "over" && setProgress({ done, size, state: "failed", text: reason(message) }),
+      onState: (state, message) => {
+        if (state === "code") setProgress({ done, size, state, text: "" });
+        if (state === "over") setProgress({ done, size, state: "failed", text: reason(message) });
+      },
       onExit: (code) => {
         if (code !== 0) return setProgress({ done, size, state: "failed", text: t("files.failed") });
         save(path.split("/").pop() || "file", "application/octet-stream", parts);
@@ -60,9 +64,9 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
       onMeta: () => void push(),
       onData: (_data, used) => used(),
       onState: (state, message) => {
-        if (state !== "over") return;
+        if (state !== "over" && state !== "code") return;
         failed = true;
-        show("failed", reason(message));
+        show(state === "code" ? "code" : "failed", reason(message));
       },
       onExit: (code) => (code === 0 ? show("ok", t("files.uploaded", { path: target })) : show("failed", t("files.failed"))),
     }, { op: "upload", path: target, size: source.size });
@@ -82,15 +86,21 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
     };
   };
 
+  const go = () => {
+    if (tab === "download") download();
+    else if (file) upload(file);
+  };
+
   return (
     <Dialog title={t("files.title")} onClose={onClose}>
       <Tabs label={t("files.title")} tabs={[["upload", t("files.upload")], ["download", t("files.download")]]} on={tab} set={(next) => !running && setTab(next)} />
+      {progress?.state === "code" && <CodeForm server={server} shown onDone={go} />}
       <form
         class="stack"
+        hidden={progress?.state === "code"}
         onSubmit={(event) => {
           event.preventDefault();
-          if (tab === "download") download();
-          else if (file) upload(file);
+          go();
         }}
       >
         {tab === "upload" && <Field label={t("files.file")}>{(ids) => <input {...ids} class="input" type="file" required onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)} />}</Field>}

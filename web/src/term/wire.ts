@@ -17,11 +17,14 @@ export interface Meta {
   size?: number;
 }
 
+/** "code": over, because a one-time code is asked for first. */
+export type State = "connecting" | "open" | "waiting" | "code" | "over";
+
 export interface WireEvents {
   onMeta(meta: Meta): void;
   /** done must be called when the bytes are used: only then more may come. */
   onData(data: Uint8Array, done: () => void): void;
-  onState(state: "connecting" | "open" | "waiting" | "over", message: string): void;
+  onState(state: State, message: string): void;
   onExit(code: number, signal: string): void;
 }
 
@@ -133,17 +136,17 @@ export class Wire {
       this.over = true;
       this.events.onExit(exit.code ?? 0, exit.signal ?? "");
     } else if (type === "e") {
-      const error = JSON.parse(decoder.decode(payload)) as { message?: string; resume?: boolean };
-      if (!error.resume) this.end(error.message ?? "");
+      const error = JSON.parse(decoder.decode(payload)) as { reason?: string; message?: string; resume?: boolean };
+      if (!error.resume) this.end(error.message ?? "", error.reason === "mfa_needed" ? "code" : "over");
     } else if (type === "c" && !this.over) {
       this.end("");
     }
   }
 
-  private end(message: string): void {
+  private end(message: string, state: "code" | "over" = "over"): void {
     this.over = true;
     clearTimeout(this.timer);
-    this.events.onState("over", message);
+    this.events.onState(state, message);
   }
 
   private closed(code: number): void {
