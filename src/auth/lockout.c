@@ -77,19 +77,17 @@ static void source_of(const char *ip, char out[64])
     }
 }
 
-enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error)
+static bool take_token(struct lockout *lockout, const char *key, int64_t now_ms)
 {
-    char source[64];
-    source_of(ip, source);
-    struct bucket *bucket = map_get(lockout->buckets, source);
+    struct bucket *bucket = map_get(lockout->buckets, key);
     if (bucket == NULL) {
         if (map_count(lockout->buckets) >= ENTRIES_MAX) {
-            return err_set(error, TP_LIMIT, "too many attempts, try again in a minute");
+            return false;
         }
         bucket = mem_alloc(sizeof *bucket);
         bucket->tokens = RATE_BURST;
         bucket->at_ms = now_ms;
-        map_set(lockout->buckets, source, bucket);
+        map_set(lockout->buckets, key, bucket);
     }
     bucket->tokens += (double)(now_ms - bucket->at_ms) * RATE_PER_MINUTE / 60000.0;
     bucket->at_ms = now_ms;
@@ -97,10 +95,25 @@ enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms
         bucket->tokens = RATE_BURST;
     }
     if (bucket->tokens < 1.0) {
-        return err_set(error, TP_LIMIT, "too many attempts from your address, try again in a minute");
+        return false;
     }
     bucket->tokens -= 1.0;
-    return TP_OK;
+    return true;
+}
+
+enum tp_err lockout_rate(struct lockout *lockout, const char *ip, int64_t now_ms, struct tp_error *error)
+{
+    char source[64];
+    source_of(ip, source);
+    return take_token(lockout, source, now_ms)
+               ? TP_OK
+               : err_set(error, TP_LIMIT, "too many attempts from your address, try again in a minute");
+}
+
+enum tp_err lockout_rate_codes(struct lockout *lockout, const char *name, int64_t now_ms, struct tp_error *error)
+{
+    return take_token(lockout, name, now_ms) ? TP_OK
+                                             : err_set(error, TP_LIMIT, "too many codes, try again in a minute");
 }
 
 void lockout_give_back(struct lockout *lockout, const char *ip)

@@ -17,8 +17,11 @@ bool lockout_open(struct lockout *lockout, const char *user, const char *ip, boo
 void lockout_failed(struct lockout *lockout, const char *user, const char *ip, int64_t now_ms);
 void lockout_succeeded(struct lockout *lockout, const char *user, const char *ip);
 /* The name under which a signed-in user's one-time codes are counted: apart from his logins, so that strangers who fail at
- * those can't keep him from his sessions. Takes the place of user, and of ip in lockout_rate. mem_free it. */
+ * those can't keep him from his sessions. It takes the place of user. mem_free it. */
 char *lockout_codes(const char *user) TP_MUST;
+/* One attempt under that name: as often as lockout_rate. */
+enum tp_err lockout_rate_codes(struct lockout *lockout, const char *name, int64_t now_ms,
+                               struct tp_error *error) TP_MUST;
 /* Forgets everything about a user (reset by an administrator). */
 void lockout_forget(struct lockout *lockout, const char *user);
 /* Drops what is over. */

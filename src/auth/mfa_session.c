@@ -53,7 +53,7 @@ enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target k
     if (decision->reason != RBAC_MFA_NEEDED) {
         return err_set(error, TP_DENIED, "%s", decision->text);
     }
-    if (decision->mfa > ROLE_MFA_YES) {
+    if (decision->hardware_key) {
         return err_set(error, TP_DENIED,
                        "access to %s denied: a hardware key is asked for here, and this cluster knows %s",
                        role_target_name(kind), "one-time codes only");
@@ -87,13 +87,13 @@ static void judge(struct target *target, const struct rbac_target *place)
     target->seen = true;
     if (rbac_access(target->call->caller.set, place, &access, &decision) != TP_OK) {
         target->refusal = decision;
-    } else if (decision.mfa > ROLE_MFA_YES) {
+    } else if (decision.hardware_key) {
         target->refusal = decision;
         target->refusal.reason = RBAC_MFA_NEEDED;
-    } else if (decision.mfa == ROLE_MFA_NO) {
-        target->open = true;
-    } else {
+    } else if (decision.mfa) {
         target->code = true;
+    } else {
+        target->open = true;
     }
 }
 
@@ -279,7 +279,7 @@ static enum tp_err check_params(const struct call *call, const char **ret_code, 
     }
     if (err == TP_OK) {
         char *name = lockout_codes(call->caller.user);
-        err = lockout_rate(call->auth->lockout, name, clock_mono_ms(), error);
+        err = lockout_rate_codes(call->auth->lockout, name, clock_mono_ms(), error);
         mem_free(name);
     }
     return err;

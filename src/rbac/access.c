@@ -161,7 +161,8 @@ static bool denied_by_kube(const struct query *query, struct rbac_decision *deci
 struct granted {
     const struct set_role *role;      /* the first that grants, or NULL */
     const struct set_role *selecting; /* the first that selects the target, with whatever login */
-    enum role_mfa mfa;                /* the strictest of those that grant */
+    bool mfa;
+    bool hardware_key;
     bool device;
 };
 
@@ -187,8 +188,8 @@ static void find_grants(const struct query *query, char *ret_detail, size_t size
             continue;
         if (!granted->role)
             granted->role = one;
-        if (one->role->options.require_session_mfa > granted->mfa)
-            granted->mfa = one->role->options.require_session_mfa;
+        granted->mfa |= one->role->options.require_session_mfa != ROLE_MFA_NO;
+        granted->hardware_key |= one->role->options.require_session_mfa > ROLE_MFA_YES;
         granted->device |= one->role->options.device_required;
     }
 }
@@ -222,11 +223,13 @@ static enum tp_err decide(const struct rbac_set *set, const struct rbac_target *
         return rbac_decide(decision, RBAC_NO_LOGIN, "", "", "");
     if (!granted.role)
         return rbac_decide(decision, RBAC_NO_LABELS, "", "", "");
-    if (access->cluster_mfa > granted.mfa)
-        granted.mfa = access->cluster_mfa;
-    if (decision)
+    granted.mfa |= access->cluster_mfa != ROLE_MFA_NO;
+    granted.hardware_key |= access->cluster_mfa > ROLE_MFA_YES;
+    if (decision) {
         decision->mfa = granted.mfa;
-    if (granted.mfa != ROLE_MFA_NO && !access->mfa_verified)
+        decision->hardware_key = granted.hardware_key;
+    }
+    if (granted.mfa && !access->mfa_verified)
         return rbac_decide(decision, RBAC_MFA_NEEDED, granted.role->role->name, "allow", "require_session_mfa");
     if (granted.device && !access->device_verified)
         return rbac_decide(decision, RBAC_DEVICE_NEEDED, granted.role->role->name, "allow", "device_trust_mode");

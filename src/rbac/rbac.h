@@ -86,7 +86,8 @@ const char *rbac_reason_name(enum rbac_reason reason);
 struct rbac_decision {
     bool allowed;
     enum rbac_reason reason;
-    enum role_mfa mfa; /* the strictest second factor that cluster and granting roles ask for, given or not */
+    bool mfa;          /* cluster or granting roles ask for a second factor, given or not */
+    bool hardware_key; /* and for one that is more than a one-time code */
     char role[128];    /* the role that made it; "" when none did */
     char section[8];   /* "allow", "deny" or "" */
     char detail[256];  /* the label, login or rule that made it, for example "node_labels environment=dev"; or "" */

@@ -284,6 +284,35 @@ def test_the_page_asks_for_a_code(home):
         browser.stop()
 
 
+def test_the_page_asks_for_a_code_for_files_too(home):
+    """When the code of the shell counts no longer."""
+    need_browser()
+    home.ctl("create", "-f", input=role("blink", "root", "prod", "{require_session_mfa: true, mfa_verification_interval: 1s}"))
+    person = home.person(f"files{len(home.people)}", roles="blink", logins="", sign_in=False)
+    browser = Browser(home)
+    try:
+        browser.open("/web/servers", name="term", locale="ko-KR", dark=True)
+        browser.sign_in(person, name="term")
+        browser.visit("/web/terminal/node1?login=root", name="term")
+        browser.fill(name="term", target=".term-code input", text=person.code())
+        browser.press(name="term", key="Enter")
+        browser.see(name="term", target=".term-line:has-text('연결됨')")
+        time.sleep(2)
+        browser.click(name="term", target="label=파일 복사")
+        browser.click(name="term", target="dialog [role=tab]:has-text('내려받기')")
+        browser.fill(name="term", target="dialog input.mono", text="/etc/hostname")
+        browser.click(name="term", target="dialog button.main:has-text('내려받기')")
+        browser.see(name="term", target="dialog input.code")
+        browser.usable(name="term")
+        browser.picture("files-code-ko-dark", name="term")
+        browser.fill(name="term", target="dialog input.code", text=person.code())
+        browser.download(name="term", target="dialog button.main:has-text('세션 열기')")
+        browser.see(name="term", target="dialog .note:has-text('내려받았습니다')")
+        browser.close(name="term")
+    finally:
+        browser.stop()
+
+
 # ---- opponents ----
 
 class Thief:

@@ -419,6 +419,20 @@ static void codes_have_a_rate(void **state)
     assert_null(ask(world.fixture, by(&world, world.base), "mfa.session", code_params(&world, "target", "a", "000000"),
                     &error));
     assert_int_equal(error.code, TP_LIMIT);
+    /* Each person's own, however long and alike the names are. */
+    char *names[2];
+    for (int i = 0; i < 2; i++) {
+        char *user = mem_printf("%0*d%d", 150, 7, i);
+        names[i] = lockout_codes(user);
+        mem_free(user);
+    }
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(lockout_rate_codes(world.fixture->auth->lockout, names[0], mono_ms, &error), TP_OK);
+    }
+    assert_int_equal(lockout_rate_codes(world.fixture->auth->lockout, names[0], mono_ms, &error), TP_LIMIT);
+    assert_int_equal(lockout_rate_codes(world.fixture->auth->lockout, names[1], mono_ms, &error), TP_OK);
+    mem_free(names[0]);
+    mem_free(names[1]);
     world_close(&world);
 }
 

@@ -253,6 +253,37 @@ static void test_second_factor(void **state)
     rbac_set_free(set);
 }
 
+/* Which second factor is asked for: of the roles that grant and of the cluster the strictest, whether it was given or not. */
+static void test_which_second_factor(void **state)
+{
+    static const struct {
+        const char *env;
+        enum role_mfa cluster;
+        bool mfa, hardware_key;
+    } table[] = {{"dev", ROLE_MFA_NO, false, false},         {"dev", ROLE_MFA_YES, true, false},
+                 {"dev", ROLE_MFA_HARDWARE_KEY, true, true}, {"prod", ROLE_MFA_NO, true, false},
+                 {"prod", ROLE_MFA_YES, true, false},        {"prod", ROLE_MFA_HARDWARE_KEY_PIN, true, true},
+                 {"key", ROLE_MFA_NO, true, true},           {"key", ROLE_MFA_YES, true, true}};
+    struct rbac_set *set =
+        SET("u", NULL, "{allow: {logins: [a], node_labels: {env: dev}}}",
+            "{allow: {logins: [a], node_labels: {env: [prod, key]}}, options: {require_session_mfa: true}}",
+            "{allow: {logins: [a], node_labels: {env: key}}, options: {require_session_mfa: hardware_key}}");
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof table / sizeof *table; i++) {
+        char labels[16];
+        struct labels kept;
+        struct rbac_decision decision;
+        bool given = i % 2 == 1;
+        struct rbac_access access = {.login = "a", .cluster_mfa = table[i / 2].cluster, .mfa_verified = given};
+        snprintf(labels, sizeof labels, "env=%s", table[i / 2].env);
+        struct rbac_target node = target_of(&kept, ROLE_NODE, labels);
+        assert_int_equal(rbac_access(set, &node, &access, &decision) == TP_OK, given || !table[i / 2].mfa);
+        assert_int_equal(decision.mfa, table[i / 2].mfa);
+        assert_int_equal(decision.hardware_key, table[i / 2].hardware_key);
+    }
+    rbac_set_free(set);
+}
+
 static void test_version_defaults(void **state)
 {
     static const struct {
@@ -372,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_R5_nothing_set_is_denied),
         cmocka_unit_test(test_logins_and_agent),
         cmocka_unit_test(test_second_factor),
+        cmocka_unit_test(test_which_second_factor),
         cmocka_unit_test(test_version_defaults),
         cmocka_unit_test(test_namespaces),
         cmocka_unit_test(test_what_a_decision_says),

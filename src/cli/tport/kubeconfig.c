@@ -169,7 +169,7 @@ static json_t *exec_plugin(const struct kubeconfig_target *target)
     (void)json_object_set_new(exec, "args", args);
     if (target->home)
         (void)json_object_set_new(exec, "env", json_pack("[{s:s, s:s}]", "name", "TPORT_HOME", "value", target->home));
-    /* The plug-in asks nothing; kubectl before 1.22 does not know the field and passes over it. */
+    /* When the plug-in asks for a one-time code, it does so at /dev/tty. kubectl before 1.22 passes over this field. */
     (void)json_object_set_new(exec, "interactiveMode", json_string("IfAvailable"));
     (void)json_object_set_new(exec, "provideClusterInfo", json_false());
     return exec;
