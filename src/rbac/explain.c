@@ -103,6 +103,11 @@ static json_t *role_answers(const struct rbac_question *question, struct role *c
     return list;
 }
 
+static const char *mfa_word(const struct rbac_decision *decision)
+{
+    return decision->hardware_key ? "hardware_key" : decision->mfa ? "code" : "none";
+}
+
 json_t *rbac_explain(const struct rbac_question *question, struct role *const roles[], size_t count,
                      const struct user *user, const char *lock)
 {
@@ -117,12 +122,12 @@ json_t *rbac_explain(const struct rbac_question *question, struct role *const ro
         snprintf(decision.detail, sizeof decision.detail, "%s%.100s", lock ? "lock " : "the user is locked or expired",
                  lock ? lock : "");
     }
-    answer =
-        json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user->name, "verb",
-                  question->verb, "kind", question->kind, "name", question->name, "login", question->login, "decision",
-                  result == TP_OK ? "allow" : "deny", "reason",
-                  lock || gone ? "locked" : rbac_reason_name(decision.reason), "role", decision.role, "section",
-                  decision.section, "detail", decision.detail, "roles", role_answers(question, roles, count, user));
+    answer = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user->name, "verb",
+                       question->verb, "kind", question->kind, "name", question->name, "login", question->login,
+                       "decision", result == TP_OK ? "allow" : "deny", "reason",
+                       lock || gone ? "locked" : rbac_reason_name(decision.reason), "role", decision.role, "section",
+                       decision.section, "detail", decision.detail, "mfa", mfa_word(&decision), "roles",
+                       role_answers(question, roles, count, user));
     rbac_set_free(set);
     return answer;
 }

@@ -164,6 +164,16 @@ def test_mfa_mode_knows_codes_only(mia):
     assert refused.returncode == 1 and "second factors are one-time codes here" in refused.stderr
 
 
+def test_explain_says_that_a_code_is_asked_for(home, mia):
+    words = ("access", "explain", mia.name, "access")
+    assert "with a one-time code before each session" in home.ctl(*words, "node/node1", "--login=root").stdout
+    asked = {node: json.loads(home.ctl(*words, f"node/{node}", "--login=root", "--format=json").stdout) for node in ("node1", "node2")}
+    assert {node: (one["decision"], one["mfa"]) for node, one in asked.items()} == {"node1": ("allow", "code"), "node2": ("allow", "none")}
+    home.ctl("create", "-f", input=role("keys", "root", "prod", "{require_session_mfa: hardware_key_touch}"))
+    home.ctl("users", "update", mia.name, "--set-roles=prod,dev,keys")
+    assert "with a hardware key" in home.ctl(*words, "node/node1", "--login=root").stdout
+
+
 def test_roles_that_change_after_the_login(home):
     """The profile was written when no role asked; the proxy's refusal makes up for it, and ssh loses no byte of its greeting."""
     home.ctl("create", "-f", input=role("later", "root", "prod"))

@@ -45,6 +45,10 @@ static void print_text(const json_t *answer)
     mem_free(text);
     if (*output_text_at(answer, "detail"))
         print_line(output_text_at(answer, "detail"));
+    if (strcmp(output_text_at(answer, "mfa"), "code") == 0)
+        print_line("with a one-time code before each session");
+    if (strcmp(output_text_at(answer, "mfa"), "hardware_key") == 0)
+        print_line("with a hardware key before each session, which this version does not know: nobody gets in by it");
     json_array_foreach (json_object_get(answer, "roles"), index, one) {
         text = mem_printf("  role %s: %s (%s%s%s)", output_text_at(one, "role"), output_text_at(one, "answer"),
                           output_text_at(one, "reason"), *output_text_at(one, "detail") ? ": " : "",
