@@ -129,12 +129,9 @@ static void password_done(void *ctx)
                                   .code = json_get_text(call->params, "otp_token", ""),
                                   .password_hash = login->hash,
                                   .ip = call->caller.ip};
-    if (!mfa_use_code(auth, &code, &device)) {
-        refuse(login, "invalid or used one-time code");
-        return;
-    }
-    if (caller_device_locked(auth, device.id)) {
-        refuse(login, MFA_DEVICE_LOCKED);
+    const char *wrong = mfa_use_code(auth, &code, &device);
+    if (wrong != NULL) {
+        refuse(login, wrong);
         return;
     }
     lockout_succeeded(auth->lockout, login->user, call->caller.ip);

@@ -21,9 +21,12 @@ struct mfa_device {
     char name[104];
 };
 
-/* Takes a code out of circulation. False: it is wrong, was used before, or the user has no device; all take as long. Of any
- * number of calls with one code one is true. */
-bool mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device);
+/* Takes a code out of circulation. NULL, or why not, for the record: it is wrong, was used before, the user has no device, or
+ * the device is locked; all take as long, and the person hears one sentence. Of any number of calls with one code one gets
+ * NULL. */
+const char *mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device) TP_MUST;
+/* The work of a refusal without one: for who may not even try. */
+void mfa_waste_code(const char *code);
 /* {mfa_device_name, uuid, type} of events. */
 json_t *mfa_device_json(const struct mfa_device *device) TP_MUST;
 

@@ -38,8 +38,10 @@ static void read_device(json_t *doc, struct mfa_device *ret_device)
     snprintf(ret_device->name, sizeof ret_device->name, "%s", json_get_text(doc, "device", "otp"));
 }
 
-/* TP_OK: the code is good, and doc says so from now on; the caller writes it. */
-static enum tp_err take(const struct mfa_code *given, json_t *doc)
+static const char wrong[] = "invalid or used one-time code";
+
+/* NULL: the code is good, and doc says so from now on; the caller writes it. */
+static const char *take(struct auth *auth, const struct mfa_code *given, json_t *doc)
 {
     const char *hash = json_get_text(doc, "hash", NULL);
     const char *seed = json_get_text(doc, "totp", NULL);
@@ -47,38 +49,51 @@ static enum tp_err take(const struct mfa_code *given, json_t *doc)
     /* The password may have been reset while the old one was being hashed. */
     bool same = given->password_hash == NULL || secret_equal_text(hash, given->password_hash);
     enum tp_err err = totp_check(seed != NULL ? seed : no_seed, given->code, clock_wall(), &step);
+    if (caller_device_locked(auth, json_get_text(doc, "device_id", NULL))) {
+        return MFA_DEVICE_LOCKED;
+    }
     if (err != TP_OK || !same || seed == NULL || step <= json_get_int(doc, "last_step", 0)) {
-        return TP_DENIED;
+        return wrong;
     }
     json_object_set_new(doc, "last_step", json_integer(step));
     if (given->ip != NULL) {
         remember(doc, given->ip);
     }
-    return TP_OK;
+    return NULL;
 }
 
-bool mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device)
+const char *mfa_use_code(struct auth *auth, const struct mfa_code *given, struct mfa_device *ret_device)
 {
     struct tp_error error = {0};
-    enum tp_err err = TP_CONFLICT;
-    for (int attempt = 0; attempt < ATTEMPTS && err == TP_CONFLICT; attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         json_t *doc = NULL;
         uint64_t revision = 0;
-        bool found = doc_find(auth->secrets, "/login/", given->user, &doc, &revision, &error) == TP_OK;
-        if (!found) {
+        if (doc_find(auth->secrets, "/login/", given->user, &doc, &revision, &error) != TP_OK) {
             doc = json_object();
         }
-        err = take(given, doc);
-        if (err == TP_OK) {
-            read_device(doc, ret_device);
-            err = doc_put(auth->secrets, "/login/", given->user, doc, revision, NULL, &error);
-            if (err != TP_OK && err != TP_CONFLICT) {
-                log_error("login cannot be stored", "error=\"%s\"", error.text);
-            }
+        const char *refused = take(auth, given, doc);
+        if (refused != NULL) {
+            json_decref(doc);
+            return refused;
         }
+        read_device(doc, ret_device);
+        enum tp_err err = doc_put(auth->secrets, "/login/", given->user, doc, revision, NULL, &error);
         json_decref(doc);
+        if (err == TP_OK) {
+            return NULL;
+        }
+        if (err != TP_CONFLICT) {
+            log_error("login cannot be stored", "error=\"%s\"", error.text);
+            break;
+        }
     }
-    return err == TP_OK;
+    return wrong;
+}
+
+void mfa_waste_code(const char *code)
+{
+    int64_t step = 0;
+    (void)!totp_check(no_seed, code, clock_wall(), &step);
 }
 
 json_t *mfa_device_json(const struct mfa_device *device)

@@ -215,10 +215,9 @@ static const char *check_code(const struct call *call, const char *code, struct 
     char *name = lockout_codes(caller->user);
     if (!lockout_open(auth->lockout, name, caller->ip, is_known(call), clock_mono_ms())) {
         wrong = "too many failures from this source";
-    } else if (!mfa_use_code(auth, &given, ret_device)) {
-        wrong = refusal;
-    } else if (caller_device_locked(auth, ret_device->id)) {
-        wrong = MFA_DEVICE_LOCKED;
+        mfa_waste_code(code);
+    } else {
+        wrong = mfa_use_code(auth, &given, ret_device);
     }
     if (wrong == NULL) {
         lockout_succeeded(auth->lockout, name, caller->ip);

@@ -164,8 +164,8 @@ class Person:
 
     def code(self):
         """A code that was not used yet: steps only go forward, from the one before now (unless it is about to leave the
-        window) to the one after it. So three codes can be had at once; then it waits."""
-        step = max(int(time.time() - 22) // 30, self.used_step + 1)
+        window) to the one after it. So two or three codes can be had at once; then it waits."""
+        step = max(int(time.time() - 18) // 30, self.used_step + 1)
         while step > int(time.time()) // 30 + 1:
             time.sleep(0.5)
         self.used_step = step
