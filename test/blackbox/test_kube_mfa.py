@@ -43,8 +43,8 @@ def kim(site):
 
 @pytest.fixture
 def brief(site):
-    """The same with codes that count for 4 s."""
-    site.cluster.ctl("create", "-f", input=ROLE % ("brief", "true", "4s"))
+    """The same with codes that count for 8 s."""
+    site.cluster.ctl("create", "-f", input=ROLE % ("brief", "true", "8s"))
     person = site.person(f"brief{len(site.cluster.people)}", "brief")
     person.tport("kube", "login", "prod", check=True)
     return person
@@ -151,16 +151,14 @@ def test_R4_a_certificate_opens_its_cluster_alone(site, kim):
 
 def test_R4_a_kept_connection_begins_nothing_after_the_code(site, brief):
     """Nor does an exec or a watch that has begun end with it."""
-    with site.running(brief, "get", "ns", "-w") as early:
-        pass
     child = ask(brief, "get", "cm", "-n", "default", "-w")
     give_code(child, brief)
+    wait_for(kept(brief).exists)
     with connect(site, brief, (kept(brief), kept(brief))) as tls:
-        wait_for(kept(brief).exists)
         assert get(site, tls)[0] == 200
         begun = time.monotonic()
-        tls.settimeout(15)
-        assert tls.recv(1) == b"" and time.monotonic() - begun < 6  # closed, though idle connections are kept for long
+        tls.settimeout(30)
+        assert tls.recv(1) == b"" and time.monotonic() - begun < 12  # closed, though idle connections are kept for long
     name = f"seen-{brief.name}"
     site.prod.admin("create", "cm", name)
     child.expect(name)
@@ -168,7 +166,6 @@ def test_R4_a_kept_connection_begins_nothing_after_the_code(site, brief):
     child.sendcontrol("c")
     child.expect(pexpect.EOF)
     assert "needs a one-time code" in kubectl(brief, "get", "ns").stderr
-    assert early.poll() is not None
 
 
 def test_a_lock_on_the_device_ends_a_watch(site, kim):
