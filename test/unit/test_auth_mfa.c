@@ -665,6 +665,43 @@ static void web_sessions_remember_a_minute(void **state)
     world_close(&world);
 }
 
+/* A kubeconfig out of the browser can't give a code, so it opens no cluster that asks for one, whatever the web session has
+ * given. */
+static void certificates_of_the_browser_need_a_code_too(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    struct link link = {.auth = world.fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    struct tp_error error = {0};
+    struct caller caller;
+    char code[7];
+    next_code(world.seed, code);
+    json_t *session = must(world.fixture, as_nobody(ADDRESS), "login.web",
+                           json_pack("{s:s, s:s, s:s}", "user", "alice", "password", GOOD_PASSWORD, "otp_token", code));
+    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
+                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
+    json_t *wanted = json_pack("{s:s, s:s}", "kube_cluster", "a", "tls_pub_key", world.keys.tls);
+    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
+    must_fail(world.fixture, caller, "kube.certs", json_incref(wanted), TP_MFA_NEEDED);
+    next_code(world.seed, code);
+    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
+    json_decref(
+        must(world.fixture, caller, "mfa.session", json_pack("{s:s, s:s}", "kube_cluster", "a", "otp_token", code)));
+    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
+    json_t *given = ask(world.fixture, caller, "kube.certs", json_incref(wanted), &error);
+    if (given != NULL) {
+        const char *pem = json_get_text(given, "tls_cert", "");
+        must_fail(world.fixture, by(&world, pem), "kube.connect", kube('a'), TP_MFA_NEEDED);
+        next_code(world.seed, code);
+        must_fail(world.fixture, by(&world, pem), "mfa.session", code_params(&world, "kube_cluster", "a", code),
+                  TP_DENIED);
+    }
+    json_decref(given);
+    json_decref(wanted);
+    json_decref(session);
+    json_decref(who);
+    world_close(&world);
+}
+
 /* A restart of auth in between loses no device of a session: the lock still finds it. */
 static void devices_outlive_a_restart(void **state)
 {
@@ -719,6 +756,7 @@ int main(void)
         TEST(a_code_is_no_hardware_key),
         TEST(the_interval_is_for_kubernetes),
         TEST(web_sessions_remember_a_minute),
+        TEST(certificates_of_the_browser_need_a_code_too),
         TEST(devices_outlive_a_restart),
         TEST(an_old_device_gets_an_id),
     };
