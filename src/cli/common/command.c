@@ -383,7 +383,7 @@ int command_main(const struct command_program *program, int argc, char **argv)
     if (err != TP_OK) {
         (void)fflush(stdout);
         print_error(error.text[0] ? error.text : err_text(err));
-        code = 1;
+        code = line.error_code ? line.error_code : 1;
     }
     command_line_free(&line);
     return code;

@@ -35,7 +35,8 @@ struct command_line {
     char **args; /* NULL-terminated */
     size_t arg_count;
     bool help;
-    int exit_code; /* what the program ends with when the handler succeeds */
+    int exit_code;  /* what the program ends with when the handler succeeds */
+    int error_code; /* the same when it fails; 0: 1 */
 };
 
 struct command {
@@ -65,7 +66,8 @@ struct command_program {
 enum tp_err command_parse(const struct command_program *program, int argc, char **argv, struct command_line *ret_line,
                           struct tp_error *error) TP_MUST;
 void command_line_free(struct command_line *line);
-/* Parses, runs, prints "ERROR: ..." and returns what main returns: 0, 1 on any error, or the handler's exit_code. */
+/* Parses, runs, prints "ERROR: ..." and returns what main returns: 0 or the handler's exit_code, after an error 1 or its
+ * error_code. */
 int command_main(const struct command_program *program, int argc, char **argv) TP_MUST;
 /* The help of one command, or of the program (command NULL); mem_free it. */
 char *command_help(const struct command_program *program, const struct command *command) TP_MUST;

@@ -190,7 +190,9 @@ static json_t *read_texts(const struct node *list)
     return texts;
 }
 
-static enum tp_err load_file(const char *home, const char *host, struct profile *ret_profile, struct tp_error *error)
+/* proxy: as it was asked for, NULL: as the current one. */
+static enum tp_err load_file(const char *home, const char *host, const char *proxy, struct profile *ret_profile,
+                             struct tp_error *error)
 {
     char *path = mem_printf("%s/%s.yaml", home, host);
     struct buf text;
@@ -199,7 +201,8 @@ static enum tp_err load_file(const char *home, const char *host, struct profile 
     buf_init(&text, FILE_MAX);
     enum tp_err err = file_read(path, &text, error);
     if (err == TP_NOT_FOUND)
-        err = err_set(error, TP_UNAUTHENTICATED, "not logged in to %s; run \"tport login --proxy=%s\"", host, host);
+        err = err_set(error, TP_UNAUTHENTICATED, "not logged in to %s; run \"tport login --proxy=%s\"", host,
+                      proxy ? proxy : host);
     else if (err == TP_OK)
         err = node_parse_one(buf_text(&text), buf_size(&text), path, &node, error);
     if (err == TP_OK) {
@@ -225,10 +228,25 @@ static enum tp_err load_file(const char *home, const char *host, struct profile 
     return err;
 }
 
+/* A host has one profile (its files are named so), but its ports may be doors to several clusters: who names a port means that
+ * one. */
+static enum tp_err check_port(const struct profile *profile, const char *proxy, uint16_t port, struct tp_error *error)
+{
+    const char *host = strncmp(proxy, "https://", 8) == 0 ? proxy + 8 : proxy;
+    const char *colon = *host == '[' ? strstr(host, "]:") : strchr(host, ':');
+    const char *known = strrchr(profile->address, ':');
+    bool named = colon && (*host == '[' || colon == strrchr(host, ':'));
+    if (!named || !known || strtoul(known + 1, NULL, 10) == port)
+        return TP_OK;
+    return err_set(error, TP_UNAUTHENTICATED,
+                   "not logged in to %s but to %s, which the same profile is for; run \"tport login --proxy=%s\"",
+                   proxy, profile->address, proxy);
+}
+
 enum tp_err profile_load(const char *home, const char *proxy, struct profile *ret_profile, struct tp_error *error)
 {
     char *host = NULL;
-    uint16_t port;
+    uint16_t port = 0;
 
     memset(ret_profile, 0, sizeof(*ret_profile));
     identity_init(&ret_profile->identity);
@@ -241,7 +259,9 @@ enum tp_err profile_load(const char *home, const char *proxy, struct profile *re
     }
     if (!host)
         return err_set(error, TP_UNAUTHENTICATED, "not logged in; run \"tport login --proxy=HOST --user=NAME\"");
-    enum tp_err err = load_file(home, host, ret_profile, error);
+    enum tp_err err = load_file(home, host, proxy, ret_profile, error);
+    if (err == TP_OK && proxy)
+        err = check_port(ret_profile, proxy, port, error);
     if (err == TP_OK)
         err = read_identity(ret_profile, error);
     mem_free(host);
@@ -412,6 +432,19 @@ void profile_note_mfa(struct profile *profile)
     (void)err;
     if (lock >= 0)
         (void)close(lock);
+}
+
+enum tp_err profile_remove_identities(const char *home, struct tp_error *error)
+{
+    char *path = mem_printf("%s/identities", home);
+    int lock = -1;
+    enum tp_err err = lock_home(home, &lock, error);
+    if (err == TP_OK)
+        err = file_remove_tree(path, error);
+    if (lock >= 0)
+        (void)close(lock);
+    mem_free(path);
+    return err;
 }
 
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error)

@@ -49,7 +49,7 @@ enum tp_err profile_init(struct profile *profile, const char *home, const char *
                          const char *user, const char *cluster, struct tp_error *error) TP_MUST;
 void profile_free(struct profile *profile);
 /* The profile of that proxy ("HOST" or "HOST:PORT"), or the current one for NULL. TP_UNAUTHENTICATED "run tport login" when
- * there is none. An expired one is loaded too. profile_free it in every case. */
+ * there is none, or when it is of another port than the one that was named. An expired one is loaded too. profile_free it in every case. */
 enum tp_err profile_load(const char *home, const char *proxy, struct profile *ret_profile,
                          struct tp_error *error) TP_MUST;
 /* TP_EXPIRED with a sentence when the certificate is no longer valid. */
@@ -63,6 +63,8 @@ enum tp_err profile_update_trust(const struct profile *profile, const char *cas,
 /* Roles ask for a code now, which they did not at the login: takes mfa_never out of the profile and its file, if it is there.
  * What fails then only costs a refused connection the next time. */
 void profile_note_mfa(struct profile *profile);
+/* Removes what identity files have left there (identity_file.h). Takes the lock of home. */
+enum tp_err profile_remove_identities(const char *home, struct tp_error *error) TP_MUST;
 /* Removes the profile of that proxy with its keys. Takes the lock of home. */
 enum tp_err profile_remove(const char *home, const char *host, struct tp_error *error) TP_MUST;
 /* Proxy names of all profiles, sorted; ends with NULL. Free each and the array. */

@@ -17,7 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CANDIDATES 20 /* hosts named when labels match several */
+#define CANDIDATES 20      /* hosts named when labels match several */
+#define OPENSSH_FAILED 255 /* as ssh and scp end when it is not the command that failed */
 
 /* Replaces this process by OpenSSH's name with these arguments. Only returns on an error. */
 static enum tp_err exec_openssh(const char *name, const struct argv *argv, bool debug, struct tp_error *error)
@@ -38,36 +39,46 @@ static enum tp_err exec_openssh(const char *name, const struct argv *argv, bool 
     return TP_IO;
 }
 
-/* The login nobody named: --login, TPORT_LOGIN, the profile's first login, the local user. mem_free it. */
-static char *default_login(const struct command_line *line, const struct profile *profile)
+static bool allows(const json_t *logins, const char *login)
 {
-    const char *login = command_text_env(line, "login", "LOGIN", NULL);
-    if (!login)
-        login = json_string_value(json_array_get(profile->identity.logins, 0));
-    if (!login) {
-        const struct passwd *entry = getpwuid(getuid());
-        login = entry ? entry->pw_name : "root";
-    }
-    return mem_strdup(login);
-}
-
-/* The certificate names every login that the roles gave at sign-in: a host would say no more than "Permission denied". */
-static enum tp_err check_login(const struct profile *profile, const char *login, struct tp_error *error)
-{
-    const json_t *logins = profile->identity.logins;
     size_t index;
     const json_t *one;
-    if (logins == NULL)
-        return TP_OK;
     json_array_foreach (logins, index, one) {
         const char *text = json_is_string(one) ? json_string_value(one) : "";
         if (strcmp(text, login) == 0 || strcmp(text, "*") == 0)
-            return TP_OK;
+            return true;
     }
-    char *list = output_list(logins, ", ");
-    enum tp_err err = err_set(error, TP_DENIED, "access denied: your roles do not allow the login %s%s%s", login,
-                              *list != '\0' ? "; they allow " : ", nor any other", list);
-    mem_free(list);
+    return false;
+}
+
+/* Whom to sign in as: named (or NULL), --login, TPORT_LOGIN, the local user as OpenSSH does, the only login there is. The
+ * certificate names every login that the roles gave at sign-in; a host would say no more than "Permission denied". mem_free
+ * ret_login. */
+static enum tp_err choose_login(const struct command_line *line, const char *named, const struct profile *profile,
+                                char **ret_login, struct tp_error *error)
+{
+    const json_t *logins = profile->identity.logins;
+    const char *login = named ? named : command_text_env(line, "login", "LOGIN", NULL);
+    const struct passwd *entry = login ? NULL : getpwuid(getuid());
+    enum tp_err err = TP_OK;
+    bool guessed = !login;
+    if (guessed)
+        login = entry ? entry->pw_name : "root";
+    if (guessed && !allows(logins, login) && json_array_size(logins) == 1)
+        login = json_string_value(json_array_get(logins, 0));
+    if (logins && !allows(logins, login)) {
+        char *list = output_list(logins, ", ");
+        if (guessed && *list)
+            err = err_set(error, TP_INVALID, "say which login, as in LOGIN@HOST: your roles allow %s", list);
+        else
+            err = err_set(
+                error, TP_DENIED,
+                "access denied: your roles do not allow the login %s%s%s; a login that was given since you signed "
+                "in needs another \"tport login\"",
+                login, *list ? ", they allow " : ", nor any other", list);
+        mem_free(list);
+    }
+    *ret_login = err == TP_OK ? mem_strdup(login) : NULL;
     return err;
 }
 
@@ -151,6 +162,7 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
     struct ssh_target target = {0};
     struct argv argv = {0};
     char *program = file_own_path();
+    line->error_code = OPENSSH_FAILED;
     enum tp_err err = tport_profile(line, &profile, error);
 
     if (err == TP_OK)
@@ -162,11 +174,11 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
         err = ssh_argv_options(&argv, &profile, program, target.host, error);
     }
     if (err == TP_OK) {
-        char *login = target.login ? mem_strdup(target.login) : default_login(line, &profile);
-        err = check_login(&profile, login, error);
+        char *login = NULL;
+        err = choose_login(line, target.login, &profile, &login, error);
         pass_options(line, &argv);
         argv_add(&argv, "-l");
-        argv_add(&argv, login);
+        argv_add(&argv, login ? login : "");
         argv_add(&argv, "--"); /* what follows is host and command, whatever it looks like */
         argv_add(&argv, target.host);
         for (size_t i = 1; i < line->arg_count; i++)
@@ -201,9 +213,9 @@ static enum tp_err scp_argument(const struct command_line *line, const struct pr
     if (target.labels)
         err = resolve_labels(profile, &target, error);
     if (err == TP_OK) {
-        char *login = target.login ? mem_strdup(target.login) : default_login(line, profile);
-        err = check_login(profile, login, error);
-        argv_addf(argv, "%s@%s.%s%s", login, target.host, profile->cluster, argument + length);
+        char *login = NULL;
+        err = choose_login(line, target.login, profile, &login, error);
+        argv_addf(argv, "%s@%s.%s%s", login ? login : "", target.host, profile->cluster, argument + length);
         mem_free(login);
         *ret_remote = true;
     }
@@ -217,6 +229,7 @@ enum tp_err tport_scp(struct command_line *line, struct tp_error *error)
     struct argv argv = {0};
     bool remote = false;
     char *program = file_own_path();
+    line->error_code = OPENSSH_FAILED;
     enum tp_err err = tport_profile(line, &profile, error);
 
     if (err == TP_OK) {

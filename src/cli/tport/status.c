@@ -175,7 +175,7 @@ enum tp_err tport_status(struct command_line *line, struct tp_error *error)
         struct profile profile = {0};
         bool is_active = host && strcmp(names[i], host) == 0;
         struct tp_error why = {0};
-        if (profile_load(home, names[i], &profile, &why) == TP_OK) {
+        if (profile_load(home, is_active ? proxy : names[i], &profile, &why) == TP_OK) {
             char *block = tport_status_block(&profile, is_active, now);
             (void)buf_printf(is_active ? &first : &rest, "%s\n", block);
             mem_free(block);
@@ -240,6 +240,8 @@ enum tp_err tport_logout(struct command_line *line, struct tp_error *error)
         err = profile_remove(home, names[i], error);
         removed++;
     }
+    if (err == TP_OK && !host && count > 0)
+        err = profile_remove_identities(home, error);
     if (err == TP_OK && host && removed == 0)
         err = err_set(error, TP_NOT_FOUND, "not logged in to %s", host);
     else if (err == TP_OK && host)
