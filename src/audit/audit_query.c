@@ -250,16 +250,6 @@ static enum tp_err walk_all(struct walk *walk, int log_fd, int index_fd, char **
     return code;
 }
 
-static int open_part(const char *dir, const char *name)
-{
-    char *path = mem_printf("%s/%s", dir, name);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int why = errno;
-    mem_free(path);
-    errno = why;
-    return fd;
-}
-
 enum tp_err audit_log_query(const char *dir, const struct audit_query *query, audit_query_cb *fn, void *ctx,
                             char **ret_start_key, struct tp_error *error)
 {
@@ -280,8 +270,8 @@ enum tp_err audit_log_query(const char *dir, const struct audit_query *query, au
     walk.types = mem_array(walk.type_count + 1, sizeof(*walk.types));
     for (size_t i = 0; i < walk.type_count; i++)
         walk.types[i] = index_hash(query->types[i]);
-    log_fd = open_part(dir, "log");
-    index_fd = open_part(dir, "index");
+    log_fd = day_part(dir, "log");
+    index_fd = day_part(dir, "index");
     if (log_fd < 0)
         code = err_errno(error, errno, "the audit log %s/log cannot be opened", dir);
     else

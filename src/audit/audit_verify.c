@@ -323,9 +323,8 @@ static enum tp_err attempt(int tlog_fd, int log_fd, const struct note_key *key, 
 static enum tp_err verify_dir(const char *dir, const struct note_key *key, const struct checkpoint *earlier,
                               struct audit_verdict *ret_verdict, struct tp_error *error)
 {
-    char *tlog = mem_printf("%s/tlog", dir), *log = mem_printf("%s/log", dir);
-    int tlog_fd = open(tlog, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int log_fd = open(log, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int tlog_fd = day_part(dir, "tlog");
+    int log_fd = day_part(dir, "log");
     char *previous = NULL;
     enum tp_err code;
     if (tlog_fd < 0 || log_fd < 0)
@@ -348,8 +347,6 @@ static enum tp_err verify_dir(const char *dir, const struct note_key *key, const
         (void)close(tlog_fd);
     if (log_fd >= 0)
         (void)close(log_fd);
-    mem_free(tlog);
-    mem_free(log);
     return code;
 }
 

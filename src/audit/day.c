@@ -23,6 +23,16 @@ struct day_lines {
     uint8_t window[WINDOW];
 };
 
+int day_part(const char *dir, const char *name)
+{
+    char *path = mem_printf("%s/%s", dir, name);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int why = errno;
+    mem_free(path);
+    errno = why;
+    return fd;
+}
+
 void day_of_ms(int64_t wall_ms, char out[DAY_TEXT_SIZE])
 {
     char text[CLOCK_TEXT_SIZE];

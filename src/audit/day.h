@@ -7,6 +7,8 @@
 #define DAY_TEXT_SIZE 11 /* "2026-11-24" and the NUL */
 #define DAY_FILE_SIZE 16 /* "2026-11-24.log" and the NUL */
 
+/* Opens a folder of the log in dir, "tlog", "log" or "index", for reading; -1 and errno. */
+int day_part(const char *dir, const char *name) TP_MUST;
 /* The UTC day of a moment. */
 void day_of_ms(int64_t wall_ms, char out[DAY_TEXT_SIZE]);
 /* Text has the form of a day. */

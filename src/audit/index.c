@@ -292,9 +292,8 @@ static enum tp_err index_day(int index_fd, int log_fd, const char *day, struct t
 
 enum tp_err audit_log_index(const char *dir, struct tp_error *error)
 {
-    char *log = mem_printf("%s/log", dir), *index = mem_printf("%s/index", dir);
-    int log_fd = open(log, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int index_fd = open(index, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int log_fd = day_part(dir, "log");
+    int index_fd = day_part(dir, "index");
     char(*days)[DAY_TEXT_SIZE] = NULL;
     size_t count = 0;
     enum tp_err code;
@@ -309,7 +308,5 @@ enum tp_err audit_log_index(const char *dir, struct tp_error *error)
         (void)close(log_fd);
     if (index_fd >= 0)
         (void)close(index_fd);
-    mem_free(log);
-    mem_free(index);
     return code;
 }

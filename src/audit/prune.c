@@ -24,16 +24,6 @@ struct folders {
     int index_fd; /* -1: there is none */
 };
 
-static int open_part(const char *dir, const char *name)
-{
-    char *path = mem_printf("%s/%s", dir, name);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int why = errno;
-    mem_free(path);
-    errno = why;
-    return fd;
-}
-
 static void folders_close(struct folders *folders)
 {
     if (folders->tlog_fd >= 0)
@@ -46,9 +36,9 @@ static void folders_close(struct folders *folders)
 
 static enum tp_err folders_open(const char *dir, struct folders *folders, struct tp_error *error)
 {
-    folders->tlog_fd = open_part(dir, "tlog");
-    folders->log_fd = open_part(dir, "log");
-    folders->index_fd = open_part(dir, "index");
+    folders->tlog_fd = day_part(dir, "tlog");
+    folders->log_fd = day_part(dir, "log");
+    folders->index_fd = day_part(dir, "index");
     if (folders->tlog_fd >= 0 && folders->log_fd >= 0)
         return TP_OK;
     folders_close(folders);
