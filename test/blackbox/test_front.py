@@ -211,6 +211,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.skipif("asan" in str(BUILD), reason="sanitizers keep what is freed")
 @pytest.mark.parametrize("shape", sorted(SHAPES))
 def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
     """Everything before a sign-in, TLS included: measured at the worker, which must not grow by more for each connection."""
