@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <lmdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -259,6 +261,71 @@ static void test_an_unsealed_store_without_a_key_stays_as_it_is(void **state)
     assert_value(place, "/ca/user", PEM);
 }
 
+static void copy_file(const struct place *place, const char *from, const char *to)
+{
+    char *source = mem_printf("%s/%s", place->dir, from);
+    char *target = mem_printf("%s/%s", place->dir, to);
+    uint8_t bytes[65536];
+    int in = open(source, O_RDONLY | O_CLOEXEC);
+    int out = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ssize_t got;
+    assert_true(in >= 0 && out >= 0);
+    while ((got = read(in, bytes, sizeof(bytes))) > 0)
+        assert_int_equal(write(out, bytes, (size_t)got), got);
+    (void)close(in);
+    (void)close(out);
+    mem_free(source);
+    mem_free(target);
+}
+
+#define MANY 3000
+
+/* A power cut at any moment of the sealing: the store opens afterwards, sealed, with everything in it. */
+static void test_kill_while_the_store_is_sealed(void **state)
+{
+    struct place *place = *state;
+    unsigned seed = 4711;
+    unsigned cut_short = 0;
+    char name[32];
+    struct store_op *ops = mem_array(MANY, sizeof(*ops));
+    assert_int_equal(store_open(place->dir, NULL, &place->store, &place->error), TP_OK);
+    for (int i = 0; i < MANY; i++) {
+        char *key = mem_printf("/many/%05d", i);
+        ops[i] = (struct store_op){key, SEED, strlen(SEED), STORE_ABSENT};
+    }
+    assert_int_equal(store_commit(place->store, ops, MANY, NULL, &place->error), TP_OK);
+    for (int i = 0; i < MANY; i++)
+        mem_free((void *)(uintptr_t)ops[i].key);
+    mem_free(ops);
+    close_it(place);
+    copy_file(place, "data.mdb", "kept");
+    for (int round = 0; round < 25; round++) {
+        enum tp_err err = TP_UNAVAILABLE;
+        pid_t child;
+        copy_file(place, "kept", "data.mdb");
+        child = fork();
+        if (child == 0)
+            _exit(open_sealed(place) == TP_OK ? 0 : 1);
+        (void)usleep((useconds_t)(rand_r(&seed) % 40000));
+        (void)kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        for (int i = 0; i < 500 && err == TP_UNAVAILABLE; i++) { /* while the child's own check still ends */
+            (void)usleep(10000);
+            err = open_sealed(place);
+        }
+        if (err != TP_OK)
+            fail_msg("%s", place->error.text);
+        cut_short += !place->key_sealed;
+        for (int i = 0; i < MANY; i += 97) {
+            (void)snprintf(name, sizeof(name), "/many/%05d", i);
+            assert_value(place, name, SEED);
+        }
+        close_it(place);
+        assert_false(on_disk(place, SEED));
+    }
+    assert_in_range(cut_short, 1, 25); /* or the kills came too late to mean anything */
+}
+
 /* ---- somebody who has the file, knows the format, and has not the key ---- */
 
 struct raw {
@@ -447,6 +514,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_unsealed_store_is_sealed_as_it_is_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_its_key_nothing_opens_and_nothing_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_unsealed_store_without_a_key_stays_as_it_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kill_while_the_store_is_sealed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_R14_a_changed_or_moved_record_is_refused, setup, teardown),
         cmocka_unit_test(test_seal_binds_key_purpose_and_name),
     };
