@@ -15,6 +15,7 @@
 #include "auth/auth.h"
 
 #include "auth/inner.h"
+#include "auth/list.h"
 #include "auth/lockout.h"
 #include "auth/secrets_key.h"
 
@@ -125,6 +126,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     struct auth *auth = mem_alloc(sizeof *auth);
     auth->loop = loop;
     auth->settings.admin_uid = (uid_t)-1;
+    auth->list_turn = LIST_TURN_STEPS;
     auth->roles = map_new();
     auth->locks = map_new();
     auth->hosts = map_new();
@@ -198,6 +200,7 @@ void auth_close(struct auth *auth)
         auth_save(auth);
     }
     put_group_free(auth->puts);
+    list_jobs_end(auth);
     batch_free(auth);
     recordings_accesses_sweep(auth);
     map_free(auth->accesses);

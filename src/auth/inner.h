@@ -127,6 +127,7 @@ struct host {
 };
 
 struct kube_order;
+struct list_job;
 
 /* A row of the order of hosts: walks of a long list look at the tags and need most hosts not at all. */
 struct host_place {
@@ -221,6 +222,9 @@ struct auth {
     struct host_place *host_order;
     size_t host_order_count;
     struct kube_order *kube_order;
+    unsigned orders_made;       /* how often one of them was made anew */
+    struct list_job *list_jobs; /* list.c: pages under way */
+    size_t list_turn;           /* steps of a query in one turn of the loop: LIST_TURN_STEPS, in tests fewer */
 };
 
 /* ---- auth.c ---- */

@@ -46,6 +46,7 @@ static const struct kube_order *sorted_servers(struct auth *auth)
         return auth->kube_order;
     }
     struct kube_order *order = mem_alloc(sizeof *order);
+    auth->orders_made++;
     kube_each(auth, add_server, order);
     if (order->count > 0) {
         qsort(order->items, order->count, sizeof *order->items, by_name);
@@ -72,10 +73,21 @@ void kube_order_changed(struct auth *auth)
 }
 
 struct kube_list {
-    struct list list;
+    struct list list; /* first: list_answer */
     const struct kube_order *order;
+    unsigned made;              /* auth->orders_made of the turn before */
     const struct server *found; /* what kube_wanted chose: online when any of that name is */
 };
+
+static size_t count_kube(void *ctx, bool *ret_same)
+{
+    struct kube_list *kube = ctx;
+    struct auth *auth = kube->list.call->auth;
+    kube->order = sorted_servers(auth);
+    *ret_same = kube->made == auth->orders_made;
+    kube->made = auth->orders_made;
+    return kube->order->name_count;
+}
 
 static bool server_wanted(struct kube_list *kube, const struct server *server)
 {
@@ -164,25 +176,17 @@ static char *kube_key(void *ctx, size_t i)
 
 void do_kube_list(struct call *call)
 {
-    struct kube_list kube = {.order = sorted_servers(call->auth)};
+    static const struct list_source source = {
+        .count = count_kube, .compare = compare_key, .wanted = kube_wanted, .item = kube_item, .key = kube_key};
+    struct kube_list *kube = mem_alloc(sizeof *kube);
     struct tp_error error = {0};
-    struct buf page;
-    bool made = false;
-    if (list_open(&kube.list, call, &error) == TP_OK) {
-        struct list_source source = {.count = kube.order->name_count,
-                                     .compare = compare_key,
-                                     .wanted = kube_wanted,
-                                     .item = kube_item,
-                                     .key = kube_key};
-        made = list_page(&kube.list, &source, &kube, &page);
-        error = kube.list.error;
+    if (list_open(&kube->list, call, &error) == TP_OK) {
+        list_answer(&source, kube);
+        return;
     }
-    list_close(&kube.list);
-    if (made) {
-        call_reply_text(call, &page);
-    } else {
-        call_fail(call, &error);
-    }
+    list_close(&kube->list);
+    mem_free(kube);
+    call_fail(call, &error);
 }
 
 struct union_of {

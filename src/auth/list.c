@@ -56,7 +56,7 @@ static enum tp_err read_query(struct list *list, struct tp_error *error)
                : err_set(error, TP_INVALID, "\"query\": %s", why.text);
 }
 
-enum tp_err list_open(struct list *list, const struct call *call, struct tp_error *error)
+enum tp_err list_open(struct list *list, struct call *call, struct tp_error *error)
 {
     int64_t limit = json_get_int(call->params, "limit", LIMIT_DEFAULT);
     *list = (struct list){.call = call,
@@ -117,8 +117,10 @@ static bool query_holds(struct list *list, const struct list_item *item)
                            .labels = item->target->labels,
                            .label_count = item->target->label_count,
                            .spent = &list->steps};
+    size_t before = list->steps;
     enum pred_result result = pred_eval(list->query, &env);
     json_decref(more);
+    list->turn += list->steps - before + 1;
     if (list->steps > STEPS_MAX) {
         list->err = err_set(&list->error, TP_LIMIT,
                             "this query is too long for so many resources; narrow the list with labels or --search");
@@ -163,16 +165,98 @@ static void append_json(struct buf *out, json_t *value)
     json_decref(value);
 }
 
-/* How many items stand before the page in the order of the list. Nothing to count there: found by halves. */
-static size_t first_of_page(const struct list *list, const struct list_source *source, void *ctx)
+/* ---- a page, in turns ---- */
+
+struct list_job {
+    struct list *list; /* the first member of what ctx points at */
+    struct list_source source;
+    void *ctx;
+    struct timer *timer;   /* the next turn; of the first one that waits */
+    struct list_job *next; /* that waits */
+    bool waits;
+    struct buf out;
+    size_t at;      /* items that were looked at, in the order of the list */
+    char *at_key;   /* of the last one, between turns; NULL: none yet */
+    size_t last;    /* the last one that is shown, */
+    char *last_key; /* or its key, from an earlier turn */
+    char *end_key;  /* the page is full: its last key. NULL: it is not */
+    size_t shown;
+    size_t total;
+};
+
+/* One turn of one job in a turn of the loop, in the order in which they came: many long queries make nobody wait either. */
+static void wait_for_turn(struct list_job *job)
+{
+    struct auth *auth = job->list->call->auth;
+    struct list_job **at = &auth->list_jobs;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = job;
+    job->next = NULL;
+    job->waits = true;
+}
+
+static void wake_next(const struct auth *auth)
+{
+    if (auth->list_jobs != NULL) {
+        timer_start(auth->list_jobs->timer, 0, 0);
+    }
+}
+
+static void stop_waiting(struct list_job *job)
+{
+    if (job->waits) {
+        struct list_job **at = &job->list->call->auth->list_jobs;
+        while (*at != job) {
+            at = &(*at)->next;
+        }
+        *at = job->next;
+        job->waits = false;
+    }
+}
+
+static void job_free(struct list_job *job)
+{
+    stop_waiting(job);
+    timer_free(job->timer);
+    buf_free(&job->out);
+    mem_free(job->at_key);
+    mem_free(job->last_key);
+    mem_free(job->end_key);
+    list_close(job->list);
+    mem_free(job->ctx);
+    mem_free(job);
+}
+
+static void job_fail(struct list_job *job, const struct tp_error *error)
+{
+    struct call *call = job->list->call;
+    const struct tp_error why = *error; /* may stand in what is freed */
+    job_free(job);
+    call_fail(call, &why);
+}
+
+/* Where item number n of the list's own order stands. */
+static size_t place_of(const struct list *list, size_t count, size_t n)
+{
+    return list->descending ? count - 1 - n : n;
+}
+
+static bool is_before(const struct list_job *job, size_t i, const char *key)
+{
+    int order = job->source.compare(job->ctx, i, key);
+    return job->list->descending ? order >= 0 : order <= 0;
+}
+
+/* How many items stand up to that key in the order of the list: found by halves. */
+static size_t count_until(const struct list_job *job, size_t count, const char *key)
 {
     size_t low = 0;
-    size_t high = list->start_key[0] != '\0' && !list->total ? source->count : 0;
+    size_t high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        size_t i = list->descending ? source->count - 1 - middle : middle;
-        int order = source->compare(ctx, i, list->start_key);
-        if (list->descending ? order >= 0 : order <= 0) {
+        if (is_before(job, place_of(job->list, count, middle), key)) {
             low = middle + 1;
         } else {
             high = middle;
@@ -181,50 +265,137 @@ static size_t first_of_page(const struct list *list, const struct list_source *s
     return low;
 }
 
-bool list_page(struct list *list, const struct list_source *source, void *ctx, struct buf *out)
+static char *last_key(const struct list_job *job)
 {
-    char *next = NULL;
-    size_t last = 0;
-    size_t total = 0;
-    size_t shown = 0;
-    buf_init(out, RPC_FRAME_MAX);
-    (void)buf_append_text(out, "{\"items\":[");
-    for (size_t n = first_of_page(list, source, ctx); n < source->count && list->err == TP_OK; n++) {
-        size_t i = list->descending ? source->count - 1 - n : n;
-        int order = list->start_key[0] != '\0' && list->total ? source->compare(ctx, i, list->start_key) : 0;
-        bool before = list->start_key[0] != '\0' && list->total && (list->descending ? order >= 0 : order <= 0);
-        if (!source->wanted(ctx, i)) {
-            continue;
-        }
-        total++;
-        if (before || next != NULL) {
-            continue;
-        }
-        if (shown == list->limit || buf_size(out) > LIST_BYTES_MAX) {
-            next = source->key(ctx, last);
-            if (!list->total) {
-                break;
-            }
-            continue;
-        }
-        if (shown++ > 0) {
-            (void)buf_append(out, ",", 1);
-        }
-        source->item(ctx, i, out);
-        last = i;
+    return job->last_key != NULL ? mem_strdup(job->last_key) : job->source.key(job->ctx, job->last);
+}
+
+static void show(struct list_job *job, size_t i)
+{
+    if (job->shown++ > 0) {
+        (void)buf_append(&job->out, ",", 1);
     }
-    (void)buf_append_text(out, "],\"start_key\":");
-    append_json(out, json_string(next != NULL ? next : ""));
+    job->source.item(job->ctx, i, &job->out);
+    job->last = i;
+    mem_free(job->last_key);
+    job->last_key = NULL;
+}
+
+/* One item; false when nothing is left to do. */
+static bool take(struct list_job *job, size_t i)
+{
+    struct list *list = job->list;
+    bool counted_only = list->total && list->start_key[0] != '\0' && is_before(job, i, list->start_key);
+    if (!job->source.wanted(job->ctx, i)) {
+        return true;
+    }
+    job->total++;
+    if (counted_only || job->end_key != NULL) {
+        return true;
+    }
+    if (job->shown == list->limit || buf_size(&job->out) > LIST_BYTES_MAX) {
+        job->end_key = last_key(job);
+        return list->total;
+    }
+    show(job, i);
+    return true;
+}
+
+static void job_done(struct list_job *job)
+{
+    struct list *list = job->list;
+    (void)buf_append_text(&job->out, "],\"start_key\":");
+    append_json(&job->out, json_string(job->end_key != NULL ? job->end_key : ""));
     if (list->total) {
-        (void)buf_printf(out, ",\"total\":%zu", total);
+        (void)buf_printf(&job->out, ",\"total\":%zu", job->total);
     }
-    (void)buf_append_text(out, "}");
-    mem_free(next);
-    if (list->err == TP_OK && out->failed) {
-        list->err = err_set(&list->error, TP_TOO_LARGE, "a page of this list is too large; ask for fewer at once");
+    (void)buf_append_text(&job->out, "}");
+    if (job->out.failed) {
+        (void)err_set(&list->error, TP_TOO_LARGE, "a page of this list is too large; ask for fewer at once");
+        job_fail(job, &list->error);
+        return;
     }
-    if (list->err != TP_OK) {
-        buf_free(out);
+    struct call *call = list->call;
+    struct buf page = job->out;
+    buf_init(&job->out, 0);
+    job_free(job);
+    call_reply_text(call, &page);
+}
+
+/* Places may mean other items in the next turn, keys do not. */
+static void keep_keys(struct list_job *job, size_t i)
+{
+    mem_free(job->at_key);
+    job->at_key = job->source.key(job->ctx, i);
+    if (job->shown > 0 && job->last_key == NULL) {
+        job->last_key = job->source.key(job->ctx, job->last);
     }
-    return list->err == TP_OK;
+}
+
+/* False: it goes on in another turn. */
+static bool job_turn(struct list_job *job)
+{
+    struct list *list = job->list;
+    bool same = true;
+    size_t count = job->source.count(job->ctx, &same);
+    list->turn = 0;
+    if (job->at_key != NULL && !same) {
+        job->at = count_until(job, count, job->at_key);
+    } else if (job->at_key == NULL && list->start_key[0] != '\0' && !list->total) {
+        job->at = count_until(job, count, list->start_key);
+    }
+    while (job->at < count) {
+        size_t i = place_of(list, count, job->at++);
+        if (!take(job, i)) {
+            job->at = count;
+        }
+        if (list->err != TP_OK) {
+            job_fail(job, &list->error);
+            return true;
+        }
+        if (list->turn >= list->call->auth->list_turn && job->at < count) {
+            keep_keys(job, i);
+            return false;
+        }
+    }
+    job_done(job);
+    return true;
+}
+
+static void on_turn(void *ctx)
+{
+    struct list_job *job = ctx;
+    struct auth *auth = job->list->call->auth;
+    stop_waiting(job);
+    if (!job_turn(job)) {
+        wait_for_turn(job);
+    }
+    wake_next(auth);
+}
+
+void list_answer(const struct list_source *source, void *ctx)
+{
+    struct list_job *job = mem_alloc(sizeof *job);
+    struct auth *auth;
+    job->list = ctx;
+    job->source = *source;
+    job->ctx = ctx;
+    auth = job->list->call->auth;
+    job->timer = timer_new(auth->loop, on_turn, job);
+    buf_init(&job->out, RPC_FRAME_MAX);
+    (void)buf_append_text(&job->out, "{\"items\":[");
+    /* Without a query a list costs little. One with a query gets its first turn when no other waits for one. */
+    if ((job->list->query == NULL || auth->list_jobs == NULL) && job_turn(job)) {
+        return;
+    }
+    wait_for_turn(job);
+    wake_next(auth);
+}
+
+void list_jobs_end(struct auth *auth)
+{
+    const struct tp_error error = {.code = TP_UNAVAILABLE, .text = "auth is stopping; try again in a moment"};
+    while (auth->list_jobs != NULL) {
+        job_fail(auth->list_jobs, &error);
+    }
 }

@@ -12,7 +12,7 @@
 #include "rbac/pred.h"
 
 struct list {
-    const struct call *call;
+    struct call *call;
     const json_t *search;
     const json_t *labels;
     struct pred *query; /* or NULL */
@@ -21,6 +21,7 @@ struct list {
     bool descending;
     bool total;
     size_t steps;    /* of the query, over all items */
+    size_t turn;     /* of them, those of this turn */
     enum tp_err err; /* of the query, at the first item for which it failed */
     struct tp_error error;
 };
@@ -34,15 +35,16 @@ struct list_item {
 
 /* Reads and checks the parameters of a call. On TP_OK list_close must follow; call and its params must live so long.
  * TP_INVALID: a parameter is wrong; for a query with the character. */
-enum tp_err list_open(struct list *list, const struct call *call, struct tp_error *error) TP_MUST;
+enum tp_err list_open(struct list *list, struct call *call, struct tp_error *error) TP_MUST;
 void list_close(struct list *list);
 /* May the caller see it (labels decide; the local administrator sees all), and did he ask for it? After a failure of the
  * query (list->err) the answer is no. */
 bool list_wants(struct list *list, const struct list_item *item) TP_MUST;
 
-/* What pages are made of: count items in ascending order of their keys. */
+/* What pages are made of: items in ascending order of their keys. */
 struct list_source {
-    size_t count;
+    /* At the beginning of each turn: how many items there are. *ret_same: in the same places as in the turn before. */
+    size_t (*count)(void *ctx, bool *ret_same);
     /* strcmp-like: the key of item i beside a key of an earlier page. */
     int (*compare)(void *ctx, size_t i, const char *key);
     bool (*wanted)(void *ctx, size_t i); /* by list_wants */
@@ -51,9 +53,19 @@ struct list_source {
     char *(*key)(void *ctx, size_t i); /* the caller mem_free's it */
 };
 
-/* Writes {items, start_key, total} into out (not initialised yet; the caller's afterwards); start_key is "" with the last page. false when the query failed: list->error says why, out is empty. A page
- * ends early when it gets heavy (LIST_BYTES_MAX), so that it fits into a frame. */
+/*
+ * Makes the page and answers the call: {items, start_key, total}; start_key is "" with the last page. A page ends early when
+ * it gets heavy (LIST_BYTES_MAX), so that it fits into a frame.
+ *
+ * What a query costs is the caller's to choose, so its work is done in turns of LIST_TURN_STEPS, between which the loop
+ * serves everybody else: a long query takes longer, and makes nobody wait. Hosts may come and go meanwhile, as between
+ * pages. source is copied; ctx is that of its functions and begins with a struct list that list_open has filled; both it and
+ * the list are freed (ctx by mem_free) when the call has been answered.
+ */
 #define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
-bool list_page(struct list *list, const struct list_source *source, void *ctx, struct buf *out) TP_MUST;
+#define LIST_TURN_STEPS ((size_t)50000) /* 6 to 9 ms */
+void list_answer(const struct list_source *source, void *ctx);
+/* Calls whose list is under way are refused: auth is closing. */
+void list_jobs_end(struct auth *auth);
 
 #endif

@@ -27,6 +27,7 @@ void hosts_sort(struct auth *auth)
     }
     auth->host_order = mem_array(map_count(auth->hosts) + 1, sizeof *auth->host_order);
     auth->host_order_count = 0;
+    auth->orders_made++;
     map_each(auth->hosts, add_one, auth);
     qsort(auth->host_order, auth->host_order_count, sizeof *auth->host_order, by_name);
     for (size_t i = 0; i < auth->host_order_count; i++) {
@@ -49,9 +50,19 @@ void hosts_order_labels(struct auth *auth, const struct host *host)
 }
 
 struct node_list {
-    struct list list;
-    const struct auth *auth;
+    struct list list; /* first: list_answer */
+    struct auth *auth;
+    unsigned order; /* auth->orders_made of the turn before */
 };
+
+static size_t count_nodes(void *ctx, bool *ret_same)
+{
+    struct node_list *nodes = ctx;
+    hosts_sort(nodes->auth);
+    *ret_same = nodes->order == nodes->auth->orders_made;
+    nodes->order = nodes->auth->orders_made;
+    return nodes->auth->host_order_count;
+}
 
 /* The key is "NAME ID": hosts may come and go between pages without one being shown twice. */
 static int compare_key(void *ctx, size_t i, const char *key)
@@ -155,24 +166,16 @@ static char *node_key(void *ctx, size_t i)
 
 void do_nodes_list(struct call *call)
 {
-    struct node_list nodes = {.auth = call->auth};
+    static const struct list_source source = {
+        .count = count_nodes, .compare = compare_key, .wanted = node_wanted, .item = node_item, .key = node_key};
+    struct node_list *nodes = mem_alloc(sizeof *nodes);
     struct tp_error error = {0};
-    struct buf page;
-    bool made = false;
-    if (list_open(&nodes.list, call, &error) == TP_OK) {
-        hosts_sort(call->auth);
-        struct list_source source = {.count = call->auth->host_order_count,
-                                     .compare = compare_key,
-                                     .wanted = node_wanted,
-                                     .item = node_item,
-                                     .key = node_key};
-        made = list_page(&nodes.list, &source, &nodes, &page);
-        error = nodes.list.error;
+    nodes->auth = call->auth;
+    if (list_open(&nodes->list, call, &error) == TP_OK) {
+        list_answer(&source, nodes);
+        return;
     }
-    list_close(&nodes.list);
-    if (made) {
-        call_reply_text(call, &page);
-    } else {
-        call_fail(call, &error);
-    }
+    list_close(&nodes->list);
+    mem_free(nodes);
+    call_fail(call, &error);
 }

@@ -212,6 +212,81 @@ static void filters_of_clusters(void **state)
     must_fail(fixture, as_user(fixture, "alice"), "kube.list", json_pack("{s:s}", "query", "name ="), TP_INVALID);
 }
 
+/* Who asks something dear waits longer for it, and nobody else does: its work is done in turns. */
+static void a_long_query_is_done_in_turns(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer first;
+    struct answer second;
+    struct answer cheap;
+    json_t *query = json_pack("{s:s}", "query", "labels.env == \"dev\" && name != \"nobody\"");
+    put_hosts(fixture);
+    fixture->auth->list_turn = 1; /* a host in a turn */
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_incref(query), &first);
+    assert_false(first.done);
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_deep_copy(query), &second);
+    assert_false(second.done);
+    /* A list without a query, and every other call, goes ahead of them. */
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_object(), &cheap);
+    assert_true(cheap.done);
+    json_decref(cheap.result);
+    json_decref(must(fixture, as_nobody("10.0.0.1"), "cluster.info", json_object()));
+    assert_false(first.done || second.done);
+    wait_all(fixture);
+    assert_int_equal(json_array_size(json_object_get(first.result, "items")), 4);
+    assert_true(json_equal(first.result, second.result));
+    json_decref(first.result);
+    json_decref(second.result);
+    json_decref(query);
+    /* A failure in a later turn is told, and pages are those of one turn. */
+    refuse(fixture, "query", json_string("labels == name"), "cannot be evaluated for \"cache\"");
+    check(fixture, json_pack("{s:s, s:i}", "query", "labels.env == \"dev\"", "limit", 2), "cache web-a");
+    check(fixture, json_pack("{s:s, s:s}", "query", "labels.env == \"dev\"", "sort", "name:desc"),
+          "web-b web-a web-a cache");
+}
+
+/* Between turns hosts come and go, as between pages: nothing is shown twice, and what stays is shown. */
+static void hosts_come_and_go_between_turns(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer answer;
+    put_hosts(fixture);
+    fixture->auth->list_turn = 1;
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_pack("{s:s}", "query", "labels.env == \"dev\""),
+              &answer);
+    assert_false(answer.done);
+    struct host *host = hosts_get(fixture->auth, "00000003-1111-4111-8111-111111111111");
+    assert_string_equal(host->name, "db");
+    mem_free(host->name);
+    host->name = mem_strdup("aaa"); /* before where the walk stands: every place means another host now */
+    hosts_order_changed(fixture->auth);
+    wait_all(fixture);
+    struct buf text;
+    size_t i;
+    json_t *item;
+    buf_init(&text, 4096);
+    json_array_foreach (json_object_get(answer.result, "items"), i, item) {
+        (void)buf_printf(&text, "%s ", json_get_text(json_object_get(item, "spec"), "hostname", "?"));
+    }
+    assert_string_equal(buf_text(&text), "cache web-a web-a web-b ");
+    buf_free(&text);
+    json_decref(answer.result);
+}
+
+/* Auth ends while a list is under way: the call is answered, and nothing is left behind. */
+static void a_list_under_way_ends_with_auth(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer answer;
+    put_hosts(fixture);
+    fixture->auth->list_turn = 1;
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_pack("{s:s}", "query", "name == \"db\""), &answer);
+    assert_false(answer.done);
+    auth_close(fixture->auth);
+    assert_true(answer.done && answer.error.code == TP_UNAVAILABLE);
+    fixture_open(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +294,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_filters_say_where, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_by_key, setup, teardown),
         cmocka_unit_test_setup_teardown(filters_of_clusters, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_query_is_done_in_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(hosts_come_and_go_between_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_list_under_way_ends_with_auth, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
