@@ -122,20 +122,6 @@ static bool kube_wanted(void *ctx, size_t i)
     return kube->found != NULL;
 }
 
-/* Static labels and the results of commands, as people see them. */
-static json_t *shown_labels(const json_t *cluster)
-{
-    size_t count = 0;
-    struct rbac_label *labels =
-        rbac_labels_from_json(json_object_get(cluster, "labels"), json_object_get(cluster, "cmd_labels"), &count);
-    json_t *object = json_object();
-    for (size_t i = 0; i < count; i++) {
-        json_object_set_new(object, labels[i].name, json_string(labels[i].value));
-    }
-    mem_free(labels);
-    return object;
-}
-
 static void kube_item(void *ctx, size_t i, struct buf *out)
 {
     const struct kube_list *kube = ctx;
@@ -150,10 +136,11 @@ static void kube_item(void *ctx, size_t i, struct buf *out)
         call->caller.set != NULL ? kube_rights(call->auth, &call->caller, &access, &place, NULL, &ignored) : NULL;
     json_t *users = json_object_get(rights, "users");
     json_t *groups = json_object_get(rights, "groups");
-    json_t *item =
-        json_pack("{s:s, s:o, s:b, s:o, s:o}", "name", found->name, "labels", shown_labels(found->cluster), "online",
-                  found->host->tunnels != NULL, "kubernetes_users", users != NULL ? json_incref(users) : json_array(),
-                  "kubernetes_groups", groups != NULL ? json_incref(groups) : json_array());
+    json_t *item = json_pack(
+        "{s:s, s:o, s:b, s:o, s:o}", "name", found->name, "labels",
+        json_labels(json_object_get(found->cluster, "labels"), json_object_get(found->cluster, "cmd_labels")), "online",
+        found->host->tunnels != NULL, "kubernetes_users", users != NULL ? json_incref(users) : json_array(),
+        "kubernetes_groups", groups != NULL ? json_incref(groups) : json_array());
     json_decref(rights);
     char *text = json_text(item);
     (void)buf_append_text(out, text);

@@ -99,3 +99,34 @@ bool json_list_has(const json_t *list, const char *text)
     }
     return false;
 }
+
+static const char *dynamic_text(const json_t *value)
+{
+    return json_string_value(json_is_object(value) ? json_object_get(value, "result") : value);
+}
+
+void json_labels_each(const json_t *labels, const json_t *dynamic, json_label_fn *fn, void *ctx)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)dynamic, key, value) {
+        if (dynamic_text(value))
+            fn(ctx, key, dynamic_text(value));
+    }
+    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
+        if (json_is_string(value) && !dynamic_text(json_object_get(dynamic, key)))
+            fn(ctx, key, json_string_value(value));
+    }
+}
+
+static void put_label(void *ctx, const char *name, const char *value)
+{
+    (void)json_object_set_new(ctx, name, json_string(value));
+}
+
+json_t *json_labels(const json_t *labels, const json_t *dynamic)
+{
+    json_t *all = json_object();
+    json_labels_each(labels, dynamic, put_label, all);
+    return all;
+}

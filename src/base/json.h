@@ -28,4 +28,12 @@ bool json_get_bool(const json_t *object, const char *key, bool otherwise);
 /* True when list is an array that holds the string text. */
 bool json_list_has(const json_t *list, const char *text);
 
+/* The labels of a resource, for decisions, lists and filters alike: static {"k":"v"}, and over them dynamic
+ * {"k":{"result":"v"}} or {"k":"v"}: as in Teleport, what a command printed hides the static value of the same name. Either may
+ * be NULL; values that are no texts are left out. fn is called once for each name; its strings belong to the JSON. */
+typedef void json_label_fn(void *ctx, const char *name, const char *value);
+void json_labels_each(const json_t *labels, const json_t *dynamic, json_label_fn *fn, void *ctx);
+/* The same as {"k":"v"}, the caller's. */
+json_t *json_labels(const json_t *labels, const json_t *dynamic) TP_MUST;
+
 #endif

@@ -107,6 +107,22 @@ static void check_kube(struct conf_reader *reader)
                        conf->kube_cluster_name, CONF_KUBE_NAME_MAX);
 }
 
+/* Not an error: Teleport takes such files, too. */
+static void check_labels(struct conf_reader *reader, const char *section, const struct conf_labels *labels,
+                         const struct conf_commands *commands)
+{
+    for (size_t i = 0; i < labels->count; i++) {
+        for (size_t j = 0; j < commands->count; j++) {
+            if (strcmp(labels->items[i].name, commands->items[j].name) == 0)
+                conf_warning_add(
+                    reader, 0,
+                    "%s has the label \"%s\" twice: what the command of that name prints counts, the value "
+                    "under labels never does; remove one of them",
+                    section, labels->items[i].name);
+        }
+    }
+}
+
 static void check_texts(struct conf_reader *reader)
 {
     const struct conf *conf = reader->conf;
@@ -154,6 +170,8 @@ void conf_check_all(struct conf_reader *reader)
     check_kube(reader);
     check_retention(reader);
     check_texts(reader);
+    check_labels(reader, "ssh_service", &reader->conf->labels, &reader->conf->commands);
+    check_labels(reader, "kubernetes_service", &reader->conf->kube_labels, &reader->conf->kube_commands);
 }
 
 /* A small file without the white space at its end. */

@@ -1,5 +1,6 @@
 #include "rbac/label.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/pattern.h"
 
@@ -287,26 +288,24 @@ enum label_result label_match(const struct label_selector *selector, const struc
     return result;
 }
 
+struct label_list {
+    struct rbac_label *items;
+    size_t count;
+};
+
+static void add_label(void *ctx, const char *name, const char *value)
+{
+    struct label_list *list = ctx;
+    list->items[list->count++] = (struct rbac_label){name, value};
+}
+
 struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dynamic, size_t *ret_count)
 {
     size_t most = json_object_size(labels) + json_object_size(dynamic);
-    struct rbac_label *out = mem_array(most ? most : 1, sizeof *out);
-    size_t count = 0;
-    const char *key;
-    json_t *value;
-    /* Dynamic labels first: matching takes the first of a name, so they win over static ones. */
-    json_object_foreach ((json_t *)(uintptr_t)dynamic, key, value) {
-        const char *text = json_string_value(json_is_object(value) ? json_object_get(value, "result") : value);
-        if (text)
-            out[count++] = (struct rbac_label){key, text};
-    }
-    json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
-        const char *text = json_string_value(value);
-        if (text)
-            out[count++] = (struct rbac_label){key, text};
-    }
-    *ret_count = count;
-    return out;
+    struct label_list list = {.items = mem_array(most ? most : 1, sizeof *list.items)};
+    json_labels_each(labels, dynamic, add_label, &list);
+    *ret_count = list.count;
+    return list.items;
 }
 
 bool rbac_label_shows(const struct rbac_label *label, const char *word)

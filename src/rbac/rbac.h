@@ -60,9 +60,8 @@ struct rbac_target {
     const struct rbac_tags *tags; /* rbac_tags_of these labels, for who asks often; NULL: found out here */
 };
 
-/* Labels of a resource out of its JSON: static {"k":"v"} and, over them, dynamic {"k":{"result":"v"}} (cmd_labels).
- * Either may be NULL. Values that are no strings are left out. The array is the caller's (mem_free); its strings belong
- * to the JSON. */
+/* Labels of a resource out of its JSON, by the rule of json_labels_each. The array is the caller's (mem_free); its strings
+ * belong to the JSON. */
 struct rbac_label *rbac_labels_from_json(const json_t *labels, const json_t *dynamic, size_t *ret_count) TP_MUST;
 /* Does word stand in the label as people see it, NAME=VALUE, whatever the case? For searches, not for decisions. */
 bool rbac_label_shows(const struct rbac_label *label, const char *word);

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tport import BIN, Cluster
+from terminal import Browser
+from tport import BIN, Cluster, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +35,31 @@ def test_query_and_search_of_ls(home):
     assert "node2" in there and "prod1" not in there
     wrong = alice.tport("kube", "ls", "--query=nmae == 1")
     assert wrong.returncode == 1 and "character 1" in wrong.stderr
+
+
+def test_a_label_of_two_kinds_has_one_value_everywhere(home):
+    """What a command prints hides the static value of its name: in lists, filters, the web and, above all, decisions."""
+    def twice(text):
+        return text.replace("commands: []\n", "").replace("\n  labels:", '\n  commands:\n  - {name: env, command: [/bin/echo, over], period: 1m}\n  labels:', 1)
+
+    home.add_node("twice1", labels="env=below,team=two", change=twice)
+    wait_for(lambda: home.ctl("nodes", "ls", '--query=labels.env == "over"').stdout.count("twice1"))
+    role = "kind: role\nversion: v7\nmetadata: {name: %s}\nspec: {allow: {logins: [root], node_labels: {env: %s}}}\n"
+    for name in ("below", "over"):
+        home.ctl("create", "-f", input=role % (name, name))
+    under, over = home.person("under", roles="below"), home.person("over", roles="over")
+    assert over.tport("ssh", "root@twice1", "echo in").stdout == "in\n"
+    assert under.tport("ssh", "root@twice1", "true").returncode != 0
+    assert over.tport("ls", "env=over", "--format=names").stdout == "twice1\n"
+    assert under.tport("ls", "--format=names").stdout == ""
+    for words in (["env=below"], ["--search=below"], ['--query=labels.env == "below"']):
+        assert over.tport("ls", "--format=names", *words).stdout == "", words
+    shown = over.tport("ls", "env=over").stdout
+    assert "env=over" in shown and "below" not in shown
+    for user, answer in (("under", "deny"), ("over", "allow")):
+        explained = home.ctl("access", "explain", user, "access", "node/twice1", "--login=root").stdout
+        assert explained.startswith(answer), explained
+    browser = Browser(over)
+    browser.sign_in()
+    items = browser.ask("GET", f"/v1/webapi/sites/{home.name}/nodes").json()["items"]
+    assert [t for t in items[0]["tags"] if t["name"] == "env"] == [{"name": "env", "value": "over"}]

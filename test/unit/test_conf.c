@@ -110,12 +110,29 @@ static void test_defaults(void **state)
     conf_free(conf);
 }
 
+/* Teleport takes it, too, so it is no error. */
+static void test_a_label_of_two_kinds_is_complained_about(void **state)
+{
+    static const char text[] = "tport: {proxy_server: 'p:1'}\nssh_service:\n  labels: {env: x, a: b}\n  commands:\n"
+                               "  - {name: env, command: [echo, over]}\n  - {name: c, command: [echo]}\n";
+    struct conf *conf = NULL;
+    struct conf_report report = {0};
+    struct tp_error error = {0};
+    (void)state;
+    assert_int_equal(conf_parse(text, strlen(text), "f", &conf, &report, &error), TP_OK);
+    assert_int_equal(report.warnings.count, 1);
+    assert_non_null(strstr(report.warnings.items[0], "ssh_service has the label \"env\" twice"));
+    conf_free(conf);
+    conf_report_free(&report);
+}
+
 static void test_teleport_file(void **state)
 {
     static const char text[] =
         "version: v2\nteleport:\n  nodename: host\n  data_dir: /var/lib/teleport\n  auth_token: abc\n"
         "  auth_servers:\n  - tele.example.com:443\n  log:\n    output: stderr\n    severity: INFO\n    format:\n"
-        "      output: text\n  ca_pin: \"sha256:00\"\n  diag_addr: \"\"\nauth_service:\n  enabled: \"no\"\n"
+        "      output: text\n  ca_pin: \"sha256:00\"\n  "
+        "diag_addr: \"\"\nauth_service:\n  enabled: \"no\"\n"
         "ssh_service:\n  enabled: \"yes\"\n  labels:\n    env: dev\n  commands:\n  - name: hostname\n    command: "
         "[hostname]\n"
         "    period: 1m0s\nproxy_service:\n  enabled: \"no\"\n  https_keypairs: []\n  acme: {}\nkubernetes_service:\n  "
@@ -448,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_example_file),
         cmocka_unit_test(test_example_and_manual_name_every_key),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_a_label_of_two_kinds_is_complained_about),
         cmocka_unit_test(test_teleport_file),
         cmocka_unit_test(test_helm_file),
         cmocka_unit_test(test_kube_names),

@@ -106,7 +106,7 @@ static void test_labels_from_json(void **state)
     struct rbac_label *list = rbac_labels_from_json(labels, dynamic, &count);
     struct rbac_target node = {.kind = ROLE_NODE, .labels = list, .label_count = count};
     (void)state;
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 2); /* a command's result hides the static value, in every list as in decisions */
     assert_true(rbac_can_list(set, &node));
     mem_free(list);
     rbac_set_free(set);

@@ -184,16 +184,13 @@ const char *output_text_at(const json_t *object, const char *path)
     return json_is_string(value) ? json_string_value(value) : "";
 }
 
-json_t *output_node_labels(const json_t *node)
+json_t *output_node_labels(const json_t *resource)
 {
-    json_t *labels = json_object();
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)output_at(node, "spec.cmd_labels"), key, value)
-        (void)json_object_set_new(labels, key, json_string(json_get_text(value, "result", "")));
-    json_object_foreach ((json_t *)output_at(node, "metadata.labels"), key, value)
-        (void)json_object_set(labels, key, value);
-    return labels;
+    static const char *const places[] = {"spec.cmd_labels", "spec.dynamic_labels", "spec.cluster.spec.dynamic_labels"};
+    const json_t *dynamic = NULL;
+    for (size_t i = 0; !dynamic && i < sizeof places / sizeof places[0]; i++)
+        dynamic = output_at(resource, places[i]);
+    return json_labels(output_at(resource, "metadata.labels"), dynamic);
 }
 
 char *output_time(const char *rfc3339)

@@ -28,8 +28,8 @@ json_t *output_split(const char *text) TP_MUST;
 const json_t *output_at(const json_t *object, const char *path);
 /* The same as text; "" when it is absent or no string. */
 const char *output_text_at(const json_t *object, const char *path);
-/* All labels of a node resource: metadata.labels and the results of spec.cmd_labels. json_decref it. */
-json_t *output_node_labels(const json_t *node) TP_MUST;
+/* All labels of a node, kube_server or kube_cluster: metadata.labels and over them what its commands printed. json_decref it. */
+json_t *output_node_labels(const json_t *resource) TP_MUST;
 /* RFC 3339 text as "2025-03-21 04:39:52" of UTC; "" when it is none. mem_free it. */
 char *output_time(const char *rfc3339) TP_MUST;
 /* "12h0m0s" of whole seconds. mem_free it. */

@@ -85,7 +85,7 @@ enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, st
     return TP_OK;
 }
 
-static void add_tag(json_t *tags, const char *name, const char *value)
+static void add_tag(void *tags, const char *name, const char *value)
 {
     json_array_append_new(tags, json_pack("{s:s, s:s}", "name", name, "value", value));
 }
@@ -97,12 +97,7 @@ static json_t *node_item(json_t *node, const char *cluster)
     json_t *logins = json_object_get(node, "logins");
     json_t *tags = json_array();
     const char *addr = json_get_text(spec, "addr", "");
-    const char *name;
-    json_t *value;
-    json_object_foreach (json_object_get(metadata, "labels"), name, value)
-        add_tag(tags, name, json_is_string(value) ? json_string_value(value) : "");
-    json_object_foreach (json_object_get(spec, "cmd_labels"), name, value)
-        add_tag(tags, name, json_get_text(value, "result", ""));
+    json_labels_each(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), add_tag, tags);
     return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o}", "id", json_get_text(metadata, "name", ""),
                      "siteId", cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
                      json_get_bool(spec, "use_tunnel", *addr == '\0'), "online", json_get_bool(node, "online", false),
