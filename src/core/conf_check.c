@@ -123,6 +123,12 @@ static void check_labels(struct conf_reader *reader, const char *section, const 
     }
 }
 
+/* sha256: and the hash of a CA's key in hex, as tportctl status prints it; the case is free. */
+static bool pin_valid(const char *pin)
+{
+    return strncmp(pin, "sha256:", 7) == 0 && strlen(pin) == 7 + 64 && strspn(pin + 7, "0123456789abcdefABCDEF") == 64;
+}
+
 static void check_texts(struct conf_reader *reader)
 {
     const struct conf *conf = reader->conf;
@@ -152,8 +158,11 @@ static void check_texts(struct conf_reader *reader)
         conf_error_add(reader, 0, "auth_service.authentication.default_session_ttl must be at least 1m");
     for (size_t i = 0; i < conf->ca_pin.count; i++) {
         const char *pin = conf->ca_pin.items[i];
-        if (pin[0] != '/' && strncmp(pin, "sha256:", 7) != 0)
-            conf_error_add(reader, 0, "tport.ca_pin must be sha256:HEX or an absolute path, not \"%.80s\"", pin);
+        if (pin[0] != '/' && !pin_valid(pin))
+            conf_error_add(reader, 0,
+                           "tport.ca_pin must be sha256: with 64 hex digits (tportctl status prints it) or an absolute "
+                           "path, not \"%.80s\"",
+                           pin);
     }
     for (size_t i = 0; i < conf->tokens.count; i++) {
         const char *colon = strchr(conf->tokens.items[i], ':');
@@ -220,8 +229,7 @@ enum tp_err conf_token(const struct conf *conf, char **ret_token, struct tp_erro
 static enum tp_err add_pin(struct conf_list *pins, const char *pin, size_t length, struct tp_error *error)
 {
     char *copy = mem_strndup(pin, length);
-    bool good =
-        length == 7 + 64 && strncmp(copy, "sha256:", 7) == 0 && strspn(copy + 7, "0123456789abcdefABCDEF") == 64;
+    bool good = pin_valid(copy);
     enum tp_err err =
         good ? TP_OK : err_set(error, TP_INVALID, "\"%.80s\" is no pin: it must be sha256: and 64 hex digits", copy);
     if (good)

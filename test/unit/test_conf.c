@@ -131,7 +131,7 @@ static void test_teleport_file(void **state)
     static const char text[] =
         "version: v2\nteleport:\n  nodename: host\n  data_dir: /var/lib/teleport\n  auth_token: abc\n"
         "  auth_servers:\n  - tele.example.com:443\n  log:\n    output: stderr\n    severity: INFO\n    format:\n"
-        "      output: text\n  ca_pin: \"sha256:00\"\n  "
+        "      output: text\n  ca_pin: \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\n  "
         "diag_addr: \"\"\nauth_service:\n  enabled: \"no\"\n"
         "ssh_service:\n  enabled: \"yes\"\n  labels:\n    env: dev\n  commands:\n  - name: hostname\n    command: "
         "[hostname]\n"
@@ -267,7 +267,14 @@ static void test_errors_name_file_line_and_key(void **state)
     assert_error("ssh_service:\n  labels: {'a b': c}\n", "f:2: the label name \"a b\" may hold");
     assert_error("proxy_service:\n  https_keypairs:\n  - key_file: a\n",
                  "needs key_file and cert_file, both absolute paths");
-    assert_error("tport: {ca_pin: abc}\n", "tport.ca_pin must be sha256:HEX");
+    static const char *const pins[] = {"abc", "sha256:zz", "sha256:00", "sha256:", "SHA256:00"};
+    for (size_t i = 0; i < sizeof pins / sizeof pins[0]; i++) {
+        char *text = mem_printf(
+            "tport: {ca_pin: [\"sha256:0000000000000000000000000000000000000000000000000000000000000000\", \"%s\"]}\n",
+            pins[i]);
+        assert_error(text, "tport.ca_pin must be sha256: with 64 hex digits");
+        mem_free(text);
+    }
     assert_error("auth_service: {tokens: [secretvalue]}\n", "item 1 of auth_service.tokens must be ROLE:TOKEN");
     assert_error("tport: {data_dir: x}\n", "tport.data_dir must be an absolute path");
     assert_error("", "f:1: the file is empty");

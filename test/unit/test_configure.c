@@ -147,7 +147,8 @@ static void test_node(void **state)
     struct place *place = *state;
     const char *words[] = {"--proxy=gate.example.com:3080",
                            "--token=/etc/tport/token",
-                           "--ca-pin=sha256:00,sha256:01",
+                           "--ca-pin=sha256:0000000000000000000000000000000000000000000000000000000000000000,sha256:"
+                           "1111111111111111111111111111111111111111111111111111111111111111",
                            "--labels=env=dev",
                            "--node-name=n1",
                            "--data-dir=/data",
