@@ -107,6 +107,7 @@ static void tick(void *ctx)
     if (auth->ticks % (1000 / TICK_MS) == 0) {
         audit_tick(auth);
         ca_tick(auth);
+        locks_sweep(auth);
         keep_second(auth);
     }
     if (auth->ticks % (60000 / TICK_MS) == 0) {

@@ -490,6 +490,12 @@ enum tp_err invite_make(struct auth *auth, const char *user, const char *kind, i
                         struct tp_error *error) TP_MUST;
 enum tp_err invite_drop(struct auth *auth, const char *user, struct tp_error *error) TP_MUST;
 
+/* ---- locks.c ---- */
+/* Removes the locks whose time is over. */
+void locks_sweep(struct auth *auth);
+/* What is odd about a lock (it names a user, role or host that is not there), for its maker; NULL: nothing. mem_free it. */
+char *locks_warning(struct auth *auth, const struct lock *lock) TP_MUST;
+
 /* ---- tokens.c ---- */
 /* A join token by its secret: live, and good for all of these roles (TOKEN_*). Same sentence for unknown and expired. */
 enum tp_err tokens_check(struct auth *auth, const char *secret, unsigned roles, json_t **ret_labels,

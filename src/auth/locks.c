@@ -1,5 +1,10 @@
-/* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. */
+/* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. When its time is
+ * over it goes, as any list of locks is read as what is in force. */
 #include "auth/resources.h"
+
+#include <string.h>
+
+#define SWEEP_MAX 64 /* in one second; the rest goes in the next one */
 
 enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_error *error)
 {
@@ -18,6 +23,65 @@ enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_erro
     }
     *ret_lock = lock;
     return TP_OK;
+}
+
+static bool user_known(struct auth *auth, const char *name)
+{
+    json_t *doc = NULL;
+    bool known = doc_find(auth->state, "/user/", name, &doc, NULL, NULL) == TP_OK;
+    json_decref(doc);
+    return known;
+}
+
+char *locks_warning(struct auth *auth, const struct lock *lock)
+{
+    const struct lock_target *target = &lock->target;
+    const char *kind = NULL;
+    const char *name = NULL;
+    if (target->user != NULL && !user_known(auth, target->user)) {
+        kind = "user";
+        name = target->user;
+    } else if (target->role != NULL && map_get(auth->roles, target->role) == NULL) {
+        kind = "role";
+        name = target->role;
+    } else if (target->server_id != NULL && hosts_get(auth, target->server_id) == NULL) {
+        kind = "host with the id";
+        name = target->server_id;
+    }
+    return kind == NULL ? NULL
+                        : mem_printf("there is no %s %s now; the lock is there and will hold as soon as there is one",
+                                     kind, name);
+}
+
+struct lock_sweep {
+    int64_t now_ms;
+    char *names[SWEEP_MAX];
+    size_t count;
+};
+
+static void collect_over(void *ctx, const char *name, void *value)
+{
+    struct lock_sweep *sweep = ctx;
+    if (!lock_active(value, sweep->now_ms) && sweep->count < SWEEP_MAX) {
+        sweep->names[sweep->count++] = mem_strdup(name);
+    }
+}
+
+void locks_sweep(struct auth *auth)
+{
+    struct lock_sweep sweep = {.now_ms = clock_wall_ms()};
+    map_each(auth->locks, collect_over, &sweep);
+    for (size_t i = 0; i < sweep.count; i++) {
+        struct tp_error error = {0};
+        enum tp_err err = doc_delete(auth->state, "/lock/", sweep.names[i], &error);
+        if (err == TP_OK || err == TP_NOT_FOUND) {
+            log_info("lock is over", "name=%s", sweep.names[i]);
+            lock_free(map_remove(auth->locks, sweep.names[i]));
+        } else {
+            log_warn("a lock that is over can't be deleted", "name=%s error=\"%s\"", sweep.names[i], error.text);
+        }
+        mem_free(sweep.names[i]);
+    }
 }
 
 void do_locks_add(struct call *call)
@@ -56,5 +120,11 @@ void do_locks_add(struct call *call)
     json_object_set_new(event, "name", json_string(id));
     json_object_set_new(event, "target", json_deep_copy(target));
     json_decref(doc);
-    call_reply_audited(call, event, json_pack("{s:s}", "name", id));
+    json_t *result = json_pack("{s:s}", "name", id);
+    char *warning = locks_warning(auth, map_get(auth->locks, id));
+    if (warning != NULL) {
+        json_object_set_new(result, "warnings", json_string(warning));
+        mem_free(warning);
+    }
+    call_reply_audited(call, event, result);
 }

@@ -209,6 +209,11 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     }
     json_t *event = resource_event(call, exists ? kind->updated : kind->created, doc, name);
     json_t *result = json_pack("{s:b, s:s, s:s}", "created", !exists, "kind", kind->name, "name", name);
+    char *odd = lock != NULL ? locks_warning(auth, lock) : NULL;
+    if (odd != NULL) {
+        json_object_set_new(result, "warnings", json_string(odd));
+        mem_free(odd);
+    }
     resource_changed(auth, kind, name, role, lock);
     call_reply_audited(call, event, result);
 }

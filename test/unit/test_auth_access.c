@@ -152,6 +152,36 @@ static void lost_rights_cut_sessions(void **state)
     mem_free(carol);
 }
 
+static size_t count_locks(struct fixture *fixture)
+{
+    json_t *result = must(fixture, as_local(), "resources.get", json_pack("{s:s}", "kind", "lock"));
+    size_t count = json_array_size(json_object_get(result, "items"));
+    json_decref(result);
+    return count;
+}
+
+/* A list of locks is read as who is shut out now. One on a name that is not there holds, but its maker is told. */
+static void locks_that_are_over_go(void **state)
+{
+    struct fixture *fixture = *state;
+    mem_free(make_user(fixture, "alice", "access", "root"));
+    json_t *result =
+        must(fixture, as_local(), "locks.add",
+             json_pack("{s:{s:s}, s:o}", "target", "user", "alice", "expires", doc_time(clock_wall_ms() + 600)));
+    assert_null(json_object_get(result, "warnings"));
+    json_decref(result);
+    static const char *const strangers[] = {"user", "role", "server_id"};
+    for (size_t i = 0; i < 3; i++) {
+        result = must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", strangers[i], "nobody"));
+        assert_non_null(strstr(json_get_text(result, "warnings", ""), " nobody now"));
+        json_decref(result);
+    }
+    assert_int_equal(count_locks(fixture), 4);
+    fixture_settle(fixture, 2000);
+    assert_int_equal(count_locks(fixture), 3);
+    assert_int_equal(map_count(fixture->auth->locks), 3);
+}
+
 /* A date that comes by itself takes the right as a change does: of the user, of the role that carried the session; a
  * session that another role allows too goes on. */
 static void expiry_cuts_sessions(void **state)
@@ -626,6 +656,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r5_deny_over_allow, setup, teardown),
         cmocka_unit_test_setup_teardown(ambiguous_and_offline, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(locks_that_are_over_go, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),

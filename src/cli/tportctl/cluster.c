@@ -350,6 +350,7 @@ enum tp_err tportctl_lock(struct command_line *line, struct tp_error *error)
         (void)printf("Created a lock with name \"");
         output_safe(json_get_text(result, "name", ""));
         (void)printf("\".\n");
+        tportctl_warn(result);
     }
     json_decref(target);
     json_decref(params);

@@ -12,6 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
+void tportctl_warn(const json_t *result)
+{
+    char *warnings = text_safe(json_get_text(result, "warnings", ""));
+    if (*warnings)
+        (void)fprintf(stderr, "WARNING: %s\n", warnings);
+    mem_free(warnings);
+}
+
 enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const char *revision, struct tp_error *error)
 {
     json_t *params = json_object(), *result;
@@ -28,11 +36,7 @@ enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const ch
     (void)printf("%s %s%s%s has been %s\n", kind, quote, name, quote,
                  json_get_bool(result, "created", true) ? "created" : "updated");
     mem_free(name);
-    if (*json_get_text(result, "warnings", "")) {
-        char *warnings = text_safe(json_get_text(result, "warnings", ""));
-        (void)fprintf(stderr, "WARNING: %s\n", warnings);
-        mem_free(warnings);
-    }
+    tportctl_warn(result);
     json_decref(result);
     return TP_OK;
 }

@@ -14,6 +14,8 @@ int tportctl_main(int argc, char **argv) TP_MUST;
  * socket of this machine when it is there and usable, else the profile. ret_address (may be NULL; mem_free it) is where agents find the proxy, as far as we know. api_close it. */
 enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api, char **ret_address,
                           struct tp_error *error) TP_MUST;
+/* The warnings of an answer (what was done, but is odd) on standard error; nothing when there are none. */
+void tportctl_warn(const json_t *result);
 /* Opens, makes one call, closes. params are stolen; json_decref ret_result. */
 enum tp_err tportctl_call(const struct command_line *line, const char *method, json_t *params, json_t **ret_result,
                           struct tp_error *error) TP_MUST;
