@@ -244,3 +244,9 @@ def test_the_join_command_that_is_printed_exists(cluster, tmp_path):
         configure[configure.index("-o") + 1] = str(conf)
         subprocess.run([BIN / configure[0], *configure[1:]], check=True, capture_output=True)
         subprocess.run([BIN / "tportd", "-t", "-c", conf], check=True, capture_output=True)
+def test_auth_sign_away_from_the_admin_socket_says_where_it_works(cluster):
+    editor = cluster.person("signer")
+    for words in (["--user=signer"], ["--host=h1"]):
+        result = editor.run(BIN / "tportctl", "auth", "sign", *words, f"--out={editor.home}/made")
+        assert result.returncode == 1 and "on the admin socket only: run it as root on the machine of the auth service" in result.stderr, result
+    assert not list(editor.home.glob("made*"))

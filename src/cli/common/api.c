@@ -216,6 +216,11 @@ enum tp_err api_open_socket(const char *path, struct api **ret_api, struct tp_er
     return TP_OK;
 }
 
+bool api_is_local(const struct api *api)
+{
+    return api->fd >= 0;
+}
+
 /* A connection for the next call; ret_kept: it has been used before. */
 static enum tp_err ready(struct api *api, bool *ret_kept, struct tp_error *error)
 {

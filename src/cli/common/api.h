@@ -25,6 +25,8 @@ enum tp_err api_open_web(const char *host, uint16_t port, const struct api_trust
 enum tp_err api_open_profile(const struct profile *profile, struct api **ret_api, struct tp_error *error) TP_MUST;
 /* The admin socket. TP_NOT_FOUND when there is none, TP_DENIED when this user may not use it. */
 enum tp_err api_open_socket(const char *path, struct api **ret_api, struct tp_error *error) TP_MUST;
+/* Is it the admin socket? */
+bool api_is_local(const struct api *api);
 void api_close(struct api *api); /* NULL is fine */
 
 /* A web call; body NULL: GET, else POST (borrowed). ret_json may be set to NULL when the answer has no JSON. */

@@ -71,6 +71,17 @@ static enum tp_err read_signers(struct bundle *bundle, struct tp_error *error)
 static enum tp_err ask(const struct command_line *line, struct bundle *bundle, const char *names, int64_t ttl_ms,
                        struct tp_error *error)
 {
+    struct api *api = NULL;
+    enum tp_err err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK && !api_is_local(api)) {
+        api_close(api);
+        return err_set(
+            error, TP_DENIED,
+            "auth sign makes certificates on the admin socket only: run it as root on the machine of the auth "
+            "service, without --auth-server and --identity");
+    }
+    if (err != TP_OK)
+        return err;
     json_t *params = json_pack("{s:s, s:s}", "tls_pub_key", bundle->tls_public, "ssh_pub_key", bundle->ssh_public);
     if (bundle->host)
         (void)json_object_set_new(params, "names", output_split(names));
@@ -78,7 +89,8 @@ static enum tp_err ask(const struct command_line *line, struct bundle *bundle, c
         (void)json_object_set_new(params, "user", json_string(bundle->who));
     if (ttl_ms > 0)
         (void)json_object_set_new(params, "ttl", json_integer(ttl_ms));
-    enum tp_err err = tportctl_call(line, bundle->host ? "certs.host" : "certs.user", params, &bundle->result, error);
+    err = api_rpc(api, bundle->host ? "certs.host" : "certs.user", params, &bundle->result, error);
+    api_close(api);
     if (err == TP_OK)
         err = json_need_text(bundle->result, bundle->host ? "ssh_cert" : "cert", &bundle->ssh_cert, error);
     if (err == TP_OK)
