@@ -133,6 +133,7 @@ static void on_tls_ready(void *ctx)
         return;
     case ROUTE_API:
         web_peer.client_cert = tls_stream_peer_der(stream, &web_peer.client_cert_size);
+        web_peer.user = tls_stream_identity(stream) ? tls_stream_identity(stream)->name : NULL;
         web_serve(worker->web, stream, &web_peer);
         return;
     case ROUTE_WEB:

@@ -402,3 +402,12 @@ def test_a_machine_may_bear_the_name_of_its_cluster(fresh):
     cluster.wait_online("proxy")
     person = cluster.person("alice")
     assert person.tport("ssh", "root@proxy", "echo home").stdout == "home\n"
+
+
+def test_the_log_names_call_and_caller(fresh):
+    """A refusal in the log is of use only with who was refused what."""
+    cluster = fresh()
+    plain = cluster.person("plain", roles="access")
+    refused = plain.run(BIN / "tportctl", "users", "add", "evil", "--roles=editor")
+    assert refused.returncode == 1
+    wait_for(lambda: re.search(r'call=users.add user="plain" status=403', cluster.daemon.text()))

@@ -26,6 +26,7 @@ struct web_conn {
     struct web_request *request;
     char *addr;
     char *cert; /* base64 of DER, or NULL */
+    char *user; /* of cert, or NULL */
     uint64_t id;
 };
 
@@ -69,12 +70,17 @@ static void put(struct http_header *headers, size_t *count, const char *name, co
     }
 }
 
-/* The route's pattern and not the path is logged: paths hold tokens. */
+/* The route's pattern and not the path is logged: paths hold tokens. Of a call the name, when it is one; of people the name in
+ * the certificate, as a web session is only known to auth. */
 static void log_answer(const struct web_request *request, int status)
 {
-    log_info("request", "id=%llu peer=%s method=%s route=%s status=%d ms=%lld", (unsigned long long)request->conn->id,
-             request->conn->addr, web_http(request)->method, request->route ? request->route->path : "none", status,
-             (long long)(clock_mono_ms() - request->started_ms));
+    const struct web_conn *conn = request->conn;
+    const struct web_route *route = request->route;
+    bool call = route && route->who == WEB_CERT && request->params[0] && web_route_is_user_method(request->params[0]);
+    log_info("request", "id=%llu peer=%s method=%s route=%s%s%s%s%s%s status=%d ms=%lld", (unsigned long long)conn->id,
+             conn->addr, web_http(request)->method, route ? route->path : "none", call ? " call=" : "",
+             call ? request->params[0] : "", conn->user ? " user=\"" : "", conn->user ? conn->user : "",
+             conn->user ? "\"" : "", status, (long long)(clock_mono_ms() - request->started_ms));
 }
 
 struct answer {
@@ -508,6 +514,7 @@ static void conn_free(struct web_conn *conn)
     conn->web->count--;
     mem_free(conn->addr);
     mem_free(conn->cert);
+    mem_free(conn->user);
     mem_free(conn);
 }
 
@@ -592,6 +599,7 @@ static void on_close(void *ctx, enum close_reason reason)
     }
     mem_free(conn->addr);
     mem_free(conn->cert);
+    mem_free(conn->user);
     mem_free(conn);
 }
 
@@ -604,6 +612,7 @@ void web_serve(struct web *web, struct stream *stream, const struct web_peer *pe
     conn->web = web;
     conn->addr = mem_strdup(peer->address);
     conn->cert = peer->client_cert ? enc_base64(peer->client_cert, peer->client_cert_size) : NULL;
+    conn->user = peer->user ? mem_strdup(peer->user) : NULL;
     conn->id = peer->connection_id;
     conn->next = web->first;
     conn->prev = &web->first;

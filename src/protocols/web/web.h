@@ -48,6 +48,7 @@ struct web_peer {
     const char *alpn;           /* "tport-api", "http/1.1" or "" */
     const uint8_t *client_cert; /* DER, copied; NULL without one */
     size_t client_cert_size;
+    const char *user;       /* whose certificate it is, for the log; copied; NULL without one */
     uint64_t connection_id; /* for the log */
 };
 
