@@ -37,6 +37,13 @@ static int usage(FILE *out)
 
 /* ---- children ---- */
 
+/* ps shows the title that master gave (argv[0]), and not what was meant for us. */
+static void hide_arguments(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        memset(argv[i], 0, strlen(argv[i]));
+}
+
 static int run_child(int argc, char **argv)
 {
     static const struct {
@@ -49,8 +56,10 @@ static int run_child(int argc, char **argv)
                  /* Where it serves SSH, its sessions must be able to become any user and to run su or sudo. */
                  {"agent", agent_main, false, SANDBOX_AUTH}};
     struct tp_error error = {0};
-    const char *name = argc > 2 ? argv[2] : "";
+    const char *name = argc > 2 ? mem_strdup(argv[2]) : "";
+    const char *user = argc > 3 ? mem_strdup(argv[3]) : "";
 
+    hide_arguments(argc, argv);
     (void)signal(SIGPIPE, SIG_IGN);
     log_init(name, STDERR_FILENO, LOG_LEVEL_INFO, false);
     /* jansson would open /dev/urandom at its first object, too late for a sandbox. */
@@ -63,11 +72,11 @@ static int run_child(int argc, char **argv)
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
         if (strcmp(roles[i].name, name) != 0)
             continue;
-        if (sandbox_become(argc > 3 ? argv[3] : "", &error) != TP_OK) {
+        if (sandbox_become(user, &error) != TP_OK) {
             log_error("can't drop privileges", "why=\"%s\"", error.text);
             return 1;
         }
-        if (!roles[i].sandboxed && argc > 3 && *argv[3] && sandbox_no_new_privileges(&error) != TP_OK) {
+        if (!roles[i].sandboxed && *user && sandbox_no_new_privileges(&error) != TP_OK) {
             log_error("can't drop privileges", "why=\"%s\"", error.text);
             return 1;
         }

@@ -404,6 +404,12 @@ def test_a_machine_may_bear_the_name_of_its_cluster(fresh):
     assert person.tport("ssh", "root@proxy", "echo home").stdout == "home\n"
 
 
+def test_ps_shows_titles_and_no_arguments(cluster):
+    titles = {subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout.strip()
+              for pid in cluster.daemon.children()}
+    assert titles == {"tportd: auth", "tportd: worker 1", "tportd: worker 2"}
+
+
 def test_the_log_names_call_and_caller(fresh):
     """A refusal in the log is of use only with who was refused what."""
     cluster = fresh()

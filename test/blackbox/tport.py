@@ -103,11 +103,9 @@ class Daemon:
                 stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
                 if int(stat[1]) != self.master_pid():
                     continue
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"--child" in words:
-                    title = words[words.index(b"--child") + 1].decode()
-                    if role in (None, title):
-                        found[int(entry.name)] = title
+                title = re.match(rb"tportd: ([a-z]+)", (entry / "cmdline").read_bytes())
+                if title and role in (None, title[1].decode()):
+                    found[int(entry.name)] = title[1].decode()
         return found
 
     def master_pid(self):
