@@ -271,10 +271,13 @@ int plan_test(const char *path)
     enum tp_err err = conf_load(path, &conf, &report, &error);
     for (size_t i = 0; i < report.warnings.count; i++)
         (void)fprintf(stderr, "warning: %s\n", report.warnings.items[i]);
-    for (size_t i = 0; i < report.errors.count; i++)
-        (void)fprintf(stderr, "%s\n", report.errors.items[i]);
+    for (size_t i = 0; i < report.errors.count; i++) {
+        const char *item = report.errors.items[i];
+        /* FILE:LINE: ... is read by editors; what is not in the file is said as anything else. */
+        (void)fprintf(stderr, "%s%s\n", strncmp(item, path, strlen(path)) == 0 ? "" : "tportd: ", item);
+    }
     if (err != TP_OK && report.errors.count == 0)
-        (void)fprintf(stderr, "%s\n", error.text);
+        (void)fprintf(stderr, "tportd: %s\n", error.text);
     conf_report_free(&report);
     if (err == TP_OK) {
         err = fill(conf, &plan, &error);

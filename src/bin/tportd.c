@@ -113,7 +113,7 @@ static int send_signal(const char *conf_path, const char *word)
     }
     if (conf_load(conf_path, &conf, NULL, &error) != TP_OK) {
         (void)fprintf(stderr, "tportd: %s\n", error.text);
-        if (signal_number == SIGHUP)
+        if (signal_number == SIGHUP && error.code != TP_NOT_FOUND)
             (void)fputs("tportd: not reloaded, the old configuration stays in force\n", stderr);
         return 1;
     }

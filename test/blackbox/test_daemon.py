@@ -410,6 +410,14 @@ def test_ps_shows_titles_and_no_arguments(cluster):
     assert titles == {"tportd: auth", "tportd: worker 1", "tportd: worker 2"}
 
 
+def test_a_configuration_that_is_not_there_is_one_plain_sentence(tmp_path):
+    for words in (["-t"], ["-s", "reload"], []):
+        result = subprocess.run([str(BIN / "tportd"), *words, "-c", str(tmp_path / "none.conf")], capture_output=True, text=True,
+                                timeout=20, check=False)
+        assert result.returncode == 1 and result.stderr.startswith("tportd: "), result.stderr
+        assert "No such file" in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+
+
 def test_the_log_names_call_and_caller(fresh):
     """A refusal in the log is of use only with who was refused what."""
     cluster = fresh()
