@@ -19,6 +19,7 @@ struct lock_view {
     struct timer *timer;
     int64_t heard_ms; /* loop time of the last answer of auth */
     bool asked;
+    bool failed; /* the last question was not answered */
 };
 
 /* The answer itself does not matter: auth was there, and had told us of every cut before. */
@@ -28,6 +29,7 @@ static void on_answer(void *ctx, const char *text, size_t size, const struct tp_
     (void)text;
     (void)size;
     view->asked = false;
+    view->failed = error != NULL;
     if (!error)
         view->heard_ms = loop_now_ms(view->worker->loop);
 }
@@ -76,7 +78,9 @@ static void cut_strict(struct worker *worker)
 static void on_look(void *ctx)
 {
     struct lock_view *view = ctx;
-    if (loop_now_ms(view->worker->loop) - view->heard_ms >= STALE_MS)
+    bool stale = loop_now_ms(view->worker->loop) - view->heard_ms >= STALE_MS;
+    /* Not when it was ourselves who stood still: then it has not been asked yet. */
+    if (stale && (!view->worker->auth || view->asked || view->failed))
         cut_strict(view->worker);
     lock_view_ask(view);
 }
