@@ -37,7 +37,7 @@ static json_t *subjects(const struct rbac_set *set, const struct rbac_target *ta
     }
     names_sort(&allowed);
     for (size_t i = 0; i < allowed.count; i++)
-        if ((i == 0 || strcmp(allowed.items[i - 1], allowed.items[i]) != 0) && !names_has(&denied, allowed.items[i]))
+        if (!names_has(&denied, allowed.items[i]) && !names_has(&denied, "*"))
             json_array_append_new(list, json_string(allowed.items[i]));
     names_free(&allowed);
     names_free(&denied);
@@ -204,7 +204,7 @@ static void put_denied(const struct rbac_set *set, const struct set_role *one, c
                        json_t *list)
 {
     const struct role_section *section = &one->role->deny;
-    if (section->kube_count == 0 || !set_section_in_namespace(&one->deny, target))
+    if (!set_section_in_namespace(&one->deny, target))
         return;
     for (size_t i = 0; i < section->kube_count; i++)
         put_written(set, one->role, &section->kube[i], true, list);

@@ -14,8 +14,8 @@
 /* ---- for auth: out of a set of roles ---- */
 
 /* Users and groups that the caller may be on this cluster (target->kind must be ROLE_KUBE): those of roles whose labels
- * select it and that last at least ttl_ms (0: whatever they last), without those that a role denies here; a role that
- * denies without kubernetes_labels denies everywhere. Both are arrays of texts, sorted, none twice; the caller owns
+ * select it and that last at least ttl_ms (0: whatever they last), without those that a role denies here ("*": all); a role
+ * that denies without kubernetes_labels denies everywhere. Both are arrays of texts, sorted, none twice; the caller owns
  * them. Both empty: he may be nobody, and a connection is refused. Does not look at rbac_access. */
 void rbac_kube_subjects(const struct rbac_set *set, const struct rbac_target *target, int64_t ttl_ms,
                         json_t **ret_users, json_t **ret_groups);

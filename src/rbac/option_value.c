@@ -177,8 +177,10 @@ static bool saml_enabled(const struct asking *asking)
 static json_t *duration(int64_t ms)
 {
     char text[CLOCK_TEXT_SIZE];
-    clock_format_duration_ms(ms == INT64_MAX ? 0 : ms, text);
-    return json_string(ms <= 0 || ms == INT64_MAX ? "0s" : text);
+    if (ms == 0 || ms == INT64_MAX) /* nobody limits it */
+        return json_string("0s");
+    clock_format_duration_ms(ms, text);
+    return json_string(text);
 }
 
 static const char *record_name(enum role_record_mode mode)

@@ -103,7 +103,7 @@ class Maker:
             if self.chance(0.4 if deny else 0.95):
                 out["kubernetes_labels"] = self.selector() if not deny else {"env": self.pick(PATTERNS)}
             if self.chance(0.5 if deny else 0.8):
-                out["kubernetes_groups"] = self.some(GROUPS)
+                out["kubernetes_groups"] = ["*"] if deny and self.chance(0.2) else self.some(GROUPS)
             if self.chance(0.3 if deny else 0.6):
                 out["kubernetes_users"] = self.some(USERS)
         elif topic == "kube_resource":

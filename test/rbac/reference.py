@@ -448,7 +448,7 @@ def kube_subjects(world, key):
         if everywhere or section_matches(world, role.deny, resource, "kube_cluster"):
             for one in denied:
                 denied[one] |= set(getattr(role.deny, one))
-    left = {one: allowed[one] - denied[one] for one in allowed}
+    left = {one: set() if "*" in denied[one] else allowed[one] - denied[one] for one in allowed}
     if not matched or not any(left.values()):
         raise Bad("no groups or users")
     return sorted(left[key])

@@ -1,5 +1,7 @@
 #include "rbac_help.h"
 
+#include "rbac/values.h"
+
 /* A set of roles with these options. */
 static struct rbac_options merged(const struct rbac_cluster *cluster, const char *first, const char *second)
 {
@@ -119,10 +121,21 @@ static void test_mfa_and_lock(void **state)
     assert_int_equal(merged(NULL, "{}", NULL).locking_mode, ROLE_LOCK_BEST_EFFORT);
 }
 
+static void test_names_that_are_no_options(void **state)
+{
+    static const char *const none[] = {"", "nothing", "record_session.", "ssh_port_forwarding.", "idp", "idp.saml"};
+    struct rbac_set *set = set_of_version("v5", "u", NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(rbac_option(set, NULL, NULL, none[i]));
+    rbac_set_free(set);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_or_and_options), cmocka_unit_test(test_least_options),
-                                       cmocka_unit_test(test_port_forwarding), cmocka_unit_test(test_recording),
-                                       cmocka_unit_test(test_mfa_and_lock)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_or_and_options),  cmocka_unit_test(test_least_options),
+        cmocka_unit_test(test_port_forwarding), cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_mfa_and_lock),    cmocka_unit_test(test_names_that_are_no_options)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
