@@ -9,7 +9,7 @@
 
 static const char *const reason_names[] = {"granted",          "no_grant",        "no_labels",      "no_login",
                                            "denied_by_labels", "denied_by_login", "denied_by_rule", "mfa_needed",
-                                           "device_needed",    "bad_input"};
+                                           "device_needed",    "bad_input",       "others_needed"};
 
 const char *rbac_reason_name(enum rbac_reason reason)
 {

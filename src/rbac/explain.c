@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "rbac/join.h"
 #include "rbac/kube.h"
 
 #include <stdio.h>
@@ -59,6 +60,20 @@ static bool has_group(const struct rbac_set *set, const struct rbac_target *targ
     return has;
 }
 
+/* SSH is refused where a role wants others in the session. */
+static enum tp_err alone(const struct rbac_set *set, struct rbac_decision *decision)
+{
+    const struct rbac_session session = {set, "", "ssh"};
+    char role[sizeof decision->role];
+    if (rbac_session_may_run(&session, NULL, 0, NULL, role, sizeof role))
+        return TP_OK;
+    *decision = (struct rbac_decision){.reason = RBAC_OTHERS_NEEDED};
+    snprintf(decision->role, sizeof decision->role, "%s", role);
+    snprintf(decision->section, sizeof decision->section, "allow");
+    snprintf(decision->detail, sizeof decision->detail, "require_session_join");
+    return TP_DENIED;
+}
+
 static enum tp_err ask(const struct rbac_question *question, const struct rbac_set *set, struct rbac_decision *decision)
 {
     struct rbac_context context = {.resource = question->resource};
@@ -79,6 +94,8 @@ static enum tp_err ask(const struct rbac_question *question, const struct rbac_s
         snprintf(decision->detail, sizeof decision->detail, "no role gives the Kubernetes group %.100s here",
                  question->group);
     }
+    if (!answer && question->target == ROLE_NODE)
+        answer = alone(set, decision);
     mem_free(labels);
     return answer;
 }

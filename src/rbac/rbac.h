@@ -76,7 +76,8 @@ enum rbac_reason {
     RBAC_DENIED_BY_RULE,   /* a deny rule */
     RBAC_MFA_NEEDED,       /* allowed once a second factor is given for this session */
     RBAC_DEVICE_NEEDED,    /* allowed from a trusted device only */
-    RBAC_BAD_INPUT         /* an empty or non-canonical name: never compared */
+    RBAC_BAD_INPUT,        /* an empty or non-canonical name: never compared */
+    RBAC_OTHERS_NEEDED     /* allowed once others have joined the session (rbac/join.h); rbac_access does not ask */
 };
 
 /* The wire name of a reason, for example "denied_by_labels". Never NULL. */

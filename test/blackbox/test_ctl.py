@@ -244,6 +244,8 @@ def test_the_join_command_that_is_printed_exists(cluster, tmp_path):
         configure[configure.index("-o") + 1] = str(conf)
         subprocess.run([BIN / configure[0], *configure[1:]], check=True, capture_output=True)
         subprocess.run([BIN / "tportd", "-t", "-c", conf], check=True, capture_output=True)
+
+
 def test_auth_sign_away_from_the_admin_socket_says_where_it_works(cluster):
     editor = cluster.person("signer")
     for words in (["--user=signer"], ["--host=h1"]):

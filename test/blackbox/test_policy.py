@@ -94,6 +94,19 @@ def test_explain_names_role_section_and_label(tmp_path):
     assert json.loads(group.stdout)["decision"] == "allow"
 
 
+def test_explain_says_that_a_session_needs_others(tmp_path):
+    words = offline(tmp_path)
+    watched = ROLES.read_text() + ("\n---\nkind: role\nversion: v7\nmetadata: {name: watched}\nspec: {allow: {require_session_join: "
+                                   "[{name: x, kinds: [ssh], count: 1}]}}\n")
+    (tmp_path / "watched.yaml").write_text(watched)
+    users = tmp_path / "watched-users.yaml"
+    users.write_text("kind: user\nversion: v2\nmetadata: {name: alice}\nspec: {roles: [dev2, watched], traits: {logins: [admin]}}\n")
+    words = ["--roles", tmp_path / "watched.yaml", "--users", users, *words[words.index("--resources"):]]
+    answer = json.loads(run("explain", "alice", "access", "node/web", "--login=ec2-user", "-fjson", *words).stdout)
+    assert (answer["decision"], answer["reason"], answer["role"], answer["detail"]) == ("deny", "others_needed", "watched", "require_session_join")
+    assert json.loads(run("who", "node/web", "--login=admin", "--format=json", *words).stdout) == []
+
+
 def test_who_lists_those_who_get_in(tmp_path):
     words = offline(tmp_path)
     done = run("who", "node/web", "--login=admin", "--format=json", *words)
