@@ -172,6 +172,22 @@ static void test_what_is_more_specific(void **state)
     }
 }
 
+/* One with `where` goes before one without, however single that is. */
+static void test_where_is_more_specific(void **state)
+{
+    struct role *role = role_of("v7", "r",
+                                "{allow: {rules: [{resources: [node], verbs: [read]}, {resources: [node, user], verbs: "
+                                "['*'], where: '1 == 1'}]}}");
+    struct rbac_user user = {.name = "alice"};
+    struct rbac_set *set = rbac_set_new(&role, 1, &user, RBAC_WITHOUT_IMPLICIT_ROLE);
+    struct rbac_decision decision;
+    (void)state;
+    assert_int_equal(rbac_rule(set, "read", "node", NULL, &decision), TP_OK);
+    assert_string_equal(decision.detail, "rule on \"node\" where 1 == 1");
+    rbac_set_free(set);
+    role_unref(role);
+}
+
 /* With and without somebody who wants to know why. */
 static void test_decisions_say_what_made_them(void **state)
 {
@@ -209,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_R5_deny_where_on_absent_field_holds),
         cmocka_unit_test(test_other_roles_still_grant),
         cmocka_unit_test(test_what_is_more_specific),
+        cmocka_unit_test(test_where_is_more_specific),
         cmocka_unit_test(test_decisions_say_what_made_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
