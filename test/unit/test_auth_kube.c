@@ -518,6 +518,55 @@ static void lists_show_reach(void **state)
     json_decref(status);
 }
 
+static json_t *reach_of(struct fixture *fixture, const char *asker, const char *whose, const char *name)
+{
+    struct caller caller = asker != NULL ? as_user(fixture, asker) : as_local();
+    return must(fixture, caller, "access.reach", json_pack("{s:s, s:s}", whose, name, "kind", "kube_cluster"));
+}
+
+/* What a user and a role reach, by name, each cluster once however many agents serve it; the asker's own reach bounds it. */
+static void reach_of_users_and_roles(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    put_role(fixture, "prod", allows("prod", "admins"), NULL, NULL);
+    put_role(fixture, "boss",
+             json_pack("{s:[{s:[s, s], s:[s, s]}], s:{s:s}, s:[s]}", "rules", "resources", "user", "role", "verbs",
+                       "list", "read", "kubernetes_labels", "env", "dev", "kubernetes_groups", "x"),
+             NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    mem_free(make_user(fixture, "bob", "prod", "root"));
+    mem_free(make_user(fixture, "boss", "boss", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o, o, o]", cluster("z", "dev"), cluster("p", "prod"), cluster("b", "dev")));
+    serve(fixture, HOST_B, "b", json_pack("[o]", cluster("z", "dev")));
+    json_t *reach = reach_of(fixture, NULL, "user", "alice");
+    const json_t *items = json_object_get(reach, "items");
+    assert_int_equal(json_array_size(items), 2);
+    assert_string_equal(json_get_text(json_array_get(items, 0), "name", ""), "b");
+    assert_string_equal(json_get_text(json_array_get(items, 1), "name", ""), "z");
+    assert_true(json_list_has(json_object_get(json_array_get(items, 0), "groups"), "developer"));
+    json_decref(reach);
+    reach = reach_of(fixture, NULL, "role", "prod");
+    assert_int_equal(json_array_size(json_object_get(reach, "items")), 1);
+    assert_true(json_list_has(json_object_get(reach, "users"), "bob"));
+    json_decref(reach);
+    /* The boss sees clusters of development only, and so only those of others' reach. */
+    reach = reach_of(fixture, "boss", "user", "bob");
+    assert_int_equal(json_get_int(reach, "total", -1), 0);
+    json_decref(reach);
+    reach = reach_of(fixture, "boss", "role", "dev");
+    assert_int_equal(json_get_int(reach, "total", -1), 2);
+    json_decref(reach);
+    must_fail(fixture, as_user(fixture, "alice"), "access.reach", json_pack("{s:s}", "user", "alice"), TP_DENIED);
+    must_fail(fixture, as_user(fixture, "boss"), "access.explain",
+              json_pack("{s:s, s:s, s:s}", "user", "bob", "kind", "kube_cluster", "name", "p"), TP_NOT_FOUND);
+    json_t *why = must(fixture, as_user(fixture, "boss"), "access.explain",
+                       json_pack("{s:s, s:s, s:s}", "user", "bob", "kind", "kube_cluster", "name", "z"));
+    assert_string_equal(json_get_text(why, "decision", ""), "deny");
+    assert_string_equal(json_get_text(why, "reason", ""), "no_labels");
+    json_decref(why);
+}
+
 /* A certificate out of the browser, as the caller that a worker makes of it. */
 static enum tp_err come_with(struct fixture *fixture, const json_t *made, struct caller *ret_caller)
 {
@@ -640,6 +689,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(no_session_begins_alone_where_others_are_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_show_reach, setup, teardown),
+        cmocka_unit_test_setup_teardown(reach_of_users_and_roles, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_certificate_for_one_cluster, setup, teardown),
         cmocka_unit_test(labels_of_server_names),
     };
