@@ -4,17 +4,21 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 
 import pytest
 
+import tport
 from machine import Machine
 from terminal import Browser
 from tport import BIN, ROOT, Cluster, wait_for
 
 SCRIPT = ROOT / "src/protocols/web/install-node.sh"
 PROGRAMS = ["tportd", "tport-session", "tport", "tportctl"]
+
+
 @pytest.fixture(scope="module")
 def home():
     made = Cluster(name="join")
@@ -266,6 +270,40 @@ def test_programs_are_those_beside_the_proxy(home, admin):
     assert head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) == (BIN / "tportd").stat().st_size
 
 
+def test_programs_on_the_disk_change(monkeypatch, tmp_path):
+    """What is announced is what is sent: after an update on the disk the old programs, after a reload the new ones. Where one is
+    missing, the script says so and not half of it is there."""
+    for name in PROGRAMS:
+        shutil.copy(BIN / name, tmp_path / name)
+    monkeypatch.setattr(tport, "BIN", tmp_path)
+    other = Cluster(name="updated")
+    try:
+        person = Browser(other.person("adder", sign_in=False)).sign_in()
+        token = person.ask("POST", "/webapi/token", {"roles": ["Node"]}).json()["id"]
+
+        def announced():
+            text = script(other, token)
+            return dict(reversed(entry.split()) for entry in re.search(r"SUMS='([^']*)'", text).group(1).splitlines())
+
+        def sent(name):
+            return hashlib.sha256(other.https("GET", f"/scripts/{token}/{name}").body).hexdigest()
+
+        old = announced()
+        (tmp_path / "new").write_bytes((BIN / "tport").read_bytes() + b"new")
+        (tmp_path / "new").rename(tmp_path / "tport")
+        assert announced() == old and sent("tport") == old["tport"]
+        assert other.daemon.signal("reload").returncode == 0
+        wait_for(lambda: announced()["tport"] != old["tport"])
+        assert sent("tport") == announced()["tport"] == hashlib.sha256((tmp_path / "tport").read_bytes()).hexdigest()
+        (tmp_path / "tportctl").unlink()
+        assert other.daemon.signal("reload").returncode == 0
+        reply = wait_for(lambda: (one := other.https("GET", f"/scripts/{token}/install-node.sh")).status == 404 and one)
+        assert "programs are missing" in reply.text and "tportctl" in other.daemon.text()
+    finally:
+        monkeypatch.undo()
+        other.close()
+
+
 def test_slow_downloads_cost_little(home, admin):
     """Sixty people who read nothing of a program: what waits for them in a worker is bounded."""
     token = add(admin)["id"]
@@ -285,7 +323,7 @@ def test_slow_downloads_cost_little(home, admin):
     for sock in open_ones:
         assert sock.recv(15) == b"HTTP/1.1 200 OK"
         sock.close()
-    assert each < 700, f"{each:.0f} KB each"
+    assert "asan" in str(BIN) or each < 700, f"{each:.0f} KB each"  # sanitizers keep what is freed
     assert home.https("GET", "/webapi/ping").status == 200
 
 
