@@ -2,6 +2,7 @@
 import { store } from "./store";
 
 const TOKEN = "tport.token";
+const ANSWER_MS = 35000; // the proxy answers everything within 30 s
 
 export class ApiError extends Error {
   constructor(
@@ -50,11 +51,18 @@ async function send(method: string, path: string, body?: unknown, signal?: Abort
   if (kept) headers["Authorization"] = `Bearer ${kept.token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer: Response;
+  const stop = new AbortController();
+  const given = () => stop.abort();
+  signal?.addEventListener("abort", given);
+  // A network that swallows everything says nothing; the browser itself would wait for minutes.
+  const late = setTimeout(given, ANSWER_MS);
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin", cache: "no-store" });
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: stop.signal, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "offline", "");
+  } finally {
+    clearTimeout(late);
   }
   if (answer.ok) return answer;
   let code = "";

@@ -1,0 +1,107 @@
+"""What goes wrong under somebody's hands in the browser: he is told, in words that help, and nothing that he typed is lost."""
+
+import json
+
+import pytest
+
+from browser import Browser, need_browser
+from tport import wait_for
+
+HOST = "troubled"
+
+
+@pytest.fixture(scope="module")
+def browser(cluster):
+    need_browser()
+    if not cluster.net.real:
+        pytest.skip("needs root: a network to pull the cable of")
+    person = cluster.person("web-trouble", logins="root", sign_in=False)
+    made = Browser(cluster, host=HOST)
+    made.open("/web/servers")
+    made.sign_in(person)
+    yield made
+    made.stop()
+
+
+def without_network(cluster, browser, act):
+    """The cable is pulled for the time of one action. What Chromium notes about it in its console is no fault of the page."""
+    browser.run("forgive", what="ERR_")
+    cluster.net.cut(HOST)
+    try:
+        act()
+    finally:
+        cluster.net.cut(HOST, off=False)
+        browser.run("forgive", what="")
+
+
+@pytest.mark.parametrize("page, opens, fields, go, then", [
+    ("/web/servers", ".head button:has-text('Add server')", {"dialog input.mono": "env=kept"}, "dialog button:has-text('Make the line')", "dialog .command:has-text('install-node.sh')"),
+    ("/web/kubernetes", ".head button:has-text('Add Kubernetes')", {"dialog input[name=cluster]": "kept"}, "dialog button:has-text('Make the line')", "dialog .command:has-text('helm')"),
+    ("/web/locks", ".head button:has-text('New lock')", {"label=Name": "nobody-kept", "label=Message": "kept"}, "dialog button.main", "td:has-text('nobody-kept')"),
+    ("/web/users", "button:has-text('Invite user')", {"label=User name": "kept-user", "label=logins": "kept"}, "dialog button.main", ".command"),
+])
+def test_the_network_goes_in_the_middle(cluster, browser, page, opens, fields, go, then):
+    browser.visit(page)
+    browser.click(target=opens)
+    for target, text in fields.items():
+        browser.fill(target=target, text=text)
+    if page == "/web/users":
+        browser.click(target="label.mono:has-text('access') input")
+
+    def act():
+        browser.click(target=go)
+        assert "cannot be reached" in browser.see(target="dialog .note.bad", timeout=90000)
+    without_network(cluster, browser, act)
+    for target, text in fields.items():
+        assert browser.value(target=target) == text, target
+    browser.usable()
+    # The cable is back: the same button does it.
+    browser.click(target=go)
+    browser.see(target=then)
+    browser.press(key="Escape")
+    if page == "/web/locks":
+        for lock in json.loads(cluster.ctl("get", "lock", "--format=json").stdout):
+            cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
+    if page == "/web/users":
+        cluster.ctl("users", "rm", "kept-user")
+
+
+def test_a_role_of_a_megabyte(cluster, browser):
+    """It is refused with the way out, and the text stays."""
+    browser.visit("/web/roles")
+    browser.click(target="button:has-text('New role')")
+    browser.see(target=".cm-content")
+    browser.click(target=".cm-content")
+    browser.press(key="Control+A")
+    text = "kind: role\nversion: v7\nmetadata: {name: large}\nspec:\n  allow:\n    logins:\n" + "".join(f"    - login-{n:06}\n" for n in range(60000))
+    browser.evaluate(script=f"navigator.clipboard.writeText({json.dumps(text)})")
+    browser.press(key="Control+V")
+    wait_for(lambda: "login-05999" in browser.text(target=".cm-content"), 90)
+    browser.click(target="dialog button.main")
+    assert "tportctl create -f" in browser.see(target="dialog .note.bad")
+    assert browser.count(target="dialog .cm-content") == 1
+    browser.usable()
+    browser.press(key="Escape")
+    assert "large" not in cluster.ctl("get", "role").stdout
+
+
+def test_a_server_that_vanishes_under_a_shell(cluster, browser):
+    cluster.add_node("vanishing")
+    try:
+        browser.visit("/web/terminal/vanishing?login=root")
+        browser.see(target=".term-line:has-text('Connected')")
+        browser.type(text="echo before-$((1+1))\n")
+        browser.see(target=".xterm-rows:has-text('before-2')")
+        cluster.nodes["vanishing"].stop()
+        # Within the time that a lost shell is kept the page says what is, and then that it is over; what was printed stays.
+        browser.see(target=".term-line:has-text('away'), .term-line:has-text('ended')", timeout=60000)
+        browser.see(target=".term-line:has-text('ended')", timeout=90000)
+        browser.see(target=".xterm-rows:has-text('before-2')")
+        browser.usable()
+        browser.click(target="button:has-text('Open a new shell')")
+        browser.see(target=".term-line:has-text('offline'), .term-line:has-text('not connected'), .term-line:has-text('ended')", timeout=60000)
+    finally:
+        cluster.nodes.pop("vanishing").stop()
+        for node in cluster.node_list():
+            if node["spec"]["hostname"] == "vanishing":
+                cluster.ctl("rm", f"node/{node['metadata']['name']}")
