@@ -215,6 +215,21 @@ def test_the_walkthrough_s_screens(fresh):
         browser.picture("walk-terminal", name="term")
         browser.type(name="term", text="exit\n")
         browser.see(name="term", target=".term-line:has-text('ended with code 0')")
+        # 5: she may read the sessions that she took part in.
+        if browser.count(name="alice", target="nav a[href='/web/recordings']"):
+            row = "tr:has-text('root@dev-1')"
+            for _ in range(20):
+                browser.visit("/web/recordings", name="alice")
+                browser.see(name="alice", target="main h1")
+                browser.see(name="alice", target=".bone", count=0)
+                if browser.count(name="alice", target=row):
+                    break
+                time.sleep(1)
+            browser.usable(name="alice")
+            browser.popup(name="alice", target=f"{row} a.button", **{"as": "player"})
+            browser.click(name="player", target="label=Play")
+            browser.see(name="player", target=".ap-term-text:has-text('on-dev-1-42')")
+            browser.usable(name="player")
     finally:
         browser.stop()
         if machine:
