@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define READ_MAX 1048576
+#define WORDS_MAX 32                        /* of a search */
 #define ACCESS_MS ((int64_t)10 * 60 * 1000) /* reads of one person that are no further apart are one access */
 #define ACCESSES_MAX 10000                  /* past it each read is an access of its own */
 
@@ -36,8 +37,47 @@ struct listing {
     json_t *items;
     int64_t from_ms;
     int64_t to_ms;
-    const char *state; /* only such recordings, or NULL */
+    const char *state;    /* only such recordings, or NULL; so the next two */
+    const char *user;     /* exactly */
+    const char *hostname; /* or name of the Kubernetes cluster, exactly */
+    const json_t *search; /* words that must all stand in it */
 };
+
+static bool has_word(const json_t *doc, const char *word)
+{
+    static const char *const fields[] = {
+        "user",    "login", "hostname", "kubernetes_cluster", "kubernetes_pod_name", "kubernetes_pod_namespace",
+        "command", "id"};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (strcasestr(json_get_text(doc, fields[i], ""), word) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everything but the right to it. */
+static bool wanted(const struct listing *listing, const json_t *doc)
+{
+    if (listing->state != NULL && strcmp(json_get_text(doc, "state", ""), listing->state) != 0) {
+        return false;
+    }
+    if (listing->user != NULL && strcmp(json_get_text(doc, "user", ""), listing->user) != 0) {
+        return false;
+    }
+    if (listing->hostname != NULL && strcmp(json_get_text(doc, "hostname", ""), listing->hostname) != 0 &&
+        strcmp(json_get_text(doc, "kubernetes_cluster", ""), listing->hostname) != 0) {
+        return false;
+    }
+    size_t i;
+    json_t *word;
+    json_array_foreach (listing->search, i, word) {
+        if (!has_word(doc, json_string_value(word))) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
@@ -48,10 +88,7 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     if (listing->to_ms != 0 && started >= listing->to_ms) {
         return false; /* keys are in order of time */
     }
-    if (listing->state != NULL && strcmp(json_get_text(doc, "state", ""), listing->state) != 0) {
-        return true;
-    }
-    if (started < listing->from_ms || !may(listing->call, "list", doc)) {
+    if (started < listing->from_ms || !wanted(listing, doc) || !may(listing->call, "list", doc)) {
         return true;
     }
     json_t *item = json_deep_copy(doc);
@@ -70,13 +107,32 @@ void do_recordings_list(struct call *call)
                               .items = json_array(),
                               .from_ms = doc_ms(call->params, "from"),
                               .to_ms = doc_ms(call->params, "to"),
-                              .state = json_get_text(call->params, "state", NULL)};
+                              .state = json_get_text(call->params, "state", NULL),
+                              .user = json_get_text(call->params, "user", NULL),
+                              .hostname = json_get_text(call->params, "hostname", NULL),
+                              .search = json_object_get(call->params, "search")};
     char from[CLOCK_TEXT_SIZE];
     clock_format_ms(listing.from_ms, from);
-    enum tp_err err = doc_each(call->auth->state, "/recording/", from, list_one, &listing, &error);
+    const char *sort = json_get_text(call->params, "sort", "started:desc");
+    bool oldest_first = strcmp(sort, "started:asc") == 0;
+    enum tp_err err = TP_OK;
+    if (!oldest_first && strcmp(sort, "started:desc") != 0) {
+        err =
+            err_set(&error, TP_INVALID, "recordings are sorted by started:asc or started:desc, not by \"%.40s\"", sort);
+    }
+    if (err == TP_OK && listing.search != NULL) {
+        err = doc_text_list(listing.search, "search", WORDS_MAX, &error);
+    }
+    if (err == TP_OK) {
+        err = doc_each(call->auth->state, "/recording/", from, list_one, &listing, &error);
+    }
     if (err != TP_OK) {
         json_decref(listing.items);
         call_fail(call, &error);
+        return;
+    }
+    if (oldest_first) {
+        call_reply(call, doc_page(listing.items, call->params));
         return;
     }
     json_t *newest_first = json_array();
@@ -258,90 +314,4 @@ void do_recordings_read(struct call *call)
     }
     json_decref(meta);
     work_run(auth->loop, read_work, read_done, reading);
-}
-
-/* ---- The audit log's own listing ---- */
-
-struct audit_read {
-    struct call *call;
-    struct audit_query query;
-    char *dir;
-    const char **types;
-    json_t *items;
-    char *next;
-    enum tp_err err;
-    struct tp_error error;
-};
-
-static bool take_event(void *ctx, const json_t *event)
-{
-    struct audit_read *audit = ctx;
-    json_array_append_new(audit->items, json_deep_copy(event));
-    return true;
-}
-
-static void audit_work(void *ctx)
-{
-    struct audit_read *audit = ctx;
-    audit->err = audit_log_query(audit->dir, &audit->query, take_event, audit, &audit->next, &audit->error);
-}
-
-static void audit_done(void *ctx)
-{
-    struct audit_read *audit = ctx;
-    if (audit->err != TP_OK) {
-        json_decref(audit->items);
-        call_fail(audit->call, &audit->error);
-    } else {
-        size_t count = json_array_size(audit->items);
-        call_reply(audit->call, json_pack("{s:o, s:s, s:I}", "items", audit->items, "start_key",
-                                          audit->next != NULL ? audit->next : "", "total", (json_int_t)count));
-    }
-    mem_free(audit->next);
-    mem_free(audit->types);
-    mem_free(audit->dir);
-    mem_free(audit);
-}
-
-void do_audit_list(struct call *call)
-{
-    const json_t *params = call->params;
-    struct tp_error error = {0};
-    json_t *types = json_object_get(params, "types");
-    if (types != NULL && !json_is_null(types) && doc_text_list(types, "types", 100, &error) != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    struct audit_read *audit = mem_alloc(sizeof *audit);
-    audit->call = call;
-    audit->dir = mem_strdup(audit_dir(call->auth));
-    audit->items = json_array();
-    size_t count = json_array_size(types);
-    if (count > 0) {
-        audit->types = mem_array(count + 1, sizeof *audit->types);
-        for (size_t i = 0; i < count; i++) {
-            audit->types[i] = json_string_value(json_array_get(types, i));
-        }
-    }
-    int64_t limit = json_get_int(params, "limit", 500);
-    audit->query = (struct audit_query){
-        .from_ms = doc_ms(params, "from"),
-        .to_ms = doc_ms(params, "to"),
-        .types = audit->types,
-        .user = json_get_text(params, "user", NULL),
-        .text = json_get_text(params, "text", NULL),
-        .ascending = strcmp(json_get_text(params, "order", "desc"), "asc") == 0,
-        .limit = (size_t)(limit <= 0 || limit > 5000 ? 5000 : limit),
-        .start_key = json_get_text(params, "start_key", NULL),
-    };
-    work_run(call->auth->loop, audit_work, audit_done, audit);
-}
-
-void do_audit_checkpoint(struct call *call)
-{
-    const struct audit_log *log = audit_log_of(call->auth);
-    char *key = audit_log_verifier_key(log);
-    const char *checkpoint = audit_log_checkpoint(log);
-    call_reply(call, json_pack("{s:s, s:s}", "checkpoint", checkpoint != NULL ? checkpoint : "", "key", key));
-    mem_free(key);
 }

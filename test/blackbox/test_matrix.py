@@ -97,6 +97,7 @@ ROUTES = {
     "POST /webapi/sites/:cluster/kubeconfig": "session",
     "GET /webapi/sites/:cluster/events/search": "session list event",
     "GET /webapi/sites/:cluster/events/search/sessions": "session list session",
+    "GET /webapi/sites/:cluster/sessions/:sid/stream": "session read session",
     "GET /webapi/sites/:cluster/connect": "session",
     "GET /webapi/sites/:cluster/connect/ws": "session",
     "POST /webapi/mfa/session": "session",
@@ -127,6 +128,7 @@ ROUTES = {
     "GET /": "anonymous",
     "GET /web": "anonymous",
     "GET /web/assets/:file": "anonymous",
+    "GET /web/player/:sid": "anonymous",
     "GET /web/:page": "anonymous",
     "GET /web/:page/:item": "anonymous",
     "GET /web/style.css": "anonymous",
@@ -249,7 +251,7 @@ class Api:
 
     def route(self, line):
         method, path = line.split(" ")
-        path = path.replace(":cluster", "test").replace(":token", "0" * 32).replace(":name", "none-such")
+        path = path.replace(":cluster", "test").replace(":token", "0" * 32).replace(":name", "none-such").replace(":sid", "0" * 8 + "-0000-0000-0000-" + "0" * 12)
         # Enough to reach the decision.
         body = {"name": "none-such", "roles": ["poor"], "target": {"user": "none-such"},
                 "content": role("none-such")} if method != "GET" else None
@@ -376,7 +378,8 @@ def test_R1_a_route_needs_its_verb(home, poor, line):
     # A role from the browser replaces what is there or makes it new, so it needs both rights.
     give(home, f"[{{resources: [{kind}], verbs: [{verb}, {'update' if verb == 'create' else 'create' if verb == 'update' else 'read'}]}}]"
          if line in ("POST /webapi/roles", "PUT /webapi/roles/:name") else f"[{{resources: [{kind}], verbs: [{verb}, read]}}]")
-    assert poor.route(line) == 200 if line.startswith("GET") else poor.route(line) not in (401, 403)
+    # Let through to a session that is not there.
+    assert poor.route(line) == (404 if ":sid" in line else 200) if line.startswith("GET") else poor.route(line) not in (401, 403)
 
 
 @pytest.mark.parametrize("line", sorted(ROUTES))

@@ -73,6 +73,12 @@ const commands = {
   async choose({ name = "main", target, file }) {
     await find(name, target).setInputFiles(file);
   },
+  async select({ name = "main", target, value }) {
+    await find(name, target).selectOption(value);
+  },
+  async focus({ name = "main", target }) {
+    await find(name, target).focus();
+  },
   async press({ name = "main", key }) {
     await pages.get(name).keyboard.press(key);
   },
@@ -116,6 +122,10 @@ const commands = {
     page.setDefaultTimeout(30000);
     pages.set(as, page);
     await page.waitForLoadState();
+  },
+  async close_page({ name }) {
+    await pages.get(name).close();
+    pages.delete(name);
   },
   async download({ name = "main", target }) {
     const [file] = await Promise.all([pages.get(name).waitForEvent("download"), find(name, target).click()]);

@@ -27,7 +27,9 @@ const users = () => import("./pages/users").then((part) => part.UsersPage);
 const roles = () => import("./pages/roles").then((part) => part.RolesPage);
 const tokens = () => import("./pages/tokens").then((part) => part.TokensPage);
 const locks = () => import("./pages/locks").then((part) => part.LocksPage);
+const recordings = () => import("./pages/recordings").then((part) => part.RecordingsPage);
 const audit = () => import("./pages/audit").then((part) => part.AuditPage);
+const player = () => import("./pages/player").then((part) => part.PlayerPage);
 const terminal = () => import("./pages/terminal").then((part) => part.TerminalPage);
 
 const entries: Entry[] = [
@@ -37,6 +39,7 @@ const entries: Entry[] = [
   { page: "roles", title: "menu.roles", icon: "role", kind: "roles", group: "menu.team", load: roles },
   { page: "tokens", title: "menu.tokens", icon: "token", kind: "tokens", group: "menu.team", load: tokens },
   { page: "locks", title: "menu.locks", icon: "lock", kind: "locks", group: "menu.team", load: locks },
+  { page: "recordings", title: "menu.recordings", icon: "record", kind: "recordedSessions", group: "menu.activity", load: recordings },
   { page: "audit", title: "menu.audit", icon: "audit", kind: "events", group: "menu.activity", load: audit },
 ];
 
@@ -186,8 +189,9 @@ function SignedIn() {
       clearInterval(timer);
     };
   }, [turn]);
-  // Shells have the window for themselves.
+  // Shells and recordings have the window for themselves.
   if (kept && page === "terminal") return <Lazy load={terminal} />;
+  if (kept && page === "player") return <Lazy load={player} />;
   if (kept) return <Frame />;
   if (error)
     return (

@@ -30,7 +30,8 @@ function predicate(labels: Label[]): string {
 }
 
 interface Page<T> {
-  items: T[];
+  items?: T[];
+  events?: T[]; // lists of what has happened
   startKey: string;
   totalCount?: number;
 }
@@ -44,8 +45,9 @@ export interface ListState<T> {
   query: URLSearchParams;
 }
 
-/** Asks path for one page, again when the address or the path changes, and every `every` ms while the tab is seen. */
-export function useList<T>(path: string, every = 0): ListState<T> {
+/** Asks path for one page, again when the address or the path changes, and every `every` ms while the tab is seen. more: further
+ * values of the query, "" for none. */
+export function useList<T>(path: string, every = 0, more: Record<string, string> = {}): ListState<T> {
   const { query } = usePlace();
   const [page, setPage] = useState<{ of: string; page: Page<T> } | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -57,6 +59,7 @@ export function useList<T>(path: string, every = 0): ListState<T> {
   if (query.get("start")) asked.set("startKey", query.get("start")!);
   const labels = predicate(labelsOf(query));
   if (labels) asked.set("query", labels);
+  for (const [name, value] of Object.entries(more)) if (value) asked.set(name, value);
   const url = `${path}?${asked}`;
   useEffect(() => {
     const stop = new AbortController();
@@ -75,7 +78,7 @@ export function useList<T>(path: string, every = 0): ListState<T> {
     return () => clearInterval(timer);
   }, [every]);
   const shown = page?.of === path ? page.page : null;
-  return { items: shown?.items ?? null, total: shown?.totalCount, next: shown?.startKey ?? "", error, reload: () => setTurn((n) => n + 1), query };
+  return { items: shown?.items ?? shown?.events ?? null, total: shown?.totalCount, next: shown?.startKey ?? "", error, reload: () => setTurn((n) => n + 1), query };
 }
 
 export function ListView<T>(props: {

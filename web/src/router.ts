@@ -45,14 +45,14 @@ export function setQuery(values: Record<string, string>, replace = false): void 
   go(location.pathname + (text ? `?${text}` : ""), replace);
 }
 
-/** Plain clicks on our own links stay in this page. */
+/** Plain clicks on our own links stay in this page; the player is a page of its own. */
 export function useLinks(): void {
   useEffect(() => {
     const listener = (event: MouseEvent) => {
       if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       const link = (event.target as Element | null)?.closest?.("a");
       if (!link || link.target || link.hasAttribute("download") || link.hash || link.origin !== location.origin) return;
-      if (!/^\/web(\/(?!invite\/|reset\/|assets\/)|$)/.test(link.pathname)) return;
+      if (!/^\/web(\/(?!invite\/|reset\/|assets\/|player\/)|$)/.test(link.pathname)) return;
       event.preventDefault();
       go(link.pathname + link.search);
     };

@@ -93,17 +93,22 @@ struct answer {
     const char *cache; /* NULL: no-store */
     bool gzip;
     bool varies;                      /* with what the browser accepts */
-    bool app;                         /* the application's page, which may run our scripts */
     const struct http_source *source; /* in place of body, with its context */
     void *source_ctx;
+    const char *csp; /* NULL: CSP_PAGE */
+    const struct http_header *extra;
+    size_t extra_count;
 };
 
 /* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. */
 #define CSP_END "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 #define CSP_PAGE "default-src 'none'; style-src 'self'; " CSP_END
-#define CSP_APP                                                                        \
-    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self' data:; " \
+#define CSP_SCRIPTS(more)                                                                      \
+    "default-src 'none'; script-src 'self'" more "; style-src 'self'; font-src 'self' data:; " \
     "connect-src 'self'; " CSP_END
+#define CSP_APP CSP_SCRIPTS("")
+/* The player's terminal is WebAssembly, which a browser compiles for this one page only. */
+#define CSP_PLAYER CSP_SCRIPTS(" 'wasm-unsafe-eval'")
 
 /* Where the sending of a file stands. The descriptor is our own: files of a web that is gone are closed. */
 struct reading {
@@ -160,7 +165,7 @@ static void answer(struct web_request *request, const struct answer *what)
     struct http_exchange *exchange = request->exchange;
     size_t count = 0;
     put(headers, &count, "Content-Type", what->content_type);
-    put(headers, &count, "Content-Security-Policy", what->app ? CSP_APP : CSP_PAGE);
+    put(headers, &count, "Content-Security-Policy", what->csp ? what->csp : CSP_PAGE);
     put(headers, &count, "X-Content-Type-Options", "nosniff");
     put(headers, &count, "X-Frame-Options", "DENY");
     put(headers, &count, "Referrer-Policy", "no-referrer");
@@ -177,6 +182,8 @@ static void answer(struct web_request *request, const struct answer *what)
         put(headers, &count, "Set-Cookie", what->set_cookie);
     if (what->location)
         put(headers, &count, "Location", what->location);
+    for (size_t i = 0; i < what->extra_count; i++)
+        put(headers, &count, what->extra[i].name, what->extra[i].value);
     log_answer(request, what->status);
     request->conn->request = NULL;
     if (what->source)
@@ -250,6 +257,26 @@ void web_answer_text(struct web_request *request, const char *content_type, cons
     answer(request, &what);
 }
 
+void web_answer_bytes(struct web_request *request, const char *content_type, const struct buf *bytes,
+                      const struct http_header *extra, size_t extra_count)
+{
+    struct answer what = {.status = 200,
+                          .content_type = content_type,
+                          .body = buf_head(bytes),
+                          .size = buf_size(bytes),
+                          .extra = extra,
+                          .extra_count = extra_count < WEB_EXTRA_MAX ? extra_count : WEB_EXTRA_MAX};
+    answer(request, &what);
+}
+
+/* What the page may do besides showing itself. */
+static const char *policy_of(const struct web_request *request, const struct web_asset *asset)
+{
+    if (strncmp(asset->content_type, "text/html", 9) != 0)
+        return NULL;
+    return request->route->finish == web_player_finish ? CSP_PLAYER : CSP_APP;
+}
+
 void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever,
                       const struct http_source *plain, void *plain_ctx)
 {
@@ -262,7 +289,7 @@ void web_answer_asset(struct web_request *request, const struct web_asset *asset
                           .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
                           .gzip = !plain,
                           .varies = true,
-                          .app = strncmp(asset->content_type, "text/html", 9) == 0};
+                          .csp = policy_of(request, asset)};
     answer(request, &what);
 }
 

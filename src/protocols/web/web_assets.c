@@ -102,6 +102,12 @@ void web_app_finish(struct web_request *request, json_t *result)
     answer_asset(request, "index.html", false);
 }
 
+/* The same page; another Content-Security-Policy goes with it (web.c). */
+void web_player_finish(struct web_request *request, json_t *result)
+{
+    web_app_finish(request, result);
+}
+
 void web_style_finish(struct web_request *request, json_t *result)
 {
     (void)result;

@@ -14,7 +14,7 @@ enum tp_err web_check_cluster(const struct web_request *request, struct tp_error
     return TP_OK;
 }
 
-static enum tp_err put_paging(const struct http_request *http, json_t *params, struct tp_error *error)
+enum tp_err web_put_paging(const struct http_request *http, json_t *params, struct tp_error *error)
 {
     const char *limit = http_request_param(http, "limit");
     const char *start = http_request_param(http, "startKey");
@@ -30,8 +30,7 @@ static enum tp_err put_paging(const struct http_request *http, json_t *params, s
     return TP_OK;
 }
 
-/* "a b" or "a;b" as a JSON list. */
-static json_t *split(const char *text, const char *separators)
+json_t *web_split(const char *text, const char *separators)
 {
     json_t *list = json_array();
     while (*text) {
@@ -57,7 +56,7 @@ void web_sites_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200, sites);
 }
 
-static void put_text(const struct http_request *http, const char *name, json_t *params)
+void web_put_text(const struct http_request *http, const char *name, json_t *params)
 {
     const char *text = http_request_param(http, name);
     if (text && *text)
@@ -72,15 +71,15 @@ enum tp_err web_nodes_begin(struct web_request *request, json_t **ret_params, st
     json_t *params = json_object();
     enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
-        err = put_paging(http, params, error);
+        err = web_put_paging(http, params, error);
     if (err != TP_OK) {
         json_decref(params);
         return err;
     }
     if (search && *search)
-        json_object_set_new(params, "search", split(search, " ,"));
-    put_text(http, "query", params);
-    put_text(http, "sort", params);
+        json_object_set_new(params, "search", web_split(search, " ,"));
+    web_put_text(http, "query", params);
+    web_put_text(http, "sort", params);
     *ret_params = params;
     return TP_OK;
 }
@@ -154,25 +153,22 @@ void web_kubernetes_finish(struct web_request *request, json_t *result)
 enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
     const struct http_request *http = web_http(request);
-    const char *from = http_request_param(http, "from");
-    const char *to = http_request_param(http, "to");
     const char *include = http_request_param(http, "include");
     const char *search = http_request_param(http, "search");
     const char *order = http_request_param(http, "order");
     json_t *params = json_object();
     enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
-        err = put_paging(http, params, error);
+        err = web_put_paging(http, params, error);
     if (err != TP_OK) {
         json_decref(params);
         return err;
     }
-    if (from && *from)
-        json_object_set_new(params, "from", json_string(from));
-    if (to && *to)
-        json_object_set_new(params, "to", json_string(to));
+    web_put_text(http, "from", params);
+    web_put_text(http, "to", params);
+    web_put_text(http, "user", params);
     if (include && *include)
-        json_object_set_new(params, "types", split(include, ";"));
+        json_object_set_new(params, "types", web_split(include, ";"));
     if (search && *search)
         json_object_set_new(params, "text", json_string(search));
     json_object_set_new(params, "order", json_string(order && strcmp(order, "asc") == 0 ? "asc" : "desc"));
@@ -186,81 +182,6 @@ void web_events_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200,
                     json_pack("{s:o, s:s}", "events", items ? json_incref(items) : json_array(), "startKey",
                               json_get_text(result, "start_key", "")));
-}
-
-/* Sessions that are over, as their end events; those whose terminal was recorded can be played. */
-enum tp_err web_ended_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
-{
-    static const char *const names[] = {"from", "to"};
-    const struct http_request *http = web_http(request);
-    json_t *params = json_pack("{s:s}", "state", "done");
-    enum tp_err err = web_check_cluster(request, error);
-    if (err == TP_OK)
-        err = put_paging(http, params, error);
-    if (err != TP_OK) {
-        json_decref(params);
-        return err;
-    }
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *value = http_request_param(http, names[i]);
-        if (value && *value)
-            json_object_set_new(params, names[i], json_string(value));
-    }
-    *ret_params = params;
-    return TP_OK;
-}
-
-static json_t *end_event(const json_t *recording)
-{
-    static const struct {
-        const char *from;
-        const char *to;
-    } renamed[] = {{"id", "uid"},
-                   {"id", "sid"},
-                   {"ended", "time"},
-                   {"started", "session_start"},
-                   {"ended", "session_stop"},
-                   {"hostname", "server_hostname"},
-                   {"host_id", "server_id"}};
-    static const char *const kept[] = {"user",
-                                       "login",
-                                       "participants",
-                                       "server_labels",
-                                       "proto",
-                                       "kubernetes_cluster",
-                                       "kubernetes_pod_name",
-                                       "kubernetes_pod_namespace",
-                                       "kubernetes_container_name",
-                                       "kubernetes_node_name",
-                                       "size"};
-    const char *command = json_get_text(recording, "command", "");
-    json_t *event = json_pack("{s:s, s:s, s:b, s:s}", "event", "session.end", "code", "T2004I", "interactive",
-                              json_get_bool(recording, "interactive", false), "session_recording",
-                              json_get_bool(recording, "recorded", false) ? "node" : "off");
-    for (size_t i = 0; i < sizeof(renamed) / sizeof(renamed[0]); i++) {
-        json_t *value = json_object_get(recording, renamed[i].from);
-        if (value)
-            json_object_set(event, renamed[i].to, value);
-    }
-    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        json_t *value = json_object_get(recording, kept[i]);
-        if (value)
-            json_object_set(event, kept[i], value);
-    }
-    if (*command)
-        json_object_set_new(event, "initial_command", json_pack("[s]", command));
-    return event;
-}
-
-void web_ended_finish(struct web_request *request, json_t *result)
-{
-    json_t *events = json_array();
-    json_t *item;
-    size_t i;
-    json_array_foreach (json_object_get(result, "items"), i, item)
-        json_array_append_new(events, end_event(item));
-    web_answer_json(request, 200,
-                    json_pack("{s:o, s:s}", "events", events, "startKey", json_get_text(result, "start_key", "")));
 }
 
 enum tp_err web_users_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)

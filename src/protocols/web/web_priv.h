@@ -106,6 +106,10 @@ void web_answer_file(struct web_request *request, const struct web_file *file);
 const struct web_file *web_files(const struct web_request *request, size_t *ret_count);
 /* A text that nobody keeps, with this status. */
 void web_answer_plain(struct web_request *request, int status, const char *text);
+/* Bytes that are shown by our pages only, with at most WEB_EXTRA_MAX headers besides the usual ones. */
+#define WEB_EXTRA_MAX 2
+void web_answer_bytes(struct web_request *request, const char *content_type, const struct buf *bytes,
+                      const struct http_header *extra, size_t extra_count);
 /* A file of the UI. for_ever: its name changes with its content. plain (with its context): where its bytes come from for who
  * does not take gzip; else NULL. */
 void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever,
@@ -141,6 +145,14 @@ char *web_qr_base64(const char *text) TP_MUST;
 
 /* The X.509 host CA out of host_signers of an answer, as PEM, appended to out; TP_INVALID when there is none. */
 enum tp_err web_host_cas(struct buf *out, const json_t *result) TP_MUST;
+/* web_lists.c: parts of what lists are asked for. */
+/* limit and startKey of the query; TP_INVALID for a limit that is none. */
+enum tp_err web_put_paging(const struct http_request *http, json_t *params, struct tp_error *error) TP_MUST;
+/* One value of the query under its own name, unless it is absent or empty. */
+void web_put_text(const struct http_request *http, const char *name, json_t *params);
+/* "a b" or "a;b" as a JSON list. */
+json_t *web_split(const char *text, const char *separators) TP_MUST;
+
 /* TP_NOT_FOUND unless the path's first parameter names this cluster. */
 enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error) TP_MUST;
 
@@ -170,6 +182,9 @@ web_finish_fn web_pass_finish;
 /* web_kube.c: a kubeconfig for a file. */
 web_begin_fn web_kubeconfig_begin;
 web_finish_fn web_kubeconfig_finish;
+/* Recordings (web_recordings.c) and the page that plays them. */
+web_begin_fn web_stream_begin;
+web_finish_fn web_stream_finish, web_player_finish;
 /* web_join.c: hosts that join. */
 web_begin_fn web_token_add_begin, web_joined_begin, web_script_begin;
 web_finish_fn web_token_add_finish, web_items_of_hosts_finish, web_script_finish, web_program_finish;

@@ -21,6 +21,9 @@ const paths = {
   out: "M6.5 2.5h-4v11h4M6.5 8h7M10.8 5.2L13.6 8l-2.8 2.8",
   term: "M2 3h12v10H2zM4.5 6l2 2-2 2M8.5 10h3",
   transfer: "M5 13V3M2.5 5.5L5 3l2.5 2.5M11 3v10M8.5 10.5L11 13l2.5-2.5",
+  play: "M5 3l8 5-8 5z",
+  pause: "M5 3.5v9M11 3.5v9",
+  full: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
 } as const;
 
 export type IconName = keyof typeof paths;

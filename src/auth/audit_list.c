@@ -1,0 +1,88 @@
+/* What people read of the audit log itself: its events, and how far it is signed. */
+#include "auth/inner.h"
+
+#include <string.h>
+
+struct audit_read {
+    struct call *call;
+    struct audit_query query;
+    char *dir;
+    const char **types;
+    json_t *items;
+    char *next;
+    enum tp_err err;
+    struct tp_error error;
+};
+
+static bool take_event(void *ctx, const json_t *event)
+{
+    struct audit_read *audit = ctx;
+    json_array_append_new(audit->items, json_deep_copy(event));
+    return true;
+}
+
+static void audit_work(void *ctx)
+{
+    struct audit_read *audit = ctx;
+    audit->err = audit_log_query(audit->dir, &audit->query, take_event, audit, &audit->next, &audit->error);
+}
+
+static void audit_done(void *ctx)
+{
+    struct audit_read *audit = ctx;
+    if (audit->err != TP_OK) {
+        json_decref(audit->items);
+        call_fail(audit->call, &audit->error);
+    } else {
+        size_t count = json_array_size(audit->items);
+        call_reply(audit->call, json_pack("{s:o, s:s, s:I}", "items", audit->items, "start_key",
+                                          audit->next != NULL ? audit->next : "", "total", (json_int_t)count));
+    }
+    mem_free(audit->next);
+    mem_free(audit->types);
+    mem_free(audit->dir);
+    mem_free(audit);
+}
+
+void do_audit_list(struct call *call)
+{
+    const json_t *params = call->params;
+    struct tp_error error = {0};
+    json_t *types = json_object_get(params, "types");
+    if (types != NULL && !json_is_null(types) && doc_text_list(types, "types", 100, &error) != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    struct audit_read *audit = mem_alloc(sizeof *audit);
+    audit->call = call;
+    audit->dir = mem_strdup(audit_dir(call->auth));
+    audit->items = json_array();
+    size_t count = json_array_size(types);
+    if (count > 0) {
+        audit->types = mem_array(count + 1, sizeof *audit->types);
+        for (size_t i = 0; i < count; i++) {
+            audit->types[i] = json_string_value(json_array_get(types, i));
+        }
+    }
+    int64_t limit = json_get_int(params, "limit", 500);
+    audit->query = (struct audit_query){
+        .from_ms = doc_ms(params, "from"),
+        .to_ms = doc_ms(params, "to"),
+        .types = audit->types,
+        .user = json_get_text(params, "user", NULL),
+        .text = json_get_text(params, "text", NULL),
+        .ascending = strcmp(json_get_text(params, "order", "desc"), "asc") == 0,
+        .limit = (size_t)(limit <= 0 || limit > 5000 ? 5000 : limit),
+        .start_key = json_get_text(params, "start_key", NULL),
+    };
+    work_run(call->auth->loop, audit_work, audit_done, audit);
+}
+
+void do_audit_checkpoint(struct call *call)
+{
+    const struct audit_log *log = audit_log_of(call->auth);
+    char *key = audit_log_verifier_key(log);
+    const char *checkpoint = audit_log_checkpoint(log);
+    call_reply(call, json_pack("{s:s, s:s}", "checkpoint", checkpoint != NULL ? checkpoint : "", "key", key));
+    mem_free(key);
+}

@@ -1,0 +1,127 @@
+// One recording: /web/player/ID. A window of its own, loaded anew (only here may a browser compile the player's terminal).
+import { useEffect, useState } from "preact/hooks";
+import { api, ApiError, save } from "../api";
+import { site } from "../context";
+import { Button, Command, Empty, Note, sayError } from "../design/parts";
+import { bytes, dateTime, t } from "../i18n";
+import { asTerminal, CastReader } from "../player/cast";
+import { readAll } from "../player/load";
+import { type Recording, Screen } from "../player/screen";
+import { usePlace } from "../router";
+import { type Ended, place } from "./recordings";
+
+const SHOWN_MAX = 64 * 1024 * 1024;
+
+type State = { step: "loading"; done: number; size: number } | { step: "large"; size: number } | { step: "empty" } | { step: "ready"; recording: Recording; damaged: number } | { step: "failed"; error: unknown };
+
+/** What the list says about it; null for those who may play a recording and not list it. */
+async function about(id: string, signal: AbortSignal): Promise<Ended | null> {
+  try {
+    const got = await api<{ events: Ended[] }>("GET", site(`/events/search/sessions?limit=1&search=${encodeURIComponent(id)}`), undefined, signal);
+    return got.events.find((one) => one.sid === id) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function load(id: string, plain: boolean, set: (state: State) => void, signal: AbortSignal): Promise<void> {
+  const reader = new CastReader();
+  const recording: Recording = { size: { cols: 80, rows: 24 }, events: [] };
+  let large = 0;
+  const stop = new AbortController();
+  signal.addEventListener("abort", () => stop.abort());
+  try {
+    await readAll(
+      id,
+      (piece, offset, end) => {
+        if (piece.size > SHOWN_MAX) {
+          large = piece.size;
+          stop.abort();
+          return;
+        }
+        for (const event of reader.feed(piece.bytes, end)) recording.events.push(plain ? asTerminal(event) : event);
+        set({ step: "loading", done: offset + piece.bytes.length, size: piece.size });
+      },
+      stop.signal,
+    );
+  } catch (error) {
+    if (!large) throw error;
+  }
+  if (large) return set({ step: "large", size: large });
+  if (reader.size) recording.size = reader.size;
+  if (recording.events.length === 0) return set({ step: "empty" });
+  set({ step: "ready", recording, damaged: reader.damaged });
+}
+
+function Title({ id, ended }: { id: string; ended: Ended | null }) {
+  const title = ended ? `${ended.user} · ${place(ended)}` : id;
+  useEffect(() => {
+    document.title = `${title} · tport`;
+  }, [title]);
+  return (
+    <>
+      <h1 class="mono">{title}</h1>
+      {ended && <span class="quiet num">{dateTime(ended.session_start)}</span>}
+    </>
+  );
+}
+
+export function PlayerPage() {
+  const { item: id } = usePlace();
+  const [state, setState] = useState<State>({ step: "loading", done: 0, size: 0 });
+  const [ended, setEnded] = useState<Ended | null>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    const run = async () => {
+      const found = await about(id, stop.signal);
+      setEnded(found);
+      await load(id, found?.interactive === false, setState, stop.signal);
+    };
+    run().catch((error) => !stop.signal.aborted && setState({ step: "failed", error }));
+    return () => stop.abort();
+  }, [id]);
+  const download = async () => {
+    const parts: BlobPart[] = [];
+    await readAll(id, (piece) => void parts.push(piece.bytes));
+    save(`${id}.cast`, "application/x-asciicast", parts);
+  };
+  return (
+    <main class="player">
+      <header class="player-bar">
+        <a class="brand" href="/web/recordings" aria-label={t("menu.recordings")}>
+          <span class="mark" aria-hidden="true" />
+        </a>
+        <Title id={id} ended={ended} />
+        <span class="grow" />
+        {state.step !== "failed" && (
+          <Button kind="slim" onClick={download}>
+            {t("player.download")}
+          </Button>
+        )}
+      </header>
+      {state.step === "loading" && (
+        <div class="player-wait" aria-live="polite">
+          <progress class="meter" max={state.size || 1} value={state.done} aria-label={t("player.loading")} />
+          <span>{t("player.loading.size", { done: bytes(state.done), size: bytes(state.size) })}</span>
+        </div>
+      )}
+      {state.step === "failed" && (
+        <div class="player-wait">
+          <Note bad>{state.error instanceof ApiError && state.error.status === 404 ? t("player.none") : state.error instanceof ApiError ? sayError(state.error) : t("player.broken")}</Note>
+        </div>
+      )}
+      {state.step === "empty" && <Empty title={t("player.empty")} text={t("player.empty.text")} />}
+      {state.step === "large" && (
+        <Empty title={t("player.large", { size: bytes(state.size) })} text={t("player.large.text")}>
+          <Command text={`tport play ${id}`} />
+        </Empty>
+      )}
+      {state.step === "ready" && (
+        <>
+          {state.damaged > 0 && <Note warn>{t("player.damaged", { count: state.damaged })}</Note>}
+          <Screen recording={state.recording} />
+        </>
+      )}
+    </main>
+  );
+}
