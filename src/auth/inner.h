@@ -625,6 +625,8 @@ void recordings_accesses_sweep(struct auth *auth);
 
 /* ---- websess.c ---- */
 enum tp_err websess_load(struct auth *auth, struct tp_error *error) TP_MUST;
+/* Is the session with this key (caller.web_key) still there? */
+bool websess_alive(const struct auth *auth, const char *key);
 void websess_free(struct auth *auth);
 /* A new session: {sid, token, expires, user}. */
 enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
@@ -688,6 +690,7 @@ METHOD(do_recordings_list);
 METHOD(do_recordings_read);
 METHOD(do_sessions_list);
 METHOD(do_sessions_end);
+METHOD(do_sessions_watch);
 METHOD(do_users_add);
 METHOD(do_users_reset);
 METHOD(do_users_update);

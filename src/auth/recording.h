@@ -4,7 +4,9 @@
 
 #include "auth/inner.h"
 
-struct append; /* an append that waits for its bytes to be on the disk */
+struct watcher; /* watchers.c: somebody who watches it */
+struct parked;  /* watchers.c: a call that waits for more of it */
+struct append;  /* an append that waits for its bytes to be on the disk */
 
 struct recording {
     struct auth *auth;
@@ -21,6 +23,8 @@ struct recording {
     bool dirty;         /* meta is not stored yet */
     bool sealed;        /* done; leaves the memory once it is stored */
     int64_t touched_ms; /* wall; last sign of life */
+    struct watcher *watchers;
+    struct parked *parked;
 };
 
 /* A channel begins. */
@@ -30,6 +34,30 @@ enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *ho
                                struct tp_error *error) TP_MUST;
 /* The channel is over: emits session.end (reply through call, which may be NULL), then seals the file. */
 void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code);
+
+/* recordings_query.c */
+/* May the caller do verb on kind session, for a recording with this meta? */
+bool recordings_may(const struct call *call, const char *verb, const json_t *meta);
+#define RECORDING_PIECE_MAX ((int64_t)1024 * 1024)
+struct recording_piece {
+    int64_t offset;
+    int64_t limit;      /* more than RECORDING_PIECE_MAX counts as that */
+    const char *access; /* what the event stands for (copied), for reads that follow; or NULL */
+};
+/* Answers the call with {data, size, done} of the recording with this meta, once the event (stolen; NULL: there is none) is
+ * durable. */
+void recordings_answer(struct call *call, const json_t *meta, const struct recording_piece *piece, json_t *event);
+
+/* watchers.c */
+/* More of it is there, or it has ended: calls that wait for it are decided anew and answered. */
+void watchers_wake(struct recording *recording);
+/* Answers who has waited long enough, forgets who has gone. Each tick. A recording stays in memory while it has watchers: they
+ * have not read its end yet. */
+void watchers_tick(struct recording *recording);
+/* Names of those who watch, each once. */
+json_t *watchers_names(const struct recording *recording) TP_MUST;
+/* The recording leaves the memory: everybody who waits is told. */
+void watchers_free(struct recording *recording);
 
 /* recording_file.c: blocking work on files, for the thread pool and for the start of the process. */
 struct seal {

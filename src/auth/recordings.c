@@ -50,6 +50,7 @@ static void store_meta(struct recording *recording)
 
 static void recording_destroy(struct recording *recording)
 {
+    watchers_free(recording);
     if (recording->fd >= 0) {
         (void)close(recording->fd);
     }
@@ -246,6 +247,7 @@ void do_recording_append(struct call *call)
         json_object_set_new(recording->meta, "recorded", json_true());
         recording->dirty = true;
     }
+    watchers_wake(recording);
     struct append *append = mem_alloc(sizeof *append);
     append->call = call;
     append->end = offset + size;
@@ -355,6 +357,7 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     json_object_set_new(recording->meta, "ended", doc_time(now));
     json_object_set_new(recording->meta, "state", json_string("done"));
     recording->ended = true;
+    watchers_wake(recording);
     struct live *live = map_get(auth->live, json_get_text(meta, "sid", ""));
     if (live != NULL && live->open_channels > 0) {
         live->open_channels--;
@@ -466,6 +469,7 @@ static void destroy_each(void *ctx, const char *key, void *value)
     (void)ctx;
     (void)key;
     struct recording *recording = value;
+    watchers_free(recording);
     if (!recording->syncing &&
         (!recording->ended ||
          recording->sealed)) { /* otherwise the thread pool still has it, and the process is ending */
@@ -490,7 +494,7 @@ static void saved_one(void *ctx, const char *key, void *value)
     struct recording *recording = value;
     if (!saved->written) {
         recording->dirty = true;
-    } else if (recording->sealed && !recording->dirty) {
+    } else if (recording->sealed && !recording->dirty && recording->watchers == NULL) {
         (void)map_remove(saved->auth->recordings, key);
         recording_destroy(recording);
     }
@@ -512,6 +516,7 @@ static void tick_one(void *ctx, const char *key, void *value)
     struct orphans *orphans = ctx;
     struct recording *recording = value;
     (void)key;
+    watchers_tick(recording);
     if (recording->dirty) {
         store_meta(recording);
     }

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#define READ_MAX 1048576
 #define WORDS_MAX 32                        /* of a search */
 #define ACCESS_MS ((int64_t)10 * 60 * 1000) /* reads of one person that are no further apart are one access */
 #define ACCESSES_MAX 10000                  /* past it each read is an access of its own */
@@ -22,7 +21,7 @@ static json_t *where_session(const json_t *meta)
     return session;
 }
 
-static bool may(const struct call *call, const char *verb, const json_t *meta)
+bool recordings_may(const struct call *call, const char *verb, const json_t *meta)
 {
     json_t *session = where_session(meta);
     struct rbac_context context = {.session = session};
@@ -88,7 +87,7 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     if (listing->to_ms != 0 && started >= listing->to_ms) {
         return false; /* keys are in order of time */
     }
-    if (started < listing->from_ms || !wanted(listing, doc) || !may(listing->call, "list", doc)) {
+    if (started < listing->from_ms || !wanted(listing, doc) || !recordings_may(listing->call, "list", doc)) {
         return true;
     }
     json_t *item = json_deep_copy(doc);
@@ -165,6 +164,9 @@ static void read_work(void *ctx)
     struct reading *reading = ctx;
     reading->err = recording_file_read(reading->part, reading->final, reading->offset, reading->data, reading->want,
                                        &reading->size, &reading->error);
+    if (reading->err == TP_NOT_FOUND && reading->live) {
+        reading->err = TP_OK; /* its host has sent nothing yet */
+    }
 }
 
 /* An access counts as recorded once its event is on the disk, whatever offset it began at. */
@@ -219,7 +221,9 @@ static void read_recorded(void *ctx, const struct tp_error *error)
     if (error != NULL) {
         call_fail(call, error);
     } else {
-        access_remember(call->auth, reading->access);
+        if (reading->access != NULL) {
+            access_remember(call->auth, reading->access);
+        }
         call_reply(call, json_incref(reading->result));
     }
     reading_free(reading);
@@ -249,6 +253,24 @@ static void read_done(void *ctx)
         return;
     }
     reading_free(reading);
+}
+
+void recordings_answer(struct call *call, const json_t *meta, const struct recording_piece *piece, json_t *event)
+{
+    const char *id = json_get_text(meta, "id", "");
+    const char *data_dir = call->auth->settings.data_dir;
+    struct reading *reading = mem_alloc(sizeof *reading);
+    reading->call = call;
+    reading->part = mem_printf("%s/auth/recordings/%s.cast.part", data_dir, id);
+    reading->final = mem_printf("%s/auth/recordings/%s.cast.gz", data_dir, id);
+    reading->offset = piece->offset;
+    reading->want = (size_t)(piece->limit > RECORDING_PIECE_MAX ? RECORDING_PIECE_MAX : piece->limit);
+    reading->data = mem_alloc(reading->want);
+    reading->total = json_get_int(meta, "size", 0);
+    reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
+    reading->access = piece->access != NULL ? mem_strdup(piece->access) : NULL;
+    reading->event = event;
+    work_run(call->auth->loop, read_work, read_done, reading);
 }
 
 static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error)
@@ -282,11 +304,11 @@ void do_recordings_read(struct call *call)
         err = find_meta(auth, id, &meta, &error);
     }
     /* Whoever may not read it learns no more than that it is not there for him. */
-    if (err == TP_NOT_FOUND || (err == TP_OK && !may(call, "read", meta))) {
+    if (err == TP_NOT_FOUND || (err == TP_OK && !recordings_may(call, "read", meta))) {
         err = err_set(&error, TP_NOT_FOUND, "there is no recording %s that you may read", id);
     }
     int64_t offset = json_get_int(call->params, "offset", 0);
-    int64_t limit = json_get_int(call->params, "limit", READ_MAX);
+    int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
     if (err == TP_OK && (offset < 0 || limit <= 0)) {
         err = err_set(&error, TP_INVALID, "offset and limit must be positive");
     }
@@ -295,23 +317,16 @@ void do_recordings_read(struct call *call)
         call_fail(call, &error);
         return;
     }
-    struct reading *reading = mem_alloc(sizeof *reading);
-    reading->call = call;
-    reading->part = mem_printf("%s/auth/recordings/%s.cast.part", auth->settings.data_dir, id);
-    reading->final = mem_printf("%s/auth/recordings/%s.cast.gz", auth->settings.data_dir, id);
-    reading->offset = offset;
-    reading->want = (size_t)(limit > READ_MAX ? READ_MAX : limit);
-    reading->data = mem_alloc(reading->want);
-    reading->total = json_get_int(meta, "size", 0);
-    reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
     const char *type = strcmp(json_get_text(meta, "proto", "ssh"), "kube") == 0 ? "k8s" : "ssh";
-    reading->access = mem_printf("%u\n%s\n%s", call->caller.who, call->caller.user, id);
-    if (offset == 0 || !access_recorded(auth, reading->access)) {
-        reading->event = call_event(call, "session.recording.access", true);
-        json_object_set_new(reading->event, "sid", json_string(id));
-        json_object_set_new(reading->event, "session_type", json_string(type));
-        json_object_set_new(reading->event, "format", json_string("asciicast"));
+    char *access = mem_printf("%u\n%s\n%s", call->caller.who, call->caller.user, id);
+    json_t *event = NULL;
+    if (offset == 0 || !access_recorded(auth, access)) {
+        event = call_event(call, "session.recording.access", true);
+        json_object_set_new(event, "sid", json_string(id));
+        json_object_set_new(event, "session_type", json_string(type));
+        json_object_set_new(event, "format", json_string("asciicast"));
     }
+    recordings_answer(call, meta, &(struct recording_piece){.offset = offset, .limit = limit, .access = access}, event);
+    mem_free(access);
     json_decref(meta);
-    work_run(auth->loop, read_work, read_done, reading);
 }

@@ -1,4 +1,4 @@
-/* What hosts and workers report about live sessions, and the lists and ends that people ask for. */
+/* What hosts and workers report about live sessions. */
 #include "auth/kube.h"
 #include "auth/recording.h"
 
@@ -211,75 +211,6 @@ void do_session_event(struct call *call)
     }
     if (recording != NULL) {
         recording->touched_ms = clock_wall_ms();
-    }
-    call_reply_audited(call, event, NULL);
-}
-
-struct live_list {
-    const struct call *call;
-    json_t *items;
-    bool all;
-};
-
-static void list_live(void *ctx, const char *key, void *value)
-{
-    struct live_list *list = ctx;
-    const struct live *live = value;
-    (void)key;
-    if (live->closed || live->cut || (!list->all && strcmp(live->user, list->call->caller.user) != 0)) {
-        return;
-    }
-    const struct host *host = hosts_get(list->call->auth, live->host_id);
-    json_array_append_new(
-        list->items,
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", live->sid, "kind", sessions_proto(live),
-                  "user", live->user, "login", live->pinned_login != NULL ? live->pinned_login : "", "host_id",
-                  live->host_id, "hostname", host != NULL ? host->name : live->target, "client_addr", live->client_addr,
-                  "started", doc_time(live->started_ms), "valid_until", doc_time(live->not_after * 1000)));
-}
-
-void do_sessions_list(struct call *call)
-{
-    /* Everybody's list permission shows his own sessions; those of others are for whoever may end or watch them. */
-    struct tp_error error = {0};
-    bool all = call_rule(call, "list", "session_tracker", NULL, &error) == TP_OK ||
-               call_rule(call, "delete", "ssh_session", NULL, &error) == TP_OK;
-    struct live_list list = {.call = call, .items = json_array(), .all = all};
-    map_each(call->auth->live, list_live, &list);
-    call_reply(call, doc_page(list.items, call->params));
-}
-
-/* Nothing to end: has there ever been such a session? The 404 says which of the two it is. */
-static enum tp_err not_live(struct auth *auth, const char *sid, struct tp_error *error)
-{
-    json_t *index = NULL;
-    bool known = map_get(auth->live, sid) != NULL || map_get(auth->recordings, sid) != NULL;
-    bool plain = sid[0] != '\0' && strlen(sid) < UUID_TEXT_SIZE && strspn(sid, "0123456789abcdef-") == strlen(sid);
-    if (!known && plain && doc_find(auth->state, "/recording_at/", sid, &index, NULL, NULL) == TP_OK) {
-        known = true;
-        json_decref(index);
-    }
-    return known ? err_set(error, TP_NOT_FOUND, "the session %.40s has already ended", sid)
-                 : err_set(error, TP_NOT_FOUND, "there is no session %.40s", sid);
-}
-
-void do_sessions_end(struct call *call)
-{
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    const char *sid = json_get_text(call->params, "sid", "");
-    struct live *live = map_get(auth->live, sid);
-    if (live == NULL || live->closed || live->cut) {
-        (void)not_live(auth, sid, &error);
-        call_fail(call, &error);
-        return;
-    }
-    const char *text = json_get_text(call->params, "reason", "");
-    json_t *event = sessions_cut_event(auth, live, CLOSE_ENDED_BY_ADMIN,
-                                       text[0] != '\0' ? text : "an administrator ended the session");
-    json_object_set_new(event, "ended_by", json_string(call->caller.user));
-    if (call->caller.who == WHO_LOCAL) {
-        json_object_set_new(event, "uid_of_caller", json_integer((json_int_t)call->caller.uid));
     }
     call_reply_audited(call, event, NULL);
 }

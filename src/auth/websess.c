@@ -185,6 +185,12 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
     return err;
 }
 
+bool websess_alive(const struct auth *auth, const char *key)
+{
+    const struct websess *session = map_get(auth->websessions, key);
+    return session != NULL && session->expires_ms > clock_wall_ms();
+}
+
 enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
                           struct tp_error *error)
 {

@@ -265,3 +265,53 @@ def test_a_recording_that_is_not_there(browser, admin):
     assert "no recording with this id" in browser.see(target=".note.bad")
     browser.usable()
     assert re.search(r"/web/player/", browser.url())
+
+
+@pytest.mark.parametrize("look", ["en-light-desktop", "ko-dark-phone"])
+def test_running_sessions_are_watched_and_ended(cluster, browser, admin, look):
+    language, theme, device = look.split("-")
+    shell = admin.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo before-$((5+5))")
+    shell.expect("before-10")
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
+    browser.size(width=360, height=740) if device == "phone" else None
+    browser.visit("/web/sessions")
+    row = "tr:has-text('root@node1')"
+    browser.see(target=row)
+    browser.usable()
+    browser.popup(target=f"{row} a.button", **{"as": "live"})
+    browser.size(name="live", width=360, height=740) if device == "phone" else None
+    browser.see(name="live", target=".ap-term-text:has-text('before-10')")
+    shell.sendline("echo live-$((30+3)) '<script>alert(1)</script>'")
+    browser.see(name="live", target=".ap-term-text:has-text('live-33')")
+    browser.see(name="live", target=".dot.on")
+    browser.usable(name="live")
+    browser.picture(f"live-{look}", name="live")
+    browser.see(target=f"{row} .chip.warn:has-text('ops-admin')")
+    browser.usable()
+    browser.picture(f"sessions-{look}", full=device == "phone")
+    # Size follows the person's window.
+    shell.setwinsize(30, 100)
+    shell.sendline("stty size")
+    browser.see(name="live", target=".ap-term-text:has-text('30 100')")
+    browser.click(target=f"{row} td.end button")
+    browser.fill(target="dialog input", text="enough for today")
+    browser.usable()
+    browser.picture(f"sessions-end-{look}")
+    browser.click(target="dialog button.main")
+    shell.expect("enough for today")
+    browser.see(target=row, count=0)
+    browser.see(name="live", target=".play-line a.button")
+    assert "enough for today" not in browser.text(name="live", target="h1")
+    browser.click(name="live", target=".play-line a.button")
+    browser.see(name="live", target=".play-bar")
+    browser.close_page(name="live")
+    browser.evaluate(script="localStorage.removeItem('tport.language'); localStorage.removeItem('tport.theme')")
+    browser.size(width=1280, height=800)
+    shell.close(force=True)
+
+
+def test_a_session_that_may_not_be_watched(browser, admin):
+    browser.visit("/web/player/00000000-0000-0000-0000-000000000000?live=1")
+    assert "no running session" in browser.see(target=".note.bad")
+    browser.usable()

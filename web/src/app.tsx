@@ -27,6 +27,7 @@ const users = () => import("./pages/users").then((part) => part.UsersPage);
 const roles = () => import("./pages/roles").then((part) => part.RolesPage);
 const tokens = () => import("./pages/tokens").then((part) => part.TokensPage);
 const locks = () => import("./pages/locks").then((part) => part.LocksPage);
+const sessions = () => import("./pages/sessions").then((part) => part.SessionsPage);
 const recordings = () => import("./pages/recordings").then((part) => part.RecordingsPage);
 const audit = () => import("./pages/audit").then((part) => part.AuditPage);
 const player = () => import("./pages/player").then((part) => part.PlayerPage);
@@ -39,6 +40,7 @@ const entries: Entry[] = [
   { page: "roles", title: "menu.roles", icon: "role", kind: "roles", group: "menu.team", load: roles },
   { page: "tokens", title: "menu.tokens", icon: "token", kind: "tokens", group: "menu.team", load: tokens },
   { page: "locks", title: "menu.locks", icon: "lock", kind: "locks", group: "menu.team", load: locks },
+  { page: "sessions", title: "menu.sessions", icon: "live", kind: "activeSessions", group: "menu.activity", load: sessions },
   { page: "recordings", title: "menu.recordings", icon: "record", kind: "recordedSessions", group: "menu.activity", load: recordings },
   { page: "audit", title: "menu.audit", icon: "audit", kind: "events", group: "menu.activity", load: audit },
 ];

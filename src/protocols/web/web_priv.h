@@ -185,6 +185,9 @@ web_finish_fn web_kubeconfig_finish;
 /* Recordings (web_recordings.c) and the page that plays them. */
 web_begin_fn web_stream_begin;
 web_finish_fn web_stream_finish, web_player_finish;
+/* Running sessions (web_running.c). */
+web_begin_fn web_running_begin, web_running_end_begin, web_watch_begin;
+web_finish_fn web_running_finish;
 /* web_join.c: hosts that join. */
 web_begin_fn web_token_add_begin, web_joined_begin, web_script_begin;
 web_finish_fn web_token_add_finish, web_items_of_hosts_finish, web_script_finish, web_program_finish;

@@ -1,5 +1,5 @@
-/* Recordings for web sessions: the list of sessions that are over, and the bytes of one, piece by piece. Auth says for each
- * piece whether this caller may read it; nothing is kept here between two pieces. */
+/* Recordings for web sessions: the list of sessions that are over, and the bytes of one, piece by piece, when it is over or
+ * while it grows. Auth says for each piece whether this caller may read it; nothing is kept here between two pieces. */
 #include "base/enc.h"
 #include "base/mem.h"
 #include "protocols/web/web_priv.h"
@@ -103,6 +103,8 @@ static enum tp_err number_param(const struct http_request *http, const char *nam
     return TP_OK;
 }
 
+#define WATCH_MS 20000 /* how long an answer may wait for more; a browser then asks again */
+
 /* ?offset&bytes of the text; fewer may come. */
 enum tp_err web_stream_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
@@ -119,6 +121,15 @@ enum tp_err web_stream_begin(struct web_request *request, json_t **ret_params, s
     *ret_params = json_pack("{s:s, s:I, s:I}", "id", request->params[1], "offset", (json_int_t)offset, "limit",
                             (json_int_t)limit);
     return *ret_params ? TP_OK : err_set(error, TP_INVALID, "the id is not UTF-8");
+}
+
+/* The same of a session that runs: the answer comes when there is more. */
+enum tp_err web_watch_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    enum tp_err err = web_stream_begin(request, ret_params, error);
+    if (err == TP_OK)
+        json_object_set_new(*ret_params, "wait", json_integer(WATCH_MS));
+    return err;
 }
 
 /* Recording-Size: bytes so far; Recording-Done: nothing comes behind this piece any more. */

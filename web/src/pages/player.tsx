@@ -1,14 +1,17 @@
-// One recording: /web/player/ID. A window of its own, loaded anew (only here may a browser compile the player's terminal).
-import { useEffect, useState } from "preact/hooks";
+// One recording: /web/player/ID; with ?live=1 a session that runs. A window of its own, loaded anew (only here may a browser compile the player's terminal).
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ApiError, save } from "../api";
 import { site } from "../context";
+import { Icon } from "../design/icons";
 import { Button, Command, Empty, Note, sayError } from "../design/parts";
 import { bytes, dateTime, t } from "../i18n";
 import { asTerminal, CastReader } from "../player/cast";
 import { readAll } from "../player/load";
+import { LiveScreen, type LiveState } from "../player/live";
 import { type Recording, Screen } from "../player/screen";
 import { usePlace } from "../router";
 import { type Ended, place } from "./recordings";
+import { type Channel, type Running, runningPlace, runningSessions } from "./sessions";
 
 const SHOWN_MAX = 64 * 1024 * 1024;
 
@@ -66,8 +69,80 @@ function Title({ id, ended }: { id: string; ended: Ended | null }) {
   );
 }
 
+function Back({ page, label }: { page: string; label: string }) {
+  return (
+    <a class="brand" href={`/web/${page}`} aria-label={label}>
+      <span class="mark" aria-hidden="true" />
+    </a>
+  );
+}
+
+function Live({ id }: { id: string }) {
+  const all = useRef<HTMLElement>(null);
+  const [found, setFound] = useState<{ one: Running; channel: Channel } | null | undefined>(undefined);
+  const [state, setState] = useState<LiveState>("waiting");
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    runningSessions(stop.signal).then(
+      (list) => {
+        const one = list.find((each) => each.channels.some((channel) => channel.id === id));
+        setFound(one ? { one, channel: one.channels.find((channel) => channel.id === id)! } : null);
+      },
+      () => !stop.signal.aborted && setFound(null),
+    );
+    return () => stop.abort();
+  }, [id]);
+  const title = found ? `${found.one.user} · ${runningPlace(found.one)}` : id;
+  useEffect(() => {
+    document.title = `${title} · tport`;
+  }, [title]);
+  const why = state !== "gone" ? "" : error instanceof ApiError ? (error.status === 404 ? t("live.none") : sayError(error)) : t("player.broken");
+  return (
+    <main class="player" ref={all}>
+      <header class="player-bar">
+        <Back page="sessions" label={t("menu.sessions")} />
+        <h1 class="mono">{title}</h1>
+        {found && <span class="quiet num">{dateTime(found.channel.started)}</span>}
+      </header>
+      {why && <Note bad>{why}</Note>}
+      {found === undefined ? (
+        <div class="bone" aria-label={t("loading")} />
+      ) : (
+        <div class="play">
+          <LiveScreen
+            id={id}
+            plain={found?.channel.interactive === false}
+            onState={(next, failed) => {
+              setState(next);
+              setError(failed);
+            }}
+          />
+          <div class="play-line">
+            <span class="grow" role="status">
+              <span class={state === "open" ? "dot on" : "dot"} aria-hidden="true" />
+              {t(`live.${state}`)}
+            </span>
+            {(state === "over" || state === "gone") && (
+              <a class="button slim" href={`/web/player/${encodeURIComponent(id)}`}>
+                <Icon name="play" />
+                {t("live.recording")}
+              </a>
+            )}
+            <Button kind="ghost slim" icon="full" label={t("player.full")} onClick={() => (document.fullscreenElement ? document.exitFullscreen() : all.current?.requestFullscreen())} />
+          </div>
+        </div>
+      )}
+    </main>
+  );
+}
+
 export function PlayerPage() {
-  const { item: id } = usePlace();
+  const { item, query } = usePlace();
+  return query.get("live") ? <Live id={item} /> : <Recorded id={item} />;
+}
+
+function Recorded({ id }: { id: string }) {
   const [state, setState] = useState<State>({ step: "loading", done: 0, size: 0 });
   const [ended, setEnded] = useState<Ended | null>(null);
   useEffect(() => {
@@ -88,9 +163,7 @@ export function PlayerPage() {
   return (
     <main class="player">
       <header class="player-bar">
-        <a class="brand" href="/web/recordings" aria-label={t("menu.recordings")}>
-          <span class="mark" aria-hidden="true" />
-        </a>
+        <Back page="recordings" label={t("menu.recordings")} />
         <Title id={id} ended={ended} />
         <span class="grow" />
         {state.step !== "failed" && (

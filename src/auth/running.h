@@ -1,0 +1,17 @@
+/* Running sessions as people see them: which of them, and what they may do with each. */
+#ifndef AUTH_RUNNING_H
+#define AUTH_RUNNING_H
+
+#include "auth/recording.h"
+
+struct running_rights {
+    bool see;
+    bool watch; /* its output, as an observer */
+    bool end;
+};
+
+/* What the caller may do with a running session. Everybody sees, watches and ends his own. meta is that of one of its
+ * channels (for rules on kind session), or NULL. */
+struct running_rights running_rights(const struct call *call, const struct live *live, const json_t *meta);
+
+#endif

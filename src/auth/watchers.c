@@ -1,0 +1,288 @@
+/*
+ * sessions.watch: the recording of a running session, read as it grows. A call that has read everything waits here for more,
+ * for a while; then it is decided anew and answered, so that nobody goes on watching by a right that he had. Who watches is
+ * on record (session.join, session.leave), among the participants, and in the list of running sessions.
+ */
+#include "auth/running.h"
+
+#include <string.h>
+
+#define WAIT_MAX ((int64_t)20000)    /* ms; below the time in which a worker wants its answer */
+#define LEFT_MS ((int64_t)10 * 1000) /* a watcher who asks no more for so long has left */
+#define PARKED_MAX 8                 /* calls of one person that wait for one recording */
+#define WATCHERS_MAX 64              /* of one recording */
+
+struct watcher {
+    char *user;
+    int64_t asked_ms; /* wall */
+    struct watcher *next;
+};
+
+struct parked {
+    struct call *call;
+    struct recording *recording;
+    int64_t until_ms; /* wall */
+    struct parked *next;
+};
+
+static struct watcher *find_watcher(const struct recording *recording, const char *user)
+{
+    struct watcher *watcher = recording->watchers;
+    while (watcher != NULL && strcmp(watcher->user, user) != 0) {
+        watcher = watcher->next;
+    }
+    return watcher;
+}
+
+json_t *watchers_names(const struct recording *recording)
+{
+    json_t *names = json_array();
+    for (const struct watcher *watcher = recording->watchers; watcher != NULL; watcher = watcher->next) {
+        json_array_append_new(names, json_string(watcher->user));
+    }
+    return names;
+}
+
+static void put_session(const struct recording *recording, json_t *event)
+{
+    const json_t *meta = recording->meta;
+    json_object_set_new(event, "sid", json_string(recording->id));
+    json_object_set_new(event, "server_id", json_string(json_get_text(meta, "host_id", "")));
+    json_object_set_new(event, "server_hostname", json_string(json_get_text(meta, "hostname", "")));
+    json_object_set_new(event, "proto", json_string(json_get_text(meta, "proto", "ssh")));
+    json_object_set_new(event, "mode", json_string("observer"));
+}
+
+static void leave(struct recording *recording, struct watcher **at)
+{
+    struct watcher *watcher = *at;
+    json_t *event = event_new("session.leave", true, recording->auth->settings.cluster);
+    json_object_set_new(event, "user", json_string(watcher->user));
+    put_session(recording, event);
+    audit_emit(recording->auth, event, NULL, NULL);
+    *at = watcher->next;
+    mem_free(watcher->user);
+    mem_free(watcher);
+}
+
+/* The event of somebody who was not there until now; NULL for who goes on watching. */
+static json_t *join(struct recording *recording, const struct call *call)
+{
+    const char *user = call->caller.user;
+    struct watcher *watcher = find_watcher(recording, user);
+    if (watcher != NULL) {
+        watcher->asked_ms = clock_wall_ms();
+        return NULL;
+    }
+    watcher = mem_alloc(sizeof *watcher);
+    watcher->user = mem_strdup(user);
+    watcher->asked_ms = clock_wall_ms();
+    watcher->next = recording->watchers;
+    recording->watchers = watcher;
+    json_t *people = json_object_get(recording->meta, "participants");
+    if (!json_list_has(people, user)) {
+        json_array_append_new(people, json_string(user));
+        recording->dirty = true;
+    }
+    json_t *event = call_event(call, "session.join", true);
+    put_session(recording, event);
+    return event;
+}
+
+/* The caller as he is now: a right, a role or the web session may have gone while the call waited. */
+static enum tp_err caller_anew(struct call *call, struct tp_error *error)
+{
+    struct caller fresh;
+    if (call->caller.who != WHO_USER) {
+        return TP_OK;
+    }
+    if (call->caller.web_key != NULL && !websess_alive(call->auth, call->caller.web_key)) {
+        return err_set(error, TP_UNAUTHENTICATED, "your session has ended; sign in again");
+    }
+    caller_init(&fresh);
+    enum tp_err err =
+        caller_become_user(call->auth, call->caller.user, call->caller.roles, call->caller.traits, &fresh, error);
+    if (err == TP_OK) {
+        struct rbac_set *before = call->caller.set;
+        call->caller.set = fresh.set;
+        fresh.set = before;
+    }
+    caller_free(&fresh);
+    return err;
+}
+
+/* The one decision. Whoever may not watch it learns no more than that it is not there for him. */
+static enum tp_err decide(const struct call *call, const struct recording *recording, struct tp_error *error)
+{
+    const struct live *live =
+        recording != NULL ? map_get(call->auth->live, json_get_text(recording->meta, "sid", "")) : NULL;
+    if (live == NULL || !running_rights(call, live, recording->meta).watch) {
+        return err_set(error, TP_NOT_FOUND, "there is no running session with this id that you may watch");
+    }
+    if (!call->auth->settings.record && !json_get_bool(recording->meta, "recorded", false)) {
+        return err_set(error, TP_INVALID, "this session is not recorded, so there is nothing to watch");
+    }
+    return TP_OK;
+}
+
+static json_t *meta_now(const struct recording *recording)
+{
+    json_t *meta = json_deep_copy(recording->meta);
+    json_object_set_new(meta, "size", json_integer(recording->size));
+    return meta;
+}
+
+static void answer(struct recording *recording, struct call *call)
+{
+    int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
+    struct recording_piece piece = {.offset = json_get_int(call->params, "offset", 0),
+                                    .limit = limit < RECORDING_PIECE_MAX ? limit : RECORDING_PIECE_MAX};
+    json_t *event = join(recording, call);
+    json_t *meta = meta_now(recording);
+    bool all = recording->ended && recording->size - piece.offset <= piece.limit;
+    if (all) { /* he has the end: nobody waits for him */
+        for (struct watcher **at = &recording->watchers; *at != NULL; at = &(*at)->next) {
+            if (strcmp((*at)->user, call->caller.user) == 0) {
+                leave(recording, at);
+                break;
+            }
+        }
+    }
+    recordings_answer(call, meta, &piece, event);
+    json_decref(meta);
+}
+
+static void answer_parked(struct parked *parked)
+{
+    struct call *call = parked->call;
+    struct recording *recording = parked->recording;
+    struct tp_error error = {0};
+    mem_free(parked);
+    if (call->auth->stopping) {
+        call_fail_text(call, TP_UNAVAILABLE, "the auth process is stopping");
+    } else if (caller_anew(call, &error) != TP_OK || decide(call, recording, &error) != TP_OK) {
+        call_fail(call, &error);
+    } else {
+        answer(recording, call);
+    }
+}
+
+void watchers_wake(struct recording *recording)
+{
+    struct parked *parked = recording->parked;
+    recording->parked = NULL;
+    while (parked != NULL) {
+        struct parked *next = parked->next;
+        answer_parked(parked);
+        parked = next;
+    }
+}
+
+void watchers_free(struct recording *recording)
+{
+    while (recording->parked != NULL) {
+        struct parked *parked = recording->parked;
+        recording->parked = parked->next;
+        call_fail_text(parked->call, TP_UNAVAILABLE, "the auth process is stopping");
+        mem_free(parked);
+    }
+    while (recording->watchers != NULL) {
+        struct watcher *watcher = recording->watchers;
+        recording->watchers = watcher->next;
+        mem_free(watcher->user);
+        mem_free(watcher);
+    }
+}
+
+void watchers_tick(struct recording *recording)
+{
+    int64_t now = clock_wall_ms();
+    for (struct parked **at = &recording->parked; *at != NULL;) {
+        struct parked *parked = *at;
+        if (parked->until_ms <= now) {
+            *at = parked->next;
+            answer_parked(parked);
+        } else {
+            at = &parked->next;
+        }
+    }
+    for (const struct parked *parked = recording->parked; parked != NULL; parked = parked->next) {
+        struct watcher *watcher = find_watcher(recording, parked->call->caller.user);
+        if (watcher != NULL) {
+            watcher->asked_ms = now; /* he waits */
+        }
+    }
+    for (struct watcher **at = &recording->watchers; *at != NULL;) {
+        if (now - (*at)->asked_ms > LEFT_MS) {
+            leave(recording, at);
+        } else {
+            at = &(*at)->next;
+        }
+    }
+}
+
+/* One person with many windows must not fill the table: his oldest call gets its answer, which is empty. */
+static void park(struct recording *recording, struct call *call, int64_t wait_ms)
+{
+    size_t count = 0;
+    struct parked **oldest = NULL;
+    struct parked **end = &recording->parked;
+    for (; *end != NULL; end = &(*end)->next) {
+        if (strcmp((*end)->call->caller.user, call->caller.user) == 0) {
+            oldest = oldest == NULL ? end : oldest;
+            count++;
+        }
+    }
+    struct parked *parked = mem_alloc(sizeof *parked);
+    parked->call = call;
+    parked->recording = recording;
+    parked->until_ms = clock_wall_ms() + (wait_ms < WAIT_MAX ? wait_ms : WAIT_MAX);
+    *end = parked;
+    if (count >= PARKED_MAX) {
+        struct parked *first = *oldest;
+        *oldest = first->next;
+        answer_parked(first);
+    }
+}
+
+static size_t count_watchers(const struct recording *recording)
+{
+    size_t count = 0;
+    for (const struct watcher *watcher = recording->watchers; watcher != NULL; watcher = watcher->next) {
+        count++;
+    }
+    return count;
+}
+
+void do_sessions_watch(struct call *call)
+{
+    struct tp_error error = {0};
+    const char *id = NULL;
+    int64_t offset = json_get_int(call->params, "offset", 0);
+    int64_t limit = json_get_int(call->params, "limit", 1);
+    int64_t wait_ms = json_get_int(call->params, "wait", 0);
+    struct recording *recording = NULL;
+    enum tp_err err = json_need_text(call->params, "id", &id, &error);
+    if (err == TP_OK && (offset < 0 || limit <= 0 || wait_ms < 0)) {
+        err = err_set(&error, TP_INVALID, "offset, limit and wait must be positive");
+    }
+    if (err == TP_OK) {
+        recording = map_get(call->auth->recordings, id);
+        err = decide(call, recording, &error);
+    }
+    if (err == TP_OK && find_watcher(recording, call->caller.user) == NULL &&
+        count_watchers(recording) >= WATCHERS_MAX) {
+        err = err_set(&error, TP_LIMIT, "too many people watch this session");
+    }
+    if (err != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    struct watcher *watcher = find_watcher(recording, call->caller.user);
+    if (watcher != NULL && wait_ms > 0 && !recording->ended && offset >= recording->size) {
+        watcher->asked_ms = clock_wall_ms();
+        park(recording, call, wait_ms);
+        return;
+    }
+    answer(recording, call);
+}
