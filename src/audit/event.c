@@ -97,6 +97,8 @@ static const struct row rows[] = {
     {"session_recording_config.update", "TCREC003I", NULL},
     /* Ours: Teleport has no events for these. */
     {"join_token.delete", "TJT01I", NULL},
+    {"mfa.rename", "TMF01I", NULL},
+    {"user.logout", "TUL01I", NULL},
     {"node.deleted", "TND01I", NULL},
     {"kube_server.deleted", "TKS01I", NULL},
     {"cert_authority.rotate", "TRT01I", NULL},

@@ -628,9 +628,14 @@ enum tp_err websess_load(struct auth *auth, struct tp_error *error) TP_MUST;
 /* Is the session with this key (caller.web_key) still there? */
 bool websess_alive(const struct auth *auth, const char *key);
 void websess_free(struct auth *auth);
+struct websess_from {
+    const char *ip;
+    const char *agent; /* what the browser calls itself: foreign text, for the owner's eyes */
+};
 /* A new session: {sid, token, expires, user}. */
-enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
-                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error) TP_MUST;
+enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits,
+                         const struct websess_from *from, int64_t ttl_ms, json_t **ret_result,
+                         struct tp_error *error) TP_MUST;
 enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
                           struct tp_error *error) TP_MUST;
 void websess_drop(struct auth *auth, const char *key);

@@ -1,5 +1,6 @@
 /* Invitations and resets: a token of 128 random bits, kept as its hash, good once and for a while. It lets one user
  * choose a password and confirm a one-time-code device. */
+#include "auth/devices.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
 
@@ -212,15 +213,17 @@ static enum tp_err enrol(struct auth *auth, const struct call *call, const char 
         return err;
     }
     const char *device = json_get_text(call->params, "device_name", "otp");
-    if (strlen(device) > 100) {
+    json_t *first = json_object();
+    struct tp_error ignored = {0};
+    if (devices_check_name(first, device, NULL, &ignored) != TP_OK) {
         device = "otp";
     }
-    crypt_uuid(ret_device->id);
+    json_decref(first);
+    json_t *entry = devices_make(device, secret, step);
+    snprintf(ret_device->id, sizeof ret_device->id, "%s", json_get_text(entry, "id", ""));
     snprintf(ret_device->name, sizeof ret_device->name, "%s", device);
-    json_t *login =
-        json_pack("{s:s, s:s, s:I, s:s, s:o, s:[s]}", "hash", password_hash_text, "totp", secret, "last_step",
-                  (json_int_t)step, "device", device, "created", doc_time(clock_wall_ms()), "known", call->caller.ip);
-    json_object_set_new(login, "device_id", json_string(ret_device->id));
+    json_t *login = json_pack("{s:s, s:[o], s:o, s:[s]}", "hash", password_hash_text, "devices", entry, "created",
+                              doc_time(clock_wall_ms()), "known", call->caller.ip);
     char *login_text = json_text(login);
     char *login_key = mem_printf("/login/%s", user);
     char *invite_key = mem_printf("/invite/%s", hash);

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define AGENT_MAX 256
+
 struct login {
     struct call *call;
     bool web;
@@ -43,12 +45,22 @@ static void refuse(struct login *login, const char *reason)
     call_fail_audited(call, event, &error);
 }
 
+/* What the browser calls itself, "" when that is unknown or not to be believed. */
+static const char *agent_of(const struct call *call)
+{
+    const char *agent = json_get_text(call->params, "user_agent", "");
+    return strlen(agent) <= AGENT_MAX ? agent : "";
+}
+
 static json_t *login_event(const struct call *call, const char *user)
 {
     json_t *event = call_event(call, "user.login", true);
     json_object_set_new(event, "user", json_string(user));
     json_object_set_new(event, "method", json_string("local"));
     json_object_set_new(event, "success", json_true());
+    if (agent_of(call)[0] != '\0') {
+        json_object_set_new(event, "user_agent", json_string(agent_of(call)));
+    }
     return event;
 }
 
@@ -81,8 +93,9 @@ static void finish_web(struct login *login, json_t *event)
     json_t *result = NULL;
     struct tp_error error = {0};
     int64_t ttl = issue_ttl(call->auth, call->caller.set, 0);
-    enum tp_err err = websess_make(call->auth, login->user, call->caller.roles, call->caller.traits, call->caller.ip,
-                                   ttl, &result, &error);
+    struct websess_from from = {.ip = call->caller.ip, .agent = agent_of(call)};
+    enum tp_err err =
+        websess_make(call->auth, login->user, call->caller.roles, call->caller.traits, &from, ttl, &result, &error);
     login_free(login);
     if (err != TP_OK) {
         audit_emit(call->auth, event, NULL, NULL);

@@ -1,5 +1,5 @@
 /* The table of docs/protocol-rpc.md: no row, no method. */
-#include "auth/inner.h"
+#include "auth/account.h"
 
 #include <string.h>
 
@@ -46,6 +46,14 @@ const struct method methods[] = {
     {"session.end", H, RIGHT_SELF, "report", "", false, false, do_session_end},
     {"nodes.list", U | L, RIGHT_RULE, "list", "node", false, false, do_nodes_list},
     {"user.context", U, RIGHT_SELF, "status", "", false, false, do_user_context},
+    {"account.password", U, RIGHT_SELF, "change", "", false, true, do_account_password},
+    {"account.devices", U, RIGHT_SELF, "list", "", false, false, do_account_devices},
+    {"account.device_new", U, RIGHT_SELF, "add", "", false, true, do_account_device_new},
+    {"account.device_add", U, RIGHT_SELF, "add", "", false, true, do_account_device_add},
+    {"account.device_rename", U, RIGHT_SELF, "rename", "", false, true, do_account_device_rename},
+    {"account.device_rm", U, RIGHT_SELF, "remove", "", false, true, do_account_device_rm},
+    {"account.sessions", U, RIGHT_SELF, "list", "", false, false, do_account_sessions},
+    {"account.session_end", U, RIGHT_SELF, "logout", "", false, true, do_account_session_end},
     {"user.status", U, RIGHT_SELF, "status", "", false, false, do_user_status},
     {"recordings.list", U | L, RIGHT_POSSIBLE, "list", "session", false, false, do_recordings_list},
     {"recordings.read", U | L, RIGHT_POSSIBLE, "read", "session", false, true, do_recordings_read},

@@ -47,6 +47,10 @@ enum tp_err issue_target_cert(struct auth *auth, const struct issue_target *want
 
 /* ---- mfa_session.c ---- */
 
+/* Takes a code of the caller, a user; failures are counted and lock out for a while. NULL: it was good; else why not, for the
+ * record: to the caller all reasons are one sentence. */
+const char *mfa_check_code(const struct call *call, const char *code, struct mfa_device *ret_device);
+
 void mfa_given_free(struct mfa_given *given);
 /* The device with which the caller gave his second factor for this node (kube NULL) or Kubernetes cluster (node NULL), as
  * long as caller lives; NULL: he gave none for it. */

@@ -1,4 +1,5 @@
 /* One-time codes, each once: a code is taken by a write that only one caller can win. */
+#include "auth/devices.h"
 #include "auth/mfa.h"
 
 #include <string.h>
@@ -24,41 +25,52 @@ static void remember(json_t *doc, const char *ip)
     }
 }
 
-/* Devices that were added before devices had ids get one with the first code. */
-static void read_device(json_t *doc, struct mfa_device *ret_device)
+/* The device whose code this is, fresh; NULL: none. All of a person's devices are looked at, so that it takes as long for
+ * each. */
+static json_t *match(json_t *doc, const char *code, int64_t *ret_step)
 {
-    const char *id = json_get_text(doc, "device_id", "");
-    if (strlen(id) != UUID_TEXT_SIZE - 1) {
-        char fresh[UUID_TEXT_SIZE];
-        crypt_uuid(fresh);
-        json_object_set_new(doc, "device_id", json_string(fresh));
-        id = json_get_text(doc, "device_id", "");
+    json_t *found = NULL;
+    json_t *devices = devices_of(doc);
+    size_t i;
+    json_t *device;
+    int64_t step = 0;
+    if (json_array_size(devices) == 0) {
+        (void)!totp_check(no_seed, code, clock_wall(), &step);
     }
-    snprintf(ret_device->id, sizeof ret_device->id, "%s", id);
-    snprintf(ret_device->name, sizeof ret_device->name, "%s", json_get_text(doc, "device", "otp"));
+    json_array_foreach (devices, i, device) {
+        const char *seed = json_get_text(device, "totp", NULL);
+        bool good = totp_check(seed != NULL ? seed : no_seed, code, clock_wall(), &step) == TP_OK && seed != NULL;
+        if (good && step > json_get_int(device, "last_step", 0) && found == NULL) {
+            found = device;
+            *ret_step = step;
+        }
+    }
+    return found;
 }
 
 static const char wrong[] = "invalid or used one-time code";
 
 /* NULL: the code is good, and doc says so from now on; the caller writes it. */
-static const char *take(struct auth *auth, const struct mfa_code *given, json_t *doc)
+static const char *take(struct auth *auth, const struct mfa_code *given, json_t *doc, struct mfa_device *ret_device)
 {
     const char *hash = json_get_text(doc, "hash", NULL);
-    const char *seed = json_get_text(doc, "totp", NULL);
     int64_t step = 0;
     /* The password may have been reset while the old one was being hashed. */
     bool same = given->password_hash == NULL || secret_equal_text(hash, given->password_hash);
-    enum tp_err err = totp_check(seed != NULL ? seed : no_seed, given->code, clock_wall(), &step);
-    if (caller_device_locked(auth, json_get_text(doc, "device_id", NULL))) {
-        return MFA_DEVICE_LOCKED;
-    }
-    if (err != TP_OK || !same || seed == NULL || step <= json_get_int(doc, "last_step", 0)) {
+    json_t *device = match(doc, given->code, &step);
+    if (device == NULL || !same) {
         return wrong;
     }
-    json_object_set_new(doc, "last_step", json_integer(step));
+    if (caller_device_locked(auth, json_get_text(device, "id", NULL))) {
+        return MFA_DEVICE_LOCKED;
+    }
+    json_object_set_new(device, "last_step", json_integer(step));
+    json_object_set_new(device, "used", doc_time(clock_wall_ms()));
     if (given->ip != NULL) {
         remember(doc, given->ip);
     }
+    snprintf(ret_device->id, sizeof ret_device->id, "%s", json_get_text(device, "id", ""));
+    snprintf(ret_device->name, sizeof ret_device->name, "%s", json_get_text(device, "name", ""));
     return NULL;
 }
 
@@ -71,12 +83,11 @@ const char *mfa_use_code(struct auth *auth, const struct mfa_code *given, struct
         if (doc_find(auth->secrets, "/login/", given->user, &doc, &revision, &error) != TP_OK) {
             doc = json_object();
         }
-        const char *refused = take(auth, given, doc);
+        const char *refused = take(auth, given, doc, ret_device);
         if (refused != NULL) {
             json_decref(doc);
             return refused;
         }
-        read_device(doc, ret_device);
         enum tp_err err = doc_put(auth->secrets, "/login/", given->user, doc, revision, NULL, &error);
         json_decref(doc);
         if (err == TP_OK) {

@@ -205,8 +205,7 @@ static bool is_known(const struct call *call)
     return known;
 }
 
-/* Takes the code, or says for the record why not: all reasons are one sentence to the caller. */
-static const char *check_code(const struct call *call, const char *code, struct mfa_device *ret_device)
+const char *mfa_check_code(const struct call *call, const char *code, struct mfa_device *ret_device)
 {
     struct auth *auth = call->auth;
     const struct caller *caller = &call->caller;
@@ -299,7 +298,7 @@ void do_mfa_session(struct call *call)
         call_fail(call, &error);
         return;
     }
-    const char *wrong = check_code(call, code, &device);
+    const char *wrong = mfa_check_code(call, code, &device);
     if (wrong != NULL) {
         refuse_code(call, &target, wrong);
         target_free(&target);

@@ -1,4 +1,5 @@
 /* Web sessions: the cookie's id and the bearer token are both random, both needed, both kept as hashes only. */
+#include "auth/account.h"
 #include "auth/mfa.h"
 
 #include <string.h>
@@ -8,10 +9,12 @@
 
 struct websess {
     char *user;
-    char *ip; /* of the login */
+    char *ip;    /* of the login */
+    char *agent; /* what the browser calls itself, "" when unknown */
     char token_hash[HASH_TEXT_SIZE];
     json_t *roles;
     json_t *traits;
+    int64_t created_ms;
     int64_t expires_ms;
     int64_t used_ms;
     struct mfa_given mfa; /* the last one-time code that was given in it; not stored: a restart asks again */
@@ -22,6 +25,7 @@ static void websess_destroy(struct websess *session)
     if (session != NULL) {
         mem_free(session->user);
         mem_free(session->ip);
+        mem_free(session->agent);
         json_decref(session->roles);
         json_decref(session->traits);
         mfa_given_free(&session->mfa);
@@ -36,6 +40,8 @@ static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     struct websess *session = mem_alloc(sizeof *session);
     session->user = mem_strdup(json_get_text(doc, "user", ""));
     session->ip = mem_strdup(json_get_text(doc, "ip", ""));
+    session->agent = mem_strdup(json_get_text(doc, "agent", ""));
+    session->created_ms = doc_ms(doc, "created");
     snprintf(session->token_hash, sizeof session->token_hash, "%s", json_get_text(doc, "token", ""));
     session->roles = json_deep_copy(json_object_get(doc, "roles"));
     session->traits = json_deep_copy(json_object_get(doc, "traits"));
@@ -151,8 +157,8 @@ void websess_sweep(struct auth *auth)
     drop_found(auth, &find);
 }
 
-enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits, const char *ip,
-                         int64_t ttl_ms, json_t **ret_result, struct tp_error *error)
+enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits,
+                         const struct websess_from *from, int64_t ttl_ms, json_t **ret_result, struct tp_error *error)
 {
     struct find find = {.user = user};
     map_each(auth->websessions, find_user, &find);
@@ -171,8 +177,10 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
     doc_hash(token, token_hash);
     int64_t expires = clock_wall_ms() + ttl_ms;
     json_t *doc = json_pack("{s:s, s:s, s:O, s:O, s:s, s:o}", "user", user, "token", token_hash, "roles",
-                            (json_t *)(uintptr_t)roles, "traits", (json_t *)(uintptr_t)traits, "ip", ip, "expires",
-                            doc_time(expires));
+                            (json_t *)(uintptr_t)roles, "traits", (json_t *)(uintptr_t)traits, "ip", from->ip,
+                            "expires", doc_time(expires));
+    json_object_set_new(doc, "agent", json_string(from->agent));
+    json_object_set_new(doc, "created", doc_time(clock_wall_ms()));
     enum tp_err err = doc_put(auth->secrets, "/websession/", key, doc, STORE_ABSENT, NULL, error);
     if (err == TP_OK) {
         (void)load_one(auth, key, doc, 0);
@@ -183,6 +191,81 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
     secret_free(sid);
     secret_free(token);
     return err;
+}
+
+static void end_one(struct auth *auth, const char *key, const char *why)
+{
+    sessions_cut_web(auth, key, CLOSE_RIGHT_LOST, why);
+    websess_drop(auth, key);
+}
+
+struct listing {
+    const struct caller *caller;
+    json_t *items;
+};
+
+static void list_one(void *ctx, const char *key, void *value)
+{
+    struct listing *listing = ctx;
+    const struct websess *session = value;
+    const char *current = listing->caller->web_key;
+    int64_t now = clock_wall_ms();
+    if (strcmp(session->user, listing->caller->user) == 0 && session->expires_ms > now &&
+        now - session->used_ms <= IDLE_MS) {
+        json_array_append_new(listing->items,
+                              json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:b}", "id", key, "created",
+                                        doc_time(session->created_ms), "used", doc_time(session->used_ms), "expires",
+                                        doc_time(session->expires_ms), "ip", session->ip, "agent", session->agent,
+                                        "current", current != NULL && strcmp(key, current) == 0));
+    }
+}
+
+void do_account_sessions(struct call *call)
+{
+    struct listing listing = {.caller = &call->caller, .items = json_array()};
+    map_each(call->auth->websessions, list_one, &listing);
+    call_reply(call, json_pack("{s:o}", "items", listing.items));
+}
+
+size_t websess_end_others(struct auth *auth, const char *user, const char *current, const char *why)
+{
+    struct find find = {.user = user};
+    size_t ended = 0;
+    map_each(auth->websessions, find_user, &find);
+    for (size_t i = 0; i < find.count; i++) {
+        if (current == NULL || strcmp(find.keys[i], current) != 0) {
+            end_one(auth, find.keys[i], why);
+            ended++;
+        }
+        mem_free(find.keys[i]);
+    }
+    mem_free(find.oldest);
+    return ended;
+}
+
+/* {"id"}: one; {"others": true}: all but the one that asks. What belongs to somebody else is not there. */
+void do_account_session_end(struct call *call)
+{
+    static const char why[] = "you have signed out elsewhere";
+    struct auth *auth = call->auth;
+    const char *id = json_get_text(call->params, "id", "");
+    const struct websess *session = map_get(auth->websessions, id);
+    size_t ended = 1;
+    if (call->caller.web_key == NULL) {
+        call_fail_text(call, TP_INVALID, "this call is for web sessions");
+        return;
+    }
+    if (json_get_bool(call->params, "others", false)) {
+        ended = websess_end_others(auth, call->caller.user, call->caller.web_key, why);
+    } else if (session != NULL && strcmp(session->user, call->caller.user) == 0) {
+        end_one(auth, id, why);
+    } else {
+        call_fail_text(call, TP_NOT_FOUND, "you have no such session; it may have ended");
+        return;
+    }
+    json_t *event = call_event(call, "user.logout", true);
+    json_object_set_new(event, "count", json_integer((json_int_t)ended));
+    call_reply_audited(call, event, json_pack("{s:I}", "ended", (json_int_t)ended));
 }
 
 bool websess_alive(const struct auth *auth, const char *key)

@@ -16,3 +16,6 @@ tport_unit_test(test_auth_puts tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_mfa tport_auth PkgConfig::OATH)
 target_link_options(test_auth_mfa PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms
     -Wl,--wrap=oath_hotp_generate)
+tport_unit_test(test_auth_account tport_auth PkgConfig::OATH)
+target_link_options(test_auth_account PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms)
+target_link_options(test_auth_mfa PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms)

@@ -727,7 +727,11 @@ static void an_old_device_gets_an_id(void **state)
     uint64_t revision = 0;
     struct tp_error error = {0};
     assert_int_equal(doc_find(world.fixture->auth->secrets, "/login/", "alice", &doc, &revision, &error), TP_OK);
-    json_object_del(doc, "device_id");
+    json_t *device = json_array_get(json_object_get(doc, "devices"), 0);
+    json_object_set(doc, "totp", json_object_get(device, "totp"));
+    json_object_set(doc, "last_step", json_object_get(device, "last_step"));
+    json_object_set_new(doc, "device", json_string("my old phone"));
+    json_object_del(doc, "devices");
     assert_int_equal(doc_put(world.fixture->auth->secrets, "/login/", "alice", doc, revision, NULL, &error), TP_OK);
     json_decref(doc);
     mem_free(redeem(&world, "target", "a"));

@@ -19,6 +19,7 @@ interface Entry {
   icon: IconName;
   kind?: string; // of userAcl; shown when it may be listed or read
   group: Key;
+  apart?: boolean; // reached from elsewhere than the menu
   load: () => Promise<ComponentType> | ComponentType;
 }
 
@@ -27,6 +28,7 @@ const users = () => import("./pages/users").then((part) => part.UsersPage);
 const roles = () => import("./pages/roles").then((part) => part.RolesPage);
 const tokens = () => import("./pages/tokens").then((part) => part.TokensPage);
 const locks = () => import("./pages/locks").then((part) => part.LocksPage);
+const account = () => import("./pages/account").then((part) => part.AccountPage);
 const sessions = () => import("./pages/sessions").then((part) => part.SessionsPage);
 const recordings = () => import("./pages/recordings").then((part) => part.RecordingsPage);
 const audit = () => import("./pages/audit").then((part) => part.AuditPage);
@@ -43,6 +45,7 @@ const entries: Entry[] = [
   { page: "sessions", title: "menu.sessions", icon: "live", kind: "activeSessions", group: "menu.activity", load: sessions },
   { page: "recordings", title: "menu.recordings", icon: "record", kind: "recordedSessions", group: "menu.activity", load: recordings },
   { page: "audit", title: "menu.audit", icon: "audit", kind: "events", group: "menu.activity", load: audit },
+  { page: "account", title: "menu.account", icon: "account", group: "menu.team", apart: true, load: account },
 ];
 
 function visible(entry: Entry): boolean {
@@ -66,7 +69,7 @@ function Lazy({ load }: { load: Entry["load"] }) {
 }
 
 function Menu({ page, onGo }: { page: string; onGo: () => void }) {
-  const shown = entries.filter(visible);
+  const shown = entries.filter((entry) => !entry.apart && visible(entry));
   const groups = [...new Set(shown.map((entry) => entry.group))];
   return (
     <nav class="nav" aria-label={t("menu.title")}>
@@ -149,10 +152,14 @@ function Frame() {
         <Menu page={page} onGo={() => setOpen(false)} />
         <div class="side-end">
           <Pop label={kept.userName} kind="who" icon="user">
-            {() => (
+            {(close) => (
               <>
                 <Choices />
                 <div class="quiet small">{kept.userName}</div>
+                <a class="item" href="/web/account" onClick={close}>
+                  <Icon name="account" />
+                  {t("menu.account")}
+                </a>
                 <button type="button" class="item" onClick={() => signOut().catch(toastError)}>
                   <Icon name="out" />
                   {t("menu.signout")}

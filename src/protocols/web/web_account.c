@@ -35,3 +35,57 @@ void web_checkpoint_finish(struct web_request *request, json_t *result)
                     json_pack("{s:s, s:s}", "checkpoint", json_get_text(result, "checkpoint", ""), "key",
                               json_get_text(result, "key", "")));
 }
+
+/* The password: in base64, as Teleport's web API has it. */
+enum tp_err web_own_password_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    json_t *old = web_base64_text(request->body, "old_password");
+    json_t *fresh = web_base64_text(request->body, "new_password");
+    if (!old || !fresh) {
+        json_decref(old);
+        json_decref(fresh);
+        return err_set(error, TP_INVALID, "\"old_password\" and \"new_password\" must be passwords in base64");
+    }
+    *ret_params = json_pack("{s:o, s:o, s:s}", "old", old, "new", fresh, "code",
+                            json_get_text(request->body, "second_factor_token", ""));
+    return TP_OK;
+}
+
+/* Devices of one-time codes. */
+
+/* The seed of a device that is about to be added, also as a picture. */
+void web_device_new_finish(struct web_request *request, json_t *result)
+{
+    char *image = web_qr_base64(json_get_text(result, "otpauth", ""));
+    web_answer_json(request, 200,
+                    json_pack("{s:s, s:s, s:s}", "qrCode", image ? image : "", "secret",
+                              json_get_text(result, "secret", ""), "expires", json_get_text(result, "expires", "")));
+    secret_free(image);
+}
+
+enum tp_err web_device_add_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const json_t *body = request->body;
+    (void)error;
+    *ret_params =
+        json_pack("{s:s, s:s, s:s}", "name", json_get_text(body, "deviceName", ""), "new_code",
+                  json_get_text(body, "new_code", ""), "code", json_get_text(body, "second_factor_token", ""));
+    return TP_OK;
+}
+
+/* Renaming (with deviceName) and removing: the device is in the path. */
+enum tp_err web_device_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const json_t *body = request->body;
+    *ret_params = json_pack("{s:s, s:s, s:s}", "id", request->params[0], "name", json_get_text(body, "deviceName", ""),
+                            "code", json_get_text(body, "second_factor_token", ""));
+    return *ret_params ? TP_OK : err_set(error, TP_INVALID, "the id is not UTF-8");
+}
+
+/* Web sessions; "others" stands for all but the one that asks. */
+enum tp_err web_own_session_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    *ret_params = strcmp(request->params[0], "others") == 0 ? json_pack("{s:b}", "others", 1)
+                                                            : json_pack("{s:s}", "id", request->params[0]);
+    return *ret_params ? TP_OK : err_set(error, TP_INVALID, "the id is not UTF-8");
+}

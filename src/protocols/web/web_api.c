@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#define AGENT_MAX 256  /* bytes of a browser's name for itself */
 #define IDLE_MS 600000 /* sessionInactiveTimeout */
 
 static json_t *host_list(const struct web_options *options)
@@ -150,9 +151,12 @@ enum tp_err web_session_begin(struct web_request *request, json_t **ret_params, 
     const json_t *body = request->body;
     const char *password = first_text(body, "pass", "password", NULL);
     const char *code = first_text(body, "second_factor_token", "totp_code", "otp_token");
+    const char *agent = http_request_header(web_http(request), "user-agent");
     (void)error;
     *ret_params = json_pack("{s:s, s:s, s:s}", "user", json_get_text(body, "user", ""), "password",
                             password ? password : "", "otp_token", code ? code : "");
+    if (agent && strlen(agent) <= AGENT_MAX) /* one that is not UTF-8 is left out */
+        (void)json_object_set_new(*ret_params, "user_agent", json_string(agent));
     return TP_OK;
 }
 
@@ -199,16 +203,22 @@ void web_token_finish(struct web_request *request, json_t *result)
     secret_free(image);
 }
 
-enum tp_err web_token_put_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+json_t *web_base64_text(const json_t *body, const char *key)
 {
-    const json_t *body = request->body;
-    const char *password = json_get_text(body, "password", "");
+    const char *given = json_get_text(body, key, "");
     json_t *text = NULL;
     struct buf plain;
     buf_init(&plain, 4096);
-    if (dec_base64(password, strlen(password), &plain) == TP_OK && !memchr(buf_head(&plain), '\0', buf_size(&plain)))
+    if (dec_base64(given, strlen(given), &plain) == TP_OK && !memchr(buf_head(&plain), '\0', buf_size(&plain)))
         text = json_stringn((const char *)buf_head(&plain), buf_size(&plain));
     buf_wipe(&plain);
+    return text;
+}
+
+enum tp_err web_token_put_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
+{
+    const json_t *body = request->body;
+    json_t *text = web_base64_text(body, "password");
     if (!text)
         return err_set(error, TP_INVALID, "\"password\" must be the password in base64");
     *ret_params =

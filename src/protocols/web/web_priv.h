@@ -153,6 +153,9 @@ void web_put_text(const struct http_request *http, const char *name, json_t *par
 /* "a b" or "a;b" as a JSON list. */
 json_t *web_split(const char *text, const char *separators) TP_MUST;
 
+/* A text that the body has in base64, as JSON; NULL when it is no base64 of UTF-8 without NULs. */
+json_t *web_base64_text(const json_t *body, const char *key) TP_MUST;
+
 /* TP_NOT_FOUND unless the path's first parameter names this cluster. */
 enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error) TP_MUST;
 
@@ -182,6 +185,9 @@ web_finish_fn web_pass_finish;
 /* web_kube.c: a kubeconfig for a file. */
 web_begin_fn web_kubeconfig_begin;
 web_finish_fn web_kubeconfig_finish;
+/* What people change about themselves (web_account.c). */
+web_begin_fn web_own_password_begin, web_device_add_begin, web_device_begin, web_own_session_begin;
+web_finish_fn web_device_new_finish;
 /* Recordings (web_recordings.c) and the page that plays them. */
 web_begin_fn web_stream_begin;
 web_finish_fn web_stream_finish, web_player_finish;
