@@ -209,6 +209,7 @@ struct auth {
     struct map *recordings;  /* id to struct recording: those that are being written */
     struct map *websessions; /* sha256 of sid (hex) to struct websess */
     struct map *accesses;    /* who reads which recording to when (wall ms): what is on record already */
+    size_t readers;          /* recordings that stay open for those who read on */
     struct map *batch;       /* key to text: what the next tick writes */
     struct put_group *puts;  /* roles that the end of this turn writes */
     struct link *links;
@@ -695,7 +696,6 @@ METHOD(do_recordings_list);
 METHOD(do_recordings_read);
 METHOD(do_sessions_list);
 METHOD(do_sessions_end);
-METHOD(do_sessions_watch);
 METHOD(do_users_add);
 METHOD(do_users_reset);
 METHOD(do_users_update);

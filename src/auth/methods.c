@@ -1,5 +1,6 @@
 /* The table of docs/protocol-rpc.md: no row, no method. */
 #include "auth/account.h"
+#include "auth/running.h"
 
 #include <string.h>
 

@@ -71,8 +71,12 @@ struct seal {
 };
 /* Compresses part into final (through a temporary file, fsync, rename), hashes it, removes part. */
 void recording_file_seal(struct seal *seal);
-/* Reads up to size bytes of text at offset: from the raw file if there is one, else out of the compressed one. */
+/* A compressed recording that is open, somewhere in its text: reading on from there costs what is read, not what stands before. */
+struct recording_reader;
+void recording_reader_free(struct recording_reader *reader); /* NULL is fine */
+/* Reads up to size bytes of text at offset: from the raw file if there is one, else out of the compressed one. reader: in, one
+ * of an earlier read of this recording, or NULL; out, one for the next read, or NULL. */
 enum tp_err recording_file_read(const char *part, const char *final, int64_t offset, uint8_t *out, size_t size,
-                                size_t *ret_size, struct tp_error *error) TP_MUST;
+                                size_t *ret_size, struct recording_reader **reader, struct tp_error *error) TP_MUST;
 
 #endif

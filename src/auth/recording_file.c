@@ -134,8 +134,52 @@ void recording_file_seal(struct seal *seal)
     mem_free(temporary);
 }
 
+struct recording_reader {
+    gzFile gz;
+    int64_t at;
+};
+
+void recording_reader_free(struct recording_reader *reader)
+{
+    if (reader != NULL) {
+        (void)gzclose_r(reader->gz);
+        mem_free(reader);
+    }
+}
+
+static enum tp_err reader_open(const char *path, struct recording_reader **ret_reader, struct tp_error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return err_set(error, TP_NOT_FOUND, "the recording's file is not there any more");
+    }
+    gzFile gz = gzdopen(fd, "rb");
+    if (gz == NULL) {
+        (void)close(fd);
+        return err_set(error, TP_IO, "the recording cannot be read");
+    }
+    *ret_reader = mem_alloc(sizeof **ret_reader);
+    (*ret_reader)->gz = gz;
+    return TP_OK;
+}
+
+static enum tp_err reader_read(struct recording_reader *reader, int64_t offset, uint8_t *out, size_t size,
+                               size_t *ret_size, struct tp_error *error)
+{
+    if (reader->at != offset && gzseek(reader->gz, (z_off_t)offset, SEEK_SET) < 0) {
+        return err_set(error, TP_CORRUPT, "the recording's file is damaged");
+    }
+    int n = gzread(reader->gz, out, (unsigned)size);
+    if (n < 0) {
+        return err_set(error, TP_CORRUPT, "the recording's file is damaged");
+    }
+    *ret_size = (size_t)n;
+    reader->at = offset + n;
+    return TP_OK;
+}
+
 enum tp_err recording_file_read(const char *part, const char *final, int64_t offset, uint8_t *out, size_t size,
-                                size_t *ret_size, struct tp_error *error)
+                                size_t *ret_size, struct recording_reader **reader, struct tp_error *error)
 {
     *ret_size = 0;
     int fd = open(part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -146,26 +190,13 @@ enum tp_err recording_file_read(const char *part, const char *final, int64_t off
         (void)close(fd);
         return err;
     }
-    fd = open(final, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
-        return err_set(error, TP_NOT_FOUND, "the recording's file is not there any more");
+    enum tp_err err = *reader != NULL ? TP_OK : reader_open(final, reader, error);
+    if (err == TP_OK) {
+        err = reader_read(*reader, offset, out, size, ret_size, error);
     }
-    gzFile gz = gzdopen(fd, "rb");
-    if (gz == NULL) {
-        (void)close(fd);
-        return err_set(error, TP_IO, "the recording cannot be read");
+    if (err != TP_OK) {
+        recording_reader_free(*reader);
+        *reader = NULL;
     }
-    enum tp_err err = TP_OK;
-    if (gzseek(gz, (z_off_t)offset, SEEK_SET) < 0) {
-        err = err_set(error, TP_CORRUPT, "the recording's file is damaged");
-    } else {
-        int n = gzread(gz, out, (unsigned)size);
-        if (n < 0) {
-            err = err_set(error, TP_CORRUPT, "the recording's file is damaged");
-        } else {
-            *ret_size = (size_t)n;
-        }
-    }
-    (void)gzclose_r(gz);
     return err;
 }

@@ -6,6 +6,8 @@
 
 #define WORDS_MAX 32                        /* of a search */
 #define ACCESS_MS ((int64_t)10 * 60 * 1000) /* reads of one person that are no further apart are one access */
+#define READER_MS ((int64_t)15 * 1000)      /* a recording stays open so long for who reads on */
+#define READERS_MAX 64                      /* recordings that are open for that */
 #define ACCESSES_MAX 10000                  /* past it each read is an access of its own */
 
 /* What predicates see of a recording: the members of its end event. */
@@ -144,6 +146,7 @@ void do_recordings_list(struct call *call)
 
 struct reading {
     struct call *call;
+    struct auth *auth; /* of the call, which may be gone first */
     char *part;
     char *final;
     int64_t offset;
@@ -152,6 +155,8 @@ struct reading {
     json_t *event; /* NULL: this read belongs to an access that is on record */
     json_t *result;
     char *access;
+    struct recording_reader *reader; /* of this access, or NULL */
+    bool had_reader;                 /* it came from the read before */
     uint8_t *data;
     size_t want;
     size_t size;
@@ -163,38 +168,72 @@ static void read_work(void *ctx)
 {
     struct reading *reading = ctx;
     reading->err = recording_file_read(reading->part, reading->final, reading->offset, reading->data, reading->want,
-                                       &reading->size, &reading->error);
+                                       &reading->size, &reading->reader, &reading->error);
     if (reading->err == TP_NOT_FOUND && reading->live) {
         reading->err = TP_OK; /* its host has sent nothing yet */
     }
 }
 
-/* An access counts as recorded once its event is on the disk, whatever offset it began at. */
-static bool access_recorded(const struct auth *auth, const char *access)
+/* What one person reads of one recording. It counts as recorded once its event is on the disk, whatever offset it began at. */
+struct access {
+    int64_t last_ms;                 /* wall */
+    struct recording_reader *reader; /* where he stands; NULL: not open, or a read has it */
+};
+
+static bool access_recorded(const struct auth *auth, const char *key)
 {
-    const int64_t *last = map_get(auth->accesses, access);
-    return last != NULL && clock_wall_ms() - *last < ACCESS_MS;
+    const struct access *access = map_get(auth->accesses, key);
+    return access != NULL && clock_wall_ms() - access->last_ms < ACCESS_MS;
 }
 
-static void access_remember(struct auth *auth, const char *access)
+static void reader_drop(struct auth *auth, struct recording_reader *reader)
 {
-    int64_t *last = map_get(auth->accesses, access);
-    if (last == NULL && map_count(auth->accesses) < ACCESSES_MAX) {
-        last = mem_alloc(sizeof *last);
-        map_set(auth->accesses, access, last);
+    if (reader != NULL) {
+        auth->readers--;
+        recording_reader_free(reader);
     }
-    if (last != NULL) {
-        *last = clock_wall_ms();
+}
+
+static struct recording_reader *reader_take(const struct auth *auth, const char *key)
+{
+    struct access *access = key != NULL ? map_get(auth->accesses, key) : NULL;
+    struct recording_reader *reader = access != NULL ? access->reader : NULL;
+    if (reader != NULL) {
+        access->reader = NULL;
+    }
+    return reader;
+}
+
+/* reader, which is taken over, stays open for the next read, unless there are too many. */
+static void access_remember(struct auth *auth, const char *key, struct recording_reader *reader)
+{
+    struct access *access = map_get(auth->accesses, key);
+    if (access == NULL && map_count(auth->accesses) < ACCESSES_MAX) {
+        access = mem_alloc(sizeof *access);
+        map_set(auth->accesses, key, access);
+    }
+    if (access != NULL) {
+        access->last_ms = clock_wall_ms();
+    }
+    if (access != NULL && access->reader == NULL && auth->readers <= READERS_MAX) {
+        access->reader = reader;
+    } else {
+        reader_drop(auth, reader);
     }
 }
 
 static void forget_access(void *ctx, const char *key, void *value)
 {
     struct auth *auth = ctx;
-    int64_t *last = value;
-    if (auth->stopping || clock_wall_ms() - *last >= ACCESS_MS) {
+    struct access *access = value;
+    int64_t idle_ms = clock_wall_ms() - access->last_ms;
+    if (auth->stopping || idle_ms >= READER_MS) {
+        reader_drop(auth, access->reader);
+        access->reader = NULL;
+    }
+    if (auth->stopping || idle_ms >= ACCESS_MS) {
         (void)map_remove(auth->accesses, key);
-        mem_free(last);
+        mem_free(access);
     }
 }
 
@@ -205,6 +244,7 @@ void recordings_accesses_sweep(struct auth *auth)
 
 static void reading_free(struct reading *reading)
 {
+    reader_drop(reading->auth, reading->reader);
     json_decref(reading->event);
     json_decref(reading->result);
     mem_free(reading->part);
@@ -222,7 +262,8 @@ static void read_recorded(void *ctx, const struct tp_error *error)
         call_fail(call, error);
     } else {
         if (reading->access != NULL) {
-            access_remember(call->auth, reading->access);
+            access_remember(call->auth, reading->access, reading->reader);
+            reading->reader = NULL;
         }
         call_reply(call, json_incref(reading->result));
     }
@@ -233,6 +274,11 @@ static void read_done(void *ctx)
 {
     struct reading *reading = ctx;
     struct call *call = reading->call;
+    if (!reading->had_reader && reading->reader != NULL) {
+        call->auth->readers++;
+    } else if (reading->had_reader && reading->reader == NULL) {
+        call->auth->readers--;
+    }
     if (reading->err != TP_OK) {
         call_fail(call, &reading->error);
     } else if (call->auth->stopping) {
@@ -261,6 +307,9 @@ void recordings_answer(struct call *call, const json_t *meta, const struct recor
     const char *data_dir = call->auth->settings.data_dir;
     struct reading *reading = mem_alloc(sizeof *reading);
     reading->call = call;
+    reading->auth = call->auth;
+    reading->reader = reader_take(call->auth, piece->access);
+    reading->had_reader = reading->reader != NULL;
     reading->part = mem_printf("%s/auth/recordings/%s.cast.part", data_dir, id);
     reading->final = mem_printf("%s/auth/recordings/%s.cast.gz", data_dir, id);
     reading->offset = piece->offset;

@@ -14,4 +14,7 @@ struct running_rights {
  * channels (for rules on kind session), or NULL. */
 struct running_rights running_rights(const struct call *call, const struct live *live, const json_t *meta);
 
+/* watchers.c */
+void do_sessions_watch(struct call *call);
+
 #endif
