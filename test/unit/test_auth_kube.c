@@ -479,6 +479,68 @@ static void no_session_begins_alone_where_others_are_needed(void **state)
     mem_free(busy);
 }
 
+/* The one running session that this user sees, or NULL. */
+static json_t *seen_by(struct fixture *fixture, const char *user)
+{
+    json_t *result = must(fixture, as_user(fixture, user), "sessions.list", json_object());
+    json_t *item = json_incref(json_array_get(json_object_get(result, "items"), 0));
+    json_decref(result);
+    return item;
+}
+
+/* kubectl exec: seen, watched and ended by whoever may join sessions of that kind, and by nobody else. */
+static void exec_sessions_are_watched_and_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const kinds[] = {"k8s", "ssh"};
+    static const char *const names[] = {"kube-watcher", "ssh-watcher"};
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    for (size_t i = 0; i < 2; i++) {
+        put_role(fixture, names[i],
+                 json_pack("{s:[{s:s, s:[s], s:[s], s:[s]}]}", "join_sessions", "name", "j", "roles", "dev", "kinds",
+                           kinds[i], "modes", "moderator"),
+                 NULL, NULL);
+        mem_free(make_user(fixture, names[i], names[i], "root"));
+    }
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    char *sid = connect_sid(fixture, "alice");
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.start",
+                     json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "sid", sid, "login", "alice", "kind", "exec",
+                               "command", "sh", "interactive", 1, "kubernetes_pod_name", "web-0")));
+    json_t *item = seen_by(fixture, "kube-watcher");
+    assert_non_null(item);
+    assert_string_equal(json_get_text(item, "kind", ""), "kube");
+    assert_string_equal(json_get_text(item, "kubernetes_cluster", ""), "c");
+    assert_true(json_is_true(json_object_get(item, "may_watch")) && json_is_true(json_object_get(item, "may_end")));
+    json_t *channel = json_array_get(json_object_get(item, "channels"), 0);
+    assert_string_equal(json_get_text(channel, "kubernetes_pod_name", ""), "web-0");
+    assert_true(json_is_true(json_object_get(channel, "recorded")));
+    json_decref(item);
+    assert_null(seen_by(fixture, "ssh-watcher"));
+    json_t *watch = json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0, "limit", 1000);
+    must_fail(fixture, as_user(fixture, "ssh-watcher"), "sessions.watch", json_incref(watch), TP_NOT_FOUND);
+    json_t *read = must(fixture, as_user(fixture, "kube-watcher"), "sessions.watch", json_incref(watch));
+    assert_true(json_is_false(json_object_get(read, "done")));
+    json_decref(read);
+    /* One that waits is told of the end, and reads it. */
+    struct answer waiting;
+    json_object_set_new(watch, "wait", json_integer(20000));
+    ask_later(fixture, as_user(fixture, "kube-watcher"), "sessions.watch", watch, &waiting);
+    must_fail(fixture, as_user(fixture, "ssh-watcher"), "sessions.end", json_pack("{s:s}", "sid", sid), TP_NOT_FOUND);
+    assert_false(is_cut(fixture, sid));
+    assert_false(waiting.done);
+    json_decref(must(fixture, as_user(fixture, "kube-watcher"), "sessions.end", json_pack("{s:s}", "sid", sid)));
+    assert_true(is_cut(fixture, sid));
+    json_decref(
+        must(fixture, as_host(HOST_A, "a"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "cut")));
+    wait_all(fixture);
+    assert_non_null(waiting.result);
+    json_decref(waiting.result);
+    mem_free(sid);
+}
+
 static void lists_show_reach(void **state)
 {
     struct fixture *fixture = *state;
@@ -688,6 +750,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(no_session_begins_alone_where_others_are_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(exec_sessions_are_watched_and_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_show_reach, setup, teardown),
         cmocka_unit_test_setup_teardown(reach_of_users_and_roles, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_certificate_for_one_cluster, setup, teardown),
