@@ -67,7 +67,7 @@ def listed(web, sid):
     return next((item for item in reply.json()["items"] if item["id"] == sid), None)
 
 
-def test_who_sees_watches_and_ends(home, people):
+def test_R3_who_sees_watches_and_ends(home, people):
     with shell(home, people["owner"].person) as (_, sid):
         seen = {name: listed(web, sid) for name, web in people.items()}
         rights = {name: one and (one["participantModes"] == ["observer"], one["may_end"]) for name, one in seen.items()}
@@ -177,7 +177,7 @@ def test_watching_live_to_the_end(home, people):
     wait_for(lambda: people["auditor"].ask("GET", f"{SITE}/sessions/{sid}/stream").body == watchers[1].text)
 
 
-def test_a_right_that_is_lost_ends_the_watching(home, people):
+def test_R3_a_right_that_is_lost_ends_the_watching(home, people):
     """Role, lock and web session: what comes afterwards is not seen."""
     role(home, "passing", "{join_sessions: [{name: o, roles: [dev], kinds: [ssh]}]}")
     changes = {
