@@ -144,6 +144,8 @@ def test_recordings_page(cluster, browser, admin, look):
     browser.visit("/web/recordings?user=ops-admin")
     browser.see(target="tr:has-text('from-node1')")
     browser.see(target="tr:has-text('from-node2')")
+    loaded = "performance.getEntriesByType('resource').some((one) => /\\/(player|terminal|editor)-/.test(one.name))"
+    assert not browser.evaluate(script=loaded)
     browser.usable()
     browser.picture(f"recordings-{look}", full=device == "phone")
     browser.fill(target="input[type=search]", text="from-node1")
@@ -160,6 +162,7 @@ def test_recordings_page(cluster, browser, admin, look):
     browser.see(name="player", target=".ap-term-text:has-text('from-node1')")
     browser.see(name="player", target=".ap-term-text:has-text('done <b>')")
     browser.size(name="player", width=360, height=740) if device == "phone" else None
+    assert browser.evaluate(name="player", script=loaded)
     browser.usable(name="player")
     browser.picture(f"player-{look}", name="player")
     browser.close_page(name="player")

@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 from terminal import Browser as Web
-from tport import BIN, Cluster, wait_for
+from tport import BIN, ROOT, Cluster, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,25 @@ def test_watching_is_bounded(home, people):
         assert len(answers) == 20
         for query in ("?offset=-1", "?offset=x", "?bytes=-5"):
             assert people["observer"].ask("GET", f"{SITE}/sessions/{sid}/watch{query}").status == 400
+
+
+def test_the_example_role_watches_and_plays(home, people):
+    """conf/roles/watch.yaml, as it stands in the tree."""
+    home.ctl("create", "-f", ROOT / "conf" / "roles" / "watch.yaml")
+    role(home, "dev-web", "{logins: [root], node_labels: {'*': '*'}}")
+    watcher = Web(home.person("p-watch", roles="watch", logins="", sign_in=False)).sign_in()
+    owner = home.person("p-dev-web", roles="dev-web", logins="")
+    with shell(home, people["owner"].person) as (_, other), shell(home, owner) as (child, sid):
+        assert listed(watcher, other) is None  # of role dev, which is none of those
+        one = listed(watcher, sid)
+        assert one["participantModes"] == ["observer"] and one["may_end"]
+        assert watcher.ask("GET", f"{SITE}/sessions/{sid}/stream").status == 404
+        seen = Watcher(watcher, sid)
+        seen.see("in-2")
+        child.sendline("exit")
+        child.expect_exact(pexpect.EOF)
+        seen.thread.join(20)
+    assert wait_for(lambda: watcher.ask("GET", f"{SITE}/sessions/{sid}/stream").status == 200)
 
 
 def test_what_is_not_recorded_cannot_be_watched(home, people):
