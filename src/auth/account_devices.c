@@ -4,6 +4,7 @@
  */
 #include "auth/account.h"
 #include "auth/devices.h"
+#include "auth/lockout.h"
 #include "auth/mfa.h"
 
 #include <string.h>

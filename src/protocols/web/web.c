@@ -110,55 +110,6 @@ struct answer {
 /* The player's terminal is WebAssembly, which a browser compiles for this one page only. */
 #define CSP_PLAYER CSP_SCRIPTS(" 'wasm-unsafe-eval'")
 
-/* Where the sending of a file stands. The descriptor is our own: files of a web that is gone are closed. */
-struct reading {
-    int fd;
-    int64_t at;
-};
-
-static enum tp_err read_file(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
-{
-    struct reading *reading = ctx;
-    ssize_t got = pread(reading->fd, data, size, reading->at);
-    if (got <= 0)
-        return TP_IO;
-    reading->at += got;
-    *ret_size = (size_t)got;
-    return TP_OK;
-}
-
-static void free_reading(void *ctx)
-{
-    struct reading *reading = ctx;
-    (void)close(reading->fd);
-    mem_free(reading);
-}
-
-static const struct http_source file_source = {.read = read_file, .free = free_reading};
-
-/* What is part of the program leaves as the peer takes it, uncopied. */
-struct fixed {
-    const uint8_t *rest;
-};
-
-static enum tp_err read_fixed(void *ctx, uint8_t *data, size_t size, size_t *ret_size)
-{
-    struct fixed *fixed = ctx;
-    memcpy(data, fixed->rest, size); /* no more is asked for than there is */
-    fixed->rest += size;
-    *ret_size = size;
-    return TP_OK;
-}
-
-static const struct http_source fixed_source = {.read = read_fixed, .free = mem_free};
-
-static void *fixed_from(const void *body)
-{
-    struct fixed *fixed = mem_alloc(sizeof(*fixed));
-    fixed->rest = body;
-    return fixed;
-}
-
 static void answer(struct web_request *request, const struct answer *what)
 {
     struct http_header headers[HEADERS_MAX];
@@ -284,8 +235,8 @@ void web_answer_asset(struct web_request *request, const struct web_asset *asset
                           .content_type = asset->content_type,
                           .body = asset->data,
                           .size = plain ? web_asset_plain_size(asset) : asset->size,
-                          .source = plain ? plain : &fixed_source,
-                          .source_ctx = plain ? plain_ctx : fixed_from(asset->data),
+                          .source = plain ? plain : &web_fixed_source,
+                          .source_ctx = plain ? plain_ctx : web_fixed_from(asset->data),
                           .cache = for_ever ? "public, max-age=31536000, immutable" : "no-cache",
                           .gzip = !plain,
                           .varies = true,
@@ -302,13 +253,11 @@ void web_answer_plain(struct web_request *request, int status, const char *text)
 
 void web_answer_file(struct web_request *request, const struct web_file *file)
 {
-    struct reading *reading = mem_alloc(sizeof(*reading));
     struct answer what = {.status = 200,
                           .content_type = "application/octet-stream",
                           .size = file->size,
-                          .source = &file_source,
-                          .source_ctx = reading};
-    reading->fd = dup(file->fd);
+                          .source = &web_file_source,
+                          .source_ctx = web_file_from(file)};
     answer(request, &what);
 }
 

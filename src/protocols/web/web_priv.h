@@ -115,6 +115,12 @@ void web_answer_bytes(struct web_request *request, const char *content_type, con
 void web_answer_asset(struct web_request *request, const struct web_asset *asset, bool for_ever,
                       const struct http_source *plain, void *plain_ctx);
 
+/* web_source.c: bodies for http_exchange_respond_source; ..._from makes the context, which the exchange frees. */
+extern const struct http_source web_file_source, web_fixed_source;
+void *web_file_from(const struct web_file *file) TP_MUST;
+/* body must stay what it is for ever. */
+void *web_fixed_from(const void *body) TP_MUST;
+
 /* Gives the connection away after a WebSocket handshake (web_socket.c). The request is gone. */
 void web_hand_over(struct web_request *request, const char *accept, const char *session, const json_t *params);
 /* web_socket.c: checks the handshake and where it comes from, then web_hand_over; or answers an error. */
