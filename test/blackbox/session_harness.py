@@ -114,7 +114,8 @@ class Agent:
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.path)
         self.server.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def _accept(self):
         while True:
@@ -211,6 +212,9 @@ class Agent:
         return codes
 
     def close(self):
+        # Woken before the number of the descriptor belongs to the next one's socket, whose connection it would take.
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
         self.server.close()
         for line in self.lines:
             try:
