@@ -203,6 +203,7 @@ export const en = {
   "reach.reason.mfa_needed": "a second factor is needed",
   "reach.reason.device_needed": "a trusted device is needed",
   "reach.reason.bad_input": "this is no proper name",
+  "reach.reason.others_needed": "the session needs other people in it",
   "reach.reason.locked": "a lock is in force",
   "roles.create": "New role",
   "roles.description": "Description",

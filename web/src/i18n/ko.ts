@@ -205,6 +205,7 @@ export const ko: Texts = {
   "reach.reason.mfa_needed": "2단계 인증이 필요합니다",
   "reach.reason.device_needed": "신뢰하는 기기가 필요합니다",
   "reach.reason.bad_input": "올바른 이름이 아닙니다",
+  "reach.reason.others_needed": "다른 사람이 함께 참여해야 하는 세션입니다",
   "reach.reason.locked": "잠겨 있습니다",
   "roles.create": "새 역할",
   "roles.description": "설명",
