@@ -74,7 +74,8 @@ static void bind_source(const struct load_target *target, int fd)
     unsigned number;
     if (address->sin_family != AF_INET || (ntohl(address->sin_addr.s_addr) >> 24) != 127)
         return;
-    number = atomic_fetch_add(&next, 1) % SOURCES;
+    /* Each run starts somewhere else. */
+    number = (atomic_fetch_add(&next, 1) + (unsigned)getpid() * 977) % SOURCES;
     source.sin_addr.s_addr = htonl(0x7f010001U + (number / 250) * 256 + number % 250);
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
     if (bind(fd, (const struct sockaddr *)&source, sizeof(source)) != 0)

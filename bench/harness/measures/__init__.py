@@ -1,5 +1,5 @@
 """All measures by name: each module has NAME, ABOUT, and run(place, report, full)."""
 
-from harness.measures import handshakes, proxied, relay, reload, requests, sessions, slow, ssh, tunnels
+from harness.measures import handshakes, mixed, proxied, relay, reload, requests, sessions, slow, ssh, tunnels
 
-ALL = {module.NAME: module for module in (handshakes, requests, proxied, relay, sessions, slow, reload, ssh, tunnels)}
+ALL = {module.NAME: module for module in (handshakes, requests, proxied, relay, sessions, slow, reload, ssh, tunnels, mixed)}
