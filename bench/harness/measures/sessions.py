@@ -39,7 +39,7 @@ def targets(place):
     ours = place.keep(Tport(place, nodes=("node1",), own_cert=True))
     through = through_tport(ours, ours.cluster.person("bench", logins="root"))
     sshd = start_sshd(place)
-    direct = Target("sshd", [f"--target=127.0.0.1:{sshd.port}", f"--identity={place.folder}/userkey", f"--ssh-cert={place.folder}/userkey-cert.pub"], lambda: [sshd.server.pid])
+    direct = Target("sshd", [f"--target=127.0.0.1:{sshd.port}", f"--identity={place.folder}/userkey", f"--ssh-cert={place.folder}/userkey-cert.pub"], sshd.roots)
     return [through, direct]
 
 
