@@ -236,7 +236,7 @@ void stream_write(struct stream *stream, const void *data, size_t size)
         stream_close(stream, CLOSE_TOO_LARGE);
         return;
     }
-    if (buf_size(&stream->out) >= stream->high)
+    if (stream_queued(stream) >= stream->high)
         stream->was_full = true;
     if (!stream->write_blocked && stream->state == STREAM_OPEN)
         later_run(stream->loop, &stream->flush);

@@ -48,7 +48,8 @@ void stream_write(struct stream *stream, const void *data, size_t size);
 bool stream_is_full(const struct stream *stream);
 /* Another high mark, for a peer that nobody knows yet. */
 void stream_set_high(struct stream *stream, size_t high);
-/* Bytes that wait in the out queue. */
+/* Bytes that wait to be sent, in the out queue and in what lies between it and the socket. As many as the high mark of them make
+ * it full, so who stops at that mark is told by on_drain. */
 size_t stream_queued(const struct stream *stream);
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);

@@ -24,6 +24,7 @@ static const struct frame_rule {
     [FRAME_PING] = {0, ID_ZERO, 8, 8},
     [FRAME_PONG] = {0, ID_ZERO, 8, 8},
     [FRAME_DRAIN] = {FRAME_FLAG_ACK, ID_ZERO, 0, 0},
+    [FRAME_BLOCKED] = {0, ID_STREAM, 0, 0},
 };
 
 enum tp_err frame_decode(const uint8_t header[FRAME_HEADER_SIZE], struct frame *ret_frame)
@@ -214,17 +215,18 @@ size_t frame_reset_encode(enum close_reason reason, const char *text, uint8_t ou
 /*
  *                accept          end           reset (from any state)
  *     OPENING ----------> OPEN -------> ENDED --------------------------> CLOSED
- *                       data, credit    credit
+ *                       data, credit,   credit
+ *                       blocked
  *
  * The direction of the opener starts at OPEN. Credit may follow end, because it speaks of the other direction.
  */
 #define NO (-1)
 static const int8_t half_table[4][FRAME_TYPE_LAST + 1] = {
-    /* columns:       -   HELLO OPEN ACCEPT     DATA       CREDIT      END         RESET        PING PONG DRAIN */
-    [HALF_OPENING] = {NO, NO, NO, HALF_OPEN, NO, NO, NO, HALF_CLOSED, NO, NO, NO},
-    [HALF_OPEN] = {NO, NO, NO, NO, HALF_OPEN, HALF_OPEN, HALF_ENDED, HALF_CLOSED, NO, NO, NO},
-    [HALF_ENDED] = {NO, NO, NO, NO, NO, HALF_ENDED, NO, HALF_CLOSED, NO, NO, NO},
-    [HALF_CLOSED] = {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
+    /* columns:       -   HELLO OPEN ACCEPT     DATA       CREDIT      END         RESET        PING PONG DRAIN BLOCKED */
+    [HALF_OPENING] = {NO, NO, NO, HALF_OPEN, NO, NO, NO, HALF_CLOSED, NO, NO, NO, NO},
+    [HALF_OPEN] = {NO, NO, NO, NO, HALF_OPEN, HALF_OPEN, HALF_ENDED, HALF_CLOSED, NO, NO, NO, HALF_OPEN},
+    [HALF_ENDED] = {NO, NO, NO, NO, NO, HALF_ENDED, NO, HALF_CLOSED, NO, NO, NO, NO},
+    [HALF_CLOSED] = {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
 };
 
 bool half_step(enum half_state *state, enum frame_type type)

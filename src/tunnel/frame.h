@@ -11,7 +11,7 @@
 #define FRAME_KIND_MAX ((size_t)16)
 #define FRAME_TEXT_MAX ((size_t)1024)
 #define FRAME_VERSION_MIN 1
-#define FRAME_VERSION_MAX 1
+#define FRAME_VERSION_MAX 2 /* 2: blocked */
 
 enum frame_type {
     FRAME_HELLO = 1,
@@ -24,8 +24,9 @@ enum frame_type {
     FRAME_PING,
     FRAME_PONG,
     FRAME_DRAIN,
+    FRAME_BLOCKED, /* from version 2 on */
 };
-#define FRAME_TYPE_LAST FRAME_DRAIN
+#define FRAME_TYPE_LAST FRAME_BLOCKED
 
 enum {
     FRAME_FLAG_MORE = 1,

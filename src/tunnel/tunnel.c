@@ -182,6 +182,7 @@ static void got_hello(struct tunnel *tunnel, const uint8_t *payload, size_t size
         return;
     }
     tunnel->ready = true;
+    tunnel->version = hello.version_max < FRAME_VERSION_MAX ? hello.version_max : FRAME_VERSION_MAX;
     if (tunnel->events->on_ready != NULL) {
         tunnel->events->on_ready(tunnel->ctx);
     }
@@ -311,8 +312,8 @@ static void got_credit(struct tunnel *tunnel, const struct frame *frame, const u
     struct rd rd;
     rd_init(&rd, payload, frame->size);
     uint32_t credit = rd_u32(&rd);
-    /* Nobody can give back more than was sent. */
-    if (credit == 0 || credit > TUNNEL_WINDOW || stream->credit > TUNNEL_WINDOW - credit) {
+    /* Nobody can give back more than was sent, or more at once than was asked for. */
+    if (credit == 0 || credit > stream->most || stream->credit > stream->most - credit) {
         tunnel_violation(tunnel, "credit");
         return;
     }
@@ -358,6 +359,12 @@ static void got_frame(struct tunnel *tunnel, const struct frame *frame, const ui
     case FRAME_DRAIN:
         got_drain(tunnel, (frame->flags & FRAME_FLAG_ACK) != 0);
         return;
+    case FRAME_BLOCKED:
+        stream = stream_for(tunnel, frame);
+        if (stream != NULL) {
+            tunnel_stream_got_blocked(stream);
+        }
+        return;
     case FRAME_DATA:
         return; /* taken piece by piece in tunnel_feed */
     }
@@ -373,6 +380,10 @@ static bool begin_frame(struct tunnel *tunnel)
     }
     if (!tunnel->ready && frame->type != FRAME_HELLO && !(frame->type == FRAME_RESET && frame->id == 0)) {
         tunnel_violation(tunnel, "frame before hello");
+        return false;
+    }
+    if (frame->type == FRAME_BLOCKED && tunnel->version < 2) {
+        tunnel_violation(tunnel, "blocked is not in this version");
         return false;
     }
     if (tunnel->open_more && (frame->type != FRAME_OPEN || frame->id != tunnel->last_peer_id)) {

@@ -3,7 +3,8 @@
  * struct stream (TLS 1.3 in the product, anything in tests).
  *
  * Both ends may open streams. The opener's first frame carries a kind ("ssh", "rpc") and a header (for ssh: the grant).
- * Data of one stream never waits for another's: each has its own window in each direction (TUNNEL_WINDOW bytes).
+ * Data of one stream never waits for another's: each has its own window in each direction (TUNNEL_WINDOW bytes at first, up
+ * to TUNNEL_WINDOW_MAX while its sender needs it and its receiver keeps up).
  * Rules of death as in core/stream.h: x_close at any time, on_close exactly once and never inside the call.
  */
 #ifndef TUNNEL_TUNNEL_H
@@ -12,6 +13,7 @@
 #include "core/stream.h"
 
 #define TUNNEL_WINDOW ((uint32_t)256 * 1024)
+#define TUNNEL_WINDOW_MAX ((uint32_t)2048 * 1024)
 #define TUNNEL_HEADER_MAX ((size_t)32 * 1024) /* of an open frame */
 #define TUNNEL_STREAMS_MAX 8192
 

@@ -31,6 +31,8 @@ void tunnel_transport_closed(struct tunnel *tunnel, enum close_reason reason);
 void tunnel_tick(struct tunnel *tunnel, int64_t now_ms);
 
 #define TUNNEL_EARLY ((uint32_t)32 * 1024) /* what the opener may send before it is accepted */
-#define TUNNEL_PENDING_MAX 256             /* incoming streams that wait for accept */
+#define TUNNEL_EXTRA_MAX \
+    ((size_t)16 * 1024 * 1024) /* beyond TUNNEL_WINDOW, granted to all streams of a tunnel together */
+#define TUNNEL_PENDING_MAX 256 /* incoming streams that wait for accept */
 
 #endif

@@ -24,10 +24,12 @@ struct tunnel_stream {
     char *text; /* or NULL */
     const struct tunnel_stream_events *events;
     void *ctx;
-    uint32_t credit; /* bytes we may send */
-    uint32_t window; /* bytes the peer may send */
-    uint32_t unread; /* bytes given to the owner that it has not consumed */
-    uint32_t refund; /* bytes consumed for which no credit has been sent */
+    uint32_t credit;  /* bytes we may send */
+    uint32_t most;    /* of credit: what the peer may have made of it */
+    uint32_t window;  /* bytes the peer may send */
+    uint32_t granted; /* of window: what we have made of it */
+    uint32_t unread;  /* bytes given to the owner that it has not consumed */
+    uint32_t refund;  /* bytes consumed for which no credit has been sent */
     int64_t opened_ms;
     struct buf early; /* bytes from before accept */
     struct later later;
@@ -54,6 +56,8 @@ struct tunnel {
     enum close_reason reason;
     uint8_t pong[8];
     uint64_t ping_number;
+    uint16_t version; /* of both, once ready */
+    size_t extra;     /* granted to streams beyond TUNNEL_WINDOW */
     int64_t started_ms;
     int64_t heard_ms;
 
@@ -99,6 +103,7 @@ void tunnel_stream_got_accept(struct tunnel_stream *stream);
 void tunnel_stream_got_data(struct tunnel_stream *stream, const uint8_t *data, size_t size);
 void tunnel_stream_got_credit(struct tunnel_stream *stream, uint32_t credit);
 void tunnel_stream_got_end(struct tunnel_stream *stream);
+void tunnel_stream_got_blocked(struct tunnel_stream *stream);
 void tunnel_stream_got_reset(struct tunnel_stream *stream, enum close_reason reason, const char *text);
 /* Calls waiting writers in their order until the transport is full. */
 void tunnel_stream_wake_writers(struct tunnel *tunnel);

@@ -118,6 +118,7 @@ static void stream_free(struct tunnel_stream *stream)
     later_cancel(&stream->later);
     if (stream->tunnel != NULL) {
         wait_remove(stream);
+        stream->tunnel->extra -= stream->granted - TUNNEL_WINDOW;
         *(stream->prev != NULL ? &stream->prev->next : &stream->tunnel->all) = stream->next;
         if (stream->next != NULL) {
             stream->next->prev = stream->prev;
@@ -195,6 +196,8 @@ struct tunnel_stream *tunnel_stream_new(struct tunnel *tunnel, uint32_t id, bool
     stream->out = incoming ? HALF_OPENING : HALF_OPEN;
     stream->credit = incoming ? TUNNEL_WINDOW : TUNNEL_EARLY;
     stream->window = incoming ? TUNNEL_EARLY : TUNNEL_WINDOW;
+    stream->most = TUNNEL_WINDOW;
+    stream->granted = TUNNEL_WINDOW;
     stream->opened_ms = loop_now_ms(tunnel->loop);
     stream->later = (struct later){.fn = run_later, .ctx = stream};
     buf_init(&stream->early, TUNNEL_WINDOW);
@@ -362,6 +365,15 @@ void tunnel_stream_accept(struct tunnel_stream *stream, const struct tunnel_stre
     later_run(stream->loop, &stream->later);
 }
 
+/* The window is used up and there is more to send: a larger one would help. Each time it is said, the peer may double it. */
+static void say_blocked(struct tunnel_stream *stream)
+{
+    if (stream->tunnel->version >= 2 && stream->in != HALF_OPENING && half_step(&stream->out, FRAME_BLOCKED)) {
+        stream->most = stream->most < TUNNEL_WINDOW_MAX ? stream->most * 2 : TUNNEL_WINDOW_MAX;
+        tunnel_send(stream->tunnel, FRAME_BLOCKED, 0, stream->id, NULL, 0);
+    }
+}
+
 static size_t transport_room(const struct tunnel *tunnel)
 {
     if (tunnel->closing || transport_full(tunnel)) {
@@ -404,6 +416,9 @@ size_t tunnel_stream_write(struct tunnel_stream *stream, const void *data, size_
     stream->credit -= (uint32_t)take;
     if (take < size) {
         if (stream->credit == 0) {
+            if (!stream->wants_credit) {
+                say_blocked(stream);
+            }
             stream->wants_credit = true;
         } else {
             wait_add(stream);
@@ -412,22 +427,39 @@ size_t tunnel_stream_write(struct tunnel_stream *stream, const void *data, size_
     return take;
 }
 
+static void send_credit(struct tunnel_stream *stream, uint32_t credit)
+{
+    if (half_step(&stream->out, FRAME_CREDIT)) {
+        uint8_t payload[4] = {(uint8_t)(credit >> 24), (uint8_t)(credit >> 16), (uint8_t)(credit >> 8),
+                              (uint8_t)credit};
+        stream->window += credit;
+        stream->refund = 0;
+        tunnel_send(stream->tunnel, FRAME_CREDIT, 0, stream->id, payload, sizeof(payload));
+    }
+}
+
 void tunnel_stream_consume(struct tunnel_stream *stream, size_t size)
 {
     uint32_t used = size < stream->unread ? (uint32_t)size : stream->unread;
     stream->unread -= used;
     stream->refund += used;
-    if (stream->tunnel == NULL || stream->in != HALF_OPEN || stream->ending || stream->refund < TUNNEL_WINDOW / 4) {
+    if (stream->tunnel != NULL && stream->in == HALF_OPEN && !stream->ending && stream->refund >= stream->granted / 4) {
+        send_credit(stream, stream->refund);
+    }
+}
+
+/* Who keeps up with what comes gets a larger window: then it was the way that made the sender wait. */
+void tunnel_stream_got_blocked(struct tunnel_stream *stream)
+{
+    struct tunnel *tunnel = stream->tunnel;
+    uint32_t more = stream->granted;
+    if (stream->ending || stream->discard || !stream->accepted || stream->deferred || stream->unread > 0 ||
+        more > TUNNEL_WINDOW_MAX - stream->granted || tunnel->extra + more > TUNNEL_EXTRA_MAX) {
         return;
     }
-    if (half_step(&stream->out, FRAME_CREDIT)) {
-        uint32_t refund = stream->refund;
-        uint8_t payload[4] = {(uint8_t)(refund >> 24), (uint8_t)(refund >> 16), (uint8_t)(refund >> 8),
-                              (uint8_t)refund};
-        stream->window += refund;
-        stream->refund = 0;
-        tunnel_send(stream->tunnel, FRAME_CREDIT, 0, stream->id, payload, sizeof(payload));
-    }
+    stream->granted += more;
+    tunnel->extra += more;
+    send_credit(stream, more + stream->refund);
 }
 
 void tunnel_stream_shutdown(struct tunnel_stream *stream)

@@ -9,6 +9,7 @@ import pytest
 import count
 
 MOST = 1.02
+SMALL = 0.0001  # of all: what our own code may grow by even where it is next to nothing
 KEPT = json.loads(count.NUMBERS.read_text())
 
 
@@ -20,9 +21,10 @@ def test_instructions_do_not_grow(work):
         pytest.skip(f"the numbers in the tree are for {KEPT['platform']}; this is {here}")
     for which, value in count.count(work).items():
         before = KEPT["work"][work][which]
+        most = max(before * MOST, before + KEPT["work"][work]["all"] * SMALL)
         if value < before / MOST:
             warnings.warn(f"{work}: {which} took {before:,} instructions and takes {value:,} now: test/count/count.py --write keeps that")
-        assert value <= before * MOST, (f"{work}: {value:,} instructions ({which}) for one {count.WORK[work][1]}, {100 * (value / before - 1):.1f} % more than before. "
+        assert value <= most, (f"{work}: {value:,} instructions ({which}) for one {count.WORK[work][1]}, {100 * (value / before - 1):.1f} % more than before. "
                                         "When it is worth that: test/count/count.py --write, and say why in the commit")
 
 

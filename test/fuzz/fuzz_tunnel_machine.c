@@ -73,7 +73,7 @@ static void on_data(void *ctx, const uint8_t *data, size_t size)
     struct owned *owned = ctx;
     check(!owned->closed && size > 0 && data != NULL);
     owned->unread += size;
-    check(owned->unread <= TUNNEL_WINDOW);
+    check(owned->unread <= TUNNEL_WINDOW_MAX);
     if ((owned->machine->mood & 1) != 0) {
         tunnel_stream_consume(owned->stream, owned->unread);
         owned->unread = 0;
@@ -228,7 +228,7 @@ static void owner_step(struct machine *machine, struct rd *rd)
 static void peer_step(struct machine *machine, struct rd *rd)
 {
     static const uint8_t payloads[FRAME_PAYLOAD_MAX] = {4, 'd', 'o', 'n', 'e'};
-    struct frame frame = {.type = (enum frame_type)(rd_u8(rd) % 12), .id = rd_u8(rd)};
+    struct frame frame = {.type = (enum frame_type)(rd_u8(rd) % (FRAME_TYPE_LAST + 2)), .id = rd_u8(rd)};
     uint8_t size = rd_u8(rd);
     frame.flags = size == 255 ? 1 : 0;
     frame.size = size < 200 ? size : (uint16_t)FRAME_PAYLOAD_MAX;
@@ -247,6 +247,7 @@ static void peer_step(struct machine *machine, struct rd *rd)
         break;
     case FRAME_ACCEPT:
     case FRAME_END:
+    case FRAME_BLOCKED:
         frame.size = 0;
         frame.flags = 0;
         break;
@@ -280,7 +281,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine.loop = loop_new();
     machine.tunnel = tunnel_new_over(machine.loop, &transport, &machine, (start & 1) != 0, &tunnel_events, &machine);
     if ((start & 2) != 0) {
-        tunnel_feed(machine.tunnel, (const uint8_t *)"\1\0\0\10\0\0\0\0TPTN\0\1\0\1", 16);
+        tunnel_feed(machine.tunnel, (const uint8_t *)"\1\0\0\10\0\0\0\0TPTN\0\1\0\2", 16);
     }
     while (rd_ok(&rd) && rd.left > 0 && !machine.closing) {
         uint8_t step = rd_u8(&rd);

@@ -196,8 +196,7 @@ static void test_bytes_both_ways(void **state)
 
 static bool two_closed(struct pair *pair)
 {
-    (void)pair;
-    return two.closed;
+    return two.closed && pair->b.incoming[1].closed;
 }
 
 static void test_slow_stream_stalls_nobody(void **state)

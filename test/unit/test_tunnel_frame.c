@@ -26,7 +26,9 @@ static void test_headers_refused(void **state)
     (void)state;
     static const uint8_t bad[][FRAME_HEADER_SIZE] = {
         {0, 0, 0, 0, 0, 0, 0, 0},       /* no such type */
-        {11, 0, 0, 0, 0, 0, 0, 0},      /* no such type */
+        {12, 0, 0, 0, 0, 0, 0, 1},      /* no such type */
+        {11, 0, 0, 0, 0, 0, 0, 0},      /* blocked: no stream */
+        {11, 0, 0, 1, 0, 0, 0, 1},      /* blocked with a payload */
         {4, 0, 0x3f, 0xf9, 0, 0, 0, 1}, /* larger than a record */
         {4, 0, 0, 0, 0, 0, 0, 1},       /* empty data */
         {4, 1, 0, 1, 0, 0, 0, 1},       /* flag unknown for data */

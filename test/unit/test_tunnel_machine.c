@@ -10,6 +10,7 @@ struct fake {
     struct tunnel_stream *incoming;
     size_t opened;
     struct peer peer;
+    struct peer *many; /* one for each stream, in place of peer */
 };
 
 static void fake_write(void *ctx, const void *data, size_t size)
@@ -43,14 +44,15 @@ static void fake_on_open(void *ctx, struct tunnel_stream *stream, const char *ki
     (void)kind;
     (void)header;
     (void)size;
+    struct peer *peer = fake->many ? &fake->many[fake->opened] : &fake->peer;
     fake->opened++;
     fake->incoming = stream;
-    fake->peer.stream = stream;
+    peer->stream = stream;
     if (fake->refuse) {
         tunnel_stream_close(stream, CLOSE_LOCKED, NULL);
         return;
     }
-    tunnel_stream_accept(stream, &peer_events, &fake->peer);
+    tunnel_stream_accept(stream, &peer_events, peer);
 }
 
 static void fake_on_close(void *ctx, enum close_reason reason)
@@ -61,16 +63,21 @@ static void fake_on_close(void *ctx, enum close_reason reason)
 
 static const struct tunnel_events fake_events = {.on_open = fake_on_open, .on_close = fake_on_close};
 
-static void fake_start(struct fake *fake)
+static void fake_start_version(struct fake *fake, uint8_t version)
 {
     memset(fake, 0, sizeof(*fake));
     fake->loop = loop_new();
     buf_init(&fake->out, 0);
     fake->tunnel = tunnel_new_over(fake->loop, &fake_transport, fake, false, &fake_events, fake);
-    static const uint8_t hello[] = {1, 0, 0, 8, 0, 0, 0, 0, 'T', 'P', 'T', 'N', 0, 1, 0, 9};
+    const uint8_t hello[] = {1, 0, 0, 8, 0, 0, 0, 0, 'T', 'P', 'T', 'N', 0, 1, 0, version};
     for (size_t i = 0; i < sizeof(hello); i++) {
         tunnel_feed(fake->tunnel, hello + i, 1); /* byte by byte */
     }
+}
+
+static void fake_start(struct fake *fake)
+{
+    fake_start_version(fake, 9);
 }
 
 static void fake_end(struct fake *fake)
@@ -106,7 +113,7 @@ static void test_violations(void **state)
     static const uint8_t credit_zero[4] = {0};
     static const uint8_t credit_one[4] = {0, 0, 0, 1};
     struct fake fake;
-    for (int which = 0; which < 16; which++) {
+    for (int which = 0; which < 17; which++) {
         fake_start(&fake);
         put_open(&fake, 1);
         assert_int_equal(fake.opened, 1);
@@ -166,7 +173,11 @@ static void test_violations(void **state)
             }
             break;
         case 15: /* unknown type */
-            tunnel_feed(fake.tunnel, (const uint8_t *)"\13\0\0\0\0\0\0\0", 8);
+            tunnel_feed(fake.tunnel, (const uint8_t *)"\14\0\0\0\0\0\0\0", 8);
+            break;
+        case 16: /* blocked after end */
+            put(&fake, FRAME_END, 0, 1, NULL, 0);
+            put(&fake, FRAME_BLOCKED, 0, 1, NULL, 0);
             break;
         default:
             break;
@@ -176,6 +187,178 @@ static void test_violations(void **state)
         }
         fake_end(&fake);
     }
+}
+
+/* All credit that was sent since the last look, and how many blocked frames. */
+static uint32_t taken_credit(struct fake *fake, size_t *ret_blocked)
+{
+    uint32_t sum = 0;
+    *ret_blocked = 0;
+    while (buf_size(&fake->out) >= FRAME_HEADER_SIZE) {
+        struct frame frame;
+        assert_int_equal(frame_decode(buf_head(&fake->out), &frame), TP_OK);
+        const uint8_t *payload = buf_head(&fake->out) + FRAME_HEADER_SIZE;
+        if (frame.type == FRAME_CREDIT) {
+            sum += (uint32_t)payload[0] << 24 | (uint32_t)payload[1] << 16 | (uint32_t)payload[2] << 8 | payload[3];
+        }
+        *ret_blocked += frame.type == FRAME_BLOCKED;
+        buf_consume(&fake->out, FRAME_HEADER_SIZE + frame.size);
+    }
+    return sum;
+}
+
+static void turn_over(void *ctx)
+{
+    loop_stop(((struct fake *)ctx)->loop);
+}
+
+/* What was put off to the end of the turn is done. */
+static void fake_turn(struct fake *fake)
+{
+    struct later last = {.fn = turn_over, .ctx = fake};
+    later_run(fake->loop, &last);
+    loop_run(fake->loop);
+}
+
+/* The peer sends all that it may and says that it would send more; *allowed is what it may send then. */
+static void fill_window(struct fake *fake, uint32_t id, uint32_t *allowed)
+{
+    size_t blocked;
+    while (*allowed > 0) {
+        uint32_t piece = *allowed < FRAME_PAYLOAD_MAX ? *allowed : FRAME_PAYLOAD_MAX;
+        put(fake, FRAME_DATA, 0, id, zeros, piece);
+        *allowed -= piece;
+    }
+    put(fake, FRAME_BLOCKED, 0, id, NULL, 0);
+    assert_false(fake->closed);
+    *allowed = taken_credit(fake, &blocked);
+}
+
+static void test_window_grows_while_its_reader_keeps_up(void **state)
+{
+    (void)state;
+    struct fake fake;
+    uint32_t allowed = TUNNEL_WINDOW;
+    fake_start(&fake);
+    put_open(&fake, 1);
+    fake_turn(&fake);
+    fill_window(&fake, 1, &allowed);
+    assert_int_equal(allowed, 2 * TUNNEL_WINDOW);
+    for (int i = 0; i < 6; i++) {
+        fill_window(&fake, 1, &allowed);
+        assert_true(allowed <= TUNNEL_WINDOW_MAX);
+    }
+    assert_true(allowed > TUNNEL_WINDOW_MAX / 4 * 3);
+    /* A reader that stops holds one window and no more, whatever the sender says. */
+    fake.peer.slow = true;
+    fill_window(&fake, 1, &allowed);
+    assert_int_equal(allowed, 0);
+    put(&fake, FRAME_DATA, 0, 1, zeros, 1);
+    assert_true(fake.closed);
+    assert_int_equal(fake.reason, CLOSE_PROTOCOL_ERROR);
+    fake_end(&fake);
+}
+
+static void test_slow_readers_window_does_not_grow(void **state)
+{
+    (void)state;
+    struct fake fake;
+    uint32_t allowed = TUNNEL_WINDOW;
+    fake_start(&fake);
+    put_open(&fake, 1);
+    fake_turn(&fake);
+    fake.peer.slow = true;
+    fill_window(&fake, 1, &allowed);
+    assert_int_equal(allowed, 0);
+    /* When it has caught up, it may. */
+    fake.peer.slow = false;
+    tunnel_stream_consume(fake.incoming, TUNNEL_WINDOW);
+    fill_window(&fake, 1, &allowed);
+    assert_int_equal(allowed, 2 * TUNNEL_WINDOW);
+    fake_end(&fake);
+}
+
+static void test_windows_of_one_tunnel_grow_to_a_sum(void **state)
+{
+    (void)state;
+    struct fake fake;
+    size_t sum = 0;
+    uint32_t allowed = 0;
+    struct peer peers[65];
+    memset(peers, 0, sizeof(peers));
+    fake_start(&fake);
+    fake.many = peers;
+    for (uint32_t i = 0; i < 64; i++) {
+        allowed = TUNNEL_WINDOW;
+        put_open(&fake, 1 + 2 * i);
+        fake_turn(&fake);
+        for (int round = 0; round < 6; round++) {
+            fill_window(&fake, 1 + 2 * i, &allowed);
+        }
+        sum += allowed > TUNNEL_WINDOW ? allowed - TUNNEL_WINDOW : 0;
+        assert_true(i > 0 || allowed > TUNNEL_WINDOW);
+    }
+    assert_true(sum <= TUNNEL_EXTRA_MAX && sum > TUNNEL_EXTRA_MAX / 2);
+    assert_true(allowed <= TUNNEL_WINDOW); /* nothing was left for the last one */
+    /* What a stream had is there for others when it has ended. */
+    put(&fake, FRAME_END, 0, 1, NULL, 0);
+    put(&fake, FRAME_RESET, 0, 1, reset_payload, sizeof(reset_payload));
+    fake_turn(&fake);
+    (void)taken_credit(&fake, &sum);
+    put_open(&fake, 201);
+    fake_turn(&fake);
+    allowed = TUNNEL_WINDOW;
+    fill_window(&fake, 201, &allowed);
+    assert_int_equal(allowed, 2 * TUNNEL_WINDOW);
+    fake_end(&fake);
+}
+
+static void test_blocked_is_said_and_allows_more(void **state)
+{
+    (void)state;
+    static const uint8_t twice[4] = {0, 8, 0, 0};            /* 512 KB */
+    static const uint8_t more_than_twice[4] = {0, 16, 0, 1}; /* 1 MB and a byte */
+    struct fake fake;
+    size_t blocked;
+    fake_start(&fake);
+    fake.peer.to_send = 10000000;
+    put_open(&fake, 1);
+    fake_turn(&fake);
+    peer_push(&fake.peer);
+    assert_int_equal(fake.peer.sent, TUNNEL_WINDOW);
+    (void)taken_credit(&fake, &blocked);
+    assert_int_equal(blocked, 1);
+    assert_int_equal(tunnel_stream_write(fake.incoming, zeros, 1), 0);
+    (void)taken_credit(&fake, &blocked);
+    assert_int_equal(blocked, 0); /* once for each time */
+    put(&fake, FRAME_CREDIT, 0, 1, twice, 4);
+    assert_false(fake.closed);
+    assert_int_equal(fake.peer.sent, 3 * TUNNEL_WINDOW);
+    (void)taken_credit(&fake, &blocked);
+    assert_int_equal(blocked, 1);
+    put(&fake, FRAME_CREDIT, 0, 1, more_than_twice, 4);
+    assert_true(fake.closed);
+    assert_int_equal(fake.reason, CLOSE_PROTOCOL_ERROR);
+    fake_end(&fake);
+}
+
+static void test_blocked_belongs_to_version_2(void **state)
+{
+    (void)state;
+    struct fake fake;
+    size_t blocked;
+    fake_start_version(&fake, 1);
+    put_open(&fake, 1);
+    fake_turn(&fake);
+    for (size_t sent = 0; sent < TUNNEL_WINDOW;) {
+        sent += tunnel_stream_write(fake.incoming, zeros, sizeof(zeros));
+    }
+    assert_int_equal(tunnel_stream_write(fake.incoming, zeros, 1), 0);
+    (void)taken_credit(&fake, &blocked);
+    assert_int_equal(blocked, 0);
+    put(&fake, FRAME_BLOCKED, 0, 1, NULL, 0);
+    assert_true(fake.closed);
+    fake_end(&fake);
 }
 
 static void test_reset_is_answered_once(void **state)
@@ -250,8 +433,15 @@ static void test_silence_kills(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_violations),    cmocka_unit_test(test_reset_is_answered_once),
-        cmocka_unit_test(test_limits),        cmocka_unit_test(test_pings_do_not_fill_the_queue),
+        cmocka_unit_test(test_violations),
+        cmocka_unit_test(test_window_grows_while_its_reader_keeps_up),
+        cmocka_unit_test(test_slow_readers_window_does_not_grow),
+        cmocka_unit_test(test_windows_of_one_tunnel_grow_to_a_sum),
+        cmocka_unit_test(test_blocked_is_said_and_allows_more),
+        cmocka_unit_test(test_blocked_belongs_to_version_2),
+        cmocka_unit_test(test_reset_is_answered_once),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_pings_do_not_fill_the_queue),
         cmocka_unit_test(test_silence_kills),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
