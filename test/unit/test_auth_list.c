@@ -284,6 +284,8 @@ static void a_list_under_way_ends_with_auth(void **state)
     assert_false(answer.done);
     auth_close(fixture->auth);
     assert_true(answer.done && answer.error.code == TP_UNAVAILABLE);
+    fixture_settle(fixture, 20);
+    loop_free(fixture->loop);
     fixture_open(fixture);
 }
 

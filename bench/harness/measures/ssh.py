@@ -1,6 +1,7 @@
 """SSH through proxy, tunnel and node, beside the same client and a plain sshd: the time of one command, bulk both ways,
 keystrokes beside a bulk transfer, memory. New sessions per second are in sessions.py."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -147,7 +148,12 @@ def memory(report, way, node, count):
 
 
 def shells(agent):
-    return [pid for pid in tree(agent) if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "sleep"]
+    found = []
+    for pid in tree(agent):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "sleep":
+                found.append(pid)
+    return found
 
 
 def run(place, report, full):
