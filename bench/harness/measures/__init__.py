@@ -1,4 +1,4 @@
-"""All measures by name: each module has NAME, ABOUT, and run(place, report, full)."""
+"""All measures by name: each module has NAME, ABOUT, and run(place, report, full). With ONLY_FULL a quick run of all leaves it out."""
 
 from harness.measures import handshakes, mixed, proxied, relay, reload, requests, sessions, slow, ssh, tunnels
 

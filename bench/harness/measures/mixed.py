@@ -16,6 +16,7 @@ from harness.servers import Tport, run_json, tool
 
 NAME = "mixed"
 ABOUT = "a mixed load in rounds for 150 s (24 s without --full; --long=N): memory, descriptors and wake-ups must not creep up"
+ONLY_FULL = True  # or by its name
 SECONDS = {True: 150, False: 24}
 IDLE_S = 3  # for counting wake-ups
 

@@ -92,17 +92,16 @@ def tell(report, kind, count, ours, theirs, stay):
 def run(place, report, full):
     count, seconds = (5000, 4) if full else (500, 0.5)
     (place.root / "small.css").write_text("a{}")
+    ours = place.keep(Tport(place))
+    path, body = assets(ours)[0]
+    (place.root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    (place.root / path.lstrip("/")).write_bytes(body)
     for kind, (_, deadline) in KINDS.items():
-        # New servers for each kind: what one has grown by must not come out of what it freed before.
-        ours = place.keep(Tport(place))
-        path, body = assets(ours)[0]
-        (place.root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-        (place.root / path.lstrip("/")).write_bytes(body)
+        # A new nginx for each kind: what it grows by must not come out of what it freed before. tportd gives that back.
         theirs = nginx(place)
         # nginx reads a body only to pass it on; tport's own are read for the web API.
         pair = [Watched(ours, ours.port, ours.workers(), {"read": path, "body": "/webapi/sessions/web"}),
                 Watched(theirs, theirs.proxy_port if kind == "body" else theirs.port, tree(theirs.process.pid)[1:], {"read": path})]
         stay = (deadline or 8) + 1 if full else 0
         tell(report, kind, count, one_kind(place, pair[0], kind, count, seconds, stay), one_kind(place, pair[1], kind, count, seconds, 0), stay)
-        ours.stop()
         theirs.stop()
