@@ -84,6 +84,16 @@ enum tp_err doc_each(struct store *store, const char *prefix, const char *start_
     return err;
 }
 
+enum tp_err doc_each_back(struct store *store, const char *prefix, const char *before, doc_each_fn *fn, void *ctx,
+                          struct tp_error *error)
+{
+    struct each each = {.prefix_size = strlen(prefix), .fn = fn, .ctx = ctx};
+    char *key = before != NULL && before[0] != '\0' ? mem_printf("%s%s", prefix, before) : NULL;
+    enum tp_err err = store_range_back(store, prefix, key, 0, each_entry, &each, error);
+    mem_free(key);
+    return err;
+}
+
 void doc_hash(const char *text, char out[HASH_TEXT_SIZE])
 {
     uint8_t hash[32];

@@ -22,6 +22,9 @@ enum tp_err doc_delete(struct store *store, const char *prefix, const char *name
 typedef bool doc_each_fn(void *ctx, const char *name, const json_t *doc, uint64_t revision);
 enum tp_err doc_each(struct store *store, const char *prefix, const char *start_after, doc_each_fn *fn, void *ctx,
                      struct tp_error *error) TP_MUST;
+/* The same from the last name back, before a name or (NULL, "") from the last one. */
+enum tp_err doc_each_back(struct store *store, const char *prefix, const char *before, doc_each_fn *fn, void *ctx,
+                          struct tp_error *error) TP_MUST;
 /* 64 hex digits: SHA-256 of a text. */
 #define HASH_TEXT_SIZE 65
 void doc_hash(const char *text, char out[HASH_TEXT_SIZE]);

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX 5000
+#define LOOKED_AT_MAX 10000                 /* recordings for one page */
 #define WORDS_MAX 32                        /* of a search */
 #define ACCESS_MS ((int64_t)10 * 60 * 1000) /* reads of one person that are no further apart are one access */
 #define READER_MS ((int64_t)15 * 1000)      /* a recording stays open so long for who reads on */
@@ -42,6 +45,13 @@ struct listing {
     const char *user;     /* exactly */
     const char *hostname; /* or name of the Kubernetes cluster, exactly */
     const json_t *search; /* words that must all stand in it */
+    size_t limit;
+    bool oldest_first;
+    bool count_all; /* total is wanted: the walk goes on behind the page */
+    size_t total;
+    size_t looked_at;
+    char *last; /* key of the newest item of the page, or of what was looked at last */
+    bool more;  /* the page ends before the list does */
 };
 
 static bool has_word(const json_t *doc, const char *word)
@@ -80,17 +90,39 @@ static bool wanted(const struct listing *listing, const json_t *doc)
     return true;
 }
 
+static void remember_key(struct listing *listing, const char *name)
+{
+    mem_free(listing->last);
+    listing->last = mem_strdup(name);
+}
+
+/* One recording in the order of the list. Auth does nothing else meanwhile, so a page of which little is wanted ends early;
+ * the next one goes on there. */
 static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
     struct listing *listing = ctx;
-    (void)name;
     (void)revision;
     int64_t started = doc_ms(doc, "started");
-    if (listing->to_ms != 0 && started >= listing->to_ms) {
+    if ((listing->to_ms != 0 && started >= listing->to_ms && listing->oldest_first) ||
+        (started < listing->from_ms && !listing->oldest_first)) {
         return false; /* keys are in order of time */
     }
-    if (started < listing->from_ms || !wanted(listing, doc) || !recordings_may(listing->call, "list", doc)) {
+    if (!listing->count_all && listing->looked_at++ >= LOOKED_AT_MAX) {
+        listing->more = true;
+        return false;
+    }
+    bool full = json_array_size(listing->items) == listing->limit;
+    if ((listing->to_ms != 0 && started >= listing->to_ms) || started < listing->from_ms || !wanted(listing, doc) ||
+        !recordings_may(listing->call, "list", doc)) {
+        if (!full) {
+            remember_key(listing, name);
+        }
         return true;
+    }
+    listing->total++;
+    if (full) {
+        listing->more = true;
+        return listing->count_all;
     }
     json_t *item = json_deep_copy(doc);
     const struct recording *open = map_get(listing->call->auth->recordings, json_get_text(doc, "id", ""));
@@ -98,50 +130,72 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
         json_object_set_new(item, "size", json_integer(open->size));
     }
     json_array_append_new(listing->items, item);
+    remember_key(listing, name);
     return true;
 }
 
+static enum tp_err read_listing(struct listing *listing, struct tp_error *error)
+{
+    const json_t *params = listing->call->params;
+    const char *sort = json_get_text(params, "sort", "started:desc");
+    int64_t limit = json_get_int(params, "limit", LIMIT_DEFAULT);
+    listing->from_ms = doc_ms(params, "from");
+    listing->to_ms = doc_ms(params, "to");
+    listing->state = json_get_text(params, "state", NULL);
+    listing->user = json_get_text(params, "user", NULL);
+    listing->hostname = json_get_text(params, "hostname", NULL);
+    listing->search = json_object_get(params, "search");
+    listing->limit = (size_t)(limit <= 0 ? LIMIT_DEFAULT : limit > LIMIT_MAX ? LIMIT_MAX : limit);
+    listing->count_all = json_get_bool(params, "total", true);
+    listing->oldest_first = strcmp(sort, "started:asc") == 0;
+    if (!listing->oldest_first && strcmp(sort, "started:desc") != 0) {
+        return err_set(error, TP_INVALID, "recordings are sorted by started:asc or started:desc, not by \"%.40s\"",
+                       sort);
+    }
+    return listing->search != NULL ? doc_text_list(listing->search, "search", WORDS_MAX, error) : TP_OK;
+}
+
+/* Where the walk begins: behind the page before, else at the end of the range that it comes from. A total counts all. */
+static char *first_key(const struct listing *listing)
+{
+    char text[CLOCK_TEXT_SIZE];
+    const char *start = json_get_text(listing->call->params, "start_key", "");
+    int64_t edge = listing->oldest_first ? listing->from_ms : listing->to_ms;
+    if (start[0] != '\0') {
+        return mem_strdup(start);
+    }
+    if (edge == 0) {
+        return mem_strdup("");
+    }
+    clock_format_ms(edge, text);
+    return mem_strdup(text);
+}
+
+/* Pages by key: what comes new meanwhile moves nothing. total is of what follows start_key. */
 void do_recordings_list(struct call *call)
 {
     struct tp_error error = {0};
-    struct listing listing = {.call = call,
-                              .items = json_array(),
-                              .from_ms = doc_ms(call->params, "from"),
-                              .to_ms = doc_ms(call->params, "to"),
-                              .state = json_get_text(call->params, "state", NULL),
-                              .user = json_get_text(call->params, "user", NULL),
-                              .hostname = json_get_text(call->params, "hostname", NULL),
-                              .search = json_object_get(call->params, "search")};
-    char from[CLOCK_TEXT_SIZE];
-    clock_format_ms(listing.from_ms, from);
-    const char *sort = json_get_text(call->params, "sort", "started:desc");
-    bool oldest_first = strcmp(sort, "started:asc") == 0;
-    enum tp_err err = TP_OK;
-    if (!oldest_first && strcmp(sort, "started:desc") != 0) {
-        err =
-            err_set(&error, TP_INVALID, "recordings are sorted by started:asc or started:desc, not by \"%.40s\"", sort);
-    }
-    if (err == TP_OK && listing.search != NULL) {
-        err = doc_text_list(listing.search, "search", WORDS_MAX, &error);
-    }
+    struct listing listing = {.call = call, .items = json_array()};
+    enum tp_err err = read_listing(&listing, &error);
     if (err == TP_OK) {
-        err = doc_each(call->auth->state, "/recording/", from, list_one, &listing, &error);
+        char *key = first_key(&listing);
+        err = (listing.oldest_first ? doc_each : doc_each_back)(call->auth->state, "/recording/", key, list_one,
+                                                                &listing, &error);
+        mem_free(key);
     }
     if (err != TP_OK) {
         json_decref(listing.items);
+        mem_free(listing.last);
         call_fail(call, &error);
         return;
     }
-    if (oldest_first) {
-        call_reply(call, doc_page(listing.items, call->params));
-        return;
+    json_t *result = json_pack("{s:o, s:s}", "items", listing.items, "start_key",
+                               listing.more && listing.last != NULL ? listing.last : "");
+    if (listing.count_all) {
+        json_object_set_new(result, "total", json_integer((json_int_t)listing.total));
     }
-    json_t *newest_first = json_array();
-    for (size_t i = json_array_size(listing.items); i > 0; i--) {
-        json_array_append(newest_first, json_array_get(listing.items, i - 1));
-    }
-    json_decref(listing.items);
-    call_reply(call, doc_page(newest_first, call->params));
+    mem_free(listing.last);
+    call_reply(call, result);
 }
 
 struct reading {

@@ -104,56 +104,105 @@ static enum tp_err show(struct store *store, struct store_entry *entry, store_ra
     return TP_OK;
 }
 
-enum tp_err store_range(struct store *store, const char *prefix, const char *start_after, size_t limit,
-                        store_range_fn *callback, void *ctx, struct tp_error *error)
-{
-    size_t prefix_size = strlen(prefix);
-    bool after = start_after && strcmp(start_after, prefix) >= 0;
-    MDB_val key = text_val(after ? start_after : prefix);
+/* A walk over a range: where the cursor stands, and which way it goes. */
+struct walk {
+    struct store *store;
+    const char *prefix;
+    MDB_cursor *cursor;
+    MDB_val key;
     MDB_val data;
-    MDB_cursor *cursor = NULL;
-    size_t seen = 0;
+    MDB_cursor_op step; /* MDB_NEXT or MDB_PREV */
+    size_t limit;       /* 0: all */
+    store_range_fn *callback;
+    void *ctx;
+};
+
+/* code: of the cursor's first move. */
+static enum tp_err walk_on(struct walk *walk, int code, struct tp_error *error)
+{
+    size_t prefix_size = strlen(walk->prefix);
+    enum tp_err err = TP_OK;
     bool more = true;
-    int code;
-    enum tp_err err = store_read_begin(store, error);
-    if (err != TP_OK)
-        return err;
-    code = mdb_cursor_open(store->reader, store->lmdb.kv, &cursor);
-    if (code == 0)
-        code = mdb_cursor_get(cursor, &key, &data, key.mv_size > 0 ? MDB_SET_RANGE : MDB_FIRST);
-    if (code == 0 && after && key.mv_size == strlen(start_after) && memcmp(key.mv_data, start_after, key.mv_size) == 0)
-        code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
-    while (code == 0 && (limit == 0 || seen < limit)) {
+    for (size_t seen = 0; code == 0 && err == TP_OK && more && (walk->limit == 0 || seen < walk->limit); seen++) {
         struct store_entry entry = {0};
         const uint8_t *value = NULL;
         char name[STORE_KEY_MAX + 1];
-        if (key.mv_size < prefix_size || memcmp(key.mv_data, prefix, prefix_size) != 0)
+        if (walk->key.mv_size < prefix_size || memcmp(walk->key.mv_data, walk->prefix, prefix_size) != 0)
             break;
-        if (key.mv_size > STORE_KEY_MAX) {
+        if (walk->key.mv_size > STORE_KEY_MAX) {
             err = damaged("(a key that is too long)", error);
             break;
         }
-        memcpy(name, key.mv_data, key.mv_size);
-        name[key.mv_size] = '\0';
-        if (record_decode(name, key.mv_size, data.mv_data, data.mv_size, &entry.revision, &value, &entry.size) !=
-            TP_OK) {
+        memcpy(name, walk->key.mv_data, walk->key.mv_size);
+        name[walk->key.mv_size] = '\0';
+        if (record_decode(name, walk->key.mv_size, walk->data.mv_data, walk->data.mv_size, &entry.revision, &value,
+                          &entry.size) != TP_OK) {
             err = damaged(name, error);
             break;
         }
         entry.key = name;
         entry.value = value;
-        seen++;
-        err = show(store, &entry, callback, ctx, &more, error);
-        if (err != TP_OK || !more)
-            break;
-        code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+        err = show(walk->store, &entry, walk->callback, walk->ctx, &more, error);
+        if (err == TP_OK && more)
+            code = mdb_cursor_get(walk->cursor, &walk->key, &walk->data, walk->step);
     }
-    if (cursor)
-        mdb_cursor_close(cursor);
-    store_read_end(store);
+    if (walk->cursor)
+        mdb_cursor_close(walk->cursor);
+    store_read_end(walk->store);
     if (code != 0 && code != MDB_NOTFOUND)
-        return store_mdb_error(store->dir, code, "reading", error);
+        return store_mdb_error(walk->store->dir, code, "reading", error);
     return err;
+}
+
+enum tp_err store_range(struct store *store, const char *prefix, const char *start_after, size_t limit,
+                        store_range_fn *callback, void *ctx, struct tp_error *error)
+{
+    bool after = start_after && strcmp(start_after, prefix) >= 0;
+    struct walk walk = {.store = store,
+                        .prefix = prefix,
+                        .key = text_val(after ? start_after : prefix),
+                        .step = MDB_NEXT,
+                        .limit = limit,
+                        .callback = callback,
+                        .ctx = ctx};
+    int code;
+    enum tp_err err = store_read_begin(store, error);
+    if (err != TP_OK)
+        return err;
+    code = mdb_cursor_open(store->reader, store->lmdb.kv, &walk.cursor);
+    if (code == 0)
+        code = mdb_cursor_get(walk.cursor, &walk.key, &walk.data, walk.key.mv_size > 0 ? MDB_SET_RANGE : MDB_FIRST);
+    if (code == 0 && after && walk.key.mv_size == strlen(start_after) &&
+        memcmp(walk.key.mv_data, start_after, walk.key.mv_size) == 0)
+        code = mdb_cursor_get(walk.cursor, &walk.key, &walk.data, MDB_NEXT);
+    return walk_on(&walk, code, error);
+}
+
+enum tp_err store_range_back(struct store *store, const char *prefix, const char *before, size_t limit,
+                             store_range_fn *callback, void *ctx, struct tp_error *error)
+{
+    size_t prefix_size = strlen(prefix);
+    char end[STORE_KEY_MAX + 1];
+    struct walk walk = {
+        .store = store, .prefix = prefix, .step = MDB_PREV, .limit = limit, .callback = callback, .ctx = ctx};
+    int code;
+    enum tp_err err;
+    if (prefix_size == 0 || prefix_size > STORE_KEY_MAX)
+        return err_set(error, TP_INVALID, "a walk back needs a prefix");
+    memcpy(end, prefix, prefix_size + 1);
+    end[prefix_size - 1]++; /* behind everything that begins with prefix, which ends in a slash */
+    walk.key = text_val(before && strncmp(before, prefix, prefix_size) == 0 ? before : end);
+    err = store_read_begin(store, error);
+    if (err != TP_OK)
+        return err;
+    code = mdb_cursor_open(store->reader, store->lmdb.kv, &walk.cursor);
+    if (code == 0)
+        code = mdb_cursor_get(walk.cursor, &walk.key, &walk.data, MDB_SET_RANGE);
+    if (code == 0)
+        code = mdb_cursor_get(walk.cursor, &walk.key, &walk.data, MDB_PREV);
+    else if (code == MDB_NOTFOUND)
+        code = mdb_cursor_get(walk.cursor, &walk.key, &walk.data, MDB_LAST);
+    return walk_on(&walk, code, error);
 }
 
 /* Compares what stands under the key with what the writer expects. */

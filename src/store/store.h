@@ -91,6 +91,9 @@ enum tp_err store_commit(struct store *store, const struct store_op *ops, size_t
  * limit (0: all). One consistent state is seen. A damaged record ends it with TP_CORRUPT naming the key. */
 enum tp_err store_range(struct store *store, const char *prefix, const char *start_after, size_t limit,
                         store_range_fn *callback, void *ctx, struct tp_error *error) TP_MUST;
+/* The same from the last key back, before `before` (NULL: from the last one). prefix ends in a slash. */
+enum tp_err store_range_back(struct store *store, const char *prefix, const char *before, size_t limit,
+                             store_range_fn *callback, void *ctx, struct tp_error *error) TP_MUST;
 
 /*
  * Calls back, from within the writing call and after its commit is durable, for every changed key that begins with

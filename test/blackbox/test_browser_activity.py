@@ -118,7 +118,7 @@ def test_recordings_are_searched_by_the_server(cluster):
     assert found("from=2999-01-01T00:00:00Z") == [] and found("to=2001-01-01T00:00:00Z") == []
     assert found("limit=1") == [there]
     page = web.ask("GET", "/webapi/sites/test/events/search/sessions?user=rec-finder&limit=1").json()
-    assert page["totalCount"] == 2 and found(f"limit=1&startKey={page['startKey']}") == [here]
+    assert found(f"limit=1&startKey={page['startKey']}") == [here]
     assert web.ask("GET", "/webapi/sites/test/events/search/sessions?sort=size:asc").status == 400
     assert found("search=" + "x" * 5000) == []
 

@@ -164,6 +164,36 @@ static const char *range(struct place *place, struct seen *seen, const char *pre
     return seen->text;
 }
 
+static const char *back(struct place *place, struct seen *seen, const char *prefix, const char *before, size_t limit)
+{
+    *seen = (struct seen){0};
+    assert_int_equal(store_range_back(place->store, prefix, before, limit, on_range, seen, &place->error), TP_OK);
+    return seen->text;
+}
+
+static void test_range_back(void **state)
+{
+    struct place *place = *state;
+    struct seen seen;
+    assert_string_equal(back(place, &seen, "/user/", NULL, 0), "");
+    assert_int_equal(put(place, "/user/a", "x", STORE_ANY, NULL), TP_OK);
+    assert_int_equal(put(place, "/user/b", "x", STORE_ANY, NULL), TP_OK);
+    assert_int_equal(put(place, "/user/c", "x", STORE_ANY, NULL), TP_OK);
+    assert_string_equal(back(place, &seen, "/user/", NULL, 0), "/user/c=x@3 /user/b=x@2 /user/a=x@1 ");
+    assert_int_equal(put(place, "/zebra/z", "x", STORE_ANY, NULL), TP_OK);
+    assert_int_equal(put(place, "/alpha/a", "x", STORE_ANY, NULL), TP_OK);
+    assert_int_equal(put(place, "/user0", "x", STORE_ANY, NULL), TP_OK);
+    assert_string_equal(back(place, &seen, "/user/", NULL, 2), "/user/c=x@3 /user/b=x@2 ");
+    assert_string_equal(back(place, &seen, "/user/", "/user/b", 2), "/user/a=x@1 ");
+    assert_string_equal(back(place, &seen, "/user/", "/user/bb", 1), "/user/b=x@2 ");
+    assert_string_equal(back(place, &seen, "/user/", "/user/a", 0), "");
+    assert_string_equal(back(place, &seen, "/user/", "/user/zz", 1), "/user/c=x@3 ");
+    assert_string_equal(back(place, &seen, "/user/", "/other", 1), "/user/c=x@3 ");
+    assert_string_equal(back(place, &seen, "/none/", NULL, 0), "");
+    assert_string_equal(back(place, &seen, "/zebra/", NULL, 0), "/zebra/z=x@4 ");
+    assert_int_equal(store_range_back(place->store, "", NULL, 0, on_range, &seen, &place->error), TP_INVALID);
+}
+
 static void test_range_pages(void **state)
 {
     struct place *place = *state;
@@ -447,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_keys_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_is_all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_range_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_range_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watch_log_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopen_keeps_all, setup, teardown),

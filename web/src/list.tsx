@@ -63,7 +63,16 @@ export function useList<T>(path: string, every = 0, more: Record<string, string>
   const url = `${path}?${asked}`;
   useEffect(() => {
     const stop = new AbortController();
-    api<Page<T>>("GET", url, undefined, stop.signal).then(
+    // A page of which the server looked at much and found nothing leads to the next one.
+    const load = async () => {
+      let got = await api<Page<T>>("GET", url, undefined, stop.signal);
+      while ((got.items ?? got.events ?? []).length === 0 && got.startKey) {
+        asked.set("startKey", got.startKey);
+        got = await api<Page<T>>("GET", `${path}?${asked}`, undefined, stop.signal);
+      }
+      return got;
+    };
+    load().then(
       (got) => {
         setError(null);
         setPage({ of: path, page: got });
