@@ -274,6 +274,8 @@ static void run_device_change(struct call *call, struct one_device *one, const c
     json_t *event = device_event(call, event_name, &one->device);
     if (one->name != NULL) {
         json_object_set_new(event, "name", json_string(one->name));
+    } else {
+        sessions_recheck(auth); /* what its codes have opened ends */
     }
     call_reply_audited(call, event, NULL);
 }
@@ -368,13 +370,17 @@ static void change_done(void *ctx)
     }
     enum tp_err err = change->hashed == TP_OK ? change_login(auth, call->caller.user, set_hash, change, &error)
                                               : err_set(&error, change->hashed, "the password could not be processed");
+    if (err == TP_OK) {
+        err = users_mark_since(auth, call->caller.user, &error);
+    }
     change_free(change);
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
     }
-    /* Whoever may have known the old one is out. */
+    /* Whoever may have known the old one is out: other browsers, all certificates, and what runs with them. */
     (void)websess_end_others(auth, call->caller.user, call->caller.web_key, "the password was changed");
+    sessions_cut_user(auth, call->caller.user, call->caller.web_key, CLOSE_RIGHT_LOST, "the password was changed");
     json_t *event = call_event(call, "user.password_change", true);
     call_reply_audited(call, event, NULL);
 }

@@ -1,4 +1,5 @@
 /* Who calls. A worker's word is not enough: certificates and web sessions are checked here again, every time. */
+#include "auth/devices.h"
 #include "auth/mfa.h"
 #include "rbac/join.h"
 
@@ -77,6 +78,22 @@ bool caller_device_locked(struct auth *auth, const char *device)
 {
     return device != NULL && map_count(auth->locks) > 0 &&
            find_lock(auth, &(struct lock_target){.mfa_device = device}) != NULL;
+}
+
+const char *caller_device_lost(struct auth *auth, const char *user, const char *device)
+{
+    json_t *login = NULL;
+    struct tp_error ignored = {0};
+    if (device == NULL) {
+        return NULL;
+    }
+    if (caller_device_locked(auth, device)) {
+        return MFA_DEVICE_LOCKED;
+    }
+    bool there = doc_find(auth->secrets, "/login/", user, &login, NULL, &ignored) == TP_OK &&
+                 devices_find(login, device) != NULL;
+    json_decref(login);
+    return there ? NULL : MFA_DEVICE_GONE;
 }
 
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
@@ -265,8 +282,9 @@ static enum tp_err bind_to_target(struct auth *auth, const struct identity *iden
     caller->mfa.device = mem_strdup(identity->mfa_device);
     caller->mfa.node = identity->target_node != NULL ? mem_strdup(identity->target_node) : NULL;
     caller->mfa.kube = identity->target_kube != NULL ? mem_strdup(identity->target_kube) : NULL;
-    if (caller_device_locked(auth, identity->mfa_device)) {
-        return err_set(error, TP_DENIED, "%s", MFA_DEVICE_LOCKED);
+    const char *lost = caller_device_lost(auth, identity->name, identity->mfa_device);
+    if (lost != NULL) {
+        return err_set(error, TP_DENIED, "%s", lost);
     }
     return TP_OK;
 }

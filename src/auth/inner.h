@@ -344,6 +344,9 @@ enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *rol
 bool caller_login_locked(struct auth *auth, const char *login);
 /* Is a lock in force on this device of a second factor? NULL: no. */
 bool caller_device_locked(struct auth *auth, const char *device);
+/* Why what a code of this device has opened is worth nothing any more: a lock, or the device is not the user's any more. NULL:
+ * it is good, or device is NULL. */
+const char *caller_device_lost(struct auth *auth, const char *user, const char *device);
 
 /* ---- dispatch.c, methods.c ---- */
 struct call;
@@ -547,8 +550,9 @@ const char *sessions_proto(const struct live *live);
 bool sessions_recheck_one(struct auth *auth, struct live *live);
 /* Ends the terminals of a web session. */
 void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason reason, const char *text);
-/* Cuts all sessions of a user. */
-void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text);
+/* Cuts the sessions of a user, those of the web session but (or NULL) excepted. */
+void sessions_cut_user(struct auth *auth, const char *user, const char *but, enum close_reason reason,
+                       const char *text);
 /* Expired certificates, late ends; puts what changed into the batch. */
 void sessions_tick(struct auth *auth);
 /* The batch was not written: everything goes into the next one. */

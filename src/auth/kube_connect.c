@@ -393,6 +393,10 @@ void do_kube_certs(struct call *call)
         /* R4: a certificate buys no certificate. */
         err = err_set(&error, TP_DENIED, "this is for people who are signed in with a browser; use `tport kube login`");
     }
+    int64_t left_ms = call->caller.not_after * 1000 - clock_wall_ms();
+    if (err == TP_OK && left_ms <= 0) { /* no time at all must not come to mean the usual time */
+        err = err_set(&error, TP_UNAUTHENTICATED, "your session has ended; sign in again");
+    }
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
@@ -406,7 +410,6 @@ void do_kube_certs(struct call *call)
     } else if (search.host == NULL && !search.offline) {
         refuse(call, &search, name, &search.error);
     } else {
-        int64_t left_ms = call->caller.not_after * 1000 - clock_wall_ms();
         struct issue_user want = {.name = call->caller.user,
                                   .roles = call->caller.roles,
                                   .traits = call->caller.traits,

@@ -235,8 +235,9 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
     if (err == TP_OK && live->pinned_login != NULL && caller_login_locked(auth, live->pinned_login)) {
         err = err_set(error, TP_DENIED, "a lock is in force on this login");
     }
-    if (err == TP_OK && caller_device_locked(auth, live->mfa_device)) {
-        err = err_set(error, TP_DENIED, "%s", MFA_DEVICE_LOCKED);
+    const char *lost = err == TP_OK ? caller_device_lost(auth, live->user, live->mfa_device) : NULL;
+    if (lost != NULL) {
+        err = err_set(error, TP_DENIED, "%s", lost);
     }
     live->recheck_ms = caller.ends_ms;
     if (err == TP_OK) {
@@ -373,6 +374,7 @@ struct cut_user {
     const char *user;
     enum close_reason reason;
     const char *text;
+    const char *but; /* sessions of this web session stay; NULL: none does */
 };
 
 static void cut_if_user(void *ctx, const char *key, void *value)
@@ -380,14 +382,15 @@ static void cut_if_user(void *ctx, const char *key, void *value)
     struct cut_user *all = ctx;
     struct live *live = value;
     (void)key;
-    if (strcmp(live->user, all->user) == 0) {
+    bool stays = all->but != NULL && live->web_key != NULL && strcmp(live->web_key, all->but) == 0;
+    if (strcmp(live->user, all->user) == 0 && !stays) {
         sessions_cut(all->auth, live, all->reason, all->text);
     }
 }
 
-void sessions_cut_user(struct auth *auth, const char *user, enum close_reason reason, const char *text)
+void sessions_cut_user(struct auth *auth, const char *user, const char *but, enum close_reason reason, const char *text)
 {
-    map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text});
+    map_each(auth->live, cut_if_user, &(struct cut_user){auth, user, reason, text, but});
 }
 
 struct cut_web {

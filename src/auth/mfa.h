@@ -6,6 +6,7 @@
 #include "auth/inner.h"
 
 #define MFA_DEVICE_LOCKED "a lock is in force on the device of this second factor"
+#define MFA_DEVICE_GONE "the device of this second factor was removed from the account"
 
 /* ---- mfa_code.c ---- */
 

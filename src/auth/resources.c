@@ -199,7 +199,7 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
         return err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
     }
     if (err == TP_OK && strcmp(kind->name, "user") == 0) {
-        sessions_cut_user(auth, name, CLOSE_RIGHT_LOST, "the user was deleted");
+        sessions_cut_user(auth, name, NULL, CLOSE_RIGHT_LOST, "the user was deleted");
     }
     if (err == TP_OK) {
         resource_changed(auth, kind, name, NULL, NULL);

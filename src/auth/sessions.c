@@ -61,6 +61,18 @@ static json_t *session_event(const struct call *call, const struct live *live, c
     return event;
 }
 
+/* Until somebody has signed in, a grant is for any login that he had when he came; from now on it is for this one, which may
+ * have been taken from him since. False: it was, and the session is cut. */
+static bool pin_login(struct auth *auth, struct live *live, const char *login)
+{
+    if (live->pinned_login != NULL) {
+        return true;
+    }
+    live->pinned_login = mem_strdup(login);
+    live->dirty = true;
+    return sessions_recheck_one(auth, live);
+}
+
 void do_session_auth(struct call *call)
 {
     struct tp_error error = {0};
@@ -76,9 +88,9 @@ void do_session_auth(struct call *call)
         call_fail_text(call, TP_INVALID, "the login is too long");
         return;
     }
-    if (ok && live->pinned_login == NULL) {
-        live->pinned_login = mem_strdup(login);
-        live->dirty = true;
+    if (ok && !pin_login(call->auth, live, login)) {
+        call_fail_text(call, TP_DENIED, "%s", live->cut_text != NULL ? live->cut_text : "this session has been ended");
+        return;
     }
     if (ok) {
         call_reply(call, NULL); /* the access itself is on record since session.connect */
@@ -113,6 +125,9 @@ void do_session_start(struct call *call)
     if (err == TP_OK && live->open_channels >= OPEN_CHANNELS_MAX) {
         err = err_set(&error, TP_LIMIT, "this connection has %d open channels; close one first", OPEN_CHANNELS_MAX);
     }
+    if (err == TP_OK && !pin_login(auth, live, login)) {
+        err = err_set(&error, TP_DENIED, "%s", live->cut_text != NULL ? live->cut_text : "this session has been ended");
+    }
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
@@ -126,9 +141,6 @@ void do_session_start(struct call *call)
     live->channels++;
     live->open_channels++;
     live->dirty = true;
-    if (live->pinned_login == NULL) {
-        live->pinned_login = mem_strdup(login);
-    }
     (void)recordings_begin(auth, live, call, id);
     json_t *event = session_event(call, live, "session.start", true, login);
     json_object_set_new(event, "sid", json_string(id));

@@ -171,7 +171,7 @@ void do_users_reset(struct call *call)
         err = users_mark_since(auth, name, &error);
     }
     if (err == TP_OK) {
-        sessions_cut_user(auth, name, CLOSE_RIGHT_LOST, "your sign-in was reset by an administrator");
+        sessions_cut_user(auth, name, NULL, CLOSE_RIGHT_LOST, "your sign-in was reset by an administrator");
         err = invite_make(auth, name, "reset", ttl, &result, &error);
     }
     if (err != TP_OK) {

@@ -300,7 +300,8 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
                 err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
         }
     }
-    if (err == TP_OK && now / 1000 < session->mfa.until && !caller_device_locked(auth, session->mfa.device)) {
+    if (err == TP_OK && now / 1000 < session->mfa.until &&
+        caller_device_lost(auth, session->user, session->mfa.device) == NULL) {
         caller->mfa = given_copy(&session->mfa);
     }
     return err;

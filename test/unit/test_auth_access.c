@@ -323,6 +323,38 @@ static void no_audit_no_access(void **state)
     json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1")));
 }
 
+/* R4: until the sign-in a grant is for any login of the person; what was taken meanwhile is not given by it. */
+static void r4_a_login_that_is_taken_before_the_sign_in(void **state)
+{
+    static const char *const calls[] = {"session.auth", "session.start"};
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    put_role(fixture, "ops", "root", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    json_decref(must(fixture, as_local(), "users.update",
+                     json_pack("{s:s, s:[s, s]}", "name", "alice", "set_roles", "dev", "ops")));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    for (size_t i = 0; i < 2; i++) {
+        char *sid = connect_as(fixture, "alice", "web-1");
+        char *other = connect_as(fixture, "alice", "web-1");
+        json_t *lock =
+            must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "login", i == 0 ? "root" : "ubuntu"));
+        const char *login = i == 0 ? "root" : "ubuntu";
+        const struct live *live = map_get(fixture->auth->live, sid);
+        assert_false(live->cut); /* he may come as somebody else */
+        must_fail(fixture, as_host(HOST_A, "web-1"), calls[i],
+                  json_pack("{s:s, s:s, s:b}", "sid", sid, "login", login, "ok", 1), TP_DENIED);
+        assert_true(live->cut);
+        if (i == 0) {
+            json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.auth",
+                             json_pack("{s:s, s:s, s:b}", "sid", other, "login", "ubuntu", "ok", 1)));
+        }
+        json_decref(lock);
+        mem_free(sid);
+        mem_free(other);
+    }
+}
+
 /* R15: a host cannot fill auth's memory with channels, nor spoil the commit of everybody's sessions with a huge text. */
 static void r15_bounds_for_hosts(void **state)
 {
@@ -660,6 +692,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_a_login_that_is_taken_before_the_sign_in, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_say_what_is_alive, setup, teardown),

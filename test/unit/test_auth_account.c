@@ -399,8 +399,10 @@ static void the_password_changes_and_others_are_out(void **state)
     must_fail(fixture, as_browser(&browser), "account.password",
               change(GOOD_PASSWORD, GOOD_PASSWORD, next_code(alice.seed)), TP_INVALID);
     assert_true(signed_in(&other));
+    int64_t since = users_since(fixture->auth, "alice");
     json_decref(must(fixture, as_browser(&browser), "account.password",
                      change(GOOD_PASSWORD, NEW_PASSWORD, next_code(alice.seed))));
+    assert_true(users_since(fixture->auth, "alice") > since); /* certificates from before are worth nothing */
     assert_true(signed_in(&browser));
     assert_false(signed_in(&other));
     must_fail(fixture, as_nobody("10.0.0.5"), "login.web", login(&alice, GOOD_PASSWORD, next_code(alice.seed)),

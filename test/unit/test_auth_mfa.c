@@ -2,6 +2,7 @@
  * moves it, so that each step of the codes is known. */
 #include "auth_help.h"
 
+#include "auth/devices.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
 
@@ -511,6 +512,35 @@ static void a_locked_device_opens_nothing(void **state)
     world_close(&world);
 }
 
+/* A device that its owner has removed, as a lost phone: the same. */
+static void a_removed_device_opens_nothing(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    struct auth *auth = world.fixture->auth;
+    char *pem = redeem(&world, "target", "a");
+    json_t *with = must(world.fixture, by(&world, pem), "ssh.connect", node("a"));
+    json_t *without = must(world.fixture, by(&world, world.base), "ssh.connect", node("c"));
+    json_t *login = NULL;
+    struct tp_error error = {0};
+    assert_int_equal(doc_find(auth->secrets, "/login/", "alice", &login, NULL, &error), TP_OK);
+    json_array_clear(devices_of(login));
+    assert_int_equal(doc_put(auth->secrets, "/login/", "alice", login, STORE_ANY, NULL, &error), TP_OK);
+    json_decref(login);
+    sessions_recheck(auth);
+    const struct live *gone = map_get(auth->live, json_get_text(with, "sid", ""));
+    const struct live *stays = map_get(auth->live, json_get_text(without, "sid", ""));
+    assert_true(gone->cut);
+    assert_string_equal(gone->cut_text, MFA_DEVICE_GONE);
+    assert_false(stays->cut);
+    struct caller caller;
+    assert_int_equal(show(&world, pem, ADDRESS, &caller, &error), TP_DENIED);
+    assert_string_equal(error.text, MFA_DEVICE_GONE);
+    json_decref(with);
+    json_decref(without);
+    mem_free(pem);
+    world_close(&world);
+}
+
 /* Roles, user and reset reach it like every certificate; a right that came after the login does not come in by it. */
 static void it_is_never_wider_than_its_base(void **state)
 {
@@ -755,6 +785,7 @@ int main(void)
         TEST(codes_have_a_rate),
         TEST(r4_it_is_pinned_with_its_base),
         TEST(a_locked_device_opens_nothing),
+        TEST(a_removed_device_opens_nothing),
         TEST(it_is_never_wider_than_its_base),
         TEST(which_logins_need_a_code),
         TEST(a_code_is_no_hardware_key),
