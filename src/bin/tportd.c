@@ -30,7 +30,7 @@ static int usage(FILE *out)
                 "  tportd configure [flags]          write a configuration for a cluster; see --help\n"
                 "  tportd node configure [flags]     write a configuration for a node; see --help\n"
                 "  tportd status                     say whether this shell is inside a tport session\n"
-                "  tportd version, -v                print the version\n",
+                "  tportd version, --version, -v     print the version\n",
                 out);
     return out == stdout ? 0 : 1;
 }
@@ -167,9 +167,11 @@ int main(int argc, char **argv)
         return configure_run(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "node") == 0 && strcmp(argv[2], "configure") == 0)
         return configure_node_run(argc - 2, argv + 2);
+    if (argc > 2 && strcmp(argv[1], "status") == 0)
+        return usage(strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0 ? stdout : stderr);
     if (argc > 1 && strcmp(argv[1], "status") == 0)
         return status();
-    if (argc > 1 && strcmp(argv[1], "version") == 0)
+    if (argc > 1 && (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0))
         return version();
     if (argc > 1 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0))
         return usage(stdout);

@@ -45,6 +45,15 @@ static void add_arg(struct command_line *line, char *arg)
     line->args[line->arg_count] = NULL;
 }
 
+static const struct command *find_words(const struct command_program *program, const char *words)
+{
+    for (size_t i = 0; i < program->count; i++) {
+        if (strcmp(program->commands[i].words, words) == 0)
+            return &program->commands[i];
+    }
+    return NULL;
+}
+
 struct cursor {
     int argc;
     char **argv;
@@ -62,6 +71,10 @@ static enum tp_err parse_long(struct command_line *line, struct cursor *cursor, 
 
     if (length == 4 && memcmp(word, "help", 4) == 0) {
         line->help = true;
+        return TP_OK;
+    }
+    if (!line->command && strcmp(word, "version") == 0 && find_words(line->program, "version")) {
+        line->command = find_words(line->program, "version");
         return TP_OK;
     }
     if (!option)
@@ -318,7 +331,7 @@ char *command_help(const struct command_program *program, const struct command *
     return buf_take(&out);
 }
 
-/* help, help COMMAND, COMMAND --help, a group's name alone. */
+/* help, help COMMAND, COMMAND --help. */
 static int show_help(const struct command_program *program, const struct command *command)
 {
     char *text = command_help(program, command);
@@ -342,21 +355,22 @@ static void print_error(const char *text)
     }
 }
 
-static int help_words(const struct command_program *program, int argc, char **argv)
+/* The help of the words from at on: those of a command, or of a group of commands ("users"). */
+static int help_words(const struct command_program *program, int argc, char **argv, int at)
 {
-    struct cursor cursor = {.argc = argc, .argv = argv, .at = 2};
+    struct cursor cursor = {.argc = argc, .argv = argv, .at = at};
     struct command_line line = {.program = program};
     struct tp_error error = {0};
-    if (argc == 2)
+    if (argc == at)
         return show_help(program, NULL);
     if (find_command(&line, &cursor, &error) == TP_OK)
         return show_help(program, line.command);
     struct buf out;
     buf_init(&out, 0);
-    print_commands(&out, program, argv[2]);
+    print_commands(&out, program, argv[at]);
     bool found = buf_size(&out) > 0;
     if (found)
-        (void)printf("Commands of \"%s %s\":\n%s", program->name, argv[2], buf_text(&out));
+        (void)printf("Commands of \"%s %s\":\n%s", program->name, argv[at], buf_text(&out));
     else
         print_error(error.text);
     buf_free(&out);
@@ -372,7 +386,9 @@ int command_main(const struct command_program *program, int argc, char **argv)
     /* With fast bins each large block that is given back has all small ones sorted anew: a quarter of a long list's time. */
     (void)mallopt(M_MXFAST, 0);
     if (argc >= 2 && strcmp(argv[1], "help") == 0)
-        return help_words(program, argc, argv);
+        return help_words(program, argc, argv, 2);
+    if (argc == 3 && argv[1][0] != '-' && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
+        return help_words(program, 2, argv, 1);
     enum tp_err err = command_parse(program, argc, argv, &line, &error);
     if (err == TP_OK && (line.help || !line.command)) {
         code = show_help(program, line.command);

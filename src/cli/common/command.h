@@ -61,7 +61,7 @@ struct command_program {
 
 #define COMMAND_ANY_ARGS SIZE_MAX
 
-/* Parses argv (argv[0] is skipped). TP_INVALID with a sentence for an unknown command or option, a missing value, too many
+/* Parses argv (argv[0] is skipped); --version in front is the command "version", where there is one. TP_INVALID with a sentence for an unknown command or option, a missing value, too many
  * or too few arguments. command_line_free it in every case. */
 enum tp_err command_parse(const struct command_program *program, int argc, char **argv, struct command_line *ret_line,
                           struct tp_error *error) TP_MUST;
