@@ -59,6 +59,20 @@ def test_every_command_and_flag_is_in_the_manual(program, page):
     assert not missing, "\n".join(sorted(missing))
 
 
+@pytest.mark.parametrize("program, page", [("tport", "tport.1"), ("tportctl", "tportctl.8")])
+def test_forms_of_output_are_those_that_the_command_takes(program, page):
+    """Where the manual names forms of a command ("-f text|json"), its help names the same."""
+    wrong, seen = [], 0
+    for line in manual(page).splitlines():
+        entry = re.match(r'\.BR (?:"([a-z ]+)"|([a-z]+)).*?(?:-f|--format=)[" ]*([a-z]+(?:\|[a-z]+)+)', line)
+        name = entry and (entry.group(1) or entry.group(2))
+        if name in commands(program):
+            seen += 1
+            help_text = run(BUILD / "bin" / program, *name.split(), "--help")
+            wrong += [] if f"--format={entry.group(3)} " in help_text else [line]
+    assert seen > 1 and not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("words", [["configure"], ["node", "configure"]])
 def test_flags_of_tportd_are_in_the_manual(words):
     found = flags(run(BUILD / "bin" / "tportd", *words, "--help"))

@@ -74,7 +74,7 @@ static const struct command_option tokens_add[] = {
     {"ttl", 0, COMMAND_TEXT, "30m", "How long the token is good"},
     {"value", 0, COMMAND_TEXT, "VALUE", "Use this value instead of a random one"},
     {"labels", 0, COMMAND_TEXT, "K=V,...", "Labels of the token"},
-    {"format", 'f', COMMAND_TEXT, "text|json", "text: the token alone"},
+    {"format", 'f', COMMAND_TEXT, "text|json", "text: the token alone, without what to do with it"},
     NONE};
 static const struct command_option tokens_ls[] = {{"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
                                                   {"with-secrets", 0, COMMAND_FLAG, NULL, "Accepted for compatibility"},
