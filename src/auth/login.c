@@ -28,7 +28,10 @@ static void login_free(struct login *login)
     mem_free(login);
 }
 
-static const char refusal[] = "invalid user name, password or one-time code";
+/* The same for every cause, so that it tells a stranger nothing. */
+static const char refusal[] =
+    "invalid user name, password or one-time code; each code works once, so wait for the next "
+    "one if you have just used this";
 
 static void refuse(struct login *login, const char *reason)
 {

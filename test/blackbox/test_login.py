@@ -72,6 +72,8 @@ def test_R16_every_failed_login_looks_alike(cluster):
         return reply.status, reply.text, tuple(sorted(name for name in reply.headers))
 
     assert attempt("erin", PASSWORD, used)[0] == 200
+    # Who used his code a moment ago must learn that from the sentence that everybody gets.
+    assert "each code works once" in attempt("erin", PASSWORD, used)[1]
     answers = {attempt("erin", "wrong password!!", erin.code()), attempt("erin", PASSWORD, "000000"), attempt("erin", PASSWORD, used),
                attempt("nobody-here", PASSWORD, "000000"), attempt("erwin", PASSWORD, locked.code()), attempt("no/such name", PASSWORD, "1")}
     assert len(answers) == 1, answers

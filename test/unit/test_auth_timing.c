@@ -65,7 +65,9 @@ static void costs_the_same(struct fixture *fixture, const char *kind, const char
     if (result != NULL) {
         fail_msg("%s, %s: was let in", method, kind);
     }
-    assert_string_equal(error.text, "invalid user name, password or one-time code");
+    assert_string_equal(error.text,
+                        "invalid user name, password or one-time code; each code works once, so wait for the "
+                        "next one if you have just used this");
     assert_int_equal(error.code, TP_DENIED);
     if (work.runs - runs != 1 || work.memory_kib != 19 * 1024 || work.passes != 2 || work.events - events != 1) {
         fail_msg("%s, %s: %u runs of argon2 with %u KiB and %u passes, %u events", method, kind, work.runs - runs,
