@@ -92,10 +92,12 @@ static enum tp_err connect_any(const struct tls_client_options *options, int64_t
     freeaddrinfo(list);
     if (code == TP_OK)
         return TP_OK;
+    bool v6 = strchr(options->host, ':') != NULL;
     if (code == TP_TIMEOUT)
-        return err_set(error, TP_TIMEOUT, "no answer from %s:%s; check the address and the firewalls between",
-                       options->host, port);
-    return err_set(error, TP_UNAVAILABLE, "cannot connect to %s:%s: %s", options->host, port, strerror(why));
+        return err_set(error, TP_TIMEOUT, "no answer from %s%s%s:%s; check the address and the firewalls between",
+                       v6 ? "[" : "", options->host, v6 ? "]" : "", port);
+    return err_set(error, TP_UNAVAILABLE, "cannot connect to %s%s%s:%s: %s", v6 ? "[" : "", options->host,
+                   v6 ? "]" : "", port, strerror(why));
 }
 
 /* What a failed SSL call says about the connection itself. */

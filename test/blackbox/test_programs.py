@@ -32,3 +32,13 @@ def test_status_of_tportd_has_a_help():
     result = say("tportd", "status", "--help")
     assert result.returncode == 0 and result.stdout.startswith("tportd: ") and "tportd status" in result.stdout
     assert say("tportd", "status", "--nonsense").returncode == 1
+
+
+@pytest.mark.parametrize("proxy,sentence", [
+    ("127.0.0.1:48935:9", 'the proxy\'s address "127.0.0.1:48935:9" is not valid: HOST or HOST:PORT is needed'),
+    ("a:48935:9", 'the proxy\'s address "a:48935:9" is not valid: HOST or HOST:PORT is needed'),
+    ("http://tport.example.com:443", 'the proxy speaks https alone: write "tport.example.com:443" without http://'),
+    ("[::1]:1", "cannot connect to [::1]:1: Connection refused")])
+def test_a_wrong_address_of_the_proxy_is_named_as_what_it_is(tmp_path, proxy, sentence):
+    result = say("tport", "login", f"--proxy={proxy}", "--user=alice", input="", env={"TPORT_HOME": str(tmp_path)})
+    assert (result.returncode, result.stderr) == (1, f"ERROR: {sentence}\n")

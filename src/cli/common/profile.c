@@ -7,6 +7,7 @@
 #include "cli/common/file.h"
 #include "crypt/x509.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -43,11 +44,11 @@ bool profile_good_name(const char *name)
     return true;
 }
 
+/* An IPv6 address; what looks like an IPv4 address is a good name as well. */
 static bool good_address(const char *name)
 {
-    if (*name == '\0' || *name == '.' || strstr(name, "..") || strlen(name) > NAME_MAX_LENGTH)
-        return false;
-    return strspn(name, "0123456789abcdefABCDEF:.") == strlen(name);
+    struct in6_addr address;
+    return inet_pton(AF_INET6, name, &address) == 1;
 }
 
 enum tp_err profile_check_user(const char *user, struct tp_error *error)
@@ -70,6 +71,10 @@ enum tp_err profile_parse_proxy(const char *text, char **ret_host, uint16_t *ret
     bool bracket = host[0] == '[' && strchr(host, ']');
     bool good;
 
+    if (strncmp(text, "http://", 7) == 0) {
+        mem_free(host);
+        return err_set(error, TP_INVALID, "the proxy speaks https alone: write \"%s\" without http://", text + 7);
+    }
     if (at[length] == '/' && at[length + 1] != '\0')
         goto refuse;
     if (bracket) {
