@@ -137,5 +137,16 @@ def test_unknown_ca_is_never_trusted(cluster):
         pem.unlink()
     result = stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", input="x\n")
     assert result.returncode != 0 and "--ca-pin" in result.stderr
+    # The file that the message names is the one that counts, and counts alone.
+    own = stranger.home / ".tport" / "trusted" / f"{cluster.proxy.replace(':', '_').removesuffix('_443')}.pem"
+    assert result.stderr.endswith(f"put the CA's certificate into {own}\n"), result.stderr
+    own.write_text(cluster.ca())
+    assert "certificate of" not in stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", input="x\n").stderr
+    other = stranger.run("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=other", check=True)
+    own.with_name("other.pem").write_text(cluster.ca())
+    own.write_text(other.stdout)
+    assert "was not signed by a CA" in stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", input="x\n").stderr
+    own.unlink()
+    own.with_name("other.pem").unlink()
     pinned = stranger.tport("login", f"--proxy={cluster.proxy}", "--user=zed", "--ca-pin=sha256:" + "0" * 64, input="x\n")
     assert pinned.returncode != 0 and "pin" in pinned.stderr

@@ -80,12 +80,24 @@ static void set_address(struct api *api, const char *host, uint16_t port, const 
     api->options.alpn = api->alpn;
 }
 
-/* HOME/trusted/HOST.pem alone when it is there, else all of HOME/trusted/(name).pem with the system's CAs. */
-static enum tp_err read_trusted(const struct api_trust *trust, const char *host, struct buf *out,
+/* HOME/trusted/HOST.pem, or HOST_PORT.pem where the port is not 443: the CAs of that proxy. mem_free it. */
+static char *trusted_path(const char *home, const char *host, uint16_t port)
+{
+    return port == 443 ? mem_printf("%s/trusted/%s.pem", home, host)
+                       : mem_printf("%s/trusted/%s_%u.pem", home, host, (unsigned)port);
+}
+
+/* The proxy's own file alone when it is there, next HOST.pem for any of its ports, else all of HOME/trusted/(name).pem with
+ * the system's CAs. */
+static enum tp_err read_trusted(const struct api_trust *trust, const char *host, uint16_t port, struct buf *out,
                                 struct tp_error *error)
 {
     char *folder = mem_printf("%s/trusted", trust->home);
-    char *own = mem_printf("%s/%s.pem", folder, host);
+    char *own = trusted_path(trust->home, host, port);
+    if (!file_exists(own)) {
+        mem_free(own);
+        own = trusted_path(trust->home, host, 443);
+    }
     enum tp_err err = TP_OK;
 
     if (file_exists(own)) {
@@ -118,9 +130,12 @@ static enum tp_err connect_tls(struct api *api, struct tp_error *error)
     enum tp_err err = tls_client_connect(&api->options, &api->tls, &why);
     if (err == TP_OK)
         return TP_OK;
-    if (err == TP_DENIED && api->hint)
-        return err_set(error, err, "%s; or put the CA's certificate into %s/trusted/%s.pem", why.text, api->home,
-                       api->host);
+    if (err == TP_DENIED && api->hint) {
+        char *own = trusted_path(api->home, api->host, api->options.port);
+        err = err_set(error, err, "%s; or put the CA's certificate into %s", why.text, own);
+        mem_free(own);
+        return err;
+    }
     return err_set(error, err, "%s", why.text[0] ? why.text : err_text(err));
 }
 
@@ -139,7 +154,7 @@ enum tp_err api_open_web(const char *host, uint16_t port, const struct api_trust
         api->options.ca_pins = api->pins;
     } else if (!trust->insecure) {
         api->hint = true;
-        err = read_trusted(trust, host, &api->texts[0], error);
+        err = read_trusted(trust, host, port, &api->texts[0], error);
         if (err == TP_OK && buf_size(&api->texts[0]) > 0)
             api->options.ca_pem = buf_text(&api->texts[0]);
     }
