@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 
@@ -90,6 +91,19 @@ def test_openssl_as_proxy_command(cluster, alice):
                        "-o", f"UserKnownHostsFile={alice.home}/.tport/known_hosts", "-o", "StrictHostKeyChecking=yes",
                        "-o", f"HostKeyAlias=node1.{cluster.name}", "root@node1", "echo through openssl")
     assert result.stdout == "through openssl\n", result.stderr
+
+
+def test_the_openssl_recipe_of_the_manual_works(cluster, alice):
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "man" / "tport.1").read_text()
+    recipe = re.search(r"^\.nf\n(name=.*?)^\.fi$", page, re.M | re.S).group(1).replace("\\-", "-").replace("\\e", "\\")
+    host, port = cluster.proxy.rsplit(":", 1)
+    for word, value in {"PROXY": host, "PORT": port, "CLUSTER": cluster.name, "USER": "alice", "LOGIN": "root", "HOST": "node1"}.items():
+        recipe = re.sub(rf"\b{word}\b", value, recipe)
+    result = alice.run("sh", "-c", recipe.rstrip("\n") + " echo by the recipe")
+    assert result.stdout == "by the recipe\n", (recipe, result.stderr)
+    # It checks who it talks to.
+    wrong = alice.run("sh", "-c", recipe.replace(f"cas/{cluster.name}.pem", "alice.crt").rstrip("\n") + " echo by the recipe")
+    assert wrong.returncode == 255 and "by the recipe" not in wrong.stdout
 
 
 def test_local_forward(cluster, alice, config):
