@@ -26,6 +26,16 @@ def test_a_port_that_is_named_counts(cluster, pia):
         assert "node1" in pia.tport("ls", f"--proxy={proxy}", check=True).stdout
 
 
+def test_the_cluster_of_the_environment_is_looked_at(cluster, pia):
+    """C44: tport env set TPORT_CLUSTER, and nothing read it."""
+    line = next(line for line in pia.tport("env", check=True).stdout.splitlines() if "TPORT_CLUSTER" in line)
+    assert line == f"export TPORT_CLUSTER={cluster.name}"
+    assert "node1" in pia.run("env", f"TPORT_CLUSTER={cluster.name}", BIN / "tport", "ls").stdout
+    other = pia.run("env", "TPORT_CLUSTER=elsewhere", BIN / "tport", "ls")
+    assert other.returncode == 1 and f"this profile is for the cluster {cluster.name}, not elsewhere" in other.stderr
+    assert "node1" in pia.run("env", "TPORT_CLUSTER=elsewhere", BIN / "tport", "ls", f"--proxy={cluster.proxy}").stdout
+
+
 def test_who_does_not_say_a_login_comes_as_himself_or_is_asked(cluster, pia):
     """B14: the first login by the alphabet was taken."""
     assert pia.tport("ssh", "node1", "id -un", check=True).stdout == "root\n"  # who runs the tests

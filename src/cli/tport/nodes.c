@@ -35,7 +35,9 @@ enum tp_err tport_profile(const struct command_line *line, struct profile *ret_p
     char *home = profile_home();
     if (err == TP_OK)
         err = profile_load(home, proxy, ret_profile, error);
-    const char *cluster = command_text(line, "cluster", NULL);
+    /* The variable is of the proxy of "tport env", and not of one that is named here. */
+    const char *cluster = command_text(line, "proxy", NULL) ? command_text(line, "cluster", NULL)
+                                                            : command_text_env(line, "cluster", "CLUSTER", NULL);
     if (err == TP_OK && cluster && strcmp(cluster, ret_profile->cluster) != 0)
         err = err_set(error, TP_NOT_FOUND, "this profile is for the cluster %s, not %s", ret_profile->cluster, cluster);
     if (err == TP_OK)

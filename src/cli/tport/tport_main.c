@@ -16,7 +16,7 @@ static const struct command_option globals[] = {
     {"login", 'l', COMMAND_TEXT, "LOGIN", "The login on the remote host (TPORT_LOGIN)"},
     {"identity", 'i', COMMAND_TEXT, "FILE",
      "Use this identity file in place of a profile; needs --proxy (TPORT_IDENTITY_FILE)"},
-    {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's"},
+    {"cluster", 'c', COMMAND_TEXT, "NAME", "The cluster; must be the profile's (TPORT_CLUSTER)"},
     {"mfa-mode", 0, COMMAND_TEXT, "auto|otp", "How to give a second factor: by one-time code, either way"},
     {"insecure", 0, COMMAND_FLAG, NULL,
      "Do not check the proxy's certificate. Anybody in between can then read your password"},
