@@ -42,3 +42,10 @@ def test_status_of_tportd_has_a_help():
 def test_a_wrong_address_of_the_proxy_is_named_as_what_it_is(tmp_path, proxy, sentence):
     result = say("tport", "login", f"--proxy={proxy}", "--user=alice", input="", env={"TPORT_HOME": str(tmp_path)})
     assert (result.returncode, result.stderr) == (1, f"ERROR: {sentence}\n")
+
+
+def test_help_of_ssh_promises_no_x11_and_no_port():
+    """What test_matrix.py shows: "open x11" and "x11-req" are refused whatever a role says."""
+    flags = {line.split(",")[0].strip(): line for line in say("tport", "ssh", "--help").stdout.splitlines() if line.startswith("  -")}
+    assert "hosts refuse to forward X11" in flags["-X"] and "The same as -X" in flags["-Y"] and "whatever the port" in flags["-p"]
+    assert "whatever the port" in say("tport", "scp", "--help").stdout

@@ -43,7 +43,7 @@ static const struct command_option ls_options[] = {
     NONE};
 static const struct command_option ssh_options[] = {
     {"forward-agent", 'A', COMMAND_FLAG, NULL, "Forward the SSH agent"},
-    {"port", 'p', COMMAND_TEXT, "PORT", "SSH port; taken for compatibility"},
+    {"port", 'p', COMMAND_TEXT, "PORT", "Taken for compatibility; a host has one way to it, whatever the port"},
     {"forward", 'L', COMMAND_TEXT, "[BIND:]PORT:HOST:PORT", "Forward a local port"},
     {"remote-forward", 'R', COMMAND_TEXT, "[BIND:]PORT:HOST:PORT", "Forward a remote port"},
     {"dynamic-forward", 'D', COMMAND_TEXT, "[BIND:]PORT", "Be a SOCKS proxy"},
@@ -53,15 +53,15 @@ static const struct command_option ssh_options[] = {
     {"no-stdin", 'n', COMMAND_FLAG, NULL, "Read nothing from standard input"},
     {"quiet", 'q', COMMAND_FLAG, NULL, "Say less"},
     {"compress", 'C', COMMAND_FLAG, NULL, "Compress"},
-    {"x11", 'X', COMMAND_FLAG, NULL, "Forward X11"},
-    {"x11-trusted", 'Y', COMMAND_FLAG, NULL, "Forward X11, trusted"},
+    {"x11", 'X', COMMAND_FLAG, NULL, "Taken for compatibility; hosts refuse to forward X11"},
+    {"x11-trusted", 'Y', COMMAND_FLAG, NULL, "The same as -X"},
     {"option", 'o', COMMAND_TEXT, "NAME=VALUE", "An option of OpenSSH"},
     {"verbose", 'v', COMMAND_FLAG, NULL, "Let OpenSSH say more (repeat for still more)"},
     NONE};
 static const struct command_option scp_options[] = {
     {"recursive", 'r', COMMAND_FLAG, NULL, "Copy directories"},
     {"preserve", 'p', COMMAND_FLAG, NULL, "Keep times and modes"},
-    {"port", 'P', COMMAND_TEXT, "PORT", "SSH port; taken for compatibility"},
+    {"port", 'P', COMMAND_TEXT, "PORT", "Taken for compatibility; a host has one way to it, whatever the port"},
     {"quiet", 'q', COMMAND_FLAG, NULL, "Say less"},
     {"option", 'o', COMMAND_TEXT, "NAME=VALUE", "An option of OpenSSH"},
     {"verbose", 'v', COMMAND_FLAG, NULL, "Let OpenSSH say more"},
