@@ -49,3 +49,11 @@ def test_help_of_ssh_promises_no_x11_and_no_port():
     flags = {line.split(",")[0].strip(): line for line in say("tport", "ssh", "--help").stdout.splitlines() if line.startswith("  -")}
     assert "hosts refuse to forward X11" in flags["-X"] and "The same as -X" in flags["-Y"] and "whatever the port" in flags["-p"]
     assert "whatever the port" in say("tport", "scp", "--help").stdout
+
+
+@pytest.mark.parametrize("what", ["nope", "fb3c", "0123abcd-0123", "0123456789ABCDEF0123456789ABCDEF0123"])
+def test_what_is_no_recording_is_refused_in_one_wording(tmp_path, what):
+    result = say("tport", "play", what, env={"TPORT_HOME": str(tmp_path)})
+    assert result.returncode == 1
+    assert result.stderr == (f'ERROR: "{what}" is neither the ID of a session in full, as "tport recordings ls" shows it, '
+                             "nor the path of a file\n")

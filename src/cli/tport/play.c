@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SESSION_ID_LENGTH 36
 #define IDLE_MAX_MS 500 /* what --skip-idle-time leaves of a pause */
 #define SKIP_MS 10000   /* what the right arrow passes over */
 
@@ -171,6 +172,11 @@ static enum tp_err run(const struct command_line *line, struct play_source *sour
     return err;
 }
 
+static bool is_session_id(const char *text)
+{
+    return strlen(text) == SESSION_ID_LENGTH && strspn(text, "0123456789abcdef-") == SESSION_ID_LENGTH;
+}
+
 enum tp_err tport_play(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"pty", "text", "json", NULL};
@@ -183,9 +189,12 @@ enum tp_err tport_play(struct command_line *line, struct tp_error *error)
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK && (strchr(what, '/') || (strchr(what, '.') && file_exists(what)))) {
         err = play_source_file(what, &source, error);
-    } else if (err == TP_OK && strspn(what, "0123456789abcdefABCDEF-") < strlen(what)) {
-        err = err_set(error, TP_INVALID,
-                      "\"%s\" is no session's ID (`tport recordings ls` shows them), nor the path of a file", what);
+    } else if (err == TP_OK && !is_session_id(what)) {
+        err = err_set(
+            error, TP_INVALID,
+            "\"%s\" is neither the ID of a session in full, as \"tport recordings ls\" shows it, nor the path of a "
+            "file",
+            what);
     } else if (err == TP_OK) {
         err = tport_open(line, &profile, &api, error);
         if (err == TP_OK)
