@@ -57,3 +57,11 @@ def test_what_is_no_recording_is_refused_in_one_wording(tmp_path, what):
     assert result.returncode == 1
     assert result.stderr == (f'ERROR: "{what}" is neither the ID of a session in full, as "tport recordings ls" shows it, '
                              "nor the path of a file\n")
+
+
+def test_a_file_with_a_verifier_key_that_is_not_there_is_said(tmp_path):
+    for name in ("/nofile", "nofile", "/no+such+file"):
+        result = say("tportctl", "audit", "verify", str(tmp_path), f"--key={name}", cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (1, f"ERROR: {name} cannot be opened: No such file or directory\n")
+    malformed = say("tportctl", "audit", "verify", str(tmp_path), "--key=name+x+y")
+    assert malformed.returncode == 1 and "verifier key" in malformed.stderr

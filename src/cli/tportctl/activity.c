@@ -206,7 +206,7 @@ enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *er
     buf_init(&earlier, KEY_FILE_MAX);
     if (!given)
         err = err_set(error, TP_INVALID, "--key is needed: the verifier key that was kept in a safe place");
-    else if (file_exists(given))
+    else if (file_exists(given) || *given == '/' || !strchr(given, '+')) /* a key is NAME+hash+base64 */
         err = first_line(given, &key, error);
     else
         key = mem_strdup(given);
