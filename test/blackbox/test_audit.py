@@ -69,3 +69,13 @@ def test_audit_ls_filters_and_pages(fresh):
     assert ls("--order=asc")[:len(before)] == before
     cluster.ctl("users", "add", "later", "--roles=access")
     wait_for(lambda: sum(p.stat().st_size for p in index.iterdir()) >= 32 * len(ls()))
+
+
+def test_a_mistyped_type_of_event_is_no_empty_list(cluster):
+    """B34: --type=user.logn showed an empty table and ended with 0."""
+    for types, says in (("user.logn", '"user.logn"; did you mean "user.login"?'), ("user.login,user.crate", 'did you mean "user.create"?'),
+                        ("frobnicate", 'there are no events of type "frobnicate"\n')):
+        result = cluster.ctl("audit", "ls", f"--type={types}", check=False)
+        assert result.returncode == 1 and result.stdout == "" and says in result.stderr, result.stderr
+    known = cluster.ctl("audit", "ls", "--type=saml.created")  # a type of which nothing has happened
+    assert known.returncode == 0 and len(known.stdout.splitlines()) == 2

@@ -1,5 +1,6 @@
 /* tportctl sessions, recordings, audit. */
 #include "audit/audit_log.h"
+#include "audit/event.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -8,6 +9,7 @@
 #include "cli/common/session_list.h"
 #include "cli/common/table.h"
 #include "cli/tportctl/tportctl.h"
+#include "rbac/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +133,41 @@ static enum tp_err audit_last(struct command_line *line, json_t *params, struct 
     return TP_OK;
 }
 
+static bool holds_type(const json_t *items, const char *type)
+{
+    size_t index;
+    json_t *event;
+    json_array_foreach (items, index, event) {
+        if (strcmp(json_get_text(event, "event", ""), type) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Nothing found of a type that we know nothing of is a mistyped name, and no proof that nothing happened. (A newer cluster
+ * may have events that we do not know.) */
+static enum tp_err check_types(const json_t *types, const json_t *items, struct tp_error *error)
+{
+    enum tp_err err = TP_OK;
+    size_t index, count = 0;
+    json_t *item;
+    while (event_name_at(count))
+        count++;
+    const char **names = mem_array(count + 1, sizeof(names[0]));
+    for (size_t i = 0; i < count; i++)
+        names[i] = event_name_at(i);
+    json_array_foreach (types, index, item) {
+        const char *type = json_string_value(item);
+        if (err != TP_OK || event_known(type) || holds_type(items, type))
+            continue;
+        const char *meant = names_nearest(names, type);
+        err = err_set(error, TP_INVALID, "there are no events of type \"%s\"%s%s%s", type,
+                      meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+    }
+    mem_free(names);
+    return err;
+}
+
 enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", NULL};
@@ -162,6 +199,8 @@ enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
         (void)json_object_set_new(params, "types", output_split(types));
     if (err == TP_OK)
         err = tportctl_list(line, "audit.list", json_incref(params), (size_t)limit, &items, error);
+    if (err == TP_OK)
+        err = check_types(json_object_get(params, "types"), items, error);
     if (err == TP_OK)
         print_events(items, format);
     json_decref(params);
