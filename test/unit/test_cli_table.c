@@ -88,11 +88,39 @@ static void the_elastic_column_is_cut_to_the_terminal(void **state)
     table_free(table);
 }
 
+static void dashes_are_no_longer_than_the_terminal(void **state)
+{
+    (void)state;
+    const char long_cell[] = "0123456789012345678901234567890123456789012345678901234567890123456789"
+                             "0123456789012345678901234567890123456789012345678901234567890123456789";
+    const char *first[] = {"node", "address", long_cell};
+    const char *all[] = {long_cell, "address", long_cell};
+    struct table *table = table_new(titles, -1); /* no column that is cut */
+    table_add(table, first);
+    char *text = table_text(table, 80);
+    const char *dashes = strchr(text, '\n') + 1;
+    assert_int_equal(strcspn(dashes, "\n"), 80);
+    assert_memory_equal(dashes, "---------  -------  ----", 24);
+    mem_free(text);
+    text = table_text(table, 0);
+    assert_non_null(
+        strstr(text, "\n---------  -------  ----------------------------------------\nnode       address  "));
+    assert_non_null(strstr(text, long_cell)); /* what stands in the table is whole */
+    mem_free(text);
+    table_add(table, all); /* the other columns are beyond the edge */
+    text = table_text(table, 80);
+    dashes = strchr(text, '\n') + 1;
+    assert_int_equal(strspn(dashes, "-"), 80);
+    assert_int_equal(dashes[80], '\n');
+    mem_free(text);
+    table_free(table);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(hostile_names_are_escaped),
-                                       cmocka_unit_test(widths_count_columns),
-                                       cmocka_unit_test(a_table_is_padded_and_underlined),
-                                       cmocka_unit_test(the_elastic_column_is_cut_to_the_terminal)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hostile_names_are_escaped), cmocka_unit_test(widths_count_columns),
+        cmocka_unit_test(a_table_is_padded_and_underlined), cmocka_unit_test(the_elastic_column_is_cut_to_the_terminal),
+        cmocka_unit_test(dashes_are_no_longer_than_the_terminal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

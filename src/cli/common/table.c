@@ -10,6 +10,7 @@
 
 #define GAP 2
 #define ELASTIC_MIN 12 /* the elastic column is never cut below this */
+#define DASHES_MAX 40  /* below a title, where no terminal bounds them */
 
 struct table {
     const char *const *titles;
@@ -187,6 +188,14 @@ static void put_row(struct buf *out, const struct table *table, char *const *cel
     (void)buf_append(out, "\n", 1);
 }
 
+/* How many dashes stand below the title of a column that begins at start: as wide as what stands there, but neither over
+ * the edge of the terminal nor, where there is none (width 0), as many as one long cell asks for. */
+static size_t dashes_of(size_t column_width, size_t start, size_t width)
+{
+    size_t most = width == 0 ? DASHES_MAX : width > start ? width - start : 0;
+    return column_width < most ? column_width : most;
+}
+
 char *table_text(const struct table *table, size_t width)
 {
     struct buf out;
@@ -214,10 +223,13 @@ char *table_text(const struct table *table, size_t width)
     for (size_t i = 0; i < table->columns; i++)
         line[i] = mem_strdup(table->titles[i]);
     put_row(&out, table, line, widths);
+    size_t start = 0;
     for (size_t i = 0; i < table->columns; i++) {
+        size_t dashes = dashes_of(widths[i], start, width);
         mem_free(line[i]);
-        line[i] = mem_alloc(widths[i] + 1);
-        memset(line[i], '-', widths[i]);
+        line[i] = mem_alloc(dashes + 1);
+        memset(line[i], '-', dashes);
+        start += widths[i] + GAP;
     }
     put_row(&out, table, line, widths);
     for (size_t row = 0; row < table->rows; row++)

@@ -18,7 +18,8 @@ struct table *table_new(const char *const *titles, int elastic) TP_MUST;
 /* One row: as many cells as titles; copied and made safe. NULL counts as "". */
 void table_add(struct table *table, const char *const *cells);
 size_t table_rows(const struct table *table);
-/* Titles, dashes and rows; two blanks between columns, none at the end of a line. width 0: never cut. mem_free it. */
+/* Titles, dashes and rows; two blanks between columns, none at the end of a line. width 0: never cut, and
+ * no more than 40 dashes a column. Else the row of dashes is never wider than width. mem_free it. */
 char *table_text(const struct table *table, size_t width) TP_MUST;
 void table_free(struct table *table);
 /* Writes the table to standard output, cut to the terminal if that is one, and frees it. */
