@@ -166,6 +166,8 @@ enum tp_err resource_check_json(const json_t *document, struct tp_error *error)
     enum tp_err err = node_parse_one(text, strlen(text), "resource", &node, error);
     if (err == TP_OK)
         err = resource_check(node, error);
+    if (err != TP_OK)
+        schema_forget_line(error);
     node_free(node);
     secret_free(text);
     return err;

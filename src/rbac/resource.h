@@ -14,7 +14,7 @@
 /* TP_OK, or TP_INVALID with one sentence that names line and key. Unknown kinds are refused. Roles are checked as written
  * now (ROLE_WRITTEN), so templates, patterns and predicates must parse. */
 enum tp_err resource_check(const struct node *document, struct tp_error *error) TP_MUST;
-/* The same for a JSON value. When the document was not the caller's text, the line numbers are of no use to people. */
+/* The same for a JSON value, whose sentence names no line. */
 enum tp_err resource_check_json(const json_t *document, struct tp_error *error) TP_MUST;
 /* The kinds that can be written, ended by NULL. */
 extern const char *const resource_kinds[];

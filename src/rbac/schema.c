@@ -252,3 +252,11 @@ int64_t schema_time(const struct node *map, const char *key)
         return 0;
     return ms;
 }
+
+void schema_forget_line(struct tp_error *error)
+{
+    static const char only_line[] = "line 1: ";
+    size_t length = sizeof(only_line) - 1;
+    if (error && strncmp(error->text, only_line, length) == 0)
+        memmove(error->text, error->text + length, strlen(error->text + length) + 1);
+}

@@ -41,6 +41,8 @@ enum tp_err schema_check(const struct node *map, const struct schema *table, con
                          struct tp_error *error) TP_MUST;
 /* The child of a map unless it is absent or null. */
 const struct node *schema_get(const struct node *map, const char *key);
+/* Takes "line 1: " off a sentence about JSON, whose text nobody has seen. error may be NULL. */
+void schema_forget_line(struct tp_error *error);
 /* A duration that passed the check, in milliseconds; "never" and absent give 0. */
 int64_t schema_duration(const struct node *map, const char *key);
 /* A bool that passed the check. */

@@ -129,6 +129,8 @@ enum tp_err user_parse_json(const json_t *value, struct user **ret_user, struct 
     enum tp_err result = node_parse_one(text, strlen(text), "user", &document, error);
     if (!result)
         result = user_parse(document, ret_user, error);
+    if (result)
+        schema_forget_line(error);
     node_free(document);
     mem_free(text);
     return result;

@@ -137,10 +137,41 @@ def test_edit_asks_for_its_own_editor_first(cluster, editor, edited):
     ("subprocess.run([CTL, 'create', '-f'], input=text.replace('before', 'other'), text=True, check=True)\n"
      "text = text.replace('before', 'after')", "was changed by someone else in the meantime"),
 ])
-def test_edit_that_is_refused_changes_nothing(cluster, editor, edited, lines, says):
+def test_edit_that_is_refused_changes_nothing(cluster, editor, edited, lines, says, tmp_path):
     result = edit(cluster, editor(f"CTL = {str(BIN / 'tportctl')!r}\n{lines}"))
     assert result.returncode == 1 and says in result.stderr, (result.stdout, result.stderr)
     assert edited() == (["other"] if "someone else" in says else ["before"])
+    # B18: the work of the person is not lost.
+    kept = pathlib.Path(re.search(r"Your text is kept in (/tmp/tportctl-\w{6}\.yaml)\n$", result.stderr).group(1))
+    assert kept == pathlib.Path((tmp_path / "edited").read_text()) and kept.stat().st_mode & 0o077 == 0
+    assert kept.read_text() and "line 1:" not in result.stderr
+    kept.unlink()
+
+
+def test_edit_names_the_line_of_the_edited_text(cluster, editor, edited, tmp_path):
+    """B18: every mistake was said to be in line 1, for what was checked was JSON."""
+    result = edit(cluster, editor("text = text.replace('logins:', 'lognis:')"))
+    kept = pathlib.Path((tmp_path / "edited").read_text())
+    number = next(i for i, line in enumerate(kept.read_text().splitlines(), 1) if "lognis:" in line)
+    assert number > 1 and f'the edited text: line {number}: unknown key "lognis"' in result.stderr, result.stderr
+    kept.unlink()
+
+
+def test_edit_that_the_cluster_refuses_keeps_the_text(cluster, editor, tmp_path):
+    """What only auth can know: whether a role exists."""
+    cluster.ctl("create", "-f", input="kind: user\nversion: v2\nmetadata: {name: edith}\nspec: {roles: [access]}\n")
+    result = edit(cluster, editor("text = text.replace('- access', '- no-such-role')"), ref="user/edith")
+    kept = pathlib.Path((tmp_path / "edited").read_text())
+    assert result.returncode == 1 and "no-such-role" in result.stderr and f"Your text is kept in {kept}\n" in result.stderr, result.stderr
+    assert "line 1:" not in result.stderr and "no-such-role" in kept.read_text()
+    kept.unlink()
+    cluster.ctl("rm", "user/edith")
+
+
+def test_a_name_on_the_command_line_is_in_no_line(cluster):
+    """B18: users add "bad name" said "line 1:"."""
+    result = cluster.ctl("users", "add", "bad name", "--roles=access", check=False)
+    assert result.returncode == 1 and result.stderr.startswith('ERROR: "bad name" cannot be the name of a user'), result.stderr
 
 
 def test_edit_of_nothing(cluster, editor, edited):

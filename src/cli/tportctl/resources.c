@@ -5,6 +5,7 @@
 #include "cli/common/file.h"
 #include "cli/common/output.h"
 #include "cli/tportctl/tportctl.h"
+#include "rbac/resource.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -231,37 +232,71 @@ static enum tp_err run_editor(const char *path, struct tp_error *error)
     return err;
 }
 
-/* The resource as the editor left it; ret_changed is false when it is what it was. */
-static enum tp_err edit_text(json_t *resource, json_t **ret_edited, bool *ret_changed, struct tp_error *error)
+/* A text in the editor. It stays in its file until what it says is in force. */
+struct edit {
+    char path[sizeof("/tmp/tportctl-XXXXXX.yaml")];
+    bool made; /* the file is there */
+    bool changed;
+    json_t *resource; /* what it says now */
+};
+
+static bool same_thing(const json_t *edited, const json_t *resource)
 {
-    char path[] = "/tmp/tportctl-XXXXXX.yaml";
+    return json_is_object(edited) &&
+           strcmp(json_get_text(edited, "kind", ""), json_get_text(resource, "kind", "")) == 0 &&
+           strcmp(output_text_at(edited, "metadata.name"), output_text_at(resource, "metadata.name")) == 0;
+}
+
+/* Lets the person edit the resource, and checks what he wrote, with the lines of his text. */
+static enum tp_err edit_text(const json_t *resource, struct edit *edit, struct tp_error *error)
+{
     char *before = node_yaml_from_json(resource);
     struct node *node = NULL;
     struct buf after;
-    int fd = mkstemps(path, 5);
+    (void)snprintf(edit->path, sizeof(edit->path), "/tmp/tportctl-XXXXXX.yaml");
+    int fd = mkstemps(edit->path, 5);
 
     buf_init(&after, NODE_MAX_BYTES);
     enum tp_err err = fd < 0 ? err_errno(error, errno, "no temporary file can be made") : TP_OK;
+    edit->made = fd >= 0;
     if (fd >= 0)
         (void)close(fd);
     if (err == TP_OK)
-        err = file_write_text(path, before, error);
-    if (err == TP_OK)
-        err = run_editor(path, error);
-    if (err == TP_OK)
-        err = file_read(path, &after, error);
-    if (err == TP_OK)
-        *ret_changed = strcmp(buf_text(&after), before) != 0;
-    if (err == TP_OK && *ret_changed)
+        err = file_write_text(edit->path, before, error);
+    if (err == TP_OK) {
+        struct tp_error unread;
+        err = run_editor(edit->path, error);
+        enum tp_err read = file_read(edit->path, &after, err == TP_OK ? error : &unread);
+        edit->changed = read != TP_OK || strcmp(buf_text(&after), before) != 0;
+        err = err == TP_OK ? read : err;
+    }
+    if (err == TP_OK && edit->changed)
         err = node_parse_one(buf_text(&after), buf_size(&after), "the edited text", &node, error);
-    if (node)
-        *ret_edited = node_to_json_exact(node);
-    if (fd >= 0)
-        (void)unlink(path);
+    if (err == TP_OK && edit->changed) {
+        edit->resource = node_to_json_exact(node);
+        err = same_thing(edit->resource, resource)
+                  ? resource_check(node, error)
+                  : err_set(error, TP_INVALID, "kind and name can't be changed by editing; use create and rm");
+        if (err != TP_OK)
+            err_prefix(error, "the edited text");
+    }
     node_free(node);
     buf_wipe(&after);
     secret_free(before);
     return err;
+}
+
+/* A text that came to nothing is kept, for nobody should have to write it twice. */
+static void edit_end(struct edit *edit, enum tp_err err, struct tp_error *error)
+{
+    if (edit->made && (err == TP_OK || !edit->changed)) {
+        (void)unlink(edit->path);
+    } else if (edit->made) {
+        struct tp_error why = *error;
+        (void)err_set(error, err, "%.600s\nYour text is kept in %s", why.text[0] ? why.text : err_text(err),
+                      edit->path);
+    }
+    json_decref(edit->resource);
 }
 
 enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
@@ -269,8 +304,8 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
     const char *kind;
     char *name = NULL;
     struct api *api = NULL;
-    json_t *all = json_array(), *edited = NULL;
-    bool changed = false;
+    json_t *all = json_array();
+    struct edit edit = {0};
 
     enum tp_err err = parse_ref(line->args[0], &kind, &name, error);
     if (err == TP_OK)
@@ -281,20 +316,16 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
         err = err_set(error, TP_INVALID, "\"%s\" is not one resource: KIND/NAME is needed", line->args[0]);
     json_t *resource = json_array_get(all, 0);
     if (err == TP_OK)
-        err = edit_text(resource, &edited, &changed, error);
-    if (err == TP_OK && !changed) {
+        err = edit_text(resource, &edit, error);
+    if (err == TP_OK && !edit.changed) {
         (void)printf("Nothing was changed.\n");
     } else if (err == TP_OK) {
-        if (!json_is_object(edited) || strcmp(json_get_text(edited, "kind", ""), kind) != 0 ||
-            strcmp(output_text_at(edited, "metadata.name"), output_text_at(resource, "metadata.name")) != 0)
-            err = err_set(error, TP_INVALID, "kind and name can't be changed by editing; use create and rm");
-        else
-            err = tportctl_put(api, edited, true, output_text_at(resource, "metadata.revision"), error);
+        err = tportctl_put(api, edit.resource, true, output_text_at(resource, "metadata.revision"), error);
         if (err == TP_CONFLICT)
             err = err_set(error, err, "%s was changed by someone else in the meantime; edit it again", line->args[0]);
     }
+    edit_end(&edit, err, error);
     json_decref(all);
-    json_decref(edited);
     api_close(api);
     mem_free(name);
     return err;
