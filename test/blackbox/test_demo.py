@@ -64,6 +64,8 @@ def alive(pid):
 def test_demo_runs_once_cleans_up_and_keeps_its_port(demo):
     first = demo.up()
     port = re.search(r"https://127.0.0.1:(\d+)", first.text()).group(1)
+    # B20: a first-time user met the browser's warning without a word about it.
+    assert re.search(r"/web/invite/(?s:.*)browser will warn(?s:.*)Advanced, then", first.text()), first.text()
     master = demo.master()
     second = demo.start()
     assert second.wait(10) == 1
