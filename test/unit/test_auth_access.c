@@ -337,8 +337,8 @@ static void r4_a_login_that_is_taken_before_the_sign_in(void **state)
     for (size_t i = 0; i < 2; i++) {
         char *sid = connect_as(fixture, "alice", "web-1");
         char *other = connect_as(fixture, "alice", "web-1");
-        json_t *lock =
-            must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "login", i == 0 ? "root" : "ubuntu"));
+        json_t *lock = must(fixture, as_local(), "locks.add",
+                            json_pack("{s:{s:s}}", "target", "login", i == 0 ? "root" : "ubuntu"));
         const char *login = i == 0 ? "root" : "ubuntu";
         const struct live *live = map_get(fixture->auth->live, sid);
         assert_false(live->cut); /* he may come as somebody else */

@@ -672,9 +672,9 @@ static void r4_a_certificate_for_one_cluster(void **state)
               json_pack("{s:s, s:s}", "kube_cluster", "prod1", "tls_pub_key", keys.tls), TP_NOT_FOUND);
     must_fail(fixture, as_browser(fixture, "alice"), "kube.certs",
               json_pack("{s:s, s:s}", "kube_cluster", "dev1", "tls_pub_key", "nonsense"), TP_INVALID);
-    struct caller late = as_browser(fixture, "alice");
-    late.not_after = clock_wall(); /* ends in this second: no time left must not mean the usual time */
-    must_fail(fixture, late, "kube.certs", json_incref(params), TP_UNAUTHENTICATED);
+    struct caller ending = as_browser(fixture, "alice");
+    ending.not_after = clock_wall(); /* ends in this second: no time left must not mean the usual time */
+    must_fail(fixture, ending, "kube.certs", json_incref(params), TP_UNAUTHENTICATED);
     json_t *made = must(fixture, as_browser(fixture, "alice"), "kube.certs", json_incref(params));
     assert_null(json_object_get(made, "cert")); /* no SSH */
     assert_string_equal(json_get_text(made, "server_name", ""), "64657631.kube.demo.test");
