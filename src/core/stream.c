@@ -213,7 +213,7 @@ static void flush(struct stream *stream)
     }
     if (io == STREAM_IO_OK && stream->shutdown_asked)
         end_writing(stream);
-    if (stream->was_full && buf_size(&stream->out) <= stream->high / 4 && stream->state == STREAM_OPEN) {
+    if (stream->was_full && stream_queued(stream) <= stream->high / 4 && stream->state == STREAM_OPEN) {
         stream->was_full = false;
         if (stream->events->on_drain)
             stream->events->on_drain(stream->ctx);

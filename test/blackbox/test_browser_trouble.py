@@ -38,7 +38,7 @@ def without_network(cluster, browser, act):
     ("/web/servers", ".head button:has-text('Add server')", {"dialog input.mono": "env=kept"}, "dialog button:has-text('Make the line')", "dialog .command:has-text('install-node.sh')"),
     ("/web/kubernetes", ".head button:has-text('Add Kubernetes')", {"dialog input[name=cluster]": "kept"}, "dialog button:has-text('Make the line')", "dialog .command:has-text('helm')"),
     ("/web/locks", ".head button:has-text('New lock')", {"label=Name": "nobody-kept", "label=Message": "kept"}, "dialog button.main", "td:has-text('nobody-kept')"),
-    ("/web/users", "button:has-text('Invite user')", {"label=User name": "kept-user", "label=logins": "kept"}, "dialog button.main", ".command"),
+    ("/web/users", "button:has-text('Invite user')", {"label=User name": "kept-user", "label=Logins on servers": "kept"}, "dialog button.main", ".command"),
 ])
 def test_the_network_goes_in_the_middle(cluster, browser, page, opens, fields, go, then):
     browser.visit(page)

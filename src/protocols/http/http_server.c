@@ -7,8 +7,8 @@
 
 #define WAITING_MAX ((size_t)256 * 1024) /* bytes behind the request under way */
 #define LINGER_MS 2000                   /* after a refusal: time for the peer to read it */
-#define LINGER_BYTES ((size_t)1024 * 1024)
-#define SOURCE_PIECE ((size_t)16 * 1024)
+#define LINGER_BYTES ((size_t)4 * 1024 * 1024)
+#define SOURCE_PIECE ((size_t)4 * 1024)
 
 enum server_state {
     SERVER_READING,   /* between requests or inside one */
