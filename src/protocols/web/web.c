@@ -13,7 +13,7 @@
 #define ANONYMOUS_BODY ((size_t)16 * 1024)
 #define SESSION_BODY ((size_t)40 * 1024)
 #define STRANGER_HIGH ((size_t)4 * 1024) /* bytes of an answer that wait for him */
-#define STRANGER_MS 10000                 /* for his whole request */
+#define STRANGER_MS 10000                /* for his whole request */
 #define FORM_BODY ((size_t)8 * 1024)
 #define CERT_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
 #define HEADERS_MAX 16
