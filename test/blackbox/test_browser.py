@@ -213,6 +213,8 @@ def test_team_users(cluster, browser, admin):
     assert "exists" in browser.see(target="dialog .note.bad")
     assert browser.value(target="label=User name") == "web-new"
     browser.press(key="Escape")
+    browser.see(target="dialog", count=0)
+    browser.visit("/web/users")
     browser.click(target="tr:has-text('web-new') button:has-text('More')")
     browser.click(target=".pop button:has-text('Delete')")
     browser.click(target="dialog button.main")

@@ -141,9 +141,8 @@ def test_recordings_page(cluster, browser, admin, look):
     recorded(cluster, admin, "echo from-node2", node="node2")
     browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}'); localStorage.setItem('tport.theme', '{theme}')")
     browser.size(width=360, height=740) if device == "phone" else None
-    browser.visit("/web/recordings?user=ops-admin")
-    browser.see(target="tr:has-text('from-node1')")
-    browser.see(target="tr:has-text('from-node2')")
+    wait_for(lambda: (browser.visit("/web/recordings?user=ops-admin"), browser.see(target="tr:has-text('from-node1')"),
+                      browser.count(target="tr:has-text('from-node2')"))[2] > 0)
     loaded = "performance.getEntriesByType('resource').some((one) => /\\/(player|terminal|editor)-/.test(one.name))"
     assert not browser.evaluate(script=loaded)
     browser.usable()
