@@ -428,7 +428,8 @@ static void release(struct master *master)
     close_listening(master);
     if (master->admin_fd >= 0)
         (void)close(master->admin_fd);
-    (void)close(master->lock_fd);
+    if (master->lock_fd >= 0)
+        (void)close(master->lock_fd);
     master_plan_free(&master->plan);
     mem_free(master->program);
 }
@@ -457,6 +458,8 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
     master.look = timer_new(master.loop, on_look, &master);
     if (prepare(&master, &error) != TP_OK) {
         (void)fprintf(stderr, "tportd: %s\n", error.text);
+        if (!master.children)
+            release(&master);
         return 1;
     }
     if (geteuid() != 0)

@@ -158,8 +158,8 @@ static enum tp_err make_folder(const char *data_dir, const char *name, const cha
     return err;
 }
 
-/* As that user: the place in path, counted in its slashes, of the first folder that is closed to it; 0: it may go all the way
- * and write there. */
+/* As that user: the place in path, counted in its slashes, of the first folder that is closed to it; 0: it may go all the
+ * way. */
 static int closed_folder(char *path, const char *user)
 {
     struct tp_error ignored;
@@ -173,7 +173,7 @@ static int closed_folder(char *path, const char *user)
             return place;
         *at = '/';
     }
-    return access(path, R_OK | W_OK | X_OK) == 0 ? 0 : place + 1;
+    return access(path, R_OK | X_OK) == 0 ? 0 : place + 1;
 }
 
 /* A process that can't come to its folder would be started again for ever. Asked of the kernel, in a process that becomes the
@@ -199,7 +199,7 @@ static enum tp_err check_way(const char *data_dir, const char *name, const char 
         if (at)
             *at = '\0';
         err = err_set(error, TP_DENIED,
-                      "user %s, which runs the %s process, can't enter %s: open that folder to it (chmod o+x), or "
+                      "user %s, to whom the folder %s belongs, can't enter %s: open that folder to it (chmod o+x), or "
                       "let data_dir be elsewhere",
                       user, name, path);
     }
@@ -207,18 +207,21 @@ static enum tp_err check_way(const char *data_dir, const char *name, const char 
     return err;
 }
 
+static enum tp_err own_folder(const char *data_dir, const char *name, const char *user_name, const char *key,
+                              struct tp_error *error)
+{
+    enum tp_err err = make_folder(data_dir, name, user_name, key, error);
+    return err == TP_OK ? check_way(data_dir, name, user_name, error) : err;
+}
+
 enum tp_err master_make_folders(const struct master_plan *plan, struct tp_error *error)
 {
     enum tp_err err = TP_OK;
     if (plan->auth)
-        err = make_folder(plan->data_dir, "auth", plan->auth_user, "tport.processes.auth_user", error);
-    if (err == TP_OK && plan->auth)
-        err = check_way(plan->data_dir, "auth", plan->auth_user, error);
-    if (err == TP_OK && plan->auth && !plan->auth_key_file) /* the key lies apart from what it seals */
-        err = make_folder(plan->data_dir, "keys", plan->auth_user, "tport.processes.auth_user", error);
+        err = own_folder(plan->data_dir, "auth", plan->auth_user, "tport.processes.auth_user", error);
+    if (err == TP_OK && plan->auth && !plan->auth_key_file)
+        err = own_folder(plan->data_dir, "keys", plan->auth_user, "tport.processes.auth_user", error);
     if (err == TP_OK && plan->agent)
-        err = make_folder(plan->data_dir, "agent", plan->agent_user, "tport.processes.agent_user", error);
-    if (err == TP_OK && plan->agent)
-        err = check_way(plan->data_dir, "agent", plan->agent_user, error);
+        err = own_folder(plan->data_dir, "agent", plan->agent_user, "tport.processes.agent_user", error);
     return err;
 }

@@ -62,7 +62,7 @@ enum tp_err master_open_plain(const char *path, int flags, mode_t mode, const ch
                               struct tp_error *error) TP_MUST;
 /* Makes data_dir and takes it for this process; TP_EXISTS when another tportd has it. Nothing happens when the lock is held. */
 enum tp_err master_lock(struct master *master, struct tp_error *error) TP_MUST;
-/* In data_dir the folders of auth and of the agent; TP_DENIED when their users could not come there. */
+/* In data_dir the folders of auth (its key lies apart from what it seals) and of the agent; TP_DENIED when their users could not come there. */
 enum tp_err master_make_folders(const struct master_plan *plan, struct tp_error *error) TP_MUST;
 enum tp_err master_write_pid(const struct master *master, struct tp_error *error) TP_MUST;
 /* Unless it holds another process's number. */
