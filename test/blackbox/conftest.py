@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 
 import pytest
@@ -94,3 +95,10 @@ def pytest_runtest_makereport(item, call):
             if isinstance(value, Cluster):
                 for daemon in [value.daemon, *value.nodes.values()]:
                     report.sections.append((str(daemon.log), "\n".join(daemon.text().splitlines()[-40:])))
+
+
+def pytest_make_parametrize_id(val):
+    """Names of cases are words that a shell and a log take: selectors and sentences become such."""
+    if isinstance(val, str) and not re.fullmatch(r"[\w.*:/-]{1,60}", val, re.ASCII):
+        return re.sub(r"\W+", "_", val, flags=re.ASCII)[:40].strip("_") or "text"
+    return None
