@@ -1,0 +1,245 @@
+/* Sessions and cuts while workers, or auth itself, come and go. */
+#include "auth_access_help.h"
+
+struct cut_seen {
+    char *sid;
+};
+
+static void on_tunnel_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
+    struct cut_seen *seen = ctx;
+    (void)rpc;
+    (void)fd;
+    if (strcmp(event, "tunnel.cut") == 0) {
+        assert_null(seen->sid);
+        seen->sid = mem_strdup(json_get_text(params, "host_id", ""));
+    }
+}
+
+static void on_cut(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
+    struct cut_seen *seen = ctx;
+    (void)rpc;
+    (void)fd;
+    if (strcmp(event, "session.cut") == 0) {
+        mem_free(seen->sid);
+        seen->sid = mem_strdup(json_get_text(params, "sid", ""));
+    }
+}
+
+static struct caller as_worker(int number)
+{
+    struct caller caller = as_proxy();
+    caller.worker = number;
+    return caller;
+}
+
+static json_t *resume_params(const char *sid, const char *grant)
+{
+    return json_pack("{s:[{s:s, s:s, s:s, s:s}], s:b}", "sessions", "sid", sid, "service", "ssh", "host_id", HOST_A,
+                     "grant", grant != NULL ? grant : "", "last", 1);
+}
+
+/* A worker that has a new line says what is alive: that goes on (with the rights of now), the rest has ended. */
+static void workers_say_what_is_alive(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    json_t *kept = must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"));
+    char *ended = connect_as(fixture, "alice", "web-1");
+    char *others = connect_as(fixture, "alice", "web-1");
+    const char *sid = json_get_text(kept, "sid", "");
+    struct live *live = map_get(fixture->auth->live, others);
+    live->worker = 2;
+    sessions_worker_gone(fixture->auth, 1);
+    assert_int_equal(sessions_count_user(fixture->auth, "alice", "ssh"), 1);
+    json_decref(must(fixture, as_worker(1), "session.resume", resume_params(sid, NULL)));
+    assert_int_equal(sessions_count_user(fixture->auth, "alice", "ssh"), 2);
+    assert_true(((struct live *)map_get(fixture->auth->live, ended))->closed);
+    assert_false(live->closed);
+
+    /* Killed before it was stored: the grant tells. Without a grant of ours nothing is believed. */
+    fixture_settle(fixture, 400);
+    batch_delete(fixture->auth, "/live/", sid);
+    struct tp_error error = {0};
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_null(map_get(fixture->auth->live, sid));
+    json_decref(must(fixture, as_worker(1), "session.resume", resume_params(sid, NULL)));
+    assert_null(map_get(fixture->auth->live, sid));
+    json_decref(
+        must(fixture, as_worker(1), "session.resume", resume_params("not-its-sid", json_get_text(kept, "grant", ""))));
+    assert_null(map_get(fixture->auth->live, "not-its-sid"));
+    json_decref(must(fixture, as_worker(1), "session.resume", resume_params(sid, json_get_text(kept, "grant", ""))));
+    live = map_get(fixture->auth->live, sid);
+    assert_non_null(live);
+    assert_string_equal(live->user, "alice");
+    assert_string_equal(live->host_id, HOST_A);
+    assert_false(live->cut);
+    put_role(fixture, "dev", "ubuntu", "elsewhere", NULL);
+    assert_true(is_cut(fixture, sid));
+    /* A cut outlives a restart too. */
+    fixture_settle(fixture, 400);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_true(is_cut(fixture, sid));
+    mem_free(ended);
+    mem_free(others);
+    json_decref(kept);
+}
+
+/* The tunnels of a locked host are cut after its people have read why, and its open channels end. */
+static void a_locked_host_loses_its_tunnels(void **state)
+{
+    static const struct rpc_events none = {0};
+    static const struct rpc_events events = {.on_event = on_tunnel_cut};
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-2", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    char *other = connect_as(fixture, "alice", "web-2");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "kind", "shell")));
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct cut_seen seen = {0};
+    struct rpc *worker = rpc_new_fd(fixture->loop, pair[1], &events, &seen);
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    link.rpc = rpc_new_fd(fixture->loop, pair[0], &none, &link);
+    fixture->auth->links = &link;
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "server_id", HOST_A)));
+    assert_true(is_cut(fixture, sid));
+    assert_false(is_cut(fixture, other));
+    assert_null(seen.sid); /* not yet */
+    fixture_settle(fixture, 900);
+    assert_non_null(seen.sid);
+    assert_string_equal(seen.sid, HOST_A);
+    json_t *ends = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.end"));
+    assert_int_equal(json_array_size(json_object_get(ends, "items")), 1);
+    assert_string_equal(json_get_text(json_array_get(json_object_get(ends, "items"), 0), "reason", ""), "locked");
+    json_decref(ends);
+    fixture->auth->links = NULL;
+    rpc_free(link.rpc);
+    rpc_free(worker);
+    mem_free(seen.sid);
+    mem_free(sid);
+    mem_free(other);
+}
+
+/* A cut that was decided while the worker's line was away is told as soon as the line is there. */
+static void cuts_reach_a_worker_that_was_away(void **state)
+{
+    static const struct rpc_events events = {.on_event = on_cut};
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1"); /* through worker 1, which has no line in this test */
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_true(is_cut(fixture, sid));
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct cut_seen seen = {0};
+    struct rpc *worker = rpc_new_fd(fixture->loop, pair[1], &events, &seen);
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    static const struct rpc_events none = {0};
+    link.rpc = rpc_new_fd(fixture->loop, pair[0], &none, &link);
+    fixture->auth->links = &link;
+    json_decref(must(fixture, as_worker(1), "session.resume", resume_params(sid, NULL)));
+    fixture_settle(fixture, 50);
+    assert_non_null(seen.sid);
+    assert_string_equal(seen.sid, sid);
+    fixture->auth->links = NULL;
+    rpc_free(link.rpc);
+    rpc_free(worker);
+    mem_free(seen.sid);
+    mem_free(sid);
+}
+
+static json_t *data_event(const char *reason)
+{
+    json_t *event = event_new("session.data", true, "demo.test");
+    json_object_set_new(event, "reason", json_string(reason));
+    return event;
+}
+
+static void note_end(void *ctx, const struct tp_error *error)
+{
+    *(int *)ctx = error == NULL ? 1 : -1;
+}
+
+/* An event that a full disk refused is written as soon as any later one was, not at the end of the process. */
+static void refused_events_are_written_later(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    int failed = 0;
+    int written = 0;
+    fixture_settle(fixture, 300);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    audit_emit(fixture->auth, data_event("first"), NULL, NULL);
+    audit_emit(fixture->auth, data_event("second"), note_end, &failed);
+    for (int i = 0; i < 100 && failed == 0; i++) {
+        fixture_settle(fixture, 1);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(failed, -1);
+    audit_emit(fixture->auth, data_event("third"), note_end, &written);
+    fixture_settle(fixture, 100);
+    assert_int_equal(written, 1);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.data"));
+    json_t *items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 2); /* newest first */
+    assert_string_equal(json_get_text(json_array_get(items, 0), "reason", ""), "first");
+    assert_string_equal(json_get_text(json_array_get(items, 1), "reason", ""), "third");
+    json_decref(events);
+}
+
+/* A restart of auth loses no live session and no open recording: locks still cut, the recorder goes on. */
+static void sessions_outlive_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "kind", "shell")));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 0, "data", "YWJj")));
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_false(is_cut(fixture, sid));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", sid, "offset", 3, "data", "ZGVm")));
+    json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "alice")));
+    assert_true(is_cut(fixture, sid));
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "locked")));
+    fixture_settle(fixture, 600);
+    json_t *part = must(fixture, as_local(), "recordings.read", json_pack("{s:s}", "id", sid));
+    assert_string_equal(json_get_text(part, "data", ""), "YWJjZGVm");
+    json_decref(part);
+    mem_free(sid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(workers_say_what_is_alive, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_locked_host_loses_its_tunnels, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
