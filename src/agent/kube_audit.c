@@ -1,6 +1,7 @@
 /*
  * Events about requests. One for each request, when its answer begins. No audit, no service: a connection whose event was
- * refused, and an agent that has too many unconfirmed, gives no further service.
+ * refused, and an agent that has too many unconfirmed, gives no further service. Before it comes to that, requests wait:
+ * clients that ask faster than auth can record get their answers as fast as it can.
  */
 #include "agent/kube_priv.h"
 
@@ -39,6 +40,9 @@ static void event_free(struct audit_event *event)
         event->next->prev = event->prev;
     }
     event->kube->events_out--;
+    if (event->kube->events_out == KUBE_EVENTS_LOW) {
+        kube_conns_wake(event->kube);
+    }
     json_decref(event->params);
     mem_free(event);
 }
@@ -109,6 +113,11 @@ void kube_audit_request(struct kube_conn *conn, int status)
 bool kube_audit_is_full(const struct kube_conn *conn)
 {
     return conn->audit_failed || conn->kube->events_out >= KUBE_EVENTS_MAX;
+}
+
+bool kube_audit_is_busy(const struct kube *kube)
+{
+    return kube->events_out >= KUBE_EVENTS_BUSY;
 }
 
 void kube_audit_forget(struct kube_conn *conn)

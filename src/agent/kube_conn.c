@@ -28,6 +28,7 @@
 #define HEAD_MS 30000  /* from its first byte to its end */
 #define LAST_MS 120000 /* for the client to read what is on its way and to close its half */
 #define IDLE_MS 300000 /* between requests */
+#define BUSY_MS 30000  /* a request waits for auth before it is decided all the same */
 #define DROP_MAX ((size_t)1024 * 1024)
 
 void kube_conn_free(struct kube_conn *conn)
@@ -80,6 +81,9 @@ static void on_deadline(void *ctx)
     struct kube_conn *conn = ctx;
     if (conn->state == KUBE_ANSWER) {
         kube_answer_late(conn);
+    } else if (conn->state == KUBE_READ && conn->waits) {
+        conn->waited = true;
+        kube_pump_later(conn);
     } else if (conn->state == KUBE_READ && !http_parser_is_inside(conn->parser)) {
         kube_finish(conn); /* idle: an end without a word, as clients expect it of kept connections */
     } else if (conn->state == KUBE_RAW) {
@@ -192,6 +196,22 @@ static void refuse_message(struct kube_conn *conn)
     kube_refuse(conn, status, "the request is not proper HTTP: %s", why);
 }
 
+/* A request is there. false: it waits. */
+static bool may_begin(struct kube_conn *conn)
+{
+    if (kube_audit_is_busy(conn->kube) && !conn->waited) {
+        if (!conn->waits) {
+            conn->waits = true;
+            kube_deadline(conn, BUSY_MS);
+        }
+        return false;
+    }
+    conn->waits = false;
+    conn->waited = false;
+    kube_deadline(conn, HEAD_MS);
+    return true;
+}
+
 /* One step with what waits; false: nothing more can be done now. */
 static bool step(struct kube_conn *conn)
 {
@@ -203,8 +223,8 @@ static bool step(struct kube_conn *conn)
         if (size == 0) {
             return false;
         }
-        if (!http_parser_is_inside(conn->parser)) {
-            kube_deadline(conn, HEAD_MS);
+        if (!http_parser_is_inside(conn->parser) && !may_begin(conn)) {
+            return false;
         }
         break;
     case KUBE_ANSWER:
@@ -277,7 +297,7 @@ static void pump(void *ctx)
     }
     conn->pumping = false;
     flush(conn);
-    if (conn->state == KUBE_READ && conn->kube->draining && !http_parser_is_inside(conn->parser)) {
+    if (conn->state == KUBE_READ && conn->kube->draining && !conn->waits && !http_parser_is_inside(conn->parser)) {
         conn->state = KUBE_LAST;
     }
     check_end(conn);
@@ -289,6 +309,15 @@ static void pump(void *ctx)
         } else if (conn->state == KUBE_READ ||
                    ((conn->state == KUBE_ANSWER || conn->state == KUBE_HOLD) && !conn->x.body_done)) {
             kube_cut(conn, CLOSE_CLIENT_CLOSED, NULL); /* in the middle of a request */
+        }
+    }
+}
+
+void kube_conns_wake(struct kube *kube)
+{
+    for (struct kube_conn *conn = kube->conns; conn != NULL; conn = conn->next) {
+        if (conn->waits) {
+            kube_pump_later(conn);
         }
     }
 }

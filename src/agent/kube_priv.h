@@ -106,6 +106,8 @@ struct kube_conn {
     struct timer *deadline;
     struct later pump;
     bool pumping;
+    bool waits;                 /* with a request until fewer events are unconfirmed, */
+    bool waited;                /* and long enough: it is decided now, whatever comes of it */
     bool shut;                  /* our end has been told to the client */
     bool audit_failed;          /* an event of this connection was refused: no further service */
     enum close_reason farewell; /* the person has been told why it ends; CLOSE_NONE: it ends by itself, or goes on */
@@ -119,6 +121,8 @@ void kube_conn_free(struct kube_conn *conn);
 void kube_down(struct kube_conn *conn, const void *data, size_t size);
 /* The client is slower than the API server: stop reading that one. */
 bool kube_down_is_full(const struct kube_conn *conn);
+/* Fewer events wait: the requests that waited for that go on. */
+void kube_conns_wake(struct kube *kube);
 /* Looks at what waits from the client, at the end of this turn. */
 void kube_pump_later(struct kube_conn *conn);
 /* Ends the connection when the client has taken everything. */
@@ -272,13 +276,18 @@ struct kube_pod *kube_pod_ask(struct loop *loop, struct kube_cluster *cluster, c
 void kube_pod_cancel(struct kube_pod *pod);
 
 /* kube_audit.c */
-#define KUBE_EVENTS_MAX 2048 /* unconfirmed, of the whole agent */
+/* Events that auth has not confirmed, of the whole agent. */
+#define KUBE_EVENTS_MAX 2048 /* no further request is served */
+#define KUBE_EVENTS_BUSY 512 /* further requests wait: auth is slower than the clients ask */
+#define KUBE_EVENTS_LOW 256  /* and go on */
 /* Sends an event kube.request for the exchange under way (when such requests are put on record). */
 void kube_audit_request(struct kube_conn *conn, int status);
 /* The params of that event; status 0: no answer yet. New reference. */
 json_t *kube_audit_event(struct kube_conn *conn, int status) TP_MUST;
 /* No further request may be served: an event was refused, or too many wait. */
 bool kube_audit_is_full(const struct kube_conn *conn);
+/* The next request waits (kube_conns_wake follows when it need not any more). */
+bool kube_audit_is_busy(const struct kube *kube);
 /* Members that every event about this connection has. New reference. */
 json_t *kube_audit_fields(const struct kube_conn *conn) TP_MUST;
 void kube_audit_forget(struct kube_conn *conn);

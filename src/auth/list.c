@@ -184,6 +184,19 @@ struct list_job {
     size_t total;
 };
 
+/* May one more wait? What a call asks for is kept until its turn, so that neither one person nor all of them may fill auth. */
+static bool may_wait(const struct call *call)
+{
+    size_t all = 0;
+    size_t own = 0;
+    for (const struct list_job *job = call->auth->list_jobs; job != NULL; job = job->next) {
+        const char *user = job->list->call->caller.user;
+        all++;
+        own += call->caller.user != NULL && user != NULL && strcmp(user, call->caller.user) == 0;
+    }
+    return all < LIST_WAIT_ALL && own < LIST_WAIT_USER;
+}
+
 /* One turn of one job in a turn of the loop, in the order in which they came: many long queries make nobody wait either. */
 static void wait_for_turn(struct list_job *job)
 {
@@ -386,6 +399,12 @@ void list_answer(const struct list_source *source, void *ctx)
     (void)buf_append_text(&job->out, "{\"items\":[");
     /* Without a query a list costs little. One with a query gets its first turn when no other waits for one. */
     if ((job->list->query == NULL || auth->list_jobs == NULL) && job_turn(job)) {
+        return;
+    }
+    if (job->at == 0 && !may_wait(job->list->call)) {
+        const struct tp_error error = {.code = TP_LIMIT,
+                                       .text = "too many lists with a query are under way; wait for one of them"};
+        job_fail(job, &error);
         return;
     }
     wait_for_turn(job);

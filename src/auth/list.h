@@ -64,6 +64,8 @@ struct list_source {
  */
 #define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
 #define LIST_TURN_STEPS ((size_t)50000) /* 6 to 9 ms */
+#define LIST_WAIT_USER ((size_t)8) /* lists of one person that wait for their turn; more are refused with TP_LIMIT */
+#define LIST_WAIT_ALL ((size_t)64) /* of all */
 void list_answer(const struct list_source *source, void *ctx);
 /* Calls whose list is under way are refused: auth is closing. */
 void list_jobs_end(struct auth *auth);

@@ -36,8 +36,8 @@ struct store_options {
     mode_t mode;        /* of the files; default 0600. The folder, when made, is 0700 */
     size_t log_entries; /* changes that a watch from an older revision can look back; default 10000 */
     /* Seals every value before it reaches the disk (crypt/seal.h), bound to its key and revision; the keys themselves stay
-     * readable. A store whose values are not sealed yet is sealed as it is opened. NULL: values stand as they are, and a
-     * store that is sealed is refused. */
+     * readable. A store with values that are not sealed is refused. NULL: values stand as they are, and a store that is
+     * sealed is refused. */
     store_key_fn *key;
     void *key_ctx;
 };

@@ -60,7 +60,7 @@ enum tp_err store_check(const char *dir, const struct store_options *options, bo
                         struct tp_error *error) TP_MUST;
 
 /* While the store is opened: gets the key when the options say so, checks it against the store and every value against the
- * key, seals what is not sealed yet. The environment may be another one afterwards. */
+ * key; a store without records gets the mark of the key. TP_INVALID: another key, no key, or records that are not sealed. */
 enum tp_err store_seal_begin(struct store *store, struct tp_error *error) TP_MUST;
 /* What is to stand on the disk for a value, in memory of its own that the caller frees; only where store->seal is set. */
 void *store_value_seal(const struct store *store, const char *key, uint64_t revision, const void *value, size_t size,

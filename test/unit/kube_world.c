@@ -91,6 +91,7 @@ static void answer(void *ctx)
         at = &(*at)->next;
     }
     *at = pending->next;
+    world->pending_count--;
     if (pending->fn != NULL) {
         pending->fn(pending->ctx, pending->result, pending->failed ? &pending->error : NULL);
     }
@@ -117,6 +118,7 @@ static void *line_request(void *ctx, const char *method, json_t *params, rpc_rep
     timer_start(pending->timer, world->answer_ms, 0);
     pending->next = world->pendings;
     world->pendings = pending;
+    world->pending_count++;
     return pending;
 }
 

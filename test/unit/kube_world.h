@@ -49,6 +49,7 @@ struct world {
     const char *refuse_method;
     int64_t answer_ms; /* auth takes so long */
     struct pending *pendings;
+    size_t pending_count;
     bool (*until)(struct world *world);
     struct timer *look, *patience;
     bool late;

@@ -1,4 +1,5 @@
 /* nodes.list and kube.list: labels, words, queries, order, pages by key, and what they cost. */
+#include "auth/list.h"
 #include "auth_help.h"
 
 #define KUBE_HOST "33333333-3333-4333-8333-333333333333"
@@ -245,6 +246,35 @@ static void a_long_query_is_done_in_turns(void **state)
           "web-b web-a web-a cache");
 }
 
+/* Nobody fills auth with lists that wait: some of each person may, the next is refused at once, and others still get in. */
+static void lists_that_wait_are_bounded(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer answers[LIST_WAIT_USER];
+    struct answer more;
+    struct answer other;
+    json_t *query = json_pack("{s:s}", "query", "name != \"nobody\"");
+    put_hosts(fixture);
+    fixture->auth->list_turn = 1;
+    for (size_t i = 0; i < LIST_WAIT_USER; i++) {
+        ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_deep_copy(query), &answers[i]);
+        assert_false(answers[i].done);
+    }
+    ask_later(fixture, as_user(fixture, "alice"), "nodes.list", json_deep_copy(query), &more);
+    assert_true(more.done && more.error.code == TP_LIMIT);
+    ask_later(fixture, as_local(), "nodes.list", json_deep_copy(query), &other);
+    assert_false(other.done);
+    wait_all(fixture);
+    for (size_t i = 0; i < LIST_WAIT_USER; i++) {
+        assert_int_equal(json_array_size(json_object_get(answers[i].result, "items")), 4);
+        json_decref(answers[i].result);
+    }
+    assert_true(other.done);
+    json_decref(other.result);
+    /* And it is over when they are. */
+    json_decref(must(fixture, as_user(fixture, "alice"), "nodes.list", query));
+}
+
 /* Between turns hosts come and go, as between pages: nothing is shown twice, and what stays is shown. */
 static void hosts_come_and_go_between_turns(void **state)
 {
@@ -297,6 +327,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_by_key, setup, teardown),
         cmocka_unit_test_setup_teardown(filters_of_clusters, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_query_is_done_in_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(lists_that_wait_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(hosts_come_and_go_between_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(a_list_under_way_ends_with_auth, setup, teardown),
     };

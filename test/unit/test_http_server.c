@@ -25,6 +25,7 @@ struct bench {
     size_t source_least; /* it never gives more than that at once; 0: as asked */
     size_t source_fails; /* after that many bytes; 0: never */
     size_t given;
+    size_t taken;
     int freed;
     int requests;
     bool client_gone;
@@ -132,7 +133,7 @@ static void begin(struct bench *bench, const char *text)
     static const struct stream_events client_side = {.on_data = on_client_data, .on_close = on_client_close};
     static const struct stream_events none = {.on_close = on_client_close};
     static const struct http_server_options quick = {
-        .header_ms = 80, .request_ms = 160, .idle_ms = 60, .answer_ms = 400};
+        .header_ms = 80, .request_ms = 160, .idle_ms = 60, .answer_ms = 400, .answer_rate = 1 << 30};
     static const struct http_server_options patient = {
         .header_ms = 60000, .request_ms = 60000, .idle_ms = 60, .answer_ms = 60000};
     const struct http_server_options *options = bench->quick ? &quick : &patient;
@@ -320,6 +321,44 @@ static void test_R9_a_source_waits_for_its_reader(void **state)
     end(&bench);
 }
 
+static void take_some(void *ctx)
+{
+    struct bench *bench = ctx;
+    if (!bench->client_gone)
+        stream_resume(bench->client);
+}
+
+static void on_sip(void *ctx, const uint8_t *data, size_t size)
+{
+    struct bench *bench = ctx;
+    (void)data;
+    bench->taken += size;
+    stream_pause(bench->client);
+}
+
+/* R9: who takes a part each time before its deadline does not keep the connection for ever: the whole has a deadline too. */
+static void test_R9_a_reader_of_small_parts_ends(void **state)
+{
+    static const struct stream_events sips = {.on_data = on_sip, .on_close = on_client_close};
+    struct bench bench = {.sourced = true, .big = 64 * 1024 * 1024, .quick = true};
+    struct timer *timer;
+    int64_t began;
+    (void)state;
+    begin(&bench, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream_set_events(bench.client, &sips, &bench);
+    timer = timer_new(bench.loop, take_some, &bench);
+    timer_start(timer, 10, 10);
+    began = loop_now_ms(bench.loop);
+    loop_run(bench.loop);
+    timer_free(timer);
+    assert_true(bench.server_gone);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    assert_true(loop_now_ms(bench.loop) - began >= 400);
+    assert_true(bench.taken > 0 && bench.given < bench.big);
+    assert_int_equal(bench.freed, 1);
+    end(&bench);
+}
+
 /* A source that fails ends the connection: the peer must not take half a body for all of it. */
 static void test_a_source_that_fails(void **state)
 {
@@ -369,12 +408,19 @@ static void test_close_while_answering(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_silence_ends),          cmocka_unit_test(test_R9_slow_head_ends),
-        cmocka_unit_test(test_R9_slow_body_ends),     cmocka_unit_test(test_late_answers_keep_order),
-        cmocka_unit_test(test_keep_alive_then_idle),  cmocka_unit_test(test_continue),
-        cmocka_unit_test(test_big_answers),           cmocka_unit_test(test_slow_reader_ends),
-        cmocka_unit_test(test_bodies_from_a_source),  cmocka_unit_test(test_R9_a_source_waits_for_its_reader),
-        cmocka_unit_test(test_a_source_that_fails),   cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_silence_ends),
+        cmocka_unit_test(test_R9_slow_head_ends),
+        cmocka_unit_test(test_R9_slow_body_ends),
+        cmocka_unit_test(test_late_answers_keep_order),
+        cmocka_unit_test(test_keep_alive_then_idle),
+        cmocka_unit_test(test_continue),
+        cmocka_unit_test(test_big_answers),
+        cmocka_unit_test(test_slow_reader_ends),
+        cmocka_unit_test(test_bodies_from_a_source),
+        cmocka_unit_test(test_R9_a_source_waits_for_its_reader),
+        cmocka_unit_test(test_R9_a_reader_of_small_parts_ends),
+        cmocka_unit_test(test_a_source_that_fails),
+        cmocka_unit_test(test_drain),
         cmocka_unit_test(test_close_while_answering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,36 @@ static void test_no_audit_no_service(void **state)
     world_free(world);
 }
 
+#define RUSH 700 /* more than may be on their way to auth at a time */
+
+static bool all_are_refused_by_roles(struct world *world)
+{
+    assert_true(world->pending_count <= 512);
+    return has_count(buf_text(&world->got), "HTTP/1.1 403 ", RUSH);
+}
+
+/* Clients that ask faster than auth records wait for it; before, they were told that nothing could be recorded. */
+static void test_requests_wait_for_a_busy_auth(void **state)
+{
+    struct world *world = world_new();
+    struct buf rush;
+    (void)state;
+    set_grant(world, "{\"allowed\":[],\"denied\":[]}");
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_is_closed);
+    client_open(world);
+    world->answer_ms = 100;
+    buf_init(&rush, 0);
+    for (int i = 0; i < RUSH; i++) {
+        assert_int_equal(buf_append_text(&rush, "GET /api/v1/pods HTTP/1.1\r\nHost: x\r\n\r\n"), TP_OK);
+    }
+    client_say(world, buf_text(&rush));
+    run_until(world, all_are_refused_by_roles);
+    assert_false(client_has_503(world));
+    buf_free(&rush);
+    world_free(world);
+}
+
 /* Goes on writing a header's value until an answer comes. */
 static bool refused_while_writing(struct world *world)
 {
@@ -362,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_bodies_go_up_in_pieces),
         cmocka_unit_test(test_an_api_server_that_is_down),
         cmocka_unit_test(test_no_audit_no_service),
+        cmocka_unit_test(test_requests_wait_for_a_busy_auth),
         cmocka_unit_test(test_a_huge_head_is_refused),
         cmocka_unit_test(test_an_idle_connection_that_was_just_closed_is_no_error),
         cmocka_unit_test(test_refused_credentials_of_the_agent),

@@ -47,7 +47,8 @@ struct http_server {
     const struct http_source *source; /* in SERVER_SENDING, else NULL */
     void *source_ctx;
     uint64_t source_left;
-    bool source_keep; /* the connection goes on after it */
+    int64_t source_until_ms; /* the whole body must be out by then */
+    bool source_keep;        /* the connection goes on after it */
     enum close_reason linger_reason;
     int64_t linger_until_ms;
     time_t dated; /* when date was written */
@@ -307,6 +308,15 @@ static void end_source(struct http_server *server)
         source->free(server->source_ctx);
 }
 
+/* For the next part of the body; no longer than the whole of it may take, so that nobody who reads a part now and then
+ * keeps the connection for hours. */
+static void arm_source(struct http_server *server)
+{
+    int64_t left = server->source_until_ms - loop_now_ms(server->loop);
+    int64_t limit = left < server->options.answer_ms ? left : server->options.answer_ms;
+    timer_start(server->timer, limit > 0 ? limit : 0, 0);
+}
+
 /* As much of the body as the out queue takes now; on_drain brings the rest. */
 static void send_source(struct http_server *server)
 {
@@ -321,7 +331,7 @@ static void send_source(struct http_server *server)
         stream_write(server->stream, piece, got);
         server->source_left -= got;
     }
-    timer_start(server->timer, server->options.answer_ms, 0);
+    arm_source(server);
     if (server->source_left > 0)
         return;
     end_source(server);
@@ -372,6 +382,8 @@ struct http_server *http_server_new(struct loop *loop, struct stream *stream, co
         server->options.idle_ms = 30000;
     if (server->options.answer_ms == 0)
         server->options.answer_ms = 60000;
+    if (server->options.answer_rate == 0)
+        server->options.answer_rate = 8192;
     server->events = events;
     server->ctx = ctx;
     server->parser = http_parser_new(options->body_limit);
@@ -448,6 +460,8 @@ void http_exchange_respond_source(struct http_exchange *exchange, int status, co
     server->source_keep = request->keep_alive && !server->draining;
     server->source_left =
         write_head(server, status, headers, header_count, (size_t)size, server->source_keep) && !bodyless ? size : 0;
+    server->source_until_ms = loop_now_ms(server->loop) + server->options.answer_ms +
+                              (int64_t)(server->source_left * 1000 / server->options.answer_rate);
     server->count++;
     server->exchange.data = NULL;
     server->head_given = false;

@@ -10,11 +10,12 @@
 #include "protocols/http/http_parse.h"
 
 struct http_server_options {
-    int64_t header_ms;  /* from the first byte of a request (or from the start) to the end of its head; 0: 10 s */
-    int64_t request_ms; /* to the end of the request's body; 0: 30 s */
-    int64_t idle_ms;    /* between requests; 0: 30 s */
-    int64_t answer_ms;  /* to have an answer written out; 0: 60 s */
-    size_t body_limit;  /* most bytes of a body unless on_head says otherwise; 0: HTTP_BODY_DEFAULT */
+    int64_t header_ms;    /* from the first byte of a request (or from the start) to the end of its head; 0: 10 s */
+    int64_t request_ms;   /* to the end of the request's body; 0: 30 s */
+    int64_t idle_ms;      /* between requests; 0: 30 s */
+    int64_t answer_ms;    /* to have an answer written out; 0: 60 s */
+    uint64_t answer_rate; /* bytes a second that a body from a source must get on by, after answer_ms; 0: 8192 */
+    size_t body_limit;    /* most bytes of a body unless on_head says otherwise; 0: HTTP_BODY_DEFAULT */
 };
 
 struct http_server;
@@ -64,7 +65,8 @@ struct http_source {
     void (*free)(void *ctx);
 };
 /* The same as http_exchange_respond with a body of exactly size bytes from source, of which a bounded part (STREAM_HIGH) is
- * in memory at a time. answer_ms is then the time for each such part. source must outlive the exchange. */
+ * in memory at a time. answer_ms is then the time for each such part, and the whole must be out in answer_ms and the time that its size needs at
+ * answer_rate. source must outlive the exchange. */
 void http_exchange_respond_source(struct http_exchange *exchange, int status, const struct http_header *headers,
                                   size_t header_count, uint64_t size, const struct http_source *source, void *ctx);
 
