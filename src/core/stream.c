@@ -17,6 +17,7 @@
 
 #define READS_PER_TURN 4 /* pieces of LOOP_SCRATCH_SIZE: one fast peer must not starve the others */
 #define FLUSH_MS 5000
+#define KEEP_LOW ((size_t)4096) /* bytes of an empty queue */
 
 enum state { STREAM_OPENING, STREAM_OPEN, STREAM_FLUSHING, STREAM_CLOSING };
 
@@ -201,7 +202,8 @@ static enum stream_io write_out(struct stream *stream, enum close_reason *ret_re
     return io;
 }
 
-static void flush(struct stream *stream)
+/* Sends what is queued; false: the stream is closing. */
+static bool send_queue(struct stream *stream)
 {
     enum close_reason reason = CLOSE_IO_ERROR;
     enum stream_io io = write_out(stream, &reason);
@@ -209,16 +211,48 @@ static void flush(struct stream *stream)
     stream->write_wants_read = io == STREAM_IO_WANT_READ;
     if (io != STREAM_IO_OK && !stream->write_blocked) {
         stream_close(stream, reason);
-        return;
+        return false;
     }
+    if (buf_size(&stream->out) == 0 && stream->high < STREAM_HIGH && stream->out.capacity > KEEP_LOW)
+        buf_free(&stream->out); /* whoever has a low bound has it for the sake of memory */
     if (io == STREAM_IO_OK && stream->shutdown_asked)
         end_writing(stream);
-    if (stream->was_full && stream_queued(stream) <= stream->high / 4 && stream->state == STREAM_OPEN) {
+    return true;
+}
+
+static bool is_drained(const struct stream *stream)
+{
+    return stream->was_full && stream_queued(stream) <= stream->high / 4 && stream->state == STREAM_OPEN;
+}
+
+static void flush(struct stream *stream)
+{
+    if (!send_queue(stream))
+        return;
+    if (is_drained(stream)) {
         stream->was_full = false;
         if (stream->events->on_drain)
             stream->events->on_drain(stream->ctx);
     }
     update_watch(stream);
+}
+
+bool stream_push(struct stream *stream)
+{
+    bool sent;
+    if (stream->state != STREAM_OPEN || stream->write_blocked)
+        return false;
+    if (stream->transport->more)
+        stream->transport->more(stream->transport_state, true);
+    sent = send_queue(stream);
+    if (stream->transport->more)
+        stream->transport->more(stream->transport_state, false);
+    if (!sent)
+        return false;
+    if (is_drained(stream))
+        stream->was_full = false;
+    update_watch(stream);
+    return !stream->was_full && stream->state == STREAM_OPEN;
 }
 
 static void on_flush(void *ctx)

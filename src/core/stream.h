@@ -48,6 +48,9 @@ void stream_write(struct stream *stream, const void *data, size_t size);
 bool stream_is_full(const struct stream *stream);
 /* Another high mark, for a peer that nobody knows yet. */
 void stream_set_high(struct stream *stream, size_t high);
+/* Sends what is queued now instead of at the end of the turn, for a producer that writes more in the same turn. True: the peer
+ * takes it, and the stream is not full (on_drain is not called for that). False: go on at on_drain. */
+bool stream_push(struct stream *stream) TP_MUST;
 /* Bytes that wait to be sent, in the out queue and in what lies between it and the socket. As many as the high mark of them make
  * it full, so who stops at that mark is told by on_drain. */
 size_t stream_queued(const struct stream *stream);

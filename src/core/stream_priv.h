@@ -23,7 +23,9 @@ struct stream_transport {
                             enum close_reason *ret_reason);
     /* Sends what write has taken and still holds, WANT_WRITE while some is left. NULL: write holds nothing. */
     enum stream_io (*flush)(void *state, enum close_reason *ret_reason);
-    /* How many bytes those are. NULL with flush. */
+    /* More comes at once: the kernel need not make a packet of what it gets now (MSG_MORE). May be NULL. */
+    void (*more)(void *state, bool more);
+    /* How many bytes those are that write holds. NULL with flush. */
     size_t (*unsent)(const void *state);
     /* Bytes that read would give without a readable socket. */
     bool (*pending)(void *state);

@@ -377,6 +377,11 @@ static enum stream_io tls_flush(void *ctx, enum close_reason *ret_reason)
     return send_out(ctx, ret_reason);
 }
 
+static void tls_more(void *ctx, bool more)
+{
+    ((struct tls_state *)ctx)->wire.more = more;
+}
+
 static size_t tls_unsent(const void *ctx)
 {
     const struct tls_state *state = ctx;
@@ -420,6 +425,7 @@ static const struct stream_transport tls_transport = {
     .read = tls_read,
     .write = tls_write,
     .flush = tls_flush,
+    .more = tls_more,
     .unsent = tls_unsent,
     .pending = tls_pending,
     .shutdown = tls_shutdown,

@@ -20,7 +20,8 @@ void tls_wire_free(struct tls_wire *wire)
 int tls_wire_send(struct tls_wire *wire)
 {
     while (buf_size(&wire->out) > 0) {
-        ssize_t put = send(wire->fd, buf_head(&wire->out), buf_size(&wire->out), MSG_NOSIGNAL);
+        ssize_t put =
+            send(wire->fd, buf_head(&wire->out), buf_size(&wire->out), MSG_NOSIGNAL | (wire->more ? MSG_MORE : 0));
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)

@@ -14,6 +14,7 @@
 struct tls_wire {
     int fd;     /* the stream's */
     bool ready; /* the peer has proved who he is, or is the server that we dialled */
+    bool more;  /* the caller sends more at once */
     struct buf in;
     struct buf out;
 };

@@ -9,6 +9,7 @@
 #define LINGER_MS 2000                   /* after a refusal: time for the peer to read it */
 #define LINGER_BYTES ((size_t)4 * 1024 * 1024)
 #define SOURCE_PIECE ((size_t)4 * 1024)
+#define SOURCE_PUSHES 8 /* full queues in a turn: one fast reader must not make the others wait */
 
 enum server_state {
     SERVER_READING,   /* between requests or inside one */
@@ -320,7 +321,10 @@ static void arm_source(struct http_server *server)
 /* As much of the body as the out queue takes now; on_drain brings the rest. */
 static void send_source(struct http_server *server)
 {
-    while (server->source_left > 0 && !stream_is_full(server->stream)) {
+    unsigned pushes = SOURCE_PUSHES;
+    while (server->source_left > 0) {
+        if (stream_is_full(server->stream) && (pushes-- == 0 || !stream_push(server->stream)))
+            break;
         uint8_t piece[SOURCE_PIECE];
         size_t size = server->source_left < sizeof(piece) ? (size_t)server->source_left : sizeof(piece);
         size_t got = 0;

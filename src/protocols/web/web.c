@@ -12,7 +12,7 @@
 /* R9: with a head of 16 KB and what TLS holds a stranger has 64 KB. That a session is good is known when all has come. */
 #define ANONYMOUS_BODY ((size_t)16 * 1024)
 #define SESSION_BODY ((size_t)40 * 1024)
-#define STRANGER_HIGH ((size_t)4 * 1024) /* bytes of an answer that wait for him */
+#define STRANGER_HIGH ((size_t)8 * 1024) /* bytes of an answer that wait for him */
 #define STRANGER_MS 10000                /* for his whole request */
 #define FORM_BODY ((size_t)8 * 1024)
 #define CERT_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
@@ -527,12 +527,9 @@ void web_hand_over(struct web_request *request, const char *accept, const char *
 
 static size_t on_head(void *ctx, const struct http_request *http)
 {
-    char *params[WEB_PARAMS_MAX];
     bool other = false;
-    const struct web_route *route = web_route_find(http->method, http->path, params, &other);
+    const struct web_route *route = web_route_find(http->method, http->path, NULL, &other);
     const struct web_conn *conn = ctx;
-    for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
-        secret_free(params[i]);
     if (!route || route->shape == WEB_FORM)
         return FORM_BODY;
     if (route->who == WEB_CERT && conn->cert)

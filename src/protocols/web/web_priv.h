@@ -44,7 +44,7 @@ struct web_route {
 /* The table and its size. */
 const struct web_route *web_routes(size_t *ret_count);
 /* The row for method and canonical path ("/v1" in front is fine; HEAD is GET). Path parameters go to params (mem_free
- * them). NULL: no row; *ret_allowed is then true when another method has one. */
+ * them), or nowhere when that is NULL. NULL: no row; *ret_allowed is then true when another method has one. */
 const struct web_route *web_route_find(const char *method, const char *path, char *params[WEB_PARAMS_MAX],
                                        bool *ret_allowed);
 /* The methods of auth that a user may call through /webapi/rpc/METHOD. */

@@ -171,24 +171,24 @@ bool web_route_is_user_method(const char *method)
     return false;
 }
 
-static void drop_params(char *params[WEB_PARAMS_MAX])
-{
-    for (size_t i = 0; i < WEB_PARAMS_MAX; i++) {
-        secret_free(params[i]);
-        params[i] = NULL;
-    }
-}
+/* starts[i], lengths[i]: where the pattern's parameters are in path. */
+struct found {
+    const char *starts[WEB_PARAMS_MAX];
+    size_t lengths[WEB_PARAMS_MAX];
+    size_t count;
+};
 
-static bool matches(const char *pattern, const char *path, char *params[WEB_PARAMS_MAX])
+static bool matches(const char *pattern, const char *path, struct found *found)
 {
-    size_t count = 0;
+    found->count = 0;
     while (*pattern) {
         /* Both are at a slash, or the path is none or at its end. */
         if (pattern[1] == ':' && *path == '/') {
             size_t given = strcspn(path + 1, "/");
-            if (given == 0 || count == WEB_PARAMS_MAX)
+            if (given == 0 || found->count == WEB_PARAMS_MAX)
                 return false;
-            params[count++] = mem_strndup(path + 1, given);
+            found->starts[found->count] = path + 1;
+            found->lengths[found->count++] = given;
             pattern += strcspn(pattern + 1, "/") + 1;
             path += given + 1;
             continue;
@@ -210,15 +210,18 @@ const struct web_route *web_route_find(const char *method, const char *path, cha
     if (strncmp(path, "/v1/", 4) == 0)
         path += 3;
     *ret_allowed = false;
-    for (size_t i = 0; i < WEB_PARAMS_MAX; i++)
-        params[i] = NULL;
+    for (size_t n = 0; params && n < WEB_PARAMS_MAX; n++)
+        params[n] = NULL;
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-        if (matches(routes[i].path, path, params)) {
-            if (strcmp(routes[i].method, wanted) == 0)
-                return &routes[i];
-            *ret_allowed = true;
+        struct found found;
+        if (!matches(routes[i].path, path, &found))
+            continue;
+        if (strcmp(routes[i].method, wanted) == 0) {
+            for (size_t n = 0; params && n < found.count; n++)
+                params[n] = mem_strndup(found.starts[n], found.lengths[n]);
+            return &routes[i];
         }
-        drop_params(params);
+        *ret_allowed = true;
     }
     return NULL;
 }
