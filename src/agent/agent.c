@@ -16,6 +16,7 @@
 
 #define STOP_MS 8000 /* from stop until we go whatever is left */
 #define LOOK_MS 200
+#define CROWD 4 /* sessions: worth giving memory back after */
 #define PROXY_PORT 443
 
 void agent_log_change(char **last, const char *what, const struct tp_error *error)
@@ -285,6 +286,7 @@ static void release(struct agent *agent)
         mem_free(agent->slots[i].last_failure);
     }
     timer_free(agent->idle_look);
+    crowd_free(agent->crowd);
     tls_context_free(agent->tls);
     agent_state_free(&agent->state);
     conf_free(agent->conf);
@@ -311,6 +313,7 @@ int agent_main(int control_fd)
     agent.calls_end = &agent.calls;
     agent.loop = loop_new();
     agent.idle_look = timer_new(agent.loop, on_idle_look, &agent);
+    agent.crowd = crowd_new(agent.loop, CROWD);
     agent.control = rpc_new_fd(agent.loop, control_fd, &control_events, &agent);
     loop_run(agent.loop);
     bool failed = agent.failed;

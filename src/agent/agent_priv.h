@@ -5,6 +5,7 @@
 #include "agent/agent_labels.h"
 #include "agent/agent_state.h"
 #include "core/conf.h"
+#include "core/crowd.h"
 #include "core/dial.h"
 #include "core/rpc.h"
 #include "tls/tls_stream.h"
@@ -84,6 +85,7 @@ struct agent {
 
     struct session *sessions;
     size_t session_count;
+    struct crowd *crowd; /* of sessions */
     struct seen_sid *seen;
     size_t seen_count;
 };

@@ -51,7 +51,7 @@ static void session_check_gone(struct session *session)
     if (session->next != NULL) {
         session->next->prev = session->prev;
     }
-    agent->session_count--;
+    crowd_leave(agent->crowd, --agent->session_count);
     timer_free(session->killer);
     json_decref(session->grant);
     json_decref(session->open_ids);

@@ -10,7 +10,8 @@
 
 /* Ticks from a change to the end of the tunnels of hosts that are locked now: at least 400 ms, below a second. */
 #define HOSTS_RECHECK_TICKS 3
-#define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone */
+#define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone, */
+#define SOON_MS ((int64_t)30 * 1000)      /* when it has been there all the time and no channel is open */
 #define UNHEARD_MS ((int64_t)10 * 1000)   /* for a worker to name, after our start, the sessions that it holds */
 
 /* Is the session still allowed to this caller (the user as he is now)? false: the roles took it away. */
@@ -587,6 +588,17 @@ static void store_live(struct auth *auth, const struct live *live)
     json_decref(doc);
 }
 
+/* Nothing will be heard of it any more. Each takes some KB, and a busy cluster ends a hundred in a second. */
+static bool is_over(struct auth *auth, const struct live *live, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - live->closed_ms;
+    if (!live->closed || age_ms <= SOON_MS) {
+        return false;
+    }
+    const struct host *host = hosts_get(auth, live->host_id);
+    return age_ms > LATE_MS || (live->open_channels == 0 && host != NULL && host->tunnels != NULL);
+}
+
 static void tick_one(void *ctx, const char *key, void *value)
 {
     struct auth *auth = ctx;
@@ -608,7 +620,7 @@ static void tick_one(void *ctx, const char *key, void *value)
         live->unheard_ms = 0;
         sessions_close(live);
     }
-    if (live->closed && now_ms - live->closed_ms > LATE_MS) {
+    if (is_over(auth, live, now_ms)) {
         (void)map_remove(auth->live, key);
         if (live->stored) {
             batch_delete(auth, "/live/", live->sid);

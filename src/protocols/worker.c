@@ -28,7 +28,6 @@
 #define REFRESH_MS ((int64_t)60 * 60 * 1000) /* our certificate from auth */
 #define RETRY_MS 500
 #define CROWD 256 /* connections: worth giving memory back after */
-#define GIVE_BACK_MS 500
 #define DRAIN_MOVE_MS 5000 /* for agents to open tunnels elsewhere */
 #define DRAIN_TICK_MS 1000
 #define DRAIN_MAX_MS ((int64_t)12 * 60 * 60 * 1000) /* as long as a user certificate lives */
@@ -61,30 +60,13 @@ void worker_tell_auth(struct worker *worker, const char *method, json_t *params)
         json_decref(params);
 }
 
-/* After a crowd has gone; a moment later, when what the last ones held is free. */
-static void on_give_back(void *ctx)
-{
-    struct worker *worker = ctx;
-    mem_give_back();
-    worker->crowd = worker->connections;
-}
-
-static void count_out(struct worker *worker)
-{
-    if (worker->connections > worker->crowd)
-        worker->crowd = worker->connections;
-    worker->connections--;
-    if (worker->crowd >= CROWD && worker->connections < worker->crowd / 4 && !timer_is_active(worker->give_back))
-        timer_start(worker->give_back, GIVE_BACK_MS, 0);
-}
-
 void worker_connection_closed(struct worker *worker, const struct peer *peer, enum close_reason reason,
                               const char *detail, uint64_t rx, uint64_t tx)
 {
     static const char *const routes[ROUTE_COUNT] = {
         [ROUTE_WEB] = "web", [ROUTE_JOIN] = "join", [ROUTE_API] = "api",
         [ROUTE_SSH] = "ssh", [ROUTE_KUBE] = "kube", [ROUTE_TUNNEL] = "tunnel"};
-    count_out(worker);
+    crowd_leave(worker->crowd, --worker->connections);
     if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_KUBE || peer->route == ROUTE_TUNNEL)
         log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s",
                  (unsigned long long)peer->id, peer->address, routes[peer->route], close_name(reason),
@@ -549,7 +531,7 @@ int worker_main(int control_fd)
     worker->half_open = map_new();
     worker->refresh = timer_new(worker->loop, on_refresh, worker);
     worker->locks = lock_view_new(worker);
-    worker->give_back = timer_new(worker->loop, on_give_back, worker);
+    worker->crowd = crowd_new(worker->loop, CROWD);
     worker->master = rpc_new_fd(worker->loop, control_fd, &master_events, worker);
     loop_run(worker->loop);
     /* The kernel takes everything back at once, as at a crash: nothing here needs an orderly end. */

@@ -3,6 +3,7 @@
 #define PROTOCOLS_WORKER_PRIV_H
 
 #include "base/map.h"
+#include "core/crowd.h"
 #include "core/rpc.h"
 #include "core/stream.h"
 #include "protocols/mux/proxyproto.h"
@@ -50,8 +51,7 @@ struct worker {
     struct map *half_open;  /* source -> count, cast to a pointer */
     size_t half_open_total;
     size_t connections; /* all, of every kind */
-    size_t crowd;       /* as many as there were at most since memory was given back */
-    struct timer *give_back;
+    struct crowd *crowd;
     uint64_t last_connection_id;
     unsigned last_tunnel_number;
     struct cidr *proxy_trusted;

@@ -8,6 +8,8 @@
 
 #define FLUSH_SIZE ((size_t)32 * 1024)
 #define FLUSH_MS 200
+#define PLAIN_TEXT_LIMIT (RECORDER_PLAIN_LIMIT + RECORDER_PLAIN_LIMIT / 4)
+#define PLAIN_STEP ((size_t)4096) /* bytes between two looks at that */
 #define UNCONFIRMED_LIMIT ((size_t)1024 * 1024)
 
 struct recorder {
@@ -21,8 +23,8 @@ struct recorder {
     int64_t started_us;
     size_t unconfirmed; /* sent, no answer yet */
     uint64_t offset;    /* bytes sent */
-    size_t plain_left;
-    bool sending; /* a piece is under way */
+    size_t plain_left;  /* bytes of output that may still be kept, without a terminal */
+    bool sending;       /* a piece is under way */
     size_t piece_size;
     bool terminal;
     bool failed;
@@ -118,25 +120,34 @@ struct recorder *recorder_new(struct loop *loop, const struct recorder_sink *sin
     return recorder;
 }
 
+/* Bytes that are no text take up to six times their size in the record: it is full by that too. */
+static void output_plain(struct recorder *recorder, const uint8_t *data, size_t size)
+{
+    int64_t at = elapsed_us(recorder);
+    while (size > 0 && recorder->plain_left > 0) {
+        size_t step = size < PLAIN_STEP ? size : PLAIN_STEP;
+        step = step < recorder->plain_left ? step : recorder->plain_left;
+        asciicast_output(&recorder->cast, &recorder->text, at, data, step);
+        data += step;
+        size -= step;
+        recorder->plain_left -= step;
+        if (recorder->plain_left == 0 || recorder->offset + buf_size(&recorder->text) >= PLAIN_TEXT_LIMIT) {
+            recorder->plain_left = 0;
+            asciicast_finish(&recorder->cast, &recorder->text, at);
+            asciicast_marker(&recorder->cast, &recorder->text, at, "the output after this is not recorded");
+        }
+    }
+}
+
 void recorder_output(struct recorder *recorder, const void *data, size_t size)
 {
     if (recorder->failed || recorder->finishing) {
         return;
     }
-    bool cut = false;
-    if (!recorder->terminal) {
-        if (recorder->plain_left == 0) {
-            return;
-        }
-        cut = size >= recorder->plain_left;
-        size = cut ? recorder->plain_left : size;
-        recorder->plain_left -= size;
-    }
-    int64_t at = elapsed_us(recorder);
-    asciicast_output(&recorder->cast, &recorder->text, at, data, size);
-    if (cut) {
-        asciicast_finish(&recorder->cast, &recorder->text, at);
-        asciicast_marker(&recorder->cast, &recorder->text, at, "output past 1 MiB is not recorded");
+    if (recorder->terminal) {
+        asciicast_output(&recorder->cast, &recorder->text, elapsed_us(recorder), data, size);
+    } else {
+        output_plain(recorder, data, size);
     }
     added(recorder);
 }

@@ -21,7 +21,7 @@ struct recorder_sink {
 };
 
 struct recorder_options {
-    bool terminal; /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept */
+    bool terminal; /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept, fewer when they are not text */
     struct asciicast_header header;
 };
 #define RECORDER_PLAIN_LIMIT ((size_t)1024 * 1024)

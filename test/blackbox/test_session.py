@@ -227,6 +227,15 @@ def test_plain_output_is_recorded_up_to_one_mebibyte(agent):
     assert events[-1][1] == "m"
 
 
+def test_a_command_that_writes_no_text_has_a_record_of_bounded_size(agent):
+    """Each of these bytes takes six in the record, which took as much of the processors as the transfer itself."""
+    agent.ssh("head -c 3000000 /dev/zero")
+    agent.wait(lambda: agent.ended)
+    _, events = cast(agent)
+    assert 200_000 < len(output(events)) < 250_000
+    assert events[-1][1:] == ["m", "the output after this is not recorded"]
+
+
 def test_stdin_reaches_the_command_and_binary_is_kept(agent):
     data = os.urandom(3 * 1024 * 1024)
     result = agent.ssh("cat", stdin=data)

@@ -232,11 +232,51 @@ static void sessions_outlive_a_restart(void **state)
     mem_free(sid);
 }
 
+static bool is_known(struct fixture *fixture, const char *sid, int64_t age_ms)
+{
+    struct live *live = map_get(fixture->auth->live, sid);
+    assert_non_null(live);
+    assert_true(live->closed);
+    live->closed_ms = clock_wall_ms() - age_ms;
+    sessions_tick(fixture->auth);
+    return map_get(fixture->auth->live, sid) != NULL;
+}
+
+/* Found by bench/run mixed: each session that had ended stayed in memory for ten minutes, whatever its host had said. It does
+ * so only while something may still be heard of it. */
+static void an_ended_session_leaves_the_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-2", "dev", true);
+    char *done = connect_as(fixture, "alice", "web-1");
+    char *open = connect_as(fixture, "alice", "web-1");
+    char *away = connect_as(fixture, "alice", "web-2");
+    ((struct live *)map_get(fixture->auth->live, open))->open_channels = 1;
+    sessions_close(map_get(fixture->auth->live, done));
+    sessions_close(map_get(fixture->auth->live, open));
+    sessions_close(map_get(fixture->auth->live, away));
+    json_decref(must(fixture, as_worker(1), "tunnel.down",
+                     json_pack("{s:s, s:i, s:i}", "host_id", HOST_B, "worker", 1, "tunnel", 5)));
+    assert_true(is_known(fixture, done, 20000));
+    assert_false(is_known(fixture, done, 40000));
+    assert_true(is_known(fixture, open, 40000));
+    assert_true(is_known(fixture, away, 40000)); /* it may have more to say when it is back */
+    assert_false(is_known(fixture, open, 11 * 60 * 1000));
+    assert_false(is_known(fixture, away, 11 * 60 * 1000));
+    mem_free(done);
+    mem_free(open);
+    mem_free(away);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_say_what_is_alive, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_ended_session_leaves_the_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(a_locked_host_loses_its_tunnels, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
         cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),

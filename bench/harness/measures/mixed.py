@@ -48,7 +48,7 @@ def idle_wake_ups(who):
 
 def look(who):
     """{name: (KB, descriptors)}; memory of their own: pages of a store that grows are the system's to keep or to drop."""
-    return {name: (sum(memory_of(pid)["private"] for pid in pids), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)) for name, pids in who.items()}
+    return {name: (sum(memory_of(pid)["anonymous"] for pid in pids), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)) for name, pids in who.items()}
 
 
 class Load:
