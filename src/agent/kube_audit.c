@@ -8,16 +8,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define TRIES 3 /* a line that broke may have lost the call, or only its answer */
+#define SEND_MAX ((size_t)256) /* events in one call: as many as session.events takes */
+#define TRIES 3                /* a line that broke may have lost the call, or only its answer */
 
-/* One event on its way. */
+/* One event that auth has not confirmed, in the order in which they were made. */
 struct audit_event {
-    struct kube *kube;
     struct kube_conn *conn; /* NULL: gone */
-    struct audit_event *next, **prev;
+    struct audit_event *next;
     json_t *params;
-    void *call;
-    unsigned tries;
 };
 
 json_t *kube_audit_fields(const struct kube_conn *conn)
@@ -35,48 +33,96 @@ json_t *kube_audit_fields(const struct kube_conn *conn)
 
 static void event_free(struct audit_event *event)
 {
-    *event->prev = event->next;
-    if (event->next != NULL) {
-        event->next->prev = event->prev;
-    }
-    event->kube->events_out--;
-    if (event->kube->events_out == KUBE_EVENTS_LOW) {
-        kube_conns_wake(event->kube);
-    }
     json_decref(event->params);
     mem_free(event);
 }
 
-static void send_event(struct audit_event *event);
-
-static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+/* The oldest ones, as many as went together. */
+static void drop_sent(struct kube *kube)
 {
-    struct audit_event *event = ctx;
-    struct kube *kube = event->kube;
-    (void)result;
-    event->call = NULL;
-    if (error != NULL && (error->code == TP_CLOSED || error->code == TP_UNAVAILABLE || error->code == TP_TIMEOUT) &&
-        event->tries < TRIES) {
-        send_event(event);
-        return;
+    for (; kube->events_sent > 0; kube->events_sent--) {
+        struct audit_event *event = kube->events;
+        kube->events = event->next;
+        kube->events_out--;
+        event_free(event);
+        if (kube->events_out == KUBE_EVENTS_LOW) {
+            kube_conns_wake(kube);
+        }
     }
-    if (error != NULL) {
-        log_error("a kubernetes request can't be recorded", "error=\"%s\"", error->text);
+    if (kube->events == NULL) {
+        kube->events_last = NULL;
+    }
+}
+
+static bool is_refused(const json_t *refused, size_t index)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach (refused, i, one) {
+        if (json_get_int(one, "index", -1) == (json_int_t)index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* refused: of those that were sent, or NULL for all of them. */
+static void fail_sent(const struct kube *kube, const json_t *refused, const char *why)
+{
+    const struct audit_event *event = kube->events;
+    size_t count = 0;
+    for (size_t i = 0; i < kube->events_sent; i++, event = event->next) {
+        if (refused != NULL && !is_refused(refused, i)) {
+            continue;
+        }
+        count++;
         if (event->conn != NULL) {
             event->conn->audit_failed = true;
         }
     }
-    event_free(event);
-    if (kube->line.on_idle != NULL) {
+    log_error("kubernetes requests can't be recorded", "count=%zu error=\"%s\"", count, why);
+}
+
+static void send_events(struct kube *kube);
+
+static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct kube *kube = ctx;
+    kube->events_call = NULL;
+    if (error != NULL && (error->code == TP_CLOSED || error->code == TP_UNAVAILABLE || error->code == TP_TIMEOUT) &&
+        kube->events_tries < TRIES) {
+        send_events(kube);
+        return;
+    }
+    const json_t *refused = json_object_get(result, "refused");
+    if (error != NULL) {
+        fail_sent(kube, NULL, error->text);
+    } else if (json_array_size(refused) > 0) {
+        fail_sent(kube, refused, json_get_text(json_array_get(refused, 0), "why", ""));
+    }
+    drop_sent(kube);
+    kube->events_tries = 0;
+    if (kube->events != NULL) {
+        send_events(kube);
+    } else if (kube->line.on_idle != NULL) {
         kube->line.on_idle(kube->line.ctx);
     }
 }
 
-static void send_event(struct audit_event *event)
+/* One call at a time: what comes meanwhile goes together with the next. Many requests make few calls. */
+static void send_events(struct kube *kube)
 {
-    const struct kube_line *line = &event->kube->line;
-    event->tries++;
-    event->call = line->request(line->ctx, "session.event", json_incref(event->params), on_reply, event);
+    const struct kube_line *line = &kube->line;
+    json_t *list = json_array();
+    if (kube->events_tries == 0) {
+        kube->events_sent = kube->events_out < SEND_MAX ? kube->events_out : SEND_MAX;
+    }
+    kube->events_tries++;
+    const struct audit_event *event = kube->events;
+    for (size_t i = 0; i < kube->events_sent; i++, event = event->next) {
+        (void)json_array_append(list, event->params);
+    }
+    kube->events_call = line->request(line->ctx, "session.events", json_pack("{s:o}", "events", list), on_reply, kube);
 }
 
 json_t *kube_audit_event(struct kube_conn *conn, int status)
@@ -97,17 +143,14 @@ void kube_audit_request(struct kube_conn *conn, int status)
         return;
     }
     struct audit_event *event = mem_alloc(sizeof(*event));
-    event->kube = kube;
     event->conn = conn;
     event->params = kube_audit_event(conn, status);
-    event->next = kube->events;
-    event->prev = &kube->events;
-    if (event->next != NULL) {
-        event->next->prev = &event->next;
-    }
-    kube->events = event;
+    *(kube->events_last != NULL ? &kube->events_last->next : &kube->events) = event;
+    kube->events_last = event;
     kube->events_out++;
-    send_event(event);
+    if (kube->events_call == NULL) {
+        send_events(kube);
+    }
 }
 
 bool kube_audit_is_full(const struct kube_conn *conn)
@@ -131,11 +174,12 @@ void kube_audit_forget(struct kube_conn *conn)
 
 void kube_audit_free(struct kube *kube)
 {
+    if (kube->events_call != NULL) {
+        kube->line.cancel(kube->line.ctx, kube->events_call);
+    }
     while (kube->events != NULL) {
         struct audit_event *event = kube->events;
-        if (event->call != NULL) {
-            kube->line.cancel(kube->line.ctx, event->call);
-        }
+        kube->events = event->next;
         event_free(event);
     }
 }

@@ -25,8 +25,12 @@ struct kube {
     struct map *clusters; /* name: struct kube_cluster, those that were asked for */
     struct kube_conn *conns;
     size_t conn_count;
-    size_t events_out;           /* kube.request events that auth has not confirmed, of all connections */
-    struct audit_event *events;  /* the same, as a list */
+    struct audit_event *events; /* kube.request events that auth has not confirmed, of all connections, oldest first */
+    struct audit_event *events_last;
+    size_t events_out;           /* how many there are, */
+    size_t events_sent;          /* and how many of them are in the call under way */
+    unsigned events_tries;       /* of it */
+    void *events_call;           /* or NULL */
     struct kube_record *records; /* sessions, also those whose connection is gone */
 };
 

@@ -546,6 +546,7 @@ json_t *sessions_cut_event(struct auth *auth, struct live *live, enum close_reas
 void sessions_close(struct live *live);
 /* "ssh" for a terminal, which is one: what events, recordings and lists show. */
 const char *sessions_proto(const struct live *live);
+#define SESSION_EVENTS_MAX 256 /* reports in one call of session.events */
 /* Decides one session anew; false: it is over, or has lost its right just now. */
 bool sessions_recheck_one(struct auth *auth, struct live *live);
 /* Ends the terminals of a web session. */
@@ -655,6 +656,7 @@ METHOD(do_session_resume);
 METHOD(do_session_auth);
 METHOD(do_session_start);
 METHOD(do_session_event);
+METHOD(do_session_events);
 METHOD(do_session_end);
 METHOD(do_recording_append);
 METHOD(do_nodes_list);

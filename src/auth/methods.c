@@ -43,6 +43,7 @@ const struct method methods[] = {
     {"session.auth", H, RIGHT_SELF, "report", "", false, false, do_session_auth},
     {"session.start", H, RIGHT_SELF, "report", "", false, true, do_session_start},
     {"session.event", H, RIGHT_SELF, "report", "", false, false, do_session_event},
+    {"session.events", H, RIGHT_SELF, "report", "", false, false, do_session_events},
     {"recording.append", H, RIGHT_SELF, "record", "", false, false, do_recording_append},
     {"session.end", H, RIGHT_SELF, "report", "", false, false, do_session_end},
     {"nodes.list", U | L, RIGHT_RULE, "list", "node", false, false, do_nodes_list},

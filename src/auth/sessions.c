@@ -179,37 +179,40 @@ static const char *const host_events[] = {"resize",
                                           "kube.request",
                                           NULL};
 
-void do_session_event(struct call *call)
+static bool is_host_event(const char *name)
+{
+    for (size_t i = 0; host_events[i] != NULL; i++) {
+        if (strcmp(host_events[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a host says of a session of its own (report: sid, event, fields) as an event; NULL: it is on record already. */
+static enum tp_err event_of(const struct call *call, const json_t *report, json_t **ret_event, struct tp_error *error)
 {
     struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    const char *sid = json_get_text(call->params, "sid", "");
-    const char *name = json_get_text(call->params, "event", "");
-    json_t *fields = json_object_get(call->params, "fields");
+    const char *sid = json_get_text(report, "sid", "");
+    const char *name = json_get_text(report, "event", "");
+    json_t *fields = json_object_get(report, "fields");
     struct live *live = NULL;
     struct recording *recording = NULL;
-    bool listed = false;
-    for (size_t i = 0; host_events[i] != NULL; i++) {
-        listed |= strcmp(host_events[i], name) == 0;
+    *ret_event = NULL;
+    if (!is_host_event(name)) {
+        return err_set(error, TP_DENIED, "a host may not report this event");
     }
-    if (!listed) {
-        call_fail_text(call, TP_DENIED, "a host may not report this event");
-        return;
-    }
-    if (recordings_of_host(auth, sid, call->caller.host_id, &recording, &error) == TP_OK) {
+    if (recordings_of_host(auth, sid, call->caller.host_id, &recording, error) == TP_OK) {
         live = map_get(auth->live, json_get_text(recording->meta, "sid", ""));
     }
-    if (live == NULL && sessions_of_host(auth, sid, call->caller.host_id, &live, &error) != TP_OK) {
-        call_fail(call, &error);
-        return;
+    if (live == NULL && sessions_of_host(auth, sid, call->caller.host_id, &live, error) != TP_OK) {
+        return error->code;
     }
     if (strcmp(name, "kube.request") == 0 && strcmp(live->service, "kube") != 0) {
-        call_fail_text(call, TP_DENIED, "this session is not one of Kubernetes");
-        return;
+        return err_set(error, TP_DENIED, "this session is not one of Kubernetes");
     }
     if (live->cut && strcmp(name, "client.disconnect") == 0) {
-        call_reply(call, NULL); /* our own order, on record since it was given */
-        return;
+        return TP_OK; /* our own order, on record since it was given */
     }
     bool success = json_get_bool(fields, "success", json_get_text(fields, "error", NULL) == NULL);
     json_t *event = session_event(call, live, name, success, live->pinned_login != NULL ? live->pinned_login : "");
@@ -224,5 +227,54 @@ void do_session_event(struct call *call)
     if (recording != NULL) {
         recording->touched_ms = clock_wall_ms();
     }
-    call_reply_audited(call, event, NULL);
+    *ret_event = event;
+    return TP_OK;
+}
+
+void do_session_event(struct call *call)
+{
+    struct tp_error error = {0};
+    json_t *event = NULL;
+    if (event_of(call, call->params, &event, &error) != TP_OK) {
+        call_fail(call, &error);
+    } else if (event != NULL) {
+        call_reply_audited(call, event, NULL);
+    } else {
+        call_reply(call, NULL);
+    }
+}
+
+/* Many at once, in their order: they are on record together, so the last one's answer is that of all. */
+void do_session_events(struct call *call)
+{
+    const json_t *reports = json_object_get(call->params, "events");
+    json_t *refused = json_array();
+    json_t *last = NULL;
+    size_t i;
+    json_t *report;
+    if (!json_is_array(reports) || json_array_size(reports) > SESSION_EVENTS_MAX) {
+        json_decref(refused);
+        call_fail_text(call, TP_INVALID, "\"events\" must be a list of at most %d", SESSION_EVENTS_MAX);
+        return;
+    }
+    json_array_foreach (reports, i, report) {
+        struct tp_error error = {0};
+        json_t *event = NULL;
+        if (event_of(call, report, &event, &error) != TP_OK) {
+            json_t *one = json_pack("{s:I}", "index", (json_int_t)i);
+            json_object_set_new(one, "why", json_string(error.text));
+            json_array_append_new(refused, one);
+        } else if (event != NULL) {
+            if (last != NULL) {
+                audit_emit(call->auth, last, NULL, NULL);
+            }
+            last = event;
+        }
+    }
+    json_t *result = json_pack("{s:o}", "refused", refused);
+    if (last != NULL) {
+        call_reply_audited(call, last, result);
+    } else {
+        call_reply(call, result);
+    }
 }

@@ -116,8 +116,8 @@ static void on_forward_answer(void *ctx, json_t *result, const struct tp_error *
 bool tunnels_is_agent_method(const char *method)
 {
     static const char *const methods[] = {
-        "cluster.info",  "cluster.cas",   "host.renew",  "host.heartbeat",   "session.auth",
-        "session.start", "session.event", "session.end", "recording.append",
+        "cluster.info",  "cluster.cas",   "host.renew",     "host.heartbeat", "session.auth",
+        "session.start", "session.event", "session.events", "session.end",    "recording.append",
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strcmp(methods[i], method) == 0)

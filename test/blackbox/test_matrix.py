@@ -50,6 +50,7 @@ CALLS = {
     "session.auth": "H self report - tunnel",
     "session.start": "H self report - tunnel",
     "session.event": "H self report - tunnel",
+    "session.events": "H self report - tunnel",
     "recording.append": "H self record - tunnel",
     "session.end": "H self report - tunnel",
     "nodes.list": "UL rule list node web",
@@ -533,6 +534,7 @@ def test_R15_another_hosts_sessions_are_out_of_reach(home, evil):
         "session.auth": {"sid": sid, "login": "root", "ok": True},
         "session.start": {"sid": sid, "login": "root", "kind": "shell"},
         "session.event": {"sid": sid, "event": "exec", "fields": {}},
+        "session.events": {"events": [{"sid": sid, "event": "exec", "fields": {}}]},
         "recording.append": {"id": sid, "offset": 0, "data": "AAAA"},
         "session.end": {"id": sid, "reason": "over"},
     }

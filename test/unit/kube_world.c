@@ -14,6 +14,7 @@
 /* A call to auth that waits for its answer (the next turn). */
 struct pending {
     struct world *world;
+    size_t events;
     rpc_reply_cb *fn;
     void *ctx;
     json_t *result;
@@ -91,7 +92,7 @@ static void answer(void *ctx)
         at = &(*at)->next;
     }
     *at = pending->next;
-    world->pending_count--;
+    world->confirmed += pending->events;
     if (pending->fn != NULL) {
         pending->fn(pending->ctx, pending->result, pending->failed ? &pending->error : NULL);
     }
@@ -100,15 +101,32 @@ static void answer(void *ctx)
     mem_free(pending);
 }
 
+/* What comes together is kept as if it had come one by one. */
+static void keep_call(struct world *world, const char *method, json_t *params)
+{
+    size_t i;
+    json_t *one;
+    if (strcmp(method, "session.events") != 0) {
+        (void)json_array_append_new(world->calls, json_pack("{s:s, s:o}", "method", method, "params", params));
+        return;
+    }
+    json_array_foreach (json_object_get(params, "events"), i, one) {
+        (void)json_array_append_new(world->calls, json_pack("{s:s, s:O}", "method", "session.event", "params", one));
+    }
+    world->most_events = i > world->most_events ? i : world->most_events;
+    json_decref(params);
+}
+
 static void *line_request(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx)
 {
     struct world *world = ctx;
     struct pending *pending = mem_alloc(sizeof(*pending));
-    (void)json_array_append_new(world->calls, json_pack("{s:s, s:o}", "method", method, "params", params));
+    pending->events = json_array_size(json_object_get(params, "events"));
+    keep_call(world, method, params);
     pending->world = world;
     pending->fn = fn;
     pending->ctx = fn_ctx;
-    if (world->refuse_method != NULL && strcmp(world->refuse_method, method) == 0) {
+    if (world->refuse_method != NULL && strncmp(world->refuse_method, method, strlen(world->refuse_method)) == 0) {
         pending->failed = true;
         (void)err_set(&pending->error, TP_NO_SPACE, "the disk is full");
     } else {
@@ -118,7 +136,6 @@ static void *line_request(void *ctx, const char *method, json_t *params, rpc_rep
     timer_start(pending->timer, world->answer_ms, 0);
     pending->next = world->pendings;
     world->pendings = pending;
-    world->pending_count++;
     return pending;
 }
 

@@ -49,7 +49,8 @@ struct world {
     const char *refuse_method;
     int64_t answer_ms; /* auth takes so long */
     struct pending *pendings;
-    size_t pending_count;
+    size_t confirmed;   /* events */
+    size_t most_events; /* in one call */
     bool (*until)(struct world *world);
     struct timer *look, *patience;
     bool late;

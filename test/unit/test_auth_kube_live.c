@@ -86,6 +86,40 @@ static void expiry_ends_it(void **state)
     mem_free(sid);
 }
 
+/* Many reports in one call: each is decided by itself, and none of them is lost for another's sake. */
+static void reports_that_come_together(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    up(fixture, HOST_A, "a", 1);
+    char *sid = connect_sid(fixture, "alice");
+    json_t *good = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "kube.request", "fields", "verb", "GET");
+    json_t *strange = json_pack("{s:s, s:s, s:{}}", "sid", "nobody's", "event", "kube.request", "fields");
+    json_t *unlisted = json_pack("{s:s, s:s, s:{}}", "sid", sid, "event", "user.create", "fields");
+    json_t *list = json_pack("[O,o,O,o,O]", good, strange, good, unlisted, good);
+    json_t *result = must(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:o}", "events", list));
+    json_t *refused = json_object_get(result, "refused");
+    assert_int_equal(json_array_size(refused), 2);
+    assert_int_equal(json_get_int(json_array_get(refused, 0), "index", -1), 1);
+    assert_int_equal(json_get_int(json_array_get(refused, 1), "index", -1), 3);
+    json_decref(result);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "kube.request"));
+    assert_int_equal(json_array_size(json_object_get(events, "items")), 3);
+    json_decref(events);
+    /* Nothing at all, too many, and no list. */
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:[]}", "events")));
+    must_fail(fixture, as_host(HOST_A, "a"), "session.events", json_object(), TP_INVALID);
+    list = json_array();
+    for (int i = 0; i <= SESSION_EVENTS_MAX; i++) {
+        json_array_append(list, good);
+    }
+    must_fail(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:o}", "events", list), TP_INVALID);
+    json_decref(good);
+    mem_free(sid);
+}
+
 /* What the agent reports: only for its own grants, and its word does not replace what auth knows. */
 static void reports_of_the_agent(void **state)
 {
@@ -231,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(resumed_from_the_grant, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(reports_that_come_together, setup, teardown),
         cmocka_unit_test_setup_teardown(no_session_begins_alone_where_others_are_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(exec_sessions_are_watched_and_ended, setup, teardown),
     };
