@@ -197,7 +197,7 @@ static enum tp_err check_identity(const struct sshcert *cert, const json_t *gran
     if (err != TP_OK) {
         return err;
     }
-    if (identity.kind != IDENTITY_USER || identity.only_kube != NULL || identity.mfa_device != NULL ||
+    if (identity.kind != IDENTITY_USER || identity.target.reason != TARGET_ANY ||
         strcmp(identity.name, json_get_text(grant, "user", "")) != 0 ||
         strcmp(identity.cluster, json_get_text(grant, "cluster", "")) != 0) {
         err = err_set(error, TP_DENIED, "the certificate is another user's than the one who was let in");

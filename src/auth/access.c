@@ -287,11 +287,12 @@ void access_node(struct call *call, const struct node_want *want)
         call_fail_text(call, TP_INVALID, "the name of the server is too long");
         return;
     }
-    if (access_find_node(call, want->target, &host, &error) != TP_OK) {
+    if (caller_opens(&call->caller, ROLE_NODE, NULL, &error) != TP_OK ||
+        access_find_node(call, want->target, &host, &error) != TP_OK) {
         refuse_connect(call, want->target, NULL, &error, NULL);
         return;
     }
-    if (mfa_check_target(&call->caller, host->id, NULL, &error) != TP_OK) {
+    if (caller_opens(&call->caller, ROLE_NODE, host->id, &error) != TP_OK) {
         refuse_connect(call, want->target, host, &error, NULL);
         return;
     }

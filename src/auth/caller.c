@@ -20,7 +20,7 @@ void caller_free(struct caller *caller)
     mem_free(caller->host_id);
     mem_free(caller->host_name);
     mem_free(caller->web_key);
-    mem_free(caller->only_kube);
+    one_target_free(&caller->target);
     mfa_given_free(&caller->mfa);
     caller_init(caller);
 }
@@ -272,21 +272,44 @@ static bool must_pin(const struct auth *auth, const struct caller *caller)
     return options.pin_source_ip;
 }
 
-/* A certificate for one target: the caller may no more than open it, and only while its device is not locked. */
+/* A certificate for one target: the caller may no more than open it; one of a code only while its device is not locked. */
 static enum tp_err bind_to_target(struct auth *auth, const struct identity *identity, struct caller *caller,
                                   struct tp_error *error)
 {
+    const struct one_target *target = &identity->target;
     caller->who = WHO_ONE_TARGET;
+    caller->target = one_target_copy(target);
+    if (target->reason != TARGET_BY_CODE) {
+        return TP_OK;
+    }
     caller->not_after = identity->base_not_after;
     caller->mfa.until = identity->not_after;
     caller->mfa.device = mem_strdup(identity->mfa_device);
-    caller->mfa.node = identity->target_node != NULL ? mem_strdup(identity->target_node) : NULL;
-    caller->mfa.kube = identity->target_kube != NULL ? mem_strdup(identity->target_kube) : NULL;
+    caller->mfa.node = target->node != NULL ? mem_strdup(target->node) : NULL;
+    caller->mfa.kube = target->kube != NULL ? mem_strdup(target->kube) : NULL;
     const char *lost = caller_device_lost(auth, identity->name, identity->mfa_device);
     if (lost != NULL) {
         return err_set(error, TP_DENIED, "%s", lost);
     }
     return TP_OK;
+}
+
+enum tp_err caller_one_target(const struct caller *caller, struct tp_error *error)
+{
+    if (caller->target.reason == TARGET_OF_FILE) {
+        return err_set(error, TP_DENIED, "this certificate is for the Kubernetes cluster %s and nothing else",
+                       caller->target.kube);
+    }
+    return err_set(error, TP_DENIED, "this certificate was given for a one-time code: it opens one target, no more");
+}
+
+enum tp_err caller_opens(const struct caller *caller, enum role_target kind, const char *name, struct tp_error *error)
+{
+    const char *only = kind == ROLE_NODE ? caller->target.node : caller->target.kube;
+    if (caller->who != WHO_ONE_TARGET || (only != NULL && (name == NULL || strcmp(only, name) == 0))) {
+        return TP_OK;
+    }
+    return caller_one_target(caller, error);
 }
 
 static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct caller *caller, struct tp_error *error)
@@ -306,9 +329,8 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
     } else {
         err = caller_become_user(auth, identity->name, identity->roles, identity->traits, caller, error);
         caller->not_after = identity->not_after;
-        caller->only_kube = identity->only_kube != NULL ? mem_strdup(identity->only_kube) : NULL;
         caller->pinned = identity->pinned_ip != NULL;
-        if (err == TP_OK && identity->mfa_device != NULL) {
+        if (err == TP_OK && identity->target.reason != TARGET_ANY) {
             err = bind_to_target(auth, identity, caller, error);
         }
         if (err == TP_OK && identity->pinned_ip == NULL && must_pin(auth, caller)) {

@@ -147,11 +147,6 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
     if ((method->who & WHO_LOCAL_AGENT) != 0 && !caller->local_agent) {
         listed = false;
     }
-    /* R4: a certificate for one cluster opens no other door, whatever door its owner may open. */
-    if (listed && caller->only_kube != NULL && method->fn != do_kube_connect) {
-        return err_set(error, TP_DENIED, "this certificate is for the Kubernetes cluster %s and nothing else",
-                       caller->only_kube);
-    }
     if (listed) {
         return TP_OK;
     }
@@ -159,8 +154,7 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
         return err_set(error, TP_UNAUTHENTICATED, "sign in first");
     }
     if (caller->who == WHO_ONE_TARGET) {
-        return err_set(error, TP_DENIED,
-                       "this certificate was given for a one-time code: it opens one target, no more");
+        return caller_one_target(caller, error); /* R4: it opens no other door, whatever door its owner may open */
     }
     return err_set(error, TP_DENIED, "this caller may not use %s", method->name);
 }

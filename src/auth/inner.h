@@ -38,8 +38,7 @@ enum {
     WHO_LOCAL = 16,
     WHO_VIA_PROXY = 32,   /* mask only: the call must come by a worker's line */
     WHO_LOCAL_AGENT = 64, /* mask only: only the agent beside us, on its own line */
-    WHO_ONE_TARGET =
-        128 /* a person with the certificate that a one-time code gave: it opens its target, nothing else */
+    WHO_ONE_TARGET = 128  /* a person with a certificate for one target: it opens that, nothing else */
 };
 
 enum ca_kind { CA_USER, CA_HOST, CA_APP, CA_DB, CA_KIND_COUNT };
@@ -314,12 +313,12 @@ struct caller {
     struct rbac_set *set;
     char *host_id; /* WHO_HOST */
     char *host_name;
-    char *web_key;        /* hash of the web session's id, or NULL */
-    char *only_kube;      /* WHO_USER: the credential is good for this Kubernetes cluster and nothing else; or NULL */
-    struct mfa_given mfa; /* WHO_ONE_TARGET: what its certificate is for; a web session: the last code given in it */
-    bool pinned;          /* the certificate is bound to this address */
-    int64_t not_after;    /* of the credential (WHO_ONE_TARGET: of the one that asked for it), Unix seconds */
-    int64_t ends_ms;      /* WHO_USER: when the user or the first of the roles expires, 0: never */
+    char *web_key;            /* hash of the web session's id, or NULL */
+    struct one_target target; /* WHO_ONE_TARGET: what the certificate is for */
+    struct mfa_given mfa;     /* the last code: that of the certificate, or the last one given in a web session */
+    bool pinned;              /* the certificate is bound to this address */
+    int64_t not_after;        /* of the credential (of the one that asked for it with a code), Unix seconds */
+    int64_t ends_ms;          /* WHO_USER: when the user or the first of the roles expires, 0: never */
 };
 void caller_init(struct caller *caller);
 void caller_free(struct caller *caller);
@@ -329,6 +328,12 @@ enum tp_err caller_verify(struct auth *auth, const struct link *link, const json
 /* Fills in a user: he exists, is not locked; roles and traits are cut to what he has now. */
 enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t *roles, const json_t *traits,
                                struct caller *caller, struct tp_error *error) TP_MUST;
+/* Does the caller's credential open this: a node (name: its host id) or a Kubernetes cluster, name NULL: any of the kind?
+ * TP_DENIED when it is for another target. */
+enum tp_err caller_opens(const struct caller *caller, enum role_target kind, const char *name,
+                         struct tp_error *error) TP_MUST;
+/* The refusal of a certificate for one target, by its reason. */
+enum tp_err caller_one_target(const struct caller *caller, struct tp_error *error) TP_MUST;
 /* The IP of "1.2.3.4:5", "[::1]:5" or a bare address. */
 void caller_ip(const char *addr, char out[64]);
 /* The set of a user with these role names; unknown roles are left out (they grant nothing). */
@@ -414,8 +419,8 @@ struct issue_user {
     const char *ip;
     int64_t ttl_ms; /* 0: default */
     const char *tls_pub;
-    const char *ssh_pub;   /* NULL: no SSH certificate */
-    const char *only_kube; /* the Kubernetes cluster that it is for and nothing else, or NULL */
+    const char *ssh_pub;      /* NULL: no SSH certificate */
+    struct one_target target; /* borrowed; what it is for and nothing else */
 };
 /* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers, session_mfa}; ret_event the
  * cert.create event, which must be durable before the result leaves. */

@@ -97,8 +97,7 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
             json_object_set(who, "logins", identity->logins);
         }
     }
-    if (identity->only_kube != NULL) {
-        json_object_set_new(who, "kubernetes_cluster", json_string(identity->only_kube));
+    if (identity->target.reason == TARGET_OF_FILE) {
         json_object_set_new(who, "usage", json_pack("[s]", "usage:kube"));
     }
     if (identity->host_id != NULL) {
@@ -112,11 +111,11 @@ static json_t *cert_event(struct auth *auth, const char *type, const struct iden
         json_object_set_new(who, "mfa_device_uuid", json_string(identity->mfa_device));
         json_object_set_new(who, "previous_identity_expires", doc_time(identity->base_not_after * 1000));
     }
-    if (identity->target_node != NULL) {
-        json_object_set_new(who, "server_id", json_string(identity->target_node));
+    if (identity->target.node != NULL) {
+        json_object_set_new(who, "server_id", json_string(identity->target.node));
     }
-    if (identity->target_kube != NULL) {
-        json_object_set_new(who, "kubernetes_cluster", json_string(identity->target_kube));
+    if (identity->target.kube != NULL) {
+        json_object_set_new(who, "kubernetes_cluster", json_string(identity->target.kube));
     }
     json_object_set_new(event, "cert_type", json_string(type));
     json_object_set_new(event, "identity", who);
@@ -147,7 +146,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     const char **logins = rbac_cert_logins(set, ttl_ms, &ttl_ms, &login_count);
     const char **principals = mem_array(login_count + 2, sizeof *principals);
     json_t *login_list = json_array();
-    for (size_t i = 0; i < login_count && want->only_kube == NULL; i++) {
+    for (size_t i = 0; i < login_count && want->target.reason == TARGET_ANY; i++) {
         principals[i] = logins[i];
         json_array_append_new(login_list, json_string(logins[i]));
     }
@@ -164,7 +163,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     identity.roles = json_deep_copy(want->roles);
     identity.traits = json_deep_copy(want->traits);
     identity.logins = login_list;
-    identity.only_kube = want->only_kube != NULL ? mem_strdup(want->only_kube) : NULL;
+    identity.target = one_target_copy(&want->target);
     if (want->ip != NULL && want->ip[0] != '\0') {
         identity.login_ip = mem_strdup(want->ip);
         identity.pinned_ip = options.pin_source_ip ? mem_strdup(want->ip) : NULL;
@@ -230,8 +229,7 @@ enum tp_err issue_target_cert(struct auth *auth, const struct issue_target *want
     identity.login_ip = base->ip[0] != '\0' ? mem_strdup(base->ip) : NULL;
     identity.pinned_ip = base->pinned || options.pin_source_ip ? mem_strdup(base->ip) : NULL;
     identity.mfa_device = mem_strdup(want->device);
-    identity.target_node = want->node != NULL ? mem_strdup(want->node) : NULL;
-    identity.target_kube = want->kube != NULL ? mem_strdup(want->kube) : NULL;
+    identity.target = one_target_copy(&want->target);
     identity.base_not_after = base->not_after;
     identity.not_before = now - ISSUE_SKEW_SECONDS;
     identity.not_after = end < base->not_after ? end : base->not_after;

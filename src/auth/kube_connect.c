@@ -348,11 +348,7 @@ void do_kube_connect(struct call *call)
     kube_each(auth, look, &search);
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
     char *name = search.name != NULL ? mem_strdup(search.name) : kube_label_name(label);
-    if (call->caller.only_kube != NULL && strcmp(call->caller.only_kube, name) != 0) {
-        (void)err_set(&error, TP_DENIED, "this certificate is for the Kubernetes cluster %s and nothing else",
-                      call->caller.only_kube);
-        refuse(call, &search, name, &error);
-    } else if (search.seen && mfa_check_target(&call->caller, NULL, name, &error) != TP_OK) {
+    if (caller_opens(&call->caller, ROLE_KUBE, name, &error) != TP_OK) {
         refuse(call, &search, name, &error);
     } else if (!search.seen) {
         (void)err_set(&error, TP_NOT_FOUND, "no Kubernetes cluster named %s; `tport kube ls` lists those you can reach",
@@ -416,7 +412,7 @@ void do_kube_certs(struct call *call)
                                   .ip = call->caller.ip,
                                   .ttl_ms = left_ms < FILE_CERT_MS ? left_ms : FILE_CERT_MS,
                                   .tls_pub = tls_pub,
-                                  .only_kube = search.name};
+                                  .target = {.reason = TARGET_OF_FILE, .kube = search.name}};
         if (issue_user_certs(auth, &want, &result, &event, &error) == TP_OK) {
             char *server = mem_printf("%s.kube.%s", label, auth->settings.cluster);
             json_object_set_new(result, "server_name", json_string(server));

@@ -36,9 +36,8 @@ json_t *mfa_device_json(const struct mfa_device *device) TP_MUST;
 struct issue_target {
     const struct caller *caller; /* a user by his certificate */
     const char *device;
-    const char *node; /* host id, or NULL */
-    const char *kube; /* name of the Kubernetes cluster, or NULL */
-    int64_t ttl_ms;   /* cut to the end of the caller's certificate */
+    struct one_target target; /* borrowed */
+    int64_t ttl_ms;           /* cut to the end of the caller's certificate */
     const char *tls_pub;
 };
 /* A certificate for one target. ret_result is {tls_cert, valid_until}; ret_event the cert.create event, which must be durable
@@ -58,9 +57,6 @@ void mfa_given_free(struct mfa_given *given);
 const char *mfa_device_for(const struct caller *caller, const char *node, const char *kube);
 /* What a decision needs to know besides roles and target; device: as above, or that of a running session. */
 struct rbac_access mfa_access(const struct auth *auth, const char *device);
-/* TP_DENIED when the caller's certificate is for another target than this node (kube NULL) or cluster (node NULL). */
-enum tp_err mfa_check_target(const struct caller *caller, const char *node, const char *kube,
-                             struct tp_error *error) TP_MUST;
 /* The refusal of a decision as the caller reads it: TP_MFA_NEEDED with the way to give the code, or TP_DENIED. */
 enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target kind, struct tp_error *error) TP_MUST;
 

@@ -40,14 +40,6 @@ struct rbac_access mfa_access(const struct auth *auth, const char *device)
                                 .cluster_mfa = auth->settings.cluster_options.require_session_mfa};
 }
 
-enum tp_err mfa_check_target(const struct caller *caller, const char *node, const char *kube, struct tp_error *error)
-{
-    if (caller->who != WHO_ONE_TARGET || mfa_device_for(caller, node, kube) != NULL) {
-        return TP_OK;
-    }
-    return err_set(error, TP_DENIED, "this certificate was given for another target; a code opens one target only");
-}
-
 enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target kind, struct tp_error *error)
 {
     if (decision->reason != RBAC_MFA_NEEDED) {
@@ -232,8 +224,9 @@ static void answer_certificate(struct call *call, const struct target *target, c
 {
     const struct issue_target want = {.caller = &call->caller,
                                       .device = device->id,
-                                      .node = target->node != NULL ? target->node->id : NULL,
-                                      .kube = target->kube,
+                                      .target = {.reason = TARGET_BY_CODE,
+                                                 .node = target->node != NULL ? target->node->id : NULL,
+                                                 .kube = target->kube},
                                       .ttl_ms = lasts_ms(call, target),
                                       .tls_pub = json_get_text(call->params, "tls_pub_key", "")};
     json_t *result = NULL;

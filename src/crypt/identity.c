@@ -6,6 +6,23 @@
 
 #define IDENTITY_VERSION 1
 
+static const char *const reasons[TARGET_REASON_COUNT] = {
+    [TARGET_ANY] = NULL, [TARGET_BY_CODE] = "mfa", [TARGET_OF_FILE] = "kubeconfig"};
+
+struct one_target one_target_copy(const struct one_target *target)
+{
+    return (struct one_target){.reason = target->reason,
+                               .node = target->node ? mem_strdup(target->node) : NULL,
+                               .kube = target->kube ? mem_strdup(target->kube) : NULL};
+}
+
+void one_target_free(struct one_target *target)
+{
+    mem_free(target->node);
+    mem_free(target->kube);
+    *target = (struct one_target){0};
+}
+
 void identity_init(struct identity *identity)
 {
     memset(identity, 0, sizeof(*identity));
@@ -22,10 +39,8 @@ void identity_free(struct identity *identity)
     json_decref(identity->logins);
     mem_free(identity->login_ip);
     mem_free(identity->pinned_ip);
-    mem_free(identity->only_kube);
+    one_target_free(&identity->target);
     mem_free(identity->mfa_device);
-    mem_free(identity->target_node);
-    mem_free(identity->target_kube);
     identity_init(identity);
 }
 
@@ -99,25 +114,44 @@ static enum tp_err read_host(const json_t *json, struct identity *identity, stru
     return code;
 }
 
+/* Which code, and until when at the latest; a certificate for a file has neither. */
+static enum tp_err read_code(const json_t *json, struct identity *identity, struct tp_error *error)
+{
+    enum tp_err code = take_text(json, "mfa_device", &identity->mfa_device, error);
+    if (code == TP_OK)
+        code = json_need_int(json, "base_not_after", &identity->base_not_after, error);
+    if (code == TP_OK && identity->base_not_after <= 0)
+        code = err_set(error, TP_INVALID, "the certificate's identity does not say when its login ends");
+    return code;
+}
+
 /* For one target: half of it would be a certificate that is bound to nothing. */
 static enum tp_err read_target(const json_t *json, struct identity *identity, struct tp_error *error)
 {
-    static const char *const keys[] = {"mfa_device", "target_node", "target_kube", "base_not_after"};
-    bool any = false;
+    static const char *const keys[] = {"target_reason", "target_node", "target_kube", "mfa_device", "base_not_after"};
+    struct one_target *target = &identity->target;
+    const char *reason;
+    size_t members = 0;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        any |= json_object_get(json, keys[i]) != NULL;
-    if (!any)
+        members += json_object_get(json, keys[i]) != NULL;
+    if (members == 0)
         return TP_OK;
-    enum tp_err code = take_text(json, "mfa_device", &identity->mfa_device, error);
+    enum tp_err code = json_need_text(json, "target_reason", &reason, error);
+    for (int i = TARGET_BY_CODE; code == TP_OK && i < TARGET_REASON_COUNT; i++)
+        if (strcmp(reasons[i], reason) == 0)
+            target->reason = (enum one_target_reason)i;
+    if (code == TP_OK && target->reason == TARGET_ANY)
+        code = err_set(error, TP_INVALID, "the certificate is for one target, for a reason that is not known here");
     if (code == TP_OK)
-        code = take_optional(json, "target_node", &identity->target_node, error);
+        code = take_optional(json, "target_node", &target->node, error);
     if (code == TP_OK)
-        code = take_optional(json, "target_kube", &identity->target_kube, error);
-    if (code == TP_OK)
-        code = json_need_int(json, "base_not_after", &identity->base_not_after, error);
-    if (code == TP_OK &&
-        ((identity->target_node == NULL) == (identity->target_kube == NULL) || identity->base_not_after <= 0))
+        code = take_optional(json, "target_kube", &target->kube, error);
+    if (code == TP_OK && (target->node == NULL) == (target->kube == NULL))
         code = err_set(error, TP_INVALID, "the certificate's identity names no target, or more than one");
+    if (code == TP_OK && target->reason == TARGET_BY_CODE)
+        code = read_code(json, identity, error);
+    else if (code == TP_OK && (target->kube == NULL || members != 2))
+        code = err_set(error, TP_INVALID, "the certificate of a kubeconfig names its cluster and nothing else");
     return code;
 }
 
@@ -136,8 +170,6 @@ static enum tp_err read_user(const json_t *json, struct identity *identity, stru
     if (code == TP_OK)
         code = take_optional(json, "pinned_ip", &identity->pinned_ip, error);
     if (code == TP_OK)
-        code = take_optional(json, "only_kube", &identity->only_kube, error);
-    if (code == TP_OK)
         code = read_target(json, identity, error);
     return code;
 }
@@ -147,9 +179,9 @@ static enum tp_err refuse_unknown(const json_t *json, bool host, struct tp_error
 {
     static const char *const common[] = {"v", "kind", "cluster", "name", NULL};
     static const char *const of_host[] = {"host_id", "host_role", "roles", NULL};
-    static const char *const of_user[] = {"roles",       "traits",         "logins",     "login_ip",
-                                          "pinned_ip",   "only_kube",      "mfa_device", "target_node",
-                                          "target_kube", "base_not_after", NULL};
+    static const char *const of_user[] = {"roles",      "traits",         "logins",      "login_ip",
+                                          "pinned_ip",  "target_reason",  "target_node", "target_kube",
+                                          "mfa_device", "base_not_after", NULL};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
@@ -247,10 +279,10 @@ json_t *identity_to_json(const struct identity *identity)
     put_copy(json, "logins", identity->logins, json_array());
     put_text(json, "login_ip", identity->login_ip);
     put_text(json, "pinned_ip", identity->pinned_ip);
-    put_text(json, "only_kube", identity->only_kube);
+    put_text(json, "target_reason", reasons[identity->target.reason]);
+    put_text(json, "target_node", identity->target.node);
+    put_text(json, "target_kube", identity->target.kube);
     put_text(json, "mfa_device", identity->mfa_device);
-    put_text(json, "target_node", identity->target_node);
-    put_text(json, "target_kube", identity->target_kube);
     if (identity->base_not_after != 0)
         (void)json_object_set_new(json, "base_not_after", json_integer((json_int_t)identity->base_not_after));
     return json;

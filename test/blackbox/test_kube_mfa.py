@@ -146,7 +146,7 @@ def test_R4_a_certificate_opens_its_cluster_alone(site, kim):
     for other in ("prod5", "demo"):
         with connect(site, kim, pair, name=other) as tls:
             status, _, body = get(site, tls)
-        assert status == 403 and "given for another target" in body, (other, body)
+        assert status == 403 and "it opens one target, no more" in body, (other, body)
 
 
 def test_R4_a_kept_connection_begins_nothing_after_the_code(site, brief):

@@ -392,7 +392,7 @@ def test_R4_a_code_opens_its_node_and_nothing_else(thief):
     assert thief.greeting("node1", thief.base).startswith("tport: mfa_needed: access to node denied")
     assert thief.greeting("node1", thief.short).startswith("SSH-2.0-")
     for node in ("node2", "node3"):
-        assert "given for another target" in thief.greeting(node, thief.short)
+        assert "it opens one target, no more" in thief.greeting(node, thief.short)
     for method in ("user.status", "nodes.list", "resources.get", "mfa.required", "cluster.info", "recordings.list"):
         status, body = thief.call(method, {"kind": "role", "target": "node1"}, pair=thief.short)
         assert status == 403 and "it opens one target, no more" in body["error"]["message"], (method, body)

@@ -345,7 +345,9 @@ static void r4_a_certificate_for_one_cluster(void **state)
     /* The hour of as_user is the web session's end. */
     assert_int_equal(come_with(fixture, made, &caller), TP_OK);
     assert_true(caller.not_after > clock_wall() + 3500 && caller.not_after <= clock_wall() + 3600);
-    assert_string_equal(caller.only_kube, "dev1");
+    assert_int_equal(caller.target.reason, TARGET_OF_FILE);
+    assert_string_equal(caller.target.kube, "dev1");
+    assert_null(caller.target.node);
     json_decref(must(fixture, caller, "kube.connect", target("dev1")));
     assert_int_equal(come_with(fixture, made, &caller), TP_OK);
     must_fail(fixture, caller, "kube.connect", target("dev2"), TP_DENIED);
@@ -353,7 +355,10 @@ static void r4_a_certificate_for_one_cluster(void **state)
     for (const struct method *method = methods; method->name != NULL; method++) {
         if (strcmp(method->name, "kube.connect") != 0) {
             assert_int_equal(come_with(fixture, made, &caller), TP_OK);
-            must_fail(fixture, caller, method->name, json_incref(params), TP_DENIED);
+            json_t *asked = json_copy(params);
+            json_object_set_new(asked, "target",
+                                json_string("a")); /* a node that alice may list learns nothing either */
+            must_fail(fixture, caller, method->name, asked, TP_DENIED);
         }
     }
     /* A session that ends sooner gives less; roles too. */
@@ -375,6 +380,10 @@ static void r4_a_certificate_for_one_cluster(void **state)
     const json_t *event = json_array_get(json_object_get(events, "items"), 0);
     assert_string_equal(json_get_text(json_object_get(event, "identity"), "kubernetes_cluster", ""), "dev1");
     json_decref(events);
+    /* It is for one target as one of a code is, but stands for no code. */
+    put_role(fixture, "dev", allows("dev", "developer"), NULL, json_pack("{s:b}", "require_session_mfa", 1));
+    assert_int_equal(come_with(fixture, made, &caller), TP_OK);
+    must_fail(fixture, caller, "kube.connect", target("dev1"), TP_MFA_NEEDED);
     /* Who loses the right, or is locked or reset, has nothing of it. */
     put_role(fixture, "dev", allows("prod", "developer"), NULL, NULL);
     assert_int_equal(come_with(fixture, made, &caller), TP_OK);

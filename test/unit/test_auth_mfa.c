@@ -66,8 +66,9 @@ static void it_says_what_it_is(void **state)
     char *pem = redeem(&world, "target", "a");
     struct identity identity = read_cert(pem);
     assert_string_equal(identity.name, "alice");
-    assert_string_equal(identity.target_node, HOST_A);
-    assert_null(identity.target_kube);
+    assert_int_equal(identity.target.reason, TARGET_BY_CODE);
+    assert_string_equal(identity.target.node, HOST_A);
+    assert_null(identity.target.kube);
     assert_int_equal(strlen(identity.mfa_device), UUID_TEXT_SIZE - 1);
     assert_int_equal(identity.not_after, now_ms / 1000 + 60);
     assert_int_equal(identity.base_not_after, base.not_after);

@@ -510,34 +510,53 @@ static void test_pin_and_lifetime(void **state)
 static void test_R4_a_target_is_whole(void **state)
 {
     static const char *const good[] = {
-        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":5",
-        "\"mfa_device\":\"d\",\"target_kube\":\"k\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_kube\":\"k\",\"base_not_after\":5",
+        "\"target_reason\":\"kubeconfig\",\"target_kube\":\"k\"",
     };
     static const char *const bad[] = {
+        "\"target_reason\":\"mfa\"",
         "\"mfa_device\":\"d\"",
         "\"target_node\":\"n\"",
-        "\"target_node\":\"n\",\"base_not_after\":5",
+        "\"target_kube\":\"k\"",
         "\"base_not_after\":5",
-        "\"mfa_device\":\"d\",\"base_not_after\":5",
-        "\"mfa_device\":\"d\",\"target_node\":\"n\"",
-        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"target_kube\":\"k\",\"base_not_after\":5",
-        "\"mfa_device\":\"d\",\"target_node\":\"\",\"base_not_after\":5",
-        "\"mfa_device\":\"\",\"target_node\":\"n\",\"base_not_after\":5",
-        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":0",
-        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":\"5\"",
-        "\"mfa_device\":\"d\",\"target_app\":\"n\",\"base_not_after\":5",
+        "\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"target_node\":\"n\"",
+        "\"target_reason\":\"mfa\",\"target_kube\":\"k\"",
+        "\"target_reason\":\"mfa\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"n\"",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"n\",\"target_kube\":\"k\",\"base_not_after\":"
+        "5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"\",\"target_node\":\"n\",\"base_not_after\":5",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":0",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_node\":\"n\",\"base_not_after\":\"5\"",
+        "\"target_reason\":\"mfa\",\"mfa_device\":\"d\",\"target_app\":\"n\",\"base_not_after\":5",
+        "\"target_reason\":\"\",\"target_kube\":\"k\"",
+        "\"target_reason\":\"other\",\"target_kube\":\"k\"",
+        "\"target_reason\":7,\"target_kube\":\"k\"",
+        "\"target_reason\":\"kubeconfig\"",
+        "\"target_reason\":\"kubeconfig\",\"target_kube\":\"\"",
+        "\"target_reason\":\"kubeconfig\",\"target_node\":\"n\"",
+        "\"target_reason\":\"kubeconfig\",\"target_node\":\"n\",\"target_kube\":\"k\"",
+        "\"target_reason\":\"kubeconfig\",\"target_kube\":\"k\",\"mfa_device\":\"d\"",
+        "\"target_reason\":\"kubeconfig\",\"target_kube\":\"k\",\"base_not_after\":5",
+        "\"target_reason\":\"kubeconfig\",\"target_kube\":\"k\",\"mfa_device\":\"d\",\"base_not_after\":5",
+        "\"only_kube\":\"k\"",
     };
+    const size_t count = sizeof good / sizeof good[0];
     (void)state;
-    for (size_t i = 0; i < 2 + sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < count + sizeof bad / sizeof bad[0]; i++) {
         char *text = mem_printf("{\"v\":1,\"kind\":\"user\",\"cluster\":\"c\",\"name\":\"a\",\"roles\":[],"
                                 "\"traits\":{},\"logins\":[],%s}",
-                                i < 2 ? good[i] : bad[i - 2]);
+                                i < count ? good[i] : bad[i - count]);
         json_t *json = NULL;
         struct identity identity;
         identity_init(&identity);
         assert_int_equal(json_parse_object(text, strlen(text), 4096, &json, NULL), TP_OK);
-        assert_int_equal(identity_from_json(json, &identity, NULL), i < 2 ? TP_OK : TP_INVALID);
-        if (i < 2) {
+        assert_int_equal(identity_from_json(json, &identity, NULL), i < count ? TP_OK : TP_INVALID);
+        if (i < count) {
             json_t *again = identity_to_json(&identity);
             assert_true(json_equal(json, again));
             json_decref(again);

@@ -88,8 +88,8 @@ static bool still_good(const struct profile *profile, const char *kube, const ch
     identity_init(&identity);
     buf_init(&der, PEM_MAX);
     bool good = x509_pem_to_der(cert, strlen(cert), &der, NULL) == TP_OK &&
-                x509_read(buf_head(&der), buf_size(&der), &identity, NULL) == TP_OK && identity.target_kube &&
-                strcmp(identity.target_kube, kube) == 0 && strcmp(identity.name, profile->user) == 0 &&
+                x509_read(buf_head(&der), buf_size(&der), &identity, NULL) == TP_OK && identity.target.kube &&
+                strcmp(identity.target.kube, kube) == 0 && strcmp(identity.name, profile->user) == 0 &&
                 identity.base_not_after == profile->identity.not_after &&
                 identity.not_after > clock_wall() + LEFT_SECONDS;
     *ret_not_after = identity.not_after;
