@@ -96,6 +96,7 @@ static enum tp_err parse(const json_t *doc, struct ca *ca, struct tp_error *erro
     ca->automatic = json_get_bool(rotation, "automatic", false);
     ca->grace_ms = json_get_int(rotation, "grace", 0);
     ca->started_ms = doc_ms(rotation, "started");
+    ca->changed_ms = doc_ms(rotation, "changed");
     ca->since = json_get_int(rotation, "since", 0);
     if (err == TP_OK && (ca->phase == CA_PHASE_COUNT || (ca->phase == CA_STANDBY) != (fresh == NULL))) {
         err = err_set(error, TP_INVALID, "its rotation is in no phase that is known here");
@@ -306,9 +307,16 @@ void do_cluster_status(struct call *call)
             struct tp_error error = {0};
             if (x509_pin(sets[i]->tls_pem, &pin, &error) == TP_OK &&
                 x509_not_after(sets[i]->tls_pem, &end, &error) == TP_OK) {
-                json_array_append_new(cas, json_pack("{s:s, s:s, s:o, s:s, s:s}", "type", ca_names[kind], "fingerprint",
-                                                     pin, "not_after", doc_time(end * 1000), "state",
-                                                     ca_phase_name(ca->phase), "keys", i == 0 ? "current" : "new"));
+                json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s}", "type", ca_names[kind], "fingerprint", pin,
+                                        "not_after", doc_time(end * 1000), "state", ca_phase_name(ca->phase), "keys",
+                                        i == 0 ? "current" : "new");
+                if (ca->phase == CA_STANDBY && ca->changed_ms != 0) {
+                    json_object_set_new(row, "rotated", doc_time(ca->changed_ms));
+                }
+                if (ca_moves_hosts(auth, (enum ca_kind)kind)) {
+                    json_object_set_new(row, "hosts", ca_hosts(auth));
+                }
+                json_array_append_new(cas, row);
             }
             mem_free(pin);
         }

@@ -7,7 +7,8 @@
  *
  * From init on both sets are trusted everywhere. Users' certificates and hosts' client certificates are signed with the new
  * keys from update_clients on, what servers show from update_servers on. Each phase is one write to the store: a crash leaves
- * the old one or the new one. By itself (no --manual) a rotation moves on at each third of its grace period.
+ * the old one or the new one. By itself (no --manual) a rotation moves on at each third of its grace period; by hand it does
+ * not while hosts would be shut out (ca_hosts.c), unless it is forced.
  */
 #include "auth/inner.h"
 
@@ -52,13 +53,18 @@ static bool may_follow(enum ca_phase from, enum ca_phase to)
     }
 }
 
+static enum tp_err refuse_order(const struct ca *ca, enum ca_kind kind, enum ca_phase to, struct tp_error *error)
+{
+    return err_set(error, TP_CONFLICT, "the %s CA is in the phase %s; %s can't follow it", ca_name(kind),
+                   phase_names[ca->phase], phase_names[to]);
+}
+
 /* The document of the next phase; the keys move between its two sets. */
 static enum tp_err next_doc(struct auth *auth, enum ca_kind kind, enum ca_phase to, json_t *doc, struct tp_error *error)
 {
     const struct ca *ca = &auth->ca[kind];
     if (!may_follow(ca->phase, to)) {
-        return err_set(error, TP_CONFLICT, "the %s CA is in the phase %s; %s can't follow it", ca_name(kind),
-                       phase_names[ca->phase], phase_names[to]);
+        return refuse_order(ca, kind, to, error);
     }
     json_t *rotation = json_pack("{s:s, s:o, s:I, s:b}", "phase", phase_names[to], "changed", doc_time(clock_wall_ms()),
                                  "grace", (json_int_t)ca->grace_ms, "automatic", ca->automatic);
@@ -67,7 +73,10 @@ static enum tp_err next_doc(struct auth *auth, enum ca_kind kind, enum ca_phase 
     json_object_set_new(rotation, "started",
                         to == CA_INIT || started == NULL ? doc_time(clock_wall_ms()) : json_deep_copy(started));
     /* Whoever holds a certificate of before this second asks for another: only where what is signed with changes. */
-    int64_t since = to == CA_INIT || to == CA_STANDBY ? json_get_int(old, "since", 0) : clock_wall();
+    int64_t since = json_get_int(old, "since", 0);
+    if (to != CA_INIT && to != CA_STANDBY) {
+        since = clock_wall() > since ? clock_wall() : since + 1; /* never before a certificate of issue_host_time */
+    }
     json_object_set_new(rotation, "since", json_integer(since));
     json_object_set_new(doc, "rotation", rotation);
     if (to == CA_INIT) {
@@ -114,6 +123,21 @@ static json_t *rotate_event(struct auth *auth, json_t *event, enum ca_kind kind)
     return event;
 }
 
+/* Hosts that a step leaves behind stand in the log and in its event; NULL: there are none. */
+static json_t *hosts_left(const struct auth *auth, enum ca_kind kind, enum ca_phase to)
+{
+    struct tp_error said = {0};
+    if (ca_hosts_ready(auth, kind, to, &said) == TP_OK) {
+        return NULL;
+    }
+    json_t *hosts = ca_hosts(auth);
+    char *names = ca_hosts_said(hosts);
+    log_warn("hosts are left behind by a rotation", "type=%s phase=%s hosts=\"%s\"", ca_name(kind), phase_names[to],
+             names);
+    mem_free(names);
+    return hosts;
+}
+
 void ca_tick(struct auth *auth)
 {
     int64_t now_ms = clock_wall_ms();
@@ -132,12 +156,17 @@ void ca_tick(struct auth *auth)
         if (to == ca->phase) {
             continue;
         }
+        json_t *left = hosts_left(auth, (enum ca_kind)kind, to);
         if (step(auth, (enum ca_kind)kind, to, &error) != TP_OK) {
             log_error("certificate authority not rotated", "type=%s error=\"%s\"", ca_name((enum ca_kind)kind),
                       error.text);
+            json_decref(left);
             continue;
         }
         json_t *event = event_new("cert_authority.rotate", true, auth->settings.cluster);
+        if (left != NULL) {
+            json_object_set_new(event, "hosts_left", left);
+        }
         audit_emit(auth, rotate_event(auth, event, (enum ca_kind)kind), NULL, NULL);
     }
 }
@@ -176,6 +205,34 @@ static enum tp_err read_params(const struct call *call, enum ca_kind *ret_kind, 
     return TP_OK;
 }
 
+/* The step that was asked for. ret_left: the hosts that it leaves behind, or NULL. */
+static enum tp_err rotate(const struct call *call, enum ca_kind kind, enum ca_phase phase, int64_t grace_ms,
+                          json_t **ret_left, struct tp_error *error)
+{
+    struct auth *auth = call->auth;
+    struct ca *ca = &auth->ca[kind];
+    bool was = ca->automatic;
+    int64_t old = ca->grace_ms;
+    if (!may_follow(ca->phase, phase)) {
+        return refuse_order(ca, kind, phase, error);
+    }
+    if (!json_get_bool(call->params, "force", false)) {
+        enum tp_err ready = ca_hosts_ready(auth, kind, phase, error);
+        if (ready != TP_OK) {
+            return ready;
+        }
+    }
+    *ret_left = hosts_left(auth, kind, phase);
+    ca->automatic = !json_get_bool(call->params, "manual", false) && phase == CA_INIT;
+    ca->grace_ms = grace_ms;
+    enum tp_err err = step(auth, kind, phase, error);
+    if (err != TP_OK) {
+        ca->automatic = was;
+        ca->grace_ms = old;
+    }
+    return err;
+}
+
 void do_ca_rotate(struct call *call)
 {
     struct auth *auth = call->auth;
@@ -183,24 +240,24 @@ void do_ca_rotate(struct call *call)
     enum ca_kind kind = CA_USER;
     enum ca_phase phase = CA_INIT;
     int64_t grace_ms = GRACE_MS;
+    json_t *left = NULL;
     enum tp_err err = read_params(call, &kind, &phase, &grace_ms, &error);
     if (err == TP_OK) {
-        struct ca *ca = &auth->ca[kind];
-        bool automatic = !json_get_bool(call->params, "manual", false) && phase == CA_INIT;
-        bool was = ca->automatic;
-        int64_t old = ca->grace_ms;
-        ca->automatic = automatic;
-        ca->grace_ms = grace_ms;
-        err = step(auth, kind, phase, &error);
-        if (err != TP_OK) {
-            ca->automatic = was;
-            ca->grace_ms = old;
-        }
+        err = rotate(call, kind, phase, grace_ms, &left, &error);
     }
     if (err != TP_OK) {
+        json_decref(left);
         call_fail(call, &error);
         return;
     }
+    json_t *result = json_pack("{s:s, s:s}", "type", ca_name(kind), "phase", phase_names[phase]);
     json_t *event = rotate_event(auth, call_event(call, "cert_authority.rotate", true), kind);
-    call_reply_audited(call, event, json_pack("{s:s, s:s}", "type", ca_name(kind), "phase", phase_names[phase]));
+    if (ca_moves_hosts(auth, kind)) {
+        json_object_set_new(result, "hosts", ca_hosts(auth));
+    }
+    if (left != NULL) {
+        json_object_set(event, "hosts_left", left);
+        json_object_set_new(result, "hosts_left", left);
+    }
+    call_reply_audited(call, event, result);
 }

@@ -358,6 +358,7 @@ static enum tp_err host_from_cert(struct auth *auth, const json_t *json, struct 
         err = caller_locked(auth, NULL, NULL, identity->host_id, error);
     }
     if (err == TP_OK) {
+        hosts_saw_cert(hosts_get(auth, identity->host_id), identity->not_before + ISSUE_SKEW_SECONDS);
         caller->who = WHO_HOST;
         caller->host_id = mem_strdup(identity->host_id);
         caller->host_name = mem_strdup(identity->name);

@@ -30,6 +30,13 @@ struct host *hosts_get(struct auth *auth, const char *id)
     return map_get(auth->hosts, id);
 }
 
+void hosts_saw_cert(struct host *host, int64_t made)
+{
+    if (made > host->cert_made) { /* sessions on an old tunnel go on with the old one */
+        host->cert_made = made;
+    }
+}
+
 bool hosts_is_node(const struct host *host)
 {
     return (host->roles & TOKEN_NODE) != 0 && (host->resource != NULL || host->kube == NULL);
@@ -113,6 +120,7 @@ static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t r
     const json_t *roles = json_object_get(doc, "roles");
     (void)revision;
     host->since = json_get_int(doc, "since", 0);
+    hosts_saw_cert(host, json_get_int(doc, "made", doc_ms(doc, "joined") / 1000));
     host->roles = roles != NULL ? roles_of(roles) : TOKEN_NODE;
     keep_token(host, json_get_text(doc, "token", NULL));
     return true;
@@ -352,9 +360,9 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     if (err == TP_OK) {
         char key_hash[HASH_TEXT_SIZE];
         doc_hash(tls_pub, key_hash);
-        json_t *doc = json_pack("{s:s, s:s, s:o, s:I, s:o, s:O}", "name", name, "key", key_hash, "joined",
-                                doc_time(clock_wall_ms()), "since", (json_int_t)since, "roles",
-                                tokens_role_names(roles), "names", names);
+        json_t *doc = json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:O}", "name", name, "key", key_hash, "joined",
+                                doc_time(clock_wall_ms()), "made", (json_int_t)issue_host_time(auth), "since",
+                                (json_int_t)since, "roles", tokens_role_names(roles), "names", names);
         if (token_hash[0] != '\0') {
             json_object_set_new(doc, "token", json_string(token_hash));
         }
@@ -373,6 +381,9 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     struct host *host = host_add(auth, id, name);
     host->since = since;
     host->roles = roles;
+    if (joining || call->caller.local_agent) {
+        hosts_saw_cert(host, issue_host_time(auth)); /* others show it when they have it */
+    }
     keep_token(host, token_hash[0] != '\0' ? token_hash : NULL);
     if (joining) {
         char *mask = token != NULL ? tokens_mask(token) : mem_strdup("local");

@@ -63,6 +63,7 @@ struct ca {
     bool automatic; /* phases follow each other by the grace period */
     int64_t grace_ms;
     int64_t started_ms; /* of the rotation, wall */
+    int64_t changed_ms; /* wall: the last phase began; 0: never rotated */
     int64_t since;      /* Unix seconds: what is signed with changed last; 0: never */
 };
 
@@ -124,6 +125,7 @@ struct host {
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
+    int64_t cert_made;    /* Unix seconds: when the youngest certificate that it has shown was made */
 };
 
 struct kube_order;
@@ -292,6 +294,15 @@ const struct ca_keys *ca_signer(const struct auth *auth, enum ca_kind kind, bool
 /* "standby" ...; ca_phase_parse gives CA_PHASE_COUNT for another name. */
 const char *ca_phase_name(enum ca_phase phase);
 enum ca_phase ca_phase_parse(const char *name);
+/* Do hosts have to renew in the phase that this CA is in? */
+bool ca_moves_hosts(const struct auth *auth, enum ca_kind kind) TP_MUST;
+/* Who has not: {"total", "not_renewed", "names": [{"id", "hostname", "online"}]}, the first hundred by name. */
+json_t *ca_hosts(const struct auth *auth) TP_MUST;
+/* Some of them, for a sentence: "db1, web3 (offline, ID) and 7 more". mem_free it. */
+char *ca_hosts_said(const json_t *hosts) TP_MUST;
+/* May this phase come, or would it shut hosts out (TP_CONFLICT, with their names)? */
+enum tp_err ca_hosts_ready(const struct auth *auth, enum ca_kind kind, enum ca_phase to,
+                           struct tp_error *error) TP_MUST;
 /* Once a second: rotations that move on by themselves. */
 void ca_tick(struct auth *auth);
 /* The result of cluster.cas. */
@@ -436,6 +447,8 @@ struct issue_host {
     const json_t *additional; /* array or NULL */
     unsigned roles;           /* TOKEN_NODE, TOKEN_KUBE */
 };
+/* The second that a host's certificate of now is from: younger than every change of what is signed with. */
+int64_t issue_host_time(const struct auth *auth);
 /* The result of host.join: certificates of role node and all of cluster.cas. */
 enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
                              struct tp_error *error) TP_MUST;
@@ -504,6 +517,8 @@ void hosts_order_changed(struct auth *auth);
 /* The labels of this host are others. */
 void hosts_order_labels(struct auth *auth, const struct host *host);
 /* Removes a node and its registration; its tunnels are cut. */
+/* It showed a certificate that was made then (Unix seconds). */
+void hosts_saw_cert(struct host *host, int64_t made);
 enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
 /* The node resource with metadata.name, never NULL. */
 json_t *hosts_resource(const struct host *host) TP_MUST;

@@ -1,4 +1,5 @@
 tport_unit_test(test_auth_methods tport_auth PkgConfig::OATH)
+tport_unit_test(test_auth_rotation tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_login tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_invite tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_join tport_auth PkgConfig::OATH)

@@ -168,83 +168,6 @@ static void changes_are_recorded(void **state)
     json_decref(info);
 }
 
-static json_t *rotate_params(const char *phase)
-{
-    return json_pack("{s:s, s:b, s:s}", "type", "user", "manual", 1, "phase", phase);
-}
-
-/* R6 with several trusted CAs; each phase signs with what it should, and a restart is in the phase it was in. */
-static void r6_a_ca_rotates_by_phases(void **state)
-{
-    struct fixture *fixture = *state;
-    struct auth *auth = fixture->auth;
-    static const char *const forbidden[] = {"update_clients", "update_servers", "standby", "rollback"};
-    for (size_t i = 0; i < 4; i++) {
-        must_fail(fixture, as_local(), "ca.rotate", rotate_params(forbidden[i]), TP_CONFLICT);
-    }
-    must_fail(fixture, as_local(), "ca.rotate", rotate_params("sideways"), TP_INVALID);
-    char *old = mem_strdup(auth->ca[CA_USER].keys.tls_pem);
-    assert_string_equal(auth->ca[CA_USER].trusted_pems, old);
-    json_decref(must(fixture, as_local(), "ca.rotate", rotate_params("init")));
-    assert_string_equal(ca_signer(auth, CA_USER, false)->tls_pem, old);
-    char *fresh = mem_strdup(auth->ca[CA_USER].fresh.tls_pem);
-    assert_string_not_equal(fresh, old);
-    assert_non_null(strstr(auth->ca[CA_USER].trusted_pems, old));
-    assert_non_null(strstr(auth->ca[CA_USER].trusted_pems, fresh));
-    assert_null(strstr(auth->ca[CA_USER].trusted_pems, auth->ca[CA_HOST].keys.tls_pem)); /* never mixed */
-    json_decref(must(fixture, as_local(), "ca.rotate", rotate_params("update_clients")));
-    assert_string_equal(ca_signer(auth, CA_USER, false)->tls_pem, fresh);
-    assert_string_equal(ca_signer(auth, CA_USER, true)->tls_pem, old);
-    fixture_shut(fixture);
-    fixture_open(fixture);
-    auth = fixture->auth;
-    assert_int_equal(auth->ca[CA_USER].phase, CA_UPDATE_CLIENTS);
-    assert_string_equal(ca_signer(auth, CA_USER, false)->tls_pem, fresh);
-    json_decref(must(fixture, as_local(), "ca.rotate", rotate_params("update_servers")));
-    assert_string_equal(ca_signer(auth, CA_USER, true)->tls_pem, fresh);
-    json_decref(must(fixture, as_local(), "ca.rotate", rotate_params("standby")));
-    assert_string_equal(auth->ca[CA_USER].trusted_pems, fresh);
-    assert_int_equal(auth->ca[CA_HOST].phase, CA_STANDBY);
-    mem_free(old);
-    mem_free(fresh);
-}
-
-static json_int_t renew_within(struct fixture *fixture)
-{
-    json_t *cas = must(fixture, as_local(), "cluster.cas", json_object());
-    json_int_t ms = json_integer_value(json_object_get(cas, "hosts_renew_within"));
-    json_decref(cas);
-    return ms;
-}
-
-/* By itself: a third of the grace period for each phase, also over a restart. Hosts have a quarter of one to renew. */
-static void a_ca_rotates_by_itself(void **state)
-{
-    struct fixture *fixture = *state;
-    char *old = mem_strdup(fixture->auth->ca[CA_HOST].keys.tls_pem);
-    must_fail(fixture, as_local(), "ca.rotate", json_pack("{s:s, s:i}", "type", "host", "grace_period", 1), TP_INVALID);
-    assert_int_equal(renew_within(fixture), 0); /* there is none */
-    json_decref(must(fixture, as_local(), "ca.rotate", json_pack("{s:s, s:i}", "type", "host", "grace_period", 90000)));
-    assert_int_equal(renew_within(fixture), 7500);
-    static const enum ca_phase phases[] = {CA_INIT, CA_UPDATE_CLIENTS, CA_UPDATE_SERVERS, CA_STANDBY};
-    for (int i = 0; i < 4; i++) {
-        struct ca *ca = &fixture->auth->ca[CA_HOST];
-        ca->started_ms = clock_wall_ms() - i * 30000 - 5000;
-        ca_tick(fixture->auth);
-        assert_int_equal(ca->phase, phases[i]);
-        ca_tick(fixture->auth);
-        assert_int_equal(ca->phase, phases[i]);
-        if (i == 1) {
-            fixture_shut(fixture);
-            fixture_open(fixture);
-            assert_true(fixture->auth->ca[CA_HOST].automatic);
-        }
-    }
-    assert_string_not_equal(fixture->auth->ca[CA_HOST].keys.tls_pem, old);
-    assert_true(fixture->auth->ca[CA_HOST].since > 0);
-    mem_free(old);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,8 +177,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(resources_revision_and_use, setup, teardown),
         cmocka_unit_test_setup_teardown(restart_keeps_the_cluster, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_are_recorded, setup, teardown),
-        cmocka_unit_test_setup_teardown(r6_a_ca_rotates_by_phases, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_ca_rotates_by_itself, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

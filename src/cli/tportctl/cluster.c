@@ -30,6 +30,54 @@ static void print_cas(const json_t *status)
     table_print(table);
 }
 
+#define HOSTS_SHOWN 20
+
+/* A line for each host of "names", the rest as a number. */
+static void print_host_names(const json_t *hosts, const char *before)
+{
+    const json_t *names = json_object_get(hosts, "names");
+    int64_t left = json_get_int(hosts, "not_renewed", 0);
+    size_t index;
+    json_t *host;
+    json_array_foreach (names, index, host) {
+        if (index == HOSTS_SHOWN)
+            break;
+        (void)printf("%s", before);
+        output_safe(json_get_text(host, "hostname", ""));
+        (void)printf(" (%s%s)\n", json_get_bool(host, "online", false) ? "" : "offline, ",
+                     json_get_text(host, "id", ""));
+    }
+    if (left > (int64_t)index)
+        (void)printf("%sand %lld more\n", before, (long long)(left - (int64_t)index));
+}
+
+/* Where a rotation stands with the hosts. */
+static void print_hosts(const json_t *hosts)
+{
+    int64_t left = json_get_int(hosts, "not_renewed", 0), total = json_get_int(hosts, "total", 0);
+    if (!hosts)
+        return;
+    if (left == 0) {
+        (void)printf("%-12s all %lld hosts have renewed their certificates\n", "", (long long)total);
+        return;
+    }
+    (void)printf("%-12s %lld of %lld hosts have not renewed their certificates yet:\n", "", (long long)left,
+                 (long long)total);
+    print_host_names(hosts, "               ");
+}
+
+/* The phase, or outside of a rotation when the last one ended. */
+static void print_state(const json_t *ca)
+{
+    const char *state = json_get_text(ca, "state", ""), *rotated = json_get_text(ca, "rotated", NULL);
+    char *when = rotated ? output_time(rotated) : NULL;
+    if (when)
+        (void)printf("rotated ");
+    output_safe(strcmp(state, "standby") != 0 ? state : when ? when : "never updated");
+    (void)printf("%s\n", when ? " UTC" : "");
+    mem_free(when);
+}
+
 enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
@@ -57,9 +105,9 @@ enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
                 continue; /* the second set of a rotation; auth ls shows it */
             }
             (void)printf("%-12s ", title);
-            output_safe(json_get_text(item, "state", ""));
-            (void)printf("\n");
+            print_state(item);
             mem_free(title);
+            print_hosts(json_object_get(item, "hosts"));
         }
         json_array_foreach (json_object_get(status, "ca_pins"), index, item) {
             (void)printf("%-12s ", "CA pin:");
@@ -69,6 +117,19 @@ enum tp_err tportctl_status(struct command_line *line, struct tp_error *error)
     }
     json_decref(status);
     return err;
+}
+
+/* Who must come along before the next phase, and who was left behind in this one. */
+static void print_rotated(const json_t *result)
+{
+    const json_t *hosts = json_object_get(result, "hosts"), *behind = json_object_get(result, "hosts_left");
+    if (behind) {
+        (void)printf("Left behind, as you forced it; these hosts must join anew with a new token:\n");
+        print_host_names(behind, "  ");
+    }
+    if (json_get_int(hosts, "total", 0) > 0)
+        (void)printf("%lld hosts renew their certificates now; wait with the next phase until all have\n",
+                     (long long)json_get_int(hosts, "total", 0));
 }
 
 enum tp_err tportctl_auth_rotate(struct command_line *line, struct tp_error *error)
@@ -87,6 +148,8 @@ enum tp_err tportctl_auth_rotate(struct command_line *line, struct tp_error *err
     if (grace > 0)
         (void)json_object_set_new(params, "grace_period", json_integer(grace));
     (void)json_object_set_new(params, "manual", json_boolean(command_flag(line, "manual")));
+    if (command_flag(line, "force"))
+        (void)json_object_set_new(params, "force", json_true());
     if (err == TP_OK)
         err = tportctl_call(line, "ca.rotate", json_incref(params), &result, error);
     if (err == TP_OK) {
@@ -95,6 +158,7 @@ enum tp_err tportctl_auth_rotate(struct command_line *line, struct tp_error *err
         (void)printf(" CA to \"");
         output_safe(json_get_text(result, "phase", ""));
         (void)printf("\". To check status use \"tportctl status\"\n");
+        print_rotated(result);
     }
     json_decref(params);
     json_decref(result);

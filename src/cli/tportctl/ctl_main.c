@@ -139,6 +139,7 @@ static const struct command_option rotate_options[] = {
     {"manual", 0, COMMAND_FLAG, NULL, "Set each phase by hand"},
     {"phase", 0, COMMAND_TEXT, "PHASE", "init, update_clients, update_servers, standby, or rollback"},
     {"grace-period", 0, COMMAND_TEXT, "DURATION", "Length of a rotation that goes by itself (30h)"},
+    {"force", 0, COMMAND_FLAG, NULL, "Go on without hosts that have not renewed: they must join anew"},
     NONE};
 static const struct command_option checkpoint_options[] = {
     {"key", 0, COMMAND_FLAG, NULL, "The verifier key that audit verify needs"}, NONE};
