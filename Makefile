@@ -30,7 +30,7 @@ bench:
 mutation: all
 	scripts/install-deps test
 	cmake --build $(BUILD)
-	test/mutation/mutate.py
+	/usr/bin/python3 test/mutation/mutate.py
 
 # Lays the C out as .clang-format says (test/lint checks it).
 format:

@@ -169,6 +169,10 @@ void do_access_explain(struct call *call)
         err = rbac_question_read(verb, kind, json_get_text(call->params, "name", NULL), &question, &error);
     }
     if (err == TP_OK) {
+        err = rbac_question_as(&question, json_get_text(call->params, "login", NULL),
+                               json_get_text(call->params, "group", NULL), &error);
+    }
+    if (err == TP_OK) {
         err = call_rule(call, "read", "role", NULL, &error);
     }
     if (err == TP_OK) {
@@ -189,8 +193,6 @@ void do_access_explain(struct call *call)
     size_t count = 0;
     struct role **roles = roles_of(call->auth, user, clock_wall_ms(), &count);
     const json_t *role_list = json_object_get(json_object_get(doc, "spec"), "roles");
-    question.login = json_get_text(call->params, "login", NULL);
-    question.group = json_get_text(call->params, "group", NULL);
     question.resource = resource;
     question.at_ms = clock_wall_ms();
     const char *host_id = question.access && question.target == ROLE_NODE && resource != NULL

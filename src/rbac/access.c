@@ -16,10 +16,23 @@ const char *rbac_reason_name(enum rbac_reason reason)
     return (unsigned)reason < sizeof reason_names / sizeof *reason_names ? reason_names[reason] : "no_grant";
 }
 
+/* A text that was cut may end in half a character of UTF-8, and JSON takes no half ones. */
+static size_t whole_characters(const char *text, size_t length)
+{
+    size_t lead = length - 1;
+    while (lead > 0 && ((unsigned char)text[lead] & 0xc0) == 0x80)
+        lead--;
+    unsigned char first = (unsigned char)text[lead];
+    size_t needed = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 1;
+    return length - lead < needed ? lead : length;
+}
+
 /* snprintf would take half of the time of a decision. */
 static void copy_text(const char *text, char *out, size_t size)
 {
     size_t length = strnlen(text, size - 1);
+    if (length == size - 1)
+        length = whole_characters(text, length);
     memcpy(out, text, length);
     out[length] = '\0';
 }

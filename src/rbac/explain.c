@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "rbac/join.h"
 #include "rbac/kube.h"
+#include "rbac/role_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,19 @@ enum tp_err rbac_question_read(const char *verb, const char *kind, const char *n
                                       verb);
 }
 
+enum tp_err rbac_question_as(struct rbac_question *question, const char *login, const char *group,
+                             struct tp_error *error)
+{
+    if (login && !(question->access && question->target == ROLE_NODE))
+        return err_set(error, TP_INVALID, "a login is asked for on a server only: access node/NAME");
+    if (group && !(question->access && question->target == ROLE_KUBE))
+        return err_set(error, TP_INVALID,
+                       "a Kubernetes group is asked for on a cluster only: access kube_cluster/NAME");
+    question->login = login;
+    question->group = group;
+    return TP_OK;
+}
+
 static struct rbac_set *set_of(struct role *const roles[], size_t count, const struct user *user, unsigned flags)
 {
     json_t *names = json_array();
@@ -49,15 +63,42 @@ static struct rbac_set *set_of(struct role *const roles[], size_t count, const s
     return set;
 }
 
-static bool has_group(const struct rbac_set *set, const struct rbac_target *target, const char *group)
+/* With this group, or (NULL) as anybody. */
+static bool is_subject(const struct rbac_set *set, const struct rbac_target *target, const char *group)
 {
     json_t *users, *groups;
-    bool has;
+    bool is;
     rbac_kube_subjects(set, target, 0, &users, &groups);
-    has = json_list_has(groups, group);
+    is = group ? json_list_has(groups, group) : json_array_size(users) > 0 || json_array_size(groups) > 0;
     json_decref(users);
     json_decref(groups);
-    return has;
+    return is;
+}
+
+static bool has_some_login(const struct rbac_set *set, const struct rbac_target *target,
+                           const struct rbac_access *access)
+{
+    size_t count;
+    struct rbac_login *logins = rbac_logins(set, target, access, &count);
+    mem_free(logins);
+    return count > 0;
+}
+
+/* Labels alone let nobody in: he needs a login on the server, a user or a group on the cluster. */
+static enum tp_err as_somebody(const struct rbac_question *question, const struct rbac_set *set,
+                               const struct rbac_target *target, const struct rbac_access *access,
+                               struct rbac_decision *decision)
+{
+    char detail[sizeof decision->detail];
+    if (target->kind == ROLE_NODE && !has_some_login(set, target, access))
+        snprintf(detail, sizeof detail, "no role gives a login here");
+    else if (target->kind == ROLE_KUBE && !is_subject(set, target, question->group))
+        snprintf(detail, sizeof detail, "no role gives %s%s here",
+                 question->group ? "the Kubernetes group " : "Kubernetes users or groups",
+                 question->group ? question->group : "");
+    else
+        return TP_OK;
+    return rbac_decide(decision, RBAC_NO_LOGIN, "", "", detail);
 }
 
 /* SSH is refused where a role wants others in the session. */
@@ -88,12 +129,8 @@ static enum tp_err ask(const struct rbac_question *question, const struct rbac_s
                                    &target.label_count);
     target.labels = labels;
     answer = rbac_access(set, &target, &access, decision);
-    if (!answer && question->group && !has_group(set, &target, question->group)) {
-        answer = TP_DENIED;
-        *decision = (struct rbac_decision){.reason = RBAC_NO_LOGIN};
-        snprintf(decision->detail, sizeof decision->detail, "no role gives the Kubernetes group %.100s here",
-                 question->group);
-    }
+    if (!answer)
+        answer = as_somebody(question, set, &target, &access, decision);
     if (!answer && question->target == ROLE_NODE)
         answer = alone(set, decision);
     mem_free(labels);
@@ -113,8 +150,7 @@ static json_t *role_answers(const struct rbac_question *question, struct role *c
         json_t *one =
             json_pack("{s:s, s:s, s:s, s:s, s:s}", "role", role_name(roles[i]), "answer", word, "section",
                       decision.section, "reason", rbac_reason_name(decision.reason), "detail", decision.detail);
-        if (one)
-            json_array_append_new(list, one);
+        json_array_append_new(list, one);
         rbac_set_free(set);
     }
     return list;

@@ -25,6 +25,11 @@ struct rbac_question {
 enum tp_err rbac_question_read(const char *verb, const char *kind, const char *name, struct rbac_question *ret_question,
                                struct tp_error *error) TP_MUST;
 
+/* As whom he would reach it: a login on a node, or a Kubernetes group on a cluster; each may be NULL and is borrowed.
+ * TP_INVALID when the question is about another kind of thing. */
+enum tp_err rbac_question_as(struct rbac_question *question, const char *login, const char *group,
+                             struct tp_error *error) TP_MUST;
+
 /* The answer: {user, verb, kind, name?, login?, decision "allow" or "deny", reason, role, section, detail, roles}; roles has
  * {role, answer "allow", "deny" or "none", section, reason, detail} of each by itself. roles: those of the user that are in
  * force. lock: what locks him, named for people, or NULL. The caller json_decref's it. */

@@ -116,6 +116,24 @@ def test_who_lists_those_who_get_in(tmp_path):
     assert missing.returncode == 1 and "other" in missing.stderr
 
 
+def test_labels_alone_let_nobody_in(tmp_path):
+    """Without --login (or --kube-group) who listed people whose roles select the server but give them no login there."""
+    words = offline(tmp_path)
+    roles, users = tmp_path / "more.yaml", tmp_path / "more-users"
+    roles.write_text(ROLES.read_text() + "\n---\n{kind: role, version: v7, metadata: {name: sees}, spec: {allow: {node_labels: {'*': '*'}, kubernetes_labels: {'*': '*'}}}}\n")
+    users.write_text(USERS + "---\n{kind: user, version: v2, metadata: {name: carol}, spec: {roles: [sees]}}\n")
+    words = ["--roles", roles, "--users", users, *words[words.index("--resources"):]]
+    for kind, name, detail in (("node", "web", "no role gives a login here"), ("kube_cluster", "dev", "no role gives Kubernetes users or groups here")):
+        assert [one["user"] for one in json.loads(run("who", f"{kind}/{name}", "-fjson", *words).stdout)] == ["alice"]
+        answer = json.loads(run("explain", "carol", "access", f"{kind}/{name}", "-fjson", *words).stdout)
+        assert (answer["decision"], answer["reason"], answer["detail"]) == ("deny", "no_login", detail)
+    for bad in (["node/web", "--kube-group=g"], ["kube_cluster/dev", "--login=root"]):
+        done = run("who", *bad, *words)
+        assert done.returncode == 1 and "only: access" in done.stderr, done.stderr
+    done = run("explain", "alice", "access", "kube_cluster/dev", b"--kube-group=\xff".decode("utf-8", "surrogateescape"), *words)
+    assert done.returncode == 1 and done.stderr == "ERROR: the question is not UTF-8\n", done.stderr
+
+
 def ask(cluster, *words):
     done = cluster.ctl("access", *words, "--format=json", check=False)
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ EQUIVALENT = pathlib.Path(__file__).with_name("equivalent.yaml")
 SLICES, SLICE = 2, 1500  # cases of the reference model
 
 # What decides; the rest of src/rbac reads and checks documents and has the corpus of test/resources.
-DECIDING = ["access.c", "expand.c", "impersonate.c", "implicit.c", "join.c", "kube.c", "kube_rules.c", "label.c", "lock.c",
+DECIDING = ["access.c", "expand.c", "explain.c", "impersonate.c", "implicit.c", "join.c", "kube.c", "kube_rules.c", "label.c", "lock.c",
             "matchers.c", "names.c", "options.c", "option_value.c", "pattern.c", "pred_eval.c", "pred_function.c", "request.c", "role_pattern.c",
             "role_rules.c", "rules.c", "set.c", "template.c", "values.c"]
 WORDS = {"names_distance", "names_nearest", "write_sentence", "advice"}

@@ -387,6 +387,41 @@ static void test_the_first_role_that_grants_is_named(void **state)
     role_unref(roles[1]);
 }
 
+/* A label too long for the reason is cut between characters: half of one made the whole answer no JSON. */
+static void test_a_reason_ends_with_a_whole_character(void **state)
+{
+    static const char *const characters[] = {"x", "\xc2\x80", "\u0800", "\u20ac", "\U0001f600"};
+    struct rbac_set *set = SET("u", NULL, "{allow: {logins: [a], node_labels: {env: '*'}}}");
+    const size_t room = sizeof(((struct rbac_decision *)NULL)->detail) - 1;
+    const size_t before = strlen("node_labels env=");
+    (void)state;
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; i++) {
+        size_t size = strlen(characters[i]);
+        for (size_t shift = 0; shift < 4; shift++) {
+            char value[400] = "";
+            struct rbac_label label = {"env", value};
+            struct rbac_target node = {.kind = ROLE_NODE, .name = "n", .labels = &label, .label_count = 1};
+            struct rbac_decision decision;
+            memset(value, '-', shift);
+            while (strlen(value) + size < sizeof value)
+                memcpy(value + strlen(value), characters[i], size);
+            assert_int_equal(rbac_node_access(set, &node, "a", &decision), TP_OK);
+            size_t whole = (room - before - shift) / size * size;
+            assert_int_equal(strlen(decision.detail), before + shift + whole);
+            json_t *text = json_string(decision.detail);
+            assert_non_null(text);
+            json_decref(text);
+        }
+    }
+    /* What fits stays as it is, also when it is no UTF-8. */
+    struct rbac_label odd = {"env", "a\xc3"};
+    struct rbac_target node = {.kind = ROLE_NODE, .name = "n", .labels = &odd, .label_count = 1};
+    struct rbac_decision decision;
+    assert_int_equal(rbac_node_access(set, &node, "a", &decision), TP_OK);
+    assert_string_equal(decision.detail, "node_labels env=a\xc3");
+    rbac_set_free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_version_defaults),
         cmocka_unit_test(test_namespaces),
         cmocka_unit_test(test_what_a_decision_says),
+        cmocka_unit_test(test_a_reason_ends_with_a_whole_character),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,9 @@ static enum tp_err read_question(const struct command_line *line, const char *ve
     *ret_kind = mem_strdup(kind ? kind : word);
     mem_free(word);
     enum tp_err err = rbac_question_read(verb, *ret_kind, slash && slash[1] ? slash + 1 : NULL, question, error);
-    question->login = command_text(line, "login", NULL);
-    question->group = command_text(line, "kube-group", NULL);
+    if (!err)
+        err = rbac_question_as(question, command_text(line, "login", NULL), command_text(line, "kube-group", NULL),
+                               error);
     question->at_ms = clock_wall_ms();
     if (!err && at && clock_parse_ms(at, &question->at_ms))
         err = err_set(error, TP_INVALID, "--at must be a time such as 2026-01-31T08:00:00Z, not \"%s\"", at);
@@ -88,7 +89,9 @@ enum tp_err tportctl_access_explain(struct command_line *line, struct tp_error *
         err = access_world_resource(&world, question.kind, question.name, &question.resource, error);
     if (!err) {
         json_t *answer = explain(&question, &world, user);
-        if (strcmp(format, "json") == 0)
+        if (!answer)
+            err = err_set(error, TP_INVALID, "the question is not UTF-8");
+        else if (strcmp(format, "json") == 0)
             output_json(answer);
         else
             print_text(answer);
@@ -121,6 +124,8 @@ enum tp_err tportctl_access_who(struct command_line *line, struct tp_error *erro
         if (err || user_parse_json(item, &user, NULL))
             continue;
         answer = explain(&question, &world, user);
+        if (!answer)
+            err = err_set(error, TP_INVALID, "the question is not UTF-8");
         if (strcmp(output_text_at(answer, "decision"), "allow") == 0)
             json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "user", user->name, "role",
                                                   output_text_at(answer, "role"), "detail",
