@@ -29,12 +29,10 @@ static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t rev
     return true;
 }
 
-static void get_node(void *ctx, const char *key, void *value)
+static void get_node(struct getting *getting, const struct host *host)
 {
-    struct getting *getting = ctx;
-    (void)key;
-    if (hosts_is_node(value)) {
-        json_array_append_new(getting->items, hosts_resource(value));
+    if (hosts_is_node(host)) {
+        json_array_append_new(getting->items, hosts_resource(host));
     }
 }
 
@@ -85,7 +83,10 @@ static enum tp_err collect(const struct call *call, const struct kind *kind, str
         return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
     }
     if (strcmp(kind->name, "node") == 0) {
-        map_each(auth->hosts, get_node, getting);
+        hosts_sort(auth);
+        for (size_t i = 0; i < auth->host_order_count; i++) {
+            get_node(getting, auth->host_order[i].host);
+        }
         return TP_OK;
     }
     if (strcmp(kind->name, "kube_server") == 0) {

@@ -11,7 +11,7 @@ char *tokens_mask(const char *secret)
 {
     size_t length = strlen(secret);
     size_t shown = length >= 16 ? 4 : 0;
-    return mem_printf("%.*s****************", (int)shown, secret);
+    return mem_printf("%.*s%s", (int)shown, secret, TOKEN_MASK);
 }
 
 json_t *tokens_role_names(unsigned roles)
@@ -38,6 +38,11 @@ enum tp_err tokens_put(struct auth *auth, const json_t *resource, uint64_t expec
         err = err_set(error, TP_INVALID,
                       "a token needs at least 16 characters, else it can be guessed; leave it out and "
                       "one is made");
+    } else if (token_name_masked(token->name)) {
+        err = err_set(
+            error, TP_INVALID,
+            "\"%.80s\" is how lists show a token, its secret is kept nowhere; leave the value out and one is made",
+            token->name);
     } else if (token->roles == 0) {
         err = err_set(error, TP_INVALID, "a token needs at least one role, for example node");
     } else if (token->join_method != NULL && token->join_method[0] != '\0' &&

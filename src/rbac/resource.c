@@ -27,6 +27,25 @@ const char *const resource_kinds[] = {"role",
                                       "session_recording_config",
                                       NULL};
 
+/* Kinds that are there without anybody writing them. */
+static const struct {
+    const char *kind;
+    const char *why;
+} registered[] = {
+    {"node",
+     "a node registers itself when its agent joins, see `tportctl nodes add`; its labels stand in its own tport.conf"},
+    {"kube_server", "an agent registers the clusters that it serves, see `tportctl tokens add --type=kube`"},
+    {"cert_authority", "`tportctl auth rotate` makes new keys"},
+};
+
+bool resource_writable(const char *kind)
+{
+    for (size_t i = 0; i < sizeof registered / sizeof *registered; i++)
+        if (strcmp(registered[i].kind, kind) == 0)
+            return false;
+    return true;
+}
+
 static const char *const v2[] = {"v2", NULL};
 static const char *const v3[] = {"v3", NULL};
 static const char *const v2_v3[] = {"v2", "v3", NULL};
@@ -70,8 +89,12 @@ static enum tp_err check_token(const struct node *document, struct tp_error *err
 {
     struct token *token = NULL;
     enum tp_err err = token_parse(document, &token, error);
-    if (err == TP_OK)
-        token_free(token);
+    if (err == TP_OK && token_name_masked(token->name))
+        err = err_set(error, TP_INVALID,
+                      "line %d: \"%.80s\" is how lists show a token, its secret is kept nowhere; make a new one with "
+                      "`tportctl tokens add`",
+                      node_get(node_get(document, "metadata"), "name")->line, token->name);
+    token_free(token);
     return err;
 }
 
@@ -155,6 +178,10 @@ enum tp_err resource_check(const struct node *document, struct tp_error *error)
         if (strcmp(kinds[i].kind, kind->text) == 0)
             return check_by_table(document, i, error);
     const char *meant = names_nearest(resource_kinds, kind->text);
+    for (size_t i = 0; i < sizeof registered / sizeof *registered; i++)
+        if (strcmp(registered[i].kind, kind->text) == 0)
+            return err_set(error, TP_INVALID, "line %d: resources of kind \"%s\" can't be written here: %s", kind->line,
+                           kind->text, registered[i].why);
     return err_set(error, TP_INVALID, "line %d: resources of kind \"%.80s\" can't be written here%s%s%s", kind->line,
                    kind->text, meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
 }

@@ -73,6 +73,13 @@ unsigned token_role(const char *name)
     return strcasecmp(name, "windows_desktop") == 0 ? TOKEN_WINDOWS_DESKTOP : 0;
 }
 
+bool token_name_masked(const char *name)
+{
+    size_t length = strlen(name);
+    size_t mask = strlen(TOKEN_MASK);
+    return length >= mask && strcmp(name + length - mask, TOKEN_MASK) == 0;
+}
+
 const char *token_role_name(unsigned role)
 {
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)

@@ -14,6 +14,9 @@
 #define TOKEN_WINDOWS_DESKTOP 64u
 #define TOKEN_DISCOVERY 128u
 
+/* What stands for the rest of a secret where people see tokens. */
+#define TOKEN_MASK "****************"
+
 struct token {
     char *name;         /* the secret itself */
     int64_t expires_ms; /* Unix milliseconds, 0 when it never expires */
@@ -29,6 +32,8 @@ enum tp_err token_parse_json(const json_t *value, struct token **ret_token, stru
 void token_free(struct token *token);
 /* The bit of a role name in any case ("node", "Kube"); 0 for unknown names. */
 unsigned token_role(const char *name);
+/* Is this the form in which lists show a token? Everybody who may list them knows it, so it must never become one. */
+bool token_name_masked(const char *name);
 /* The name of one bit as resources write it ("Node"); NULL for anything else. */
 const char *token_role_name(unsigned role);
 

@@ -29,7 +29,7 @@ def documents(text):
 
 def state(cluster):
     """Everything that is written, and the revision of each."""
-    return cluster.ctl("get", "all", "--format=json", "--with-secrets").stdout
+    return cluster.ctl("get", "all", "--format=json", "--with-secrets").stdout + cluster.ctl("get", "token,node", "--format=json").stdout
 
 
 def refused(cluster, *words, **kw):
@@ -142,6 +142,43 @@ def test_files_of_teleport_come_back_as_written(fresh):
     backup = cluster.ctl("get", "role,user,lock,connectors,trusted_cluster,kube_cluster,app,db,cap,netconfig,recconfig", "--with-secrets").stdout
     restored = cluster.ctl("create", "-f", input=backup)
     assert restored.stdout.count("has been updated") == len(documents(backup))
+
+
+def test_a_backup_makes_a_new_cluster_like_the_old_one(fresh):
+    """get all named users before their roles, and hosts, which cannot be created: no cluster took it back."""
+    old, new = fresh(), fresh()
+    old.ctl("create", GOOD)
+    old.ctl("tokens", "add", "--type=node", "--format=text")
+    backup = old.ctl("get", "all", "--with-secrets").stdout
+    assert [d["kind"] for d in documents(backup)][0] == "role" and "kind: token" not in backup and "kind: cert_authority" not in backup
+    assert new.ctl("create", "-f", input=backup).returncode == 0
+
+    def all_of(cluster):
+        found = documents(cluster.ctl("get", "all", "--with-secrets").stdout)
+        for document in found:
+            document["metadata"].pop("revision")
+        return found
+
+    assert all_of(new) == all_of(old) and len(all_of(new)) > 12
+
+
+def test_R14_the_masked_form_of_a_token_never_becomes_one(cluster):
+    """What tokens ls shows, given back by create -f, was a token that everybody who lists tokens knew."""
+    cluster.ctl("tokens", "add", "--type=node", "--value=masked-and-shown-0001")
+    shown = cluster.ctl("get", "token").stdout
+    [name] = [d["metadata"]["name"] for d in documents(shown) if d["metadata"]["name"].startswith("mask")]
+    assert name == "mask****************"
+    assert "its secret is kept nowhere" in refused(cluster, "-f", input=shown)
+    for words in (["tokens", "add", "--type=node", f"--value={name}"], ["edit", f"token/{name}"]):
+        result = cluster.ctl(*words, check=False)
+        assert result.returncode == 1 and "its secret is kept nowhere" in result.stderr, (words, result.stderr)
+    cluster.ctl("tokens", "rm", "masked-and-shown-0001")
+
+
+def test_what_registers_itself_cannot_be_edited(cluster):
+    for ref in ("node/node1", "ca/user"):
+        result = cluster.ctl("edit", ref, check=False)
+        assert result.returncode == 1 and "can't be edited: it registers itself" in result.stderr, result.stderr
 
 
 def test_secrets_show_only_when_asked(fresh):

@@ -77,9 +77,8 @@ const char *tportctl_kind(const char *word)
 
 const char *const *tportctl_kinds(void)
 {
-    static const char *const kinds[] = {"user",
-                                        "role",
-                                        "token",
+    static const char *const kinds[] = {"role", /* users, connectors and tokens name roles */
+                                        "user",
                                         "lock",
                                         "github",
                                         "oidc",
@@ -91,9 +90,6 @@ const char *const *tportctl_kinds(void)
                                         "cluster_auth_preference",
                                         "cluster_networking_config",
                                         "session_recording_config",
-                                        "node",
-                                        "kube_server",
-                                        "cert_authority",
                                         NULL};
     return kinds;
 }
@@ -308,6 +304,10 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
     struct edit edit = {0};
 
     enum tp_err err = parse_ref(line->args[0], &kind, &name, error);
+    if (err == TP_OK && (!resource_writable(kind) || strcmp(kind, "token") == 0))
+        err = err_set(error, TP_INVALID, "a %s can't be edited: %s", kind,
+                      strcmp(kind, "token") == 0 ? "its secret is kept nowhere; rm it and make a new one"
+                                                 : "it registers itself and says what it is");
     if (err == TP_OK)
         err = tportctl_open(line, &api, NULL, error);
     if (err == TP_OK)
