@@ -79,12 +79,12 @@ static enum tp_err parse_arguments(struct parser *parser, struct pred_node *call
             return TP_INVALID;
         node_adopt(call, argument);
     }
-    if (call->count < function->least || call->count > function->most)
+    bool few = call->count < function->least;
+    size_t wanted = few ? function->least : function->most;
+    if (few || call->count > function->most)
         return err_set(parser->lexer.error, TP_INVALID,
-                       "the expression is wrong at character %zu: %s takes %s%zu argument%s", parser->lexer.start + 1,
-                       function->name, call->count < function->least ? "at least " : "at most ",
-                       call->count < function->least ? function->least : function->most,
-                       (call->count < function->least ? function->least : function->most) == 1 ? "" : "s");
+                       "the expression is wrong at character %zu: %s takes at %s %zu argument%s",
+                       parser->lexer.start + 1, function->name, few ? "least" : "most", wanted, wanted == 1 ? "" : "s");
     return pred_lexer_next(&parser->lexer);
 }
 
@@ -157,8 +157,6 @@ static const struct pred_function *find_dotted(const struct parser *parser, cons
     if (parser->lexer.token != PRED_DOT)
         return NULL;
     size = strspn(rest, "abcdefghijklmnopqrstuvwxyz_");
-    if (size == 0 || size > 30)
-        return NULL;
     name = mem_printf("%s.%.*s", first, (int)size, rest);
     function = pred_function_find(name, parser->dialect);
     mem_free(name);

@@ -139,6 +139,8 @@ static void test_label_expressions(void **state)
         {"{allow: {node_labels_expression: 'regexp.match(labels.host, \"^web-[0-9]+$\")'}}", "host=web-3", true},
         {"{allow: {node_labels_expression: 'contains(labels_matching(\"t*\"), \"x\")'}}", "t1=y t2=x", true},
         {"{allow: {node_labels_expression: 'strings.upper(labels.env) == \"DEV\"'}}", "env=dev", true},
+        {"{allow: {node_labels_expression: 'labels.env == \"dev\"'}}", "env=dev env=prod", true},
+        {"{allow: {node_labels_expression: 'labels.env == \"dev\"'}}", "env=prod env=dev", false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -149,6 +151,50 @@ static void test_label_expressions(void **state)
             fail_msg("%s on %s: expected %d", cases[i].spec, cases[i].labels, cases[i].match);
         rbac_set_free(set);
     }
+}
+
+/* A searched word is found in the name, in the value, or across the "=" as lists show a label. */
+static void test_what_a_search_finds(void **state)
+{
+    static const struct {
+        const char *name, *value, *word;
+        bool found;
+    } searches[] = {
+        {"env", "demo", "env", true},
+        {"env", "demo", "NV", true},
+        {"env", "demo", "em", true},
+        {"env", "demo", "x", false},
+        {"env", "demo", "env=demo", true},
+        {"env", "demo", "NV=DE", true},
+        {"env", "demo", "=", true},
+        {"env", "demo", "env=", true},
+        {"env", "demo", "=de", true},
+        {"env", "demo", "=emo", false},
+        {"env", "demo", "en=de", false},
+        {"env", "demo", "env=demos", false},
+        {"env", "demo", "the-env=de", false},
+        {"env", "demo", "xnv=de", false},
+        {"env", "demo", "env=x", false},
+        {"a=b", "c", "a=b=c", true},
+        {"a=b", "c", "b=c", true},
+        {"a", "b=c", "a=b=c", true},
+        {"a", "b=c", "a=b=x", false},
+        {"", "demo", "=demo", true},
+        {"", "demo", "x=demo", false},
+        {"env", "", "env=", true},
+        {"env", "", "env=d", false},
+        {"env", "demo", "", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof searches / sizeof *searches; i++) {
+        struct rbac_label label = {searches[i].name, searches[i].value};
+        if (rbac_label_shows(&label, searches[i].word) != searches[i].found)
+            fail_msg("\"%s\" in %s=%s: expected %d", searches[i].word, searches[i].name, searches[i].value,
+                     searches[i].found);
+    }
+    /* What stands in memory before a name is no part of it. */
+    static const char whole[] = "the-env";
+    assert_false(rbac_label_shows(&(struct rbac_label){whole + 4, "demo"}, "the-env=de"));
 }
 
 static void test_globs(void **state)
@@ -169,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_R5_costly_expression_denies),
         cmocka_unit_test(test_labels_from_json),
         cmocka_unit_test(test_label_expressions),
+        cmocka_unit_test(test_what_a_search_finds),
         cmocka_unit_test(test_globs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

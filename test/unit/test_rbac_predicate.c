@@ -1,6 +1,7 @@
 #include "rbac_help.h"
 
-#include "rbac/pred.h"
+#include "base/buf.h"
+#include "rbac/pred_private.h"
 
 static const char user_text[] = "{\"metadata\":{\"name\":\"alice\"},\"spec\":{\"roles\":[\"dev\",\"ops\"],"
                                 "\"traits\":{\"team\":[\"red\"]}}}";
@@ -22,6 +23,13 @@ static const struct {
     {"`a` == \"a\"", "TT"},
     {"1 == 1", "TT"},
     {"1 == \"1\"", "XX"},
+    {"\"\\n\" == \"\\t\"", "FF"},
+    {"\"\\n\" == \"n\"", "FF"},
+    {"\"\\t\" == \"t\"", "FF"},
+    {"\"\\\"\\\\\" == `\"\\`", "TT"},
+    {"`\\n` == \"\\\\n\"", "TT"},
+    {"123456789012345678 == 123456789012345678", "TT"},
+    {"set(\"a\").b == \"\"", "XX"},
     {"equals(user.metadata.name, \"alice\")", "TT"},
     {"user.metadata.name == session.user", "TT"},
     {"contains(session.participants, user.metadata.name)", "TT"},
@@ -122,6 +130,92 @@ static void test_syntax_errors_have_a_position(void **state)
     }
 }
 
+/* Word for word: what comes first in the text is what is said. */
+static void test_each_mistake_has_its_sentence(void **state)
+{
+    static const struct {
+        const char *text;
+        enum pred_dialect dialect;
+        const char *says;
+    } bad[] = {
+        {"user == \"a\\x\"", PRED_WHERE, "9: unknown escape in a text; write \\\\ for one backslash"},
+        {"user == \"a\\", PRED_WHERE, "9: unknown escape in a text; write \\\\ for one backslash"},
+        {"user == `a", PRED_WHERE, "9: the closing quote is missing"},
+        {"1234567890123456789 == 1", PRED_WHERE, "1: not a whole number"},
+        {"user == 'x'", PRED_WHERE, "9: texts stand in double quotes here"},
+        {"!'x'", PRED_WHERE, "2: texts stand in double quotes here"},
+        {"true && 'x'", PRED_WHERE, "9: texts stand in double quotes here"},
+        {"user.name'", PRED_WHERE, "10: texts stand in double quotes here"},
+        {"user'", PRED_WHERE, "5: texts stand in double quotes here"},
+        {"user.'", PRED_WHERE, "6: texts stand in double quotes here"},
+        {"true = false", PRED_WHERE, "6: write &&, || or =="},
+        {"true | false", PRED_WHERE, "6: write &&, || or =="},
+        {"true # false", PRED_WHERE, "6: unexpected character"},
+        {"user == \"\xff\"", PRED_WHERE, "9: the text is not UTF-8"},
+        {"nothing(user)", PRED_WHERE, "1: unknown function \"nothing\""},
+        {"user(\"x\")", PRED_WHERE, "1: unknown function \"user\""},
+        {"nothing == user", PRED_WHERE, "1: unknown name \"nothing\""},
+        {"regexp !match(labels.env, \"x\")", PRED_LABELS, "1: unknown name \"regexp\""},
+        {"regexp.match == \"x\"", PRED_LABELS, "14: ( is expected here"},
+        {"regexp.match'", PRED_LABELS, "13: texts stand in double quotes here"},
+        {"regexp.nothing(labels.env)", PRED_LABELS, "1: unknown name \"regexp\""},
+        {"email.local()", PRED_LABELS, "13: email.local takes at least 1 argument"},
+        {"email.local(labels.a, labels.b)", PRED_LABELS, "31: email.local takes at most 1 argument"},
+        {"equals(user)", PRED_WHERE, "12: equals takes at least 2 arguments"},
+        {"equals(user, user, user)", PRED_WHERE, "24: equals takes at most 2 arguments"},
+        {"can_view(user)", PRED_WHERE, "14: can_view takes at most 0 arguments"},
+        {"equals(user user)", PRED_WHERE, "13: , or ) is expected here"},
+        {"equals('x', user)", PRED_WHERE, "8: texts stand in double quotes here"},
+        {"user['x']", PRED_WHERE, "6: texts stand in double quotes here"},
+        {"(true", PRED_WHERE, "6: ) is expected here"},
+        {"() == user", PRED_WHERE, "2: a name, a text or ( is expected here"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char *says = mem_printf("the expression is wrong at character %s", bad[i].says);
+        struct pred *pred = NULL;
+        struct tp_error error = {0};
+        if (pred_parse(bad[i].text, bad[i].dialect, &pred, &error) != TP_INVALID)
+            fail_msg("%s was taken", bad[i].text);
+        if (strcmp(error.text, says) != 0)
+            fail_msg("%s: \"%s\", not \"%s\"", bad[i].text, error.text, says);
+        mem_free(says);
+    }
+}
+
+/* TEXT for so many times, between head and tail: is it taken? */
+static bool taken(const char *head, const char *text, size_t times, const char *tail)
+{
+    struct buf out;
+    struct pred *pred = NULL;
+    buf_init(&out, 0);
+    assert_int_equal(buf_append_text(&out, head), TP_OK);
+    for (size_t i = 0; i < times; i++)
+        assert_int_equal(buf_append_text(&out, text), TP_OK);
+    assert_int_equal(buf_append_text(&out, tail), TP_OK);
+    bool good = pred_parse(buf_text(&out), PRED_WHERE, &pred, NULL) == TP_OK;
+    pred_free(pred);
+    buf_free(&out);
+    return good;
+}
+
+/* The most that is taken is taken, and one more is not. */
+static void test_bounds_are_where_they_are(void **state)
+{
+    (void)state;
+    assert_true(taken("", "!", PRED_MAX_DEPTH - 1, "true"));
+    assert_false(taken("", "!", PRED_MAX_DEPTH, "true"));
+    /* A chain of n operands is n nodes and one of its own; nodes are counted before the next operand. */
+    assert_true(taken("true", "||true", PRED_MAX_NODES - 1, ""));
+    assert_false(taken("true", "||true", PRED_MAX_NODES, ""));
+    assert_true(taken("user", ".a", PRED_MAX_NODES - 1, ""));
+    assert_false(taken("user", ".a", PRED_MAX_NODES, ""));
+    assert_true(taken("contains_any(user.spec.roles, set(\"\"", ",\"\"", PRED_MAX_ARGUMENTS - 1, "))"));
+    assert_false(taken("contains_any(user.spec.roles, set(\"\"", ",\"\"", PRED_MAX_ARGUMENTS, "))"));
+    assert_true(taken("", " ", PRED_MAX_SIZE - 4, "true"));
+    assert_false(taken("", " ", PRED_MAX_SIZE - 3, "true"));
+}
+
 static void test_depth_and_size_are_bounded(void **state)
 {
     char *text = mem_alloc(9000);
@@ -202,9 +296,12 @@ static void test_without_context_or_fields(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_syntax_errors_have_a_position),
-        cmocka_unit_test(test_depth_and_size_are_bounded), cmocka_unit_test(test_lists_cost_steps),
-        cmocka_unit_test(test_without_context_or_fields)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_syntax_errors_have_a_position),
+                                       cmocka_unit_test(test_each_mistake_has_its_sentence),
+                                       cmocka_unit_test(test_bounds_are_where_they_are),
+                                       cmocka_unit_test(test_depth_and_size_are_bounded),
+                                       cmocka_unit_test(test_lists_cost_steps),
+                                       cmocka_unit_test(test_without_context_or_fields)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

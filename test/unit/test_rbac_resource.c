@@ -1,8 +1,12 @@
 #include "rbac_help.h"
 
+#include "base/json.h"
 #include "rbac/lock.h"
+#include "rbac/resource.h"
 #include "rbac/token.h"
 #include "rbac/user.h"
+
+#include <dirent.h>
 
 static struct node *document(const char *text)
 {
@@ -108,9 +112,220 @@ static void test_locks(void **state)
     node_free(old);
 }
 
+/* What a user's document says besides its keys. */
+static void test_parts_of_a_user(void **state)
+{
+    static const struct {
+        const char *spec, *metadata;
+        int64_t expires_ms;
+    } ends[] = {{"", "", 0},
+                {"expires: '2030-01-01T00:00:00Z'", "", (int64_t)1893456000 * 1000},
+                {"", ", expires: '2030-01-01T00:00:00Z'", (int64_t)1893456000 * 1000},
+                {"expires: '2030-01-01T00:00:00Z'", ", expires: '2031-01-01T00:00:00Z'", (int64_t)1893456000 * 1000},
+                {"expires: '2031-01-01T00:00:00Z'", ", expires: '2030-01-01T00:00:00Z'", (int64_t)1893456000 * 1000}};
+    static const struct {
+        const char *spec, *says;
+    } bad[] = {{"roles: [good, '../bad']", "line 1: \"../bad\" cannot be the name of a role"},
+               {"roles: ['']", "line 1: \"\" cannot be the name of a role"}};
+    struct user *user = NULL;
+    struct tp_error error = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char *text =
+            mem_printf("{kind: user, version: v2, metadata: {name: a%s}, spec: {%s}}", ends[i].metadata, ends[i].spec);
+        struct node *node = document(text);
+        assert_int_equal(user_parse(node, &user, &error), TP_OK);
+        assert_int_equal(user->expires_ms, ends[i].expires_ms);
+        assert_int_equal(user->role_count, 0);
+        assert_false(user_locked(user, 0));
+        user_free(user);
+        node_free(node);
+        mem_free(text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char *text = mem_printf("{kind: user, version: v2, metadata: {name: a}, spec: {%s}}", bad[i].spec);
+        struct node *node = document(text);
+        assert_int_equal(user_parse(node, &user, &error), TP_INVALID);
+        assert_string_equal(error.text, bad[i].says);
+        node_free(node);
+        mem_free(text);
+    }
+    struct node *bare = document("{kind: user, version: v2, metadata: {name: a}}");
+    assert_int_equal(user_parse(bare, &user, &error), TP_OK);
+    assert_int_equal(json_object_size(user->traits), 0);
+    user_free(user);
+    node_free(bare);
+    /* One value of a trait is a list of one, none at all is an empty one, and an empty text is a value. */
+    struct node *node = document(
+        "{kind: user, version: v2, metadata: {name: a}, spec: {traits: {one: x, none: null, empty: '', two: [a, b]}, "
+        "status: {is_locked: true, locked_message: left}}}");
+    assert_int_equal(user_parse(node, &user, &error), TP_OK);
+    json_t *wanted = json_pack("{s:[s], s:[], s:[s], s:[s, s]}", "one", "x", "none", "empty", "", "two", "a", "b");
+    assert_true(json_equal(user->traits, wanted));
+    assert_string_equal(user->locked_message, "left");
+    assert_true(user_locked(user, INT64_MAX));
+    json_decref(wanted);
+    user_free(user);
+    node_free(node);
+}
+
+static void test_parts_of_a_token(void **state)
+{
+    struct token *token = NULL;
+    struct tp_error error = {0};
+    struct node *node =
+        document("{kind: token, version: v2, metadata: {name: 0123456789abcdef},"
+                 " spec: {roles: [App, windows_desktop], suggested_labels: {one: x, two: [a, b]}, join_method: iam}}");
+    struct node *plain = document(
+        "{kind: token, version: v2, metadata: {name: 0123456789abcdef}, spec: {roles: [node], join_method: token}}");
+    struct node *cloud =
+        document("{kind: token, version: v2, metadata: {name: short}, spec: {roles: [node], join_method: iam}}");
+    struct node *none = document("{kind: token, version: v2, metadata: {name: 0123456789abcdef}, spec: {roles: []}}");
+    (void)state;
+    assert_int_equal(token_parse(node, &token, &error), TP_OK);
+    assert_int_equal(token->roles, TOKEN_APP | TOKEN_WINDOWS_DESKTOP);
+    assert_string_equal(token->join_method, "iam");
+    json_t *wanted = json_pack("{s:[s], s:[s, s]}", "one", "x", "two", "a", "b");
+    assert_true(json_equal(token->labels, wanted));
+    json_decref(wanted);
+    token_free(token);
+    assert_int_equal(token_parse(plain, &token, &error), TP_OK);
+    assert_int_equal(json_object_size(token->labels), 0);
+    token_free(token);
+    assert_int_equal(token_parse(cloud, &token, &error), TP_OK); /* its name is no secret */
+    token_free(token);
+    assert_int_equal(token_parse(none, &token, &error), TP_INVALID);
+    assert_non_null(strstr(error.text, "a token needs at least one role"));
+    node_free(node);
+    node_free(plain);
+    node_free(cloud);
+    node_free(none);
+    assert_string_equal(token_role_name(TOKEN_NODE), "Node");
+    assert_string_equal(token_role_name(TOKEN_DISCOVERY), "Discovery");
+    assert_null(token_role_name(0));
+    assert_null(token_role_name(TOKEN_NODE | TOKEN_KUBE));
+    assert_int_equal(token_role("WINDOWSDESKTOP"), TOKEN_WINDOWS_DESKTOP);
+    assert_int_equal(token_role("Windows_Desktop"), TOKEN_WINDOWS_DESKTOP);
+    assert_int_equal(token_role("nod"), 0);
+    assert_true(token_name_masked("abcd****************"));
+    assert_true(token_name_masked("****************"));
+    assert_false(token_name_masked("***************"));
+    assert_false(token_name_masked("****************a"));
+    assert_false(token_name_masked(""));
+}
+
+static void test_parts_of_a_lock(void **state)
+{
+    static const struct {
+        const char *metadata, *spec;
+        bool good;
+        int64_t expires_ms;
+    } table[] = {
+        {"", "target: {user: a}", true, 0},
+        {"", "target: {user: a}, expires: '2030-01-01T00:00:00Z'", true, (int64_t)1893456000 * 1000},
+        {", expires: '2030-01-01T00:00:00Z'", "target: {user: a}", true, (int64_t)1893456000 * 1000},
+        {", expires: '2031-01-01T00:00:00Z'", "target: {user: a}, expires: '2030-01-01T00:00:00Z'", true,
+         (int64_t)1893456000 * 1000},
+        {"", "target: {node: a, server_id: a}", true, 0},
+        {"", "target: {node: a, server_id: b}", false, 0},
+        {"", "target: {user: ''}", false, 0},
+        {"", "target: {user: null}", false, 0},
+        {"", "target: {user: null, role: r}", true, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char *text = mem_printf("{kind: lock, version: v2, metadata: {name: l%s}, spec: {%s}}", table[i].metadata,
+                                table[i].spec);
+        struct node *node = document(text);
+        struct lock *lock = NULL;
+        struct tp_error error = {0};
+        if ((lock_parse(node, &lock, &error) == TP_OK) != table[i].good)
+            fail_msg("%s: %s", text, error.text);
+        if (lock) {
+            assert_int_equal(lock->expires_ms, table[i].expires_ms);
+            assert_null(lock->message);
+        }
+        lock_free(lock);
+        node_free(node);
+        mem_free(text);
+    }
+}
+
+/* Checked elsewhere: by create, which sees all of a file, and by auth, which knows what is there. */
+static bool checked_elsewhere(const char *name)
+{
+    static const char *const names[] = {"twice-in-one-file.yaml", "role-missing.yaml", "empty.yaml", NULL};
+    for (size_t i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* One file of test/resources/bad; the sentence that it wants stands in its last line. */
+static void check_bad_file(const char *name)
+{
+    static char text[65536];
+    char *path = mem_printf(TPORT_SOURCE_DIR "/test/resources/bad/%s", name);
+    struct tp_error error = {0};
+    struct node **documents = NULL;
+    size_t count = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    text[size] = '\0';
+    const char *wanted = memmem(text, size, "# expect: ", 10);
+    assert_non_null(wanted);
+    char *expected = mem_strndup(wanted + 10, strcspn(wanted + 10, "\r\n"));
+    enum tp_err err = node_parse(text, size, name, &documents, &count, &error);
+    for (size_t i = 0; i < count && err == TP_OK; i++) {
+        err = resource_check(documents[i], &error);
+        if (err)
+            err_prefix(&error, "%s", name);
+    }
+    if (err == TP_OK || !strstr(error.text, expected))
+        fail_msg("%s: \"%s\" does not say \"%s\"", name, error.text, expected);
+    for (size_t i = 0; i < count; i++)
+        node_free(documents[i]);
+    mem_free(documents);
+    mem_free(expected);
+    mem_free(path);
+}
+
+static void test_every_bad_file_says_where(void **state)
+{
+    DIR *folder = opendir(TPORT_SOURCE_DIR "/test/resources/bad");
+    struct dirent *entry;
+    size_t tried = 0;
+    (void)state;
+    assert_non_null(folder);
+    while ((entry = readdir(folder))) {
+        if (entry->d_name[0] == '.' || checked_elsewhere(entry->d_name))
+            continue;
+        check_bad_file(entry->d_name);
+        tried++;
+    }
+    (void)closedir(folder);
+    assert_true(tried > 35);
+}
+
+static void test_what_is_written_and_what_registers_itself(void **state)
+{
+    (void)state;
+    assert_true(resource_writable("role") && resource_writable("app"));
+    assert_false(resource_writable("node") || resource_writable("kube_server") || resource_writable("cert_authority"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_user), cmocka_unit_test(test_bad_users),
-                                       cmocka_unit_test(test_token), cmocka_unit_test(test_locks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_user),
+                                       cmocka_unit_test(test_bad_users),
+                                       cmocka_unit_test(test_token),
+                                       cmocka_unit_test(test_locks),
+                                       cmocka_unit_test(test_parts_of_a_user),
+                                       cmocka_unit_test(test_parts_of_a_token),
+                                       cmocka_unit_test(test_parts_of_a_lock),
+                                       cmocka_unit_test(test_every_bad_file_says_where),
+                                       cmocka_unit_test(test_what_is_written_and_what_registers_itself)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,6 +152,47 @@ static void test_json_and_every_key(void **state)
     json_decref(json);
 }
 
+/* TEXT repeated; mem_free it. */
+static char *repeated(char c, size_t times)
+{
+    char *text = mem_alloc(times + 1);
+    memset(text, c, times);
+    return text;
+}
+
+static void test_names_and_logins(void **state)
+{
+    static const struct {
+        const char *text;
+        bool role, login;
+    } table[] = {
+        {"a", true, true},          {"", false, false},    {".", false, false},    {"..", false, false},
+        {"...", true, true},        {".a", true, true},    {"-a", false, false},   {"a-", true, true},
+        {" a", false, false},       {"a ", false, false},  {"a b", true, false},   {"a.b_c-d@e+f:g", true, false},
+        {"a/b", false, false},      {"a*", false, false},  {"*", false, false},    {"a:b", true, false},
+        {"a\x7f", false, false},    {"a\n", false, false}, {"a\tb", false, false}, {"\xc3\xbc", false, true},
+        {"DOMAIN\\u", false, true}, {"a!", false, true},   {"a@b", true, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (role_name_valid(table[i].text) != table[i].role)
+            fail_msg("the role \"%s\": expected %d", table[i].text, table[i].role);
+        if (role_login_valid(table[i].text) != table[i].login)
+            fail_msg("the login \"%s\": expected %d", table[i].text, table[i].login);
+    }
+    char *texts[] = {repeated('a', 255), repeated('a', 256), repeated('a', 32), repeated('a', 33)};
+    assert_true(role_name_valid(texts[0]));
+    assert_false(role_name_valid(texts[1]));
+    assert_true(role_login_valid(texts[2]));
+    assert_false(role_login_valid(texts[3]));
+    for (size_t i = 0; i < 4; i++)
+        mem_free(texts[i]);
+    assert_string_equal(role_target_name(ROLE_WORKLOAD), "workload_identity");
+    assert_string_equal(role_target_name(ROLE_TARGET_COUNT), "resource");
+    assert_true(role_name_is_system("proxy") && role_name_is_system("Admin"));
+    assert_false(role_name_is_system("prox"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +202,7 @@ int main(void)
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_kube_defaults),
         cmocka_unit_test(test_json_and_every_key),
+        cmocka_unit_test(test_names_and_logins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
