@@ -1,4 +1,5 @@
 /* Reading resources: what the caller may see, item by item, without secrets unless he asks and may. */
+#include "auth/pages.h"
 #include "auth/resources.h"
 
 #include <string.h>
@@ -178,6 +179,47 @@ static void hide_secrets(const struct kind *kind, json_t *doc)
     }
 }
 
+/* ---- pages ---- */
+
+static const struct pages_column user_columns[] = {
+    {"name", {"metadata.name"}}, {"roles", {"spec.roles"}}, {NULL, {NULL}}};
+static const char *const user_search[] = {"metadata.name", "spec.roles", "spec.traits", NULL};
+static const struct pages_column role_columns[] = {
+    {"name", {"metadata.name"}}, {"description", {"metadata.description"}}, {NULL, {NULL}}};
+static const char *const role_search[] = {"metadata.name", "metadata.description", NULL};
+static const struct pages_column token_columns[] = {
+    {"name", {"metadata.name"}}, {"roles", {"spec.roles"}}, {"until", {"metadata.expires"}}, {NULL, {NULL}}};
+static const char *const token_search[] = {"metadata.name", "spec.roles", "spec.suggested_labels", NULL};
+static const struct pages_column lock_columns[] = {{"target", {"spec.target"}},
+                                                   {"message", {"spec.message"}},
+                                                   {"until", {"spec.expires"}},
+                                                   {"by", {"spec.created_by"}},
+                                                   {NULL, {NULL}}};
+static const char *const lock_search[] = {"spec.target", "spec.message", "spec.created_by", NULL};
+static const struct pages_column other_columns[] = {{"name", {"metadata.name"}}, {NULL, {NULL}}};
+static const char *const other_search[] = {"metadata.name", "metadata.description", NULL};
+
+/* How people page through the resources of a kind; the last row is for all the others. */
+static const struct kind_pages {
+    const char *kind;
+    struct pages pages;
+} kind_pages[] = {
+    {"user", {user_columns, user_search, "metadata.name", "metadata.labels"}},
+    {"role", {role_columns, role_search, "metadata.name", "metadata.labels"}},
+    {"token", {token_columns, token_search, "metadata.name", "spec.suggested_labels"}},
+    {"lock", {lock_columns, lock_search, "metadata.name", "metadata.labels"}},
+    {NULL, {other_columns, other_search, "metadata.name", "metadata.labels"}},
+};
+
+static const struct pages *pages_of(const struct kind *kind)
+{
+    const struct kind_pages *row = kind_pages;
+    while (row->kind != NULL && strcmp(row->kind, kind->name) != 0) {
+        row++;
+    }
+    return &row->pages;
+}
+
 void do_resources_get(struct call *call)
 {
     struct tp_error error = {0};
@@ -215,10 +257,15 @@ void do_resources_get(struct call *call)
     if (err == TP_OK && name[0] != '\0' && json_array_size(items) == 0) {
         err = err_set(&error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
     }
-    if (err != TP_OK) {
+    json_t *page = NULL;
+    if (err == TP_OK) {
+        err = pages_make(pages_of(kind), items, call->params, &page, &error);
+    } else {
         json_decref(items);
+    }
+    if (err != TP_OK) {
         call_fail(call, &error);
         return;
     }
-    call_reply(call, doc_page(items, call->params));
+    call_reply(call, page);
 }

@@ -2,6 +2,7 @@
  * (join_sessions of the roles), the last whatever a deny on lists says. */
 #include "auth/running.h"
 
+#include "auth/pages.h"
 #include "rbac/join.h"
 
 #include <string.h>
@@ -206,15 +207,41 @@ static void list_live(void *ctx, const char *key, void *value)
     json_array_append_new(listing->items, item);
 }
 
+static const struct pages_column columns[] = {
+    {"user", {"user"}},
+    {"where", {"kubernetes_cluster", "hostname", "login"}},
+    {"started", {"started"}},
+    {NULL, {NULL}},
+};
+/* What people see of a session, as they see it. */
+static const char *const searched[] = {"user",
+                                       "login@hostname",
+                                       "kubernetes_cluster",
+                                       "client_addr",
+                                       "id",
+                                       "channels.id",
+                                       "channels.command",
+                                       "channels.kubernetes_pod_namespace",
+                                       "channels.kubernetes_pod_name",
+                                       "channels.watchers",
+                                       NULL};
+static const struct pages pages = {columns, searched, "id", NULL};
+
 void do_sessions_list(struct call *call)
 {
+    struct tp_error error = {0};
+    json_t *page = NULL;
     struct listing listing = {.call = call, .items = json_array(), .channels = json_object(), .owners = map_new()};
     map_each(call->auth->recordings, collect_channel, &listing);
     map_each(call->auth->live, list_live, &listing);
     json_decref(listing.channels);
     map_each(listing.owners, free_owner, NULL);
     map_free(listing.owners);
-    call_reply(call, doc_page(listing.items, call->params));
+    if (pages_make(&pages, listing.items, call->params, &page, &error) != TP_OK) {
+        call_fail(call, &error);
+        return;
+    }
+    call_reply(call, page);
 }
 
 /* ---- sessions.end ---- */

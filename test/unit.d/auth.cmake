@@ -13,6 +13,7 @@ target_link_options(test_auth_timing PRIVATE -Wl,--wrap=argon2id_verify,--wrap=a
 tport_unit_test(test_auth_kube tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_kube_live tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_list tport_auth PkgConfig::OATH)
+tport_unit_test(test_auth_pages tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_keep_clock tport_auth)
 tport_unit_test(test_auth_puts tport_auth PkgConfig::OATH)
 # The clock stands still: which step of the one-time codes it is depends on the test alone.

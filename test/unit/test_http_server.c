@@ -31,6 +31,10 @@ struct bench {
     bool client_gone;
     bool server_gone;
     enum close_reason reason;
+    struct timer *proceed;
+    size_t limit; /* of a body that was held */
+    size_t body;  /* bytes of all of them */
+    bool never;   /* a held one stays so */
 };
 
 static void maybe_stop(struct bench *bench)
@@ -84,6 +88,7 @@ static void on_request(void *ctx, struct http_exchange *exchange)
 {
     struct bench *bench = ctx;
     bench->requests++;
+    bench->body += buf_size(&http_exchange_request(exchange)->body);
     if (!bench->hold) {
         respond(bench, exchange);
         return;
@@ -127,9 +132,30 @@ static void stop(void *ctx)
     loop_stop(ctx);
 }
 
+static void on_proceed(void *ctx)
+{
+    struct bench *bench = ctx;
+    if (!bench->server_gone)
+        http_server_proceed(bench->server, bench->limit, 0);
+}
+
+/* A body behind "X-Hold" waits for 20 ms. */
+static size_t on_head(void *ctx, const struct http_request *request)
+{
+    struct bench *bench = ctx;
+    if (http_request_header(request, "x-hold")) {
+        http_server_hold(bench->server);
+        bench->proceed = timer_new(bench->loop, on_proceed, bench);
+        if (!bench->never)
+            timer_start(bench->proceed, 20, 0);
+    }
+    return 10;
+}
+
 static void begin(struct bench *bench, const char *text)
 {
-    static const struct http_server_events server_side = {.on_request = on_request, .on_close = on_close};
+    static const struct http_server_events server_side = {
+        .on_head = on_head, .on_request = on_request, .on_close = on_close};
     static const struct stream_events client_side = {.on_data = on_client_data, .on_close = on_client_close};
     static const struct stream_events none = {.on_close = on_client_close};
     static const struct http_server_options quick = {
@@ -151,6 +177,7 @@ static void begin(struct bench *bench, const char *text)
 static void end(struct bench *bench)
 {
     struct timer *timer;
+    timer_free(bench->proceed);
     timer_free(bench->timer);
     timer = timer_new(bench->loop, stop, bench->loop);
     timer_start(timer, 5, 0);
@@ -390,6 +417,60 @@ static void test_drain(void **state)
     end(&bench);
 }
 
+static void test_a_held_body_waits_for_its_limit(void **state)
+{
+    static const char next[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    struct bench bench = {.limit = 1000};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nX-Hold: 1\r\nContent-Length: 20\r\n\r\n0123456789");
+    stream_write(bench.client, "0123456789", 10);
+    stream_write(bench.client, next, strlen(next));
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 2);
+    assert_int_equal(bench.body, 20);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 200 OK"), 2);
+    end(&bench);
+}
+
+/* The head says it already: nothing of the body is read. */
+static void test_a_held_body_that_is_too_large(void **state)
+{
+    struct bench bench = {.limit = 15};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nX-Hold: 1\r\nContent-Length: 20\r\n\r\n");
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 0);
+    assert_int_equal(count_of(&bench, "HTTP/1.1 413"), 1);
+    end(&bench);
+}
+
+static void test_a_held_body_is_told_to_continue(void **state)
+{
+    struct bench bench = {.limit = 1000, .pause = true};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nX-Hold: 1\r\nExpect: 100-continue\r\nConnection: close\r\n"
+                  "Content-Length: 20\r\n\r\n");
+    loop_run(bench.loop);
+    bench.pause = false;
+    assert_string_equal(buf_text(&bench.answer), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream_write(bench.client, "01234567890123456789", 20);
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 1);
+    end(&bench);
+}
+
+/* An owner that never says it: the connection ends. */
+static void test_R9_a_held_body_does_not_wait_for_ever(void **state)
+{
+    struct bench bench = {.quick = true, .limit = 1000, .never = true};
+    (void)state;
+    begin(&bench, "POST / HTTP/1.1\r\nHost: a\r\nX-Hold: 1\r\nContent-Length: 20\r\n\r\n0123456789");
+    loop_run(bench.loop);
+    assert_int_equal(bench.requests, 0);
+    assert_int_equal(bench.reason, CLOSE_IDLE_TIMEOUT);
+    end(&bench);
+}
+
 /* The owner must be able to close while it holds an exchange. */
 static void test_close_while_answering(void **state)
 {
@@ -422,6 +503,10 @@ int main(void)
         cmocka_unit_test(test_a_source_that_fails),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_close_while_answering),
+        cmocka_unit_test(test_a_held_body_waits_for_its_limit),
+        cmocka_unit_test(test_a_held_body_that_is_too_large),
+        cmocka_unit_test(test_a_held_body_is_told_to_continue),
+        cmocka_unit_test(test_R9_a_held_body_does_not_wait_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

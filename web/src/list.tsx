@@ -45,9 +45,21 @@ export interface ListState<T> {
   query: URLSearchParams;
 }
 
+/** All items, page by page: for choices, not for tables. */
+export async function allPages<T>(path: string): Promise<T[]> {
+  const all: T[] = [];
+  let start = "";
+  do {
+    const got = await api<Page<T>>("GET", `${path}?limit=1000${start && `&startKey=${encodeURIComponent(start)}`}`);
+    all.push(...(got.items ?? []));
+    start = got.startKey;
+  } while (start);
+  return all;
+}
+
 /** Asks path for one page, again when the address or the path changes, and every `every` ms while the tab is seen. more: further
- * values of the query, "" for none. */
-export function useList<T>(path: string, every = 0, more: Record<string, string> = {}): ListState<T> {
+ * values of the query, "" for none. Labels go as a predicate to lists of what is reached by labels, else as a map. */
+export function useList<T>(path: string, every = 0, more: Record<string, string> = {}, reached = true): ListState<T> {
   const { query } = usePlace();
   const [page, setPage] = useState<{ of: string; page: Page<T> } | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -57,8 +69,9 @@ export function useList<T>(path: string, every = 0, more: Record<string, string>
   if (query.get("search")) asked.set("search", query.get("search")!);
   if (query.get("sort")) asked.set("sort", query.get("sort")!);
   if (query.get("start")) asked.set("startKey", query.get("start")!);
-  const labels = predicate(labelsOf(query));
-  if (labels) asked.set("query", labels);
+  const labels = labelsOf(query);
+  if (labels.length > 0 && reached) asked.set("query", predicate(labels));
+  else if (labels.length > 0) asked.set("labels", JSON.stringify(Object.fromEntries(labels.map((one) => [one.name, one.value]))));
   for (const [name, value] of Object.entries(more)) if (value) asked.set(name, value);
   const url = `${path}?${asked}`;
   useEffect(() => {
@@ -151,7 +164,7 @@ export function ListView<T>(props: {
   );
 }
 
-/** A list that comes whole (users, roles): searched and sorted here. */
+/** A short list that comes whole (the devices and sign-ins of one person). */
 export function useWhole<T>(load: (signal: AbortSignal) => Promise<T[]>, every = 0): { items: T[] | null; error: unknown; reload: () => void } {
   const [items, setItems] = useState<T[] | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -173,69 +186,4 @@ export function useWhole<T>(load: (signal: AbortSignal) => Promise<T[]>, every =
     return () => clearInterval(timer);
   }, [every]);
   return { items, error, reload: () => setTurn((n) => n + 1) };
-}
-
-export function WholeView<T>(props: {
-  list: { items: T[] | null; error: unknown };
-  label: string;
-  search: string;
-  text: (item: T) => string;
-  columns: Column<T>[];
-  sortBy?: Record<string, (item: T) => string | number>;
-  sort?: string;
-  keyOf: (item: T) => string;
-  empty: ComponentChildren;
-  tools?: ComponentChildren;
-}) {
-  const { query } = usePlace();
-  const words = (query.get("search") ?? "").toLowerCase().split(/[\s,]+/).filter(Boolean);
-  const sort = query.get("sort") ?? props.sort ?? "";
-  const [by = "", way] = sort.split(":");
-  const found = props.list.items?.filter((item) => {
-    const text = props.text(item).toLowerCase();
-    return words.every((word) => text.includes(word));
-  });
-  const value = props.sortBy?.[by];
-  if (found && value) {
-    found.sort((a, b) => {
-      const x = value(a);
-      const y = value(b);
-      return (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y))) * (way === "desc" ? -1 : 1);
-    });
-  }
-  const at = Math.max(0, Number(query.get("page") ?? 0) || 0);
-  const shown = found?.slice(at * PAGE, (at + 1) * PAGE) ?? null;
-  return (
-    <>
-      <div class="tools">
-        <Search value={query.get("search") ?? ""} label={props.search} onChange={(search) => setQuery({ search, page: "" }, true)} />
-        {props.tools}
-        <span class="count" aria-live="polite">
-          {found && props.list.items ? t("list.count", { shown: found.length, total: props.list.items.length }) : ""}
-        </span>
-      </div>
-      {props.list.error ? <Note bad>{sayError(props.list.error)}</Note> : null}
-      {shown && shown.length === 0 ? (
-        words.length > 0 ? (
-          <Empty title={t("list.nothing")} text={t("list.nothing.text")}>
-            <Button onClick={() => setQuery({ search: "", page: "" })}>{t("list.clear")}</Button>
-          </Empty>
-        ) : (
-          props.empty
-        )
-      ) : shown || !props.list.error ? (
-        <Table label={props.label} columns={props.columns} items={shown} keyOf={props.keyOf} sort={sort} onSort={(next) => setQuery({ sort: next, page: "" })} />
-      ) : null}
-      {found && found.length > PAGE && (
-        <div class="pages">
-          <Button disabled={at === 0} onClick={() => setQuery({ page: at > 1 ? String(at - 1) : "" })}>
-            {t("list.previous")}
-          </Button>
-          <Button disabled={(at + 1) * PAGE >= found.length} onClick={() => setQuery({ page: String(at + 1) })}>
-            {t("list.next")}
-          </Button>
-        </div>
-      )}
-    </>
-  );
 }

@@ -13,6 +13,7 @@
 
 enum server_state {
     SERVER_READING,   /* between requests or inside one */
+    SERVER_HOLDING,   /* behind a head: the owner has not said yet how large the body may be */
     SERVER_ANSWERING, /* the owner has the exchange */
     SERVER_WRITING,   /* answered, the out queue is full */
     SERVER_SENDING,   /* answered, the rest of the body comes from its source */
@@ -42,6 +43,7 @@ struct http_server {
     uint64_t count;
     size_t dropped;
     bool head_given;
+    int64_t body_ms; /* for the request under way; 0: request_ms */
     bool paused;
     bool ended; /* the peer will send no more */
     bool draining;
@@ -154,7 +156,9 @@ static void arm_timer(struct http_server *server)
     }
     if (server->started_ms == 0)
         server->started_ms = now;
-    limit = server->head_given ? server->options.request_ms : server->options.header_ms;
+    limit = !server->head_given ? server->options.header_ms
+            : server->body_ms   ? server->body_ms
+                                : server->options.request_ms;
     limit -= now - server->started_ms;
     timer_start(server->timer, limit > 0 ? limit : 0, 0);
 }
@@ -222,16 +226,27 @@ static size_t parse(struct http_server *server, const uint8_t *data, size_t size
     return done;
 }
 
-static void start_answering(struct http_server *server)
+static void pause_peer(struct http_server *server)
 {
-    server->exchange.id++;
-    server->exchange.data = NULL;
     if (!server->paused) {
         server->paused = true;
         stream_pause(server->stream);
     }
+}
+
+static void start_answering(struct http_server *server)
+{
+    server->exchange.id++;
+    server->exchange.data = NULL;
+    pause_peer(server);
     timer_start(server->timer, server->options.answer_ms, 0);
     server->events->on_request(server->ctx, &server->exchange);
+}
+
+static void wait_for_limit(struct http_server *server)
+{
+    pause_peer(server);
+    timer_start(server->timer, server->options.answer_ms, 0);
 }
 
 static void on_data(void *ctx, const uint8_t *data, size_t size)
@@ -257,6 +272,8 @@ static void on_data(void *ctx, const uint8_t *data, size_t size)
         arm_timer(server);
     else if (server->state == SERVER_ANSWERING && !server->paused)
         start_answering(server);
+    else if (server->state == SERVER_HOLDING)
+        wait_for_limit(server);
 }
 
 /* After an answer: the bytes that waited, then the peer again. */
@@ -265,13 +282,15 @@ static void on_next(void *ctx)
     struct http_server *server = ctx;
     if (server->state != SERVER_READING)
         return;
-    if (buf_size(&server->waiting) > 0) {
+    if (buf_size(&server->waiting) > 0 || server->head_given) { /* a body was held: its head may already be too much */
         size_t used = parse(server, buf_head(&server->waiting), buf_size(&server->waiting));
         if (buf_size(&server->waiting) > 0)
             buf_consume(&server->waiting, used);
     }
     if (server->state == SERVER_ANSWERING) {
         start_answering(server);
+    } else if (server->state == SERVER_HOLDING) {
+        wait_for_limit(server);
     } else if (server->state == SERVER_READING) {
         if (server->ended) {
             close_now(server, CLOSE_CLIENT_CLOSED);
@@ -401,6 +420,21 @@ struct http_server *http_server_new(struct loop *loop, struct stream *stream, co
     return server;
 }
 
+void http_server_hold(struct http_server *server)
+{
+    if (server->state == SERVER_READING)
+        server->state = SERVER_HOLDING;
+}
+
+void http_server_proceed(struct http_server *server, size_t limit, int64_t request_ms)
+{
+    if (server->state != SERVER_HOLDING)
+        return;
+    http_parser_set_body_limit(server->parser, limit);
+    server->body_ms = request_ms;
+    go_on(server);
+}
+
 void http_server_drain(struct http_server *server)
 {
     server->draining = true;
@@ -427,6 +461,7 @@ static void respond(struct http_exchange *exchange, int status, const struct htt
     server->count++;
     server->exchange.data = NULL;
     server->head_given = false;
+    server->body_ms = 0;
     server->started_ms = 0;
     http_parser_next(server->parser);
     if (!keep)
@@ -469,6 +504,7 @@ void http_exchange_respond_source(struct http_exchange *exchange, int status, co
     server->count++;
     server->exchange.data = NULL;
     server->head_given = false;
+    server->body_ms = 0;
     server->started_ms = 0;
     server->state = SERVER_SENDING;
     http_parser_next(server->parser);

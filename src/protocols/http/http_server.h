@@ -36,6 +36,11 @@ struct http_server *http_server_new(struct loop *loop, struct stream *stream, co
                                     const struct http_server_events *events, void *ctx) TP_MUST;
 /* Ends the connection now; on_close follows. */
 void http_server_close(struct http_server *server, enum close_reason reason);
+/* Inside on_head only: the body waits at the peer until http_server_proceed says how large it may be (answer_ms at most). */
+void http_server_hold(struct http_server *server);
+/* After http_server_hold: a body of at most limit bytes, all of it within request_ms (0: the option's) of the request's first
+ * byte. Nothing happens to a request that does not wait any more. */
+void http_server_proceed(struct http_server *server, size_t limit, int64_t request_ms);
 /* One more answer at most: closes at once when idle between requests, else after the answer under way or the first one. */
 void http_server_drain(struct http_server *server);
 /* Requests answered so far. */

@@ -9,14 +9,21 @@
 #include <unistd.h>
 
 #define CALL_MS 30000
-/* R9: with a head of 16 KB and what TLS holds a stranger has 64 KB. That a session is good is known when all has come. */
+/* R9: with a head of 16 KB and what TLS holds a stranger has 64 KB. That a session is good is known when all has come, but for
+ * large bodies. */
 #define ANONYMOUS_BODY ((size_t)16 * 1024)
 #define SESSION_BODY ((size_t)40 * 1024)
 #define STRANGER_HIGH ((size_t)8 * 1024) /* bytes of an answer that wait for him */
 #define STRANGER_MS 10000                /* for his whole request */
 #define FORM_BODY ((size_t)8 * 1024)
-#define CERT_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
+#define LARGE_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
+#define LARGE_MS 60000
 #define HEADERS_MAX 16
+
+/* A large body is not read before auth has said that its session is good. */
+struct hold {
+    struct web_conn *conn; /* NULL: it is gone */
+};
 
 struct web_conn {
     struct web *web; /* NULL once the web is gone */
@@ -24,6 +31,7 @@ struct web_conn {
     struct web_conn **prev;
     struct http_server *server;
     struct web_request *request;
+    struct hold *hold;
     char *addr;
     char *cert; /* base64 of DER, or NULL */
     char *user; /* of cert, or NULL */
@@ -166,7 +174,7 @@ void web_answer_json(struct web_request *request, int status, json_t *json)
 void web_answer_error(struct web_request *request, const struct tp_error *error)
 {
     const char *text = error->text[0] ? error->text : err_text(error->code);
-    if (request->route && (request->route->shape == WEB_API || request->route->shape == WEB_SOCKET)) {
+    if (request->route && request->route->shape != WEB_PAGE && request->route->shape != WEB_FORM) {
         json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
         if (!json) /* the sentence is not UTF-8 */
             json =
@@ -338,32 +346,13 @@ void web_call_then(struct web_request *request, json_t *params, web_finish_fn *d
 
 /* Who asks. */
 
-static enum tp_err caller_of_session(struct web_request *request, struct tp_error *error)
-{
-    const struct http_request *http = web_http(request);
-    const char *bearer = web_cookie_bearer(http_request_header(http, "authorization"));
-    struct web_session_cookie cookie = {0};
-    char *value = NULL;
-    enum tp_err err = web_cookie_get(http_request_header(http, "cookie"), WEB_SESSION_COOKIE, &value);
-    if (err == TP_OK)
-        err = web_cookie_session_parse(value, &cookie);
-    secret_free(value);
-    if (err != TP_OK || !bearer || http_request_header_count(http, "cookie") != 1 ||
-        http_request_header_count(http, "authorization") != 1) {
-        web_cookie_session_free(&cookie);
-        return err_set(error, TP_UNAUTHENTICATED, "sign in first");
-    }
-    request->caller = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", cookie.sid, "token", bearer, "addr",
-                                request->conn->addr);
-    web_cookie_session_free(&cookie);
-    return request->caller ? TP_OK : err_set(error, TP_UNAUTHENTICATED, "sign in first");
-}
-
 static enum tp_err set_caller(struct web_request *request, struct tp_error *error)
 {
     struct web_conn *conn = request->conn;
-    if (request->route->who == WEB_SESSION)
-        return caller_of_session(request, error);
+    if (request->route->who == WEB_SESSION) {
+        request->caller = web_session_caller(web_http(request), conn->addr);
+        return request->caller ? TP_OK : err_set(error, TP_UNAUTHENTICATED, "sign in first");
+    }
     if (request->route->who == WEB_CERT) {
         if (!conn->cert)
             return err_set(error, TP_UNAUTHENTICATED, "a client certificate is needed; run \"tport login\" first");
@@ -372,59 +361,6 @@ static enum tp_err set_caller(struct web_request *request, struct tp_error *erro
         request->caller = json_pack("{s:s, s:s}", "kind", "anonymous", "addr", conn->addr);
     }
     return TP_OK;
-}
-
-static bool has_type(const struct http_request *http, const char *type)
-{
-    const char *value = http_request_header(http, "content-type");
-    size_t length = strlen(type);
-    return value && http_request_header_count(http, "content-type") == 1 && strncasecmp(value, type, length) == 0 &&
-           (value[length] == '\0' || value[length] == ';' || value[length] == ' ');
-}
-
-static enum tp_err check_body(struct web_request *request, struct tp_error *error)
-{
-    const struct http_request *http = web_http(request);
-    size_t size = buf_size(&http->body);
-    if (request->route->shape == WEB_API && size > 0) {
-        if (!has_type(http, "application/json"))
-            return err_set(error, TP_INVALID, "the body must be JSON: send \"Content-Type: application/json\"");
-        return json_parse_object(buf_head(&http->body), size, size, &request->body, error);
-    }
-    if (request->route->shape == WEB_FORM && !has_type(http, "application/x-www-form-urlencoded"))
-        return err_set(error, TP_INVALID, "the form must come from its page");
-    return TP_OK;
-}
-
-/* Takes the CSRF cookie; a form must repeat it. */
-static enum tp_err check_csrf(struct web_request *request, struct tp_error *error)
-{
-    const struct http_request *http = web_http(request);
-    char *cookie = NULL;
-    char *field = NULL;
-    bool matches = false;
-    if (web_cookie_get(http_request_header(http, "cookie"), WEB_CSRF_COOKIE, &cookie) == TP_OK &&
-        web_cookie_csrf_matches(cookie, cookie))
-        memcpy(request->csrf, cookie, WEB_CSRF_SIZE);
-    if (request->route->shape == WEB_FORM &&
-        http_form_value(buf_head(&http->body), buf_size(&http->body), "csrf_token", &field) == TP_OK)
-        matches = web_cookie_csrf_matches(cookie, field);
-    secret_free(cookie);
-    secret_free(field);
-    if (request->route->shape == WEB_FORM)
-        return matches ? TP_OK
-                       : err_set(error, TP_DENIED,
-                                 "this form is no longer valid; open the link again and send it from there");
-    return TP_OK;
-}
-
-const char *web_csrf(struct web_request *request)
-{
-    if (request->csrf[0] == '\0') {
-        web_cookie_csrf_new(request->csrf);
-        request->csrf_new = true;
-    }
-    return request->csrf;
 }
 
 static void start(struct web_request *request)
@@ -444,9 +380,9 @@ static void start(struct web_request *request)
     if (err == TP_OK)
         err = set_caller(request, &error);
     if (err == TP_OK)
-        err = check_body(request, &error);
-    if (err == TP_OK && route->shape != WEB_API)
-        err = check_csrf(request, &error);
+        err = web_check_body(request, &error);
+    if (err == TP_OK && route->shape != WEB_API && route->shape != WEB_LARGE)
+        err = web_check_csrf(request, &error);
     if (err != TP_OK) {
         web_answer_error(request, &error);
         return;
@@ -525,15 +461,42 @@ void web_hand_over(struct web_request *request, const char *accept, const char *
     conn_free(conn);
 }
 
+static void on_hold_reply(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct hold *hold = ctx;
+    struct web_conn *conn = hold->conn;
+    (void)result;
+    mem_free(hold);
+    if (!conn)
+        return;
+    conn->hold = NULL;
+    http_server_proceed(conn->server, error ? SESSION_BODY : LARGE_BODY, error ? 0 : LARGE_MS);
+}
+
+/* Asks auth whether the session of this head is good. */
+static void hold(struct web_conn *conn, const struct http_request *http)
+{
+    struct rpc *auth = conn->web->options.auth(conn->web->options.auth_ctx);
+    json_t *caller = auth ? web_session_caller(http, conn->addr) : NULL;
+    if (!caller)
+        return;
+    conn->hold = mem_alloc(sizeof(*conn->hold));
+    conn->hold->conn = conn;
+    http_server_hold(conn->server);
+    (void)rpc_request(auth, "user.status", json_object(), caller, CALL_MS, on_hold_reply, conn->hold);
+}
+
 static size_t on_head(void *ctx, const struct http_request *http)
 {
     bool other = false;
     const struct web_route *route = web_route_find(http->method, http->path, NULL, &other);
-    const struct web_conn *conn = ctx;
+    struct web_conn *conn = ctx;
     if (!route || route->shape == WEB_FORM)
         return FORM_BODY;
     if (route->who == WEB_CERT && conn->cert)
-        return CERT_BODY;
+        return LARGE_BODY;
+    if (route->shape == WEB_LARGE && http->length > SESSION_BODY && conn->web)
+        hold(conn, http);
     return route->who == WEB_SESSION ? SESSION_BODY : ANONYMOUS_BODY;
 }
 
@@ -561,6 +524,8 @@ static void on_request(void *ctx, struct http_exchange *exchange)
 static void on_close(void *ctx, enum close_reason reason)
 {
     struct web_conn *conn = ctx;
+    if (conn->hold)
+        conn->hold->conn = NULL; /* freed by the reply */
     if (conn->request && conn->request->waiting)
         conn->request->conn = NULL; /* freed by the reply */
     else if (conn->request)

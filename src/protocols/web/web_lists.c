@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHOLE_LIST 5000 /* of who asks for no page */
+
 enum tp_err web_check_cluster(const struct web_request *request, struct tp_error *error)
 {
     if (strcmp(request->params[0], web_options(request)->cluster_name) != 0)
@@ -61,6 +63,38 @@ void web_put_text(const struct http_request *http, const char *name, json_t *par
     const char *text = http_request_param(http, name);
     if (text && *text)
         json_object_set_new(params, name, json_string(text));
+}
+
+enum tp_err web_put_list(const struct http_request *http, const char *sort, json_t *params, struct tp_error *error)
+{
+    const char *search = http_request_param(http, "search");
+    const char *labels = http_request_param(http, "labels");
+    json_t *map = NULL;
+    enum tp_err err = web_put_paging(http, params, error);
+    if (err == TP_OK && labels && *labels)
+        err = json_parse_object(labels, strlen(labels), strlen(labels), &map, error);
+    if (err != TP_OK)
+        return err;
+    if (map)
+        json_object_set_new(params, "labels", map);
+    if (search && *search)
+        json_object_set_new(params, "search", web_split(search, " ,"));
+    json_object_set_new(params, "sort", json_string(sort));
+    web_put_text(http, "sort", params);
+    return TP_OK;
+}
+
+enum tp_err web_put_resources(const struct web_request *request, const char *kind, const char *sort,
+                              json_t **ret_params, struct tp_error *error)
+{
+    json_t *params = json_pack("{s:s, s:i}", "kind", kind, "limit", WHOLE_LIST);
+    enum tp_err err = web_put_list(web_http(request), sort, params, error);
+    if (err != TP_OK) {
+        json_decref(params);
+        return err;
+    }
+    *ret_params = params;
+    return TP_OK;
 }
 
 /* ?query&search&sort&limit&startKey, for nodes and Kubernetes clusters alike; auth does the work. */
@@ -186,10 +220,7 @@ void web_events_finish(struct web_request *request, json_t *result)
 
 enum tp_err web_users_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    (void)request;
-    (void)error;
-    *ret_params = json_pack("{s:s}", "kind", "user");
-    return TP_OK;
+    return web_put_resources(request, "user", "name:asc", ret_params, error);
 }
 
 void web_users_finish(struct web_request *request, json_t *result)
@@ -206,15 +237,16 @@ void web_users_finish(struct web_request *request, json_t *result)
                                                roles ? json_incref(roles) : json_array(), "allTraits",
                                                traits ? json_incref(traits) : json_object(), "authType", "local"));
     }
-    web_answer_json(request, 200, users);
+    /* As Teleport's: all of them as a bare list for who asks for no page. */
+    if (http_request_param(web_http(request), "limit"))
+        answer_items(request, users, result);
+    else
+        web_answer_json(request, 200, users);
 }
 
 enum tp_err web_roles_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    (void)request;
-    (void)error;
-    *ret_params = json_pack("{s:s}", "kind", "role");
-    return TP_OK;
+    return web_put_resources(request, "role", "name:asc", ret_params, error);
 }
 
 void web_roles_finish(struct web_request *request, json_t *result)
@@ -231,7 +263,7 @@ void web_roles_finish(struct web_request *request, json_t *result)
         mem_free(id);
         mem_free(yaml);
     }
-    web_answer_json(request, 200, json_pack("{s:o, s:s}", "items", roles, "startKey", ""));
+    answer_items(request, roles, result);
 }
 
 /* Public CA certificates: "user" and "host" as OpenSSH lines, "tls-user", "tls-host" and "db" as PEM. */

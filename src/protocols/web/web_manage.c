@@ -181,24 +181,14 @@ void web_role_set_finish(struct web_request *request, json_t *result)
 
 /* Lists of whole resources. */
 
-static enum tp_err list_begin(const char *kind, json_t **ret_params)
-{
-    *ret_params = json_pack("{s:s}", "kind", kind);
-    return TP_OK;
-}
-
 enum tp_err web_tokens_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    (void)request;
-    (void)error;
-    return list_begin("token", ret_params);
+    return web_put_resources(request, "token", "until:asc", ret_params, error);
 }
 
 enum tp_err web_locks_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    (void)request;
-    (void)error;
-    return list_begin("lock", ret_params);
+    return web_put_resources(request, "lock", "target:asc", ret_params, error);
 }
 
 /* Whole resources, whose shape docs/protocol-rpc.md has. */
@@ -206,7 +196,9 @@ void web_items_finish(struct web_request *request, json_t *result)
 {
     json_t *items = json_object_get(result, "items");
     web_answer_json(request, 200,
-                    json_pack("{s:o, s:s}", "items", items ? json_incref(items) : json_array(), "startKey", ""));
+                    json_pack("{s:o, s:s, s:I}", "items", items ? json_incref(items) : json_array(), "startKey",
+                              json_get_text(result, "start_key", ""), "totalCount",
+                              (json_int_t)json_get_int(result, "total", (int64_t)json_array_size(items))));
 }
 
 /* Locks: at least one of Teleport's fields of a target. */

@@ -16,8 +16,9 @@
 struct web_request;
 
 enum web_who { WEB_ANONYMOUS, WEB_SESSION, WEB_CERT };
-/* JSON; HTML; HTML by a form's POST (needs the CSRF token); a WebSocket, whose owner calls the method later */
-enum web_shape { WEB_API, WEB_PAGE, WEB_FORM, WEB_SOCKET };
+/* JSON; JSON with a body as large as a resource; HTML; HTML by a form's POST (needs the CSRF token); a WebSocket, whose owner
+ * calls the method later */
+enum web_shape { WEB_API, WEB_LARGE, WEB_PAGE, WEB_FORM, WEB_SOCKET };
 
 /* Builds the params of the call. */
 typedef enum tp_err web_begin_fn(struct web_request *request, json_t **ret_params, struct tp_error *error);
@@ -126,6 +127,14 @@ void web_hand_over(struct web_request *request, const char *accept, const char *
 /* web_socket.c: checks the handshake and where it comes from, then web_hand_over; or answers an error. */
 void web_socket_start(struct web_request *request);
 
+/* web_check.c */
+/* The caller that a request of a web session names, or NULL when it names none. Auth checks it. */
+json_t *web_session_caller(const struct http_request *http, const char *addr) TP_MUST;
+/* The body as JSON, where the route takes JSON; the type of a form. */
+enum tp_err web_check_body(struct web_request *request, struct tp_error *error) TP_MUST;
+/* Takes the CSRF cookie; a form must repeat it. */
+enum tp_err web_check_csrf(struct web_request *request, struct tp_error *error) TP_MUST;
+
 /* web_cookie.c */
 /* The value of cookie name in a Cookie header; mem_free it. TP_INVALID when present twice or not a cookie value. */
 enum tp_err web_cookie_get(const char *header, const char *name, char **ret_value) TP_MUST;
@@ -154,6 +163,12 @@ enum tp_err web_host_cas(struct buf *out, const json_t *result) TP_MUST;
 /* web_lists.c: parts of what lists are asked for. */
 /* limit and startKey of the query; TP_INVALID for a limit that is none. */
 enum tp_err web_put_paging(const struct http_request *http, json_t *params, struct tp_error *error) TP_MUST;
+/* The same, and search (words), labels (a JSON object of texts) and sort, which is this one where the query has none. */
+enum tp_err web_put_list(const struct http_request *http, const char *sort, json_t *params,
+                         struct tp_error *error) TP_MUST;
+/* Params of resources.get for a page of resources of that kind. */
+enum tp_err web_put_resources(const struct web_request *request, const char *kind, const char *sort,
+                              json_t **ret_params, struct tp_error *error) TP_MUST;
 /* One value of the query under its own name, unless it is absent or empty. */
 void web_put_text(const struct http_request *http, const char *name, json_t *params);
 /* "a b" or "a;b" as a JSON list. */

@@ -9,7 +9,7 @@ enum tp_err web_running_begin(struct web_request *request, json_t **ret_params, 
     json_t *params = json_object();
     enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
-        err = web_put_paging(web_http(request), params, error);
+        err = web_put_list(web_http(request), "started:desc", params, error);
     if (err != TP_OK) {
         json_decref(params);
         return err;

@@ -9,6 +9,7 @@ import { EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { sayError } from "../design/parts";
+import { byteLength, RESOURCE_MAX } from "../text";
 
 const keys: Record<string, string[]> = {
   "": ["kind", "version", "metadata", "spec"],
@@ -47,6 +48,7 @@ function complete(context: CompletionContext) {
 
 /** What the server says about the text, at its line. */
 async function check(view: EditorView): Promise<Diagnostic[]> {
+  if (byteLength(view.state.doc.toString()) > RESOURCE_MAX) return []; // said when it is saved
   try {
     await api("POST", "/webapi/roles/check", { content: view.state.doc.toString() });
     return [];

@@ -3,7 +3,7 @@ import { api } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, sayError, toast } from "../design/parts";
 import { dateTime, t } from "../i18n";
-import { useWhole, WholeView } from "../list";
+import { ListView, useList } from "../list";
 import { setQuery, usePlace } from "../router";
 import { plain } from "../text";
 
@@ -78,15 +78,15 @@ function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => vo
 
 export function LocksPage() {
   const { query } = usePlace();
-  const list = useWhole<Lock>(async (signal) => (await api<{ items: Lock[] }>("GET", "/webapi/locks", undefined, signal)).items, 15000);
+  const list = useList<Lock>("/webapi/locks", 15000, {}, false);
   const [making, setMaking] = useState(query.has("user"));
   const [removing, setRemoving] = useState<Lock | null>(null);
   const target = (lock: Lock) => Object.entries(lock.spec.target).map(([key, value]) => `${key}=${value}`).join(" ");
   const columns: Column<Lock>[] = [
     { id: "target", title: t("locks.target"), sort: true, cell: (lock) => <span class="name">{target(lock)}</span> },
     { id: "message", title: t("locks.message"), cell: (lock) => plain(lock.spec.message ?? "") },
-    { id: "until", title: t("locks.until"), cell: (lock) => (lock.spec.expires ? <span class="row"><span class="num">{dateTime(lock.spec.expires)}</span>{over(lock) && <span class="chip">{t("locks.over")}</span>}</span> : t("locks.forever")) },
-    { id: "by", title: t("locks.by"), cell: (lock) => lock.spec.created_by ?? "" },
+    { id: "until", title: t("locks.until"), sort: true, cell: (lock) => (lock.spec.expires ? <span class="row"><span class="num">{dateTime(lock.spec.expires)}</span>{over(lock) && <span class="chip">{t("locks.over")}</span>}</span> : t("locks.forever")) },
+    { id: "by", title: t("locks.by"), sort: true, cell: (lock) => lock.spec.created_by ?? "" },
     {
       id: "actions",
       title: t("actions"),
@@ -108,7 +108,7 @@ export function LocksPage() {
           </Button>
         )}
       </Head>
-      <WholeView list={list} label={t("menu.locks")} search={t("locks.search")} text={(lock) => `${target(lock)} ${lock.spec.message ?? ""}`} columns={columns} keyOf={(lock) => lock.metadata.name} sort="target:asc" sortBy={{ target }} empty={<Empty title={t("locks.empty")} text={t("locks.empty.text")} />} />
+      <ListView list={list} label={t("menu.locks")} search={t("locks.search")} columns={columns} keyOf={(lock) => lock.metadata.name} sort="target:asc" empty={<Empty title={t("locks.empty")} text={t("locks.empty.text")} />} />
       {making && (
         <LockDialog
           user={query.get("user") ?? ""}

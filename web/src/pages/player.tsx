@@ -11,7 +11,7 @@ import { LiveScreen, type LiveState } from "../player/live";
 import { type Recording, Screen } from "../player/screen";
 import { usePlace } from "../router";
 import { type Ended, place } from "./recordings";
-import { type Channel, type Running, runningPlace, runningSessions } from "./sessions";
+import { type Channel, type Running, runningPlace, runningSession } from "./sessions";
 
 const SHOWN_MAX = 64 * 1024 * 1024;
 
@@ -84,11 +84,8 @@ function Live({ id }: { id: string }) {
   const [error, setError] = useState<unknown>(null);
   useEffect(() => {
     const stop = new AbortController();
-    runningSessions(stop.signal).then(
-      (list) => {
-        const one = list.find((each) => each.channels.some((channel) => channel.id === id));
-        setFound(one ? { one, channel: one.channels.find((channel) => channel.id === id)! } : null);
-      },
+    runningSession(id, stop.signal).then(
+      (one) => setFound(one ? { one, channel: one.channels.find((channel) => channel.id === id)! } : null),
       () => !stop.signal.aborted && setFound(null),
     );
     return () => stop.abort();

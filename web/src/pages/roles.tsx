@@ -4,9 +4,9 @@ import { useState } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Confirm, Dialog, Empty, Head, Note, sayError, toast } from "../design/parts";
-import { t } from "../i18n";
-import { useWhole, WholeView } from "../list";
-import { plain } from "../text";
+import { bytes, t } from "../i18n";
+import { ListView, useList } from "../list";
+import { byteLength, plain, RESOURCE_MAX } from "../text";
 
 interface Role {
   id: string;
@@ -52,6 +52,7 @@ function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: ()
   const [error, setError] = useState("");
   const may = role ? acl("roles").edit : acl("roles").create;
   const save = async () => {
+    if (byteLength(text) > RESOURCE_MAX) return setError(t("roles.large", { size: bytes(byteLength(text)) }));
     try {
       if (role) await api("PUT", `/webapi/roles/${encodeURIComponent(role.name)}`, { content: text, revision });
       else await api("POST", "/webapi/roles", { content: text });
@@ -60,7 +61,7 @@ function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: ()
       onClose();
     } catch (failed) {
       const code = failed instanceof ApiError ? failed.status : 0;
-      setError(code === 412 ? t("roles.conflict") : code === 413 ? t("roles.large") : sayError(failed));
+      setError(code === 412 ? t("roles.conflict") : code === 413 ? t("roles.large", { size: bytes(byteLength(text)) }) : sayError(failed));
     }
   };
   return (
@@ -81,14 +82,14 @@ function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: ()
 }
 
 export function RolesPage() {
-  const list = useWhole<Role>(async (signal) => (await api<{ items: Role[] }>("GET", "/webapi/roles", undefined, signal)).items);
+  const list = useList<Role>("/webapi/roles", 0, {}, false);
   const [editing, setEditing] = useState<Role | "new" | null>(null);
   const [removing, setRemoving] = useState<Role | null>(null);
   const [reach, setReach] = useState<Subject | null>(null);
   const may = acl("roles");
   const columns: Column<Role>[] = [
     { id: "name", title: t("name"), sort: true, cell: (role) => <span class="name">{role.name}</span> },
-    { id: "description", title: t("roles.description"), cell: (role) => <span class="quiet">{plain(description(role))}</span> },
+    { id: "description", title: t("roles.description"), sort: true, cell: (role) => <span class="quiet">{plain(description(role))}</span> },
     {
       id: "actions",
       title: t("actions"),
@@ -121,7 +122,7 @@ export function RolesPage() {
           </Button>
         )}
       </Head>
-      <WholeView list={list} label={t("menu.roles")} search={t("roles.search")} text={(role) => `${role.name} ${description(role)}`} columns={columns} keyOf={(role) => role.id} sort="name:asc" sortBy={{ name: (role) => role.name }} empty={<Empty title={t("roles.empty")} />} />
+      <ListView list={list} label={t("menu.roles")} search={t("roles.search")} columns={columns} keyOf={(role) => role.id} sort="name:asc" empty={<Empty title={t("roles.empty")} />} />
       {editing && <RoleDialog role={editing === "new" ? null : editing} onClose={() => setEditing(null)} onSaved={list.reload} />}
       {reach && <ReachDialog subject={reach} onPick={setReach} onClose={() => setReach(null)} />}
       {removing && <Confirm title={t("roles.delete", { name: removing.name })} text={t("roles.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/roles/${encodeURIComponent(removing.name)}`), list.reload())} />}

@@ -5,7 +5,7 @@ import { context, site } from "../context";
 import { Button, type Column, Dialog, Empty, Field, Head, Note, sayError, toast } from "../design/parts";
 import { Icon } from "../design/icons";
 import { ago, dateTime, t } from "../i18n";
-import { useWhole, WholeView } from "../list";
+import { ListView, useList } from "../list";
 import { useStore } from "../store";
 
 export interface Channel {
@@ -39,8 +39,10 @@ export function runningPlace(one: Running): string {
   return one.kind === "k8s" ? (one.kubernetes_cluster_name ?? one.hostname) : `${one.login || "?"}@${one.hostname}`;
 }
 
-export async function runningSessions(signal?: AbortSignal): Promise<Running[]> {
-  return (await api<{ items: Running[] }>("GET", site("/sessions?limit=5000"), undefined, signal)).items;
+/** The session that has this channel, or nothing. */
+export async function runningSession(channel: string, signal?: AbortSignal): Promise<Running | undefined> {
+  const found = await api<{ items: Running[] }>("GET", site(`/sessions?search=${encodeURIComponent(channel)}`), undefined, signal);
+  return found.items.find((one) => one.channels.some((each) => each.id === channel));
 }
 
 function what(channel: Channel): string {
@@ -82,7 +84,7 @@ function EndDialog({ one, onClose, onDone }: { one: Running; onClose: () => void
 }
 
 export function SessionsPage() {
-  const list = useWhole<Running>(runningSessions, 5000);
+  const list = useList<Running>(site("/sessions"), 5000);
   const [ending, setEnding] = useState<Running | null>(null);
   const me = useStore(context)?.userName;
   const columns: Column<Running>[] = [
@@ -132,7 +134,7 @@ export function SessionsPage() {
     },
     { id: "from", title: t("sessions.from"), cell: (one) => <span class="mono">{one.addr.replace(/:\d+$/, "")}</span> },
     {
-      id: "created",
+      id: "started",
       title: t("sessions.since"),
       sort: true,
       cell: (one) => (
@@ -170,17 +172,7 @@ export function SessionsPage() {
   return (
     <>
       <Head title={t("menu.sessions")} text={t("sessions.text")} />
-      <WholeView
-        list={list}
-        label={t("menu.sessions")}
-        search={t("sessions.search")}
-        text={(one) => `${one.user} ${runningPlace(one)} ${one.addr} ${one.id} ${one.channels.map(what).join(" ")}`}
-        columns={columns}
-        keyOf={(one) => one.id}
-        sort="created:desc"
-        sortBy={{ user: (one) => one.user, where: runningPlace, created: (one) => new Date(one.created).getTime() }}
-        empty={<Empty title={t("sessions.empty")} text={t("sessions.empty.text")} />}
-      />
+      <ListView list={list} label={t("menu.sessions")} search={t("sessions.search")} columns={columns} keyOf={(one) => one.id} sort="started:desc" empty={<Empty title={t("sessions.empty")} text={t("sessions.empty.text")} />} />
       {ending && <EndDialog one={ending} onClose={() => setEnding(null)} onDone={list.reload} />}
     </>
   );

@@ -2,16 +2,16 @@ import { useState } from "preact/hooks";
 import { api } from "../api";
 import { acl } from "../context";
 import { Icon } from "../design/icons";
-import { Button, type Column, Confirm, Empty, Head, Pop } from "../design/parts";
+import { Button, type Column, Confirm, Empty, Head, type Label, Pop, Tags } from "../design/parts";
 import { dateTime, t } from "../i18n";
-import { useWhole, WholeView } from "../list";
+import { labelsOf, ListView, toggleLabel, useList } from "../list";
 import { AddServer } from "./join";
 import { AddKubernetes } from "./join-kube";
 import { NewToken } from "./new-token";
 
 interface Token {
   metadata: { name: string; expires?: string };
-  spec: { roles?: string[]; join_method?: string };
+  spec: { roles?: string[]; join_method?: string; suggested_labels?: Record<string, string | string[]> };
 }
 
 /** The same dialogs as on the pages of what joins, and one for the value alone. */
@@ -22,14 +22,17 @@ const ways = {
 } as const;
 
 export function TokensPage() {
-  const list = useWhole<Token>(async (signal) => (await api<{ items: Token[] }>("GET", "/webapi/tokens", undefined, signal)).items, 15000);
+  const list = useList<Token>("/webapi/tokens", 15000, {}, false);
   const [removing, setRemoving] = useState<Token | null>(null);
   const [making, setMaking] = useState<keyof typeof ways | null>(null);
   const Making = making && ways[making].Dialog;
   const roles = (token: Token) => (token.spec.roles ?? []).join(", ");
+  const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
+  const labels = (token: Token) => Object.entries(token.spec.suggested_labels ?? {}).flatMap(([name, values]) => [values].flat().map((value) => ({ name, value })));
   const columns: Column<Token>[] = [
     { id: "name", title: t("name"), sort: true, cell: (token) => <span class="name">{token.metadata.name}</span> },
     { id: "roles", title: t("tokens.for"), sort: true, cell: (token) => <span class="mono">{roles(token)}</span> },
+    { id: "labels", title: t("labels"), cell: (token) => <Tags labels={labels(token)} on={on} onPick={(label) => toggleLabel(list.query, label)} /> },
     { id: "until", title: t("tokens.until"), sort: true, cell: (token) => <span class="num">{token.metadata.expires ? dateTime(token.metadata.expires) : t("never")}</span> },
     {
       id: "actions",
@@ -59,7 +62,7 @@ export function TokensPage() {
           </Pop>
         )}
       </Head>
-      <WholeView list={list} label={t("menu.tokens")} search={t("tokens.search")} text={(token) => `${token.metadata.name} ${roles(token)}`} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" sortBy={{ name: (token) => token.metadata.name, roles, until: (token) => token.metadata.expires ?? "9" }} empty={<Empty title={t("tokens.empty")} text={acl("tokens").create ? t("tokens.empty.text") : undefined} />} />
+      <ListView list={list} label={t("menu.tokens")} search={t("tokens.search")} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" empty={<Empty title={t("tokens.empty")} text={acl("tokens").create ? t("tokens.empty.text") : undefined} />} />
       {Making && <Making onClose={() => (setMaking(null), list.reload())} />}
       {removing && <Confirm title={t("tokens.delete", { name: removing.metadata.name })} text={t("tokens.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/tokens/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
     </>

@@ -3,7 +3,7 @@ import { api, ApiError } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Command, Confirm, Dialog, Empty, Field, Head, Note, Pop, sayError, toast } from "../design/parts";
 import { dateTime, has, type Key, t } from "../i18n";
-import { useWhole, WholeView } from "../list";
+import { allPages, ListView, useList } from "../list";
 import { ReachDialog, type Subject } from "./reach";
 
 interface User {
@@ -34,7 +34,7 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
   const [busy, setBusy] = useState(false);
   useEffect(() => {
     // Who may not list roles types their names.
-    api<{ items: { name: string }[] }>("GET", "/webapi/roles").then((got) => setAll([...new Set([...got.items.map((role) => role.name), ...(user?.roles ?? [])])].sort()), () => undefined);
+    allPages<{ name: string }>("/webapi/roles").then((got) => setAll([...new Set([...got.map((role) => role.name), ...(user?.roles ?? [])])].sort()), () => undefined);
   }, []);
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -88,7 +88,7 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
 }
 
 export function UsersPage() {
-  const list = useWhole<User>((signal) => api("GET", "/webapi/users", undefined, signal));
+  const list = useList<User>("/webapi/users", 0, {}, false);
   const [editing, setEditing] = useState<User | "new" | null>(null);
   const [link, setLink] = useState<Link | null>(null);
   const [removing, setRemoving] = useState<User | null>(null);
@@ -111,7 +111,7 @@ export function UsersPage() {
         </div>
       ),
     },
-    { id: "type", title: t("users.type"), sort: true, cell: (user) => <span class="quiet">{user.authType}</span> },
+    { id: "type", title: t("users.type"), cell: (user) => <span class="quiet">{user.authType}</span> },
     {
       id: "actions",
       title: t("actions"),
@@ -164,7 +164,7 @@ export function UsersPage() {
           </Button>
         )}
       </Head>
-      <WholeView list={list} label={t("menu.users")} search={t("users.search")} text={(user) => `${user.name} ${user.roles.join(" ")}`} columns={columns} keyOf={(user) => user.name} sort="name:asc" sortBy={{ name: (user) => user.name, roles: (user) => user.roles.join(" "), type: (user) => user.authType }} empty={<Empty title={t("users.empty")} text={t("users.empty.text")} />} />
+      <ListView list={list} label={t("menu.users")} search={t("users.search")} columns={columns} keyOf={(user) => user.name} sort="name:asc" empty={<Empty title={t("users.empty")} text={t("users.empty.text")} />} />
       {editing && (
         <UserDialog
           user={editing === "new" ? null : editing}
