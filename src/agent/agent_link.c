@@ -170,24 +170,33 @@ static void on_holder(struct conn *conn, const json_t *params)
     }
 }
 
+/* A sentence of the proxy as it may look on a terminal: through the codec of a reset. */
+static enum tp_err safe_text(const json_t *params, enum close_reason reason, char ret_text[FRAME_TEXT_MAX + 1])
+{
+    uint8_t reset[FRAME_RESET_MAX];
+    size_t size = frame_reset_encode(reason, json_get_text(params, "text", ""), reset);
+    return frame_reset_decode(reset, size, &reason, ret_text);
+}
+
 static void on_line_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
 {
     const struct conn *conn = ctx;
+    char text[FRAME_TEXT_MAX + 1];
     (void)rpc;
     (void)fd; /* none comes through a tunnel */
     if (strcmp(event, "ca.changed") == 0) {
         host_refresh(conn->agent);
     } else if (strcmp(event, "session.cut") == 0) {
-        /* Through the codec of a reset: that is what such a sentence may look like on a terminal. */
-        uint8_t reset[FRAME_RESET_MAX];
-        char text[FRAME_TEXT_MAX + 1];
         enum close_reason reason = close_from_name(json_get_text(params, "reason", ""));
-        size_t size = frame_reset_encode(reason, json_get_text(params, "text", ""), reset);
-        if (frame_reset_decode(reset, size, &reason, text) == TP_OK) {
+        if (safe_text(params, reason, text) == TP_OK) {
             session_cut(conn->agent, json_get_text(params, "sid", ""), reason, text);
             if (conn->agent->kube != NULL) {
                 kube_session_cut(conn->agent->kube, json_get_text(params, "sid", ""), reason, text);
             }
+        }
+    } else if (strcmp(event, "session.watched") == 0) {
+        if (safe_text(params, CLOSE_DONE, text) == TP_OK) {
+            session_watched(conn->agent, text, params);
         }
     }
     if (strcmp(event, "tunnel.holder") == 0) {

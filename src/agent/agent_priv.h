@@ -168,6 +168,9 @@ void session_open(struct agent *agent, struct tunnel_stream *stream, const char 
                   size_t size);
 /* Auth ended this session (event session.cut): the person is told text, then the connection ends. No such session: nothing. */
 void session_cut(struct agent *agent, const char *sid, enum close_reason reason, const char *text);
+/* Somebody began or stopped watching one of its terminals (event session.watched; text is fit for a terminal): the person is
+ * told. No such session: nothing. */
+void session_watched(struct agent *agent, const char *text, const json_t *params);
 /* Ends all of them with that reason. */
 void session_stop_all(struct agent *agent, enum close_reason reason);
 

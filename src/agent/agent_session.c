@@ -368,6 +368,20 @@ void session_cut(struct agent *agent, const char *sid, enum close_reason reason,
     timer_start(session->killer, CUT_KILL_MS, 0);
 }
 
+void session_watched(struct agent *agent, const char *text, const json_t *params)
+{
+    const struct session *session = session_find(agent, json_get_text(params, "sid", ""));
+    json_t *watchers = json_object_get(params, "watchers");
+    if (session == NULL || session->cut || session->line == NULL || session->child == NULL ||
+        !json_is_array(watchers)) {
+        return;
+    }
+    rpc_event(session->line, "watched",
+              json_pack("{s:s, s:I, s:s, s:O, s:I}", "id", json_get_text(params, "id", ""), "number",
+                        (json_int_t)json_get_int(params, "number", 0), "text", text, "watchers", watchers, "count",
+                        (json_int_t)json_get_int(params, "count", 0)));
+}
+
 void session_stop_all(struct agent *agent, enum close_reason reason)
 {
     for (struct session *session = agent->sessions; session != NULL; session = session->next) {

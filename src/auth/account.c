@@ -37,7 +37,8 @@ void do_user_context(struct call *call)
                                       possible(call, "read", kind), "edit", possible(call, "update", kind), "create",
                                       possible(call, "create", kind), "remove", possible(call, "delete", kind)));
     }
-    call_reply(call,
-               json_pack("{s:s, s:o, s:O, s:s}", "user", call->caller.user, "acl", acl, "roles", call->caller.roles,
-                         "motd", settings->message_of_the_day != NULL ? settings->message_of_the_day : ""));
+    call_reply(call, json_pack("{s:s, s:o, s:O, s:s, s:I}", "user", call->caller.user, "acl", acl, "roles",
+                               call->caller.roles, "motd",
+                               settings->message_of_the_day != NULL ? settings->message_of_the_day : "", "idle_timeout",
+                               (json_int_t)settings->web_idle_ms));
 }

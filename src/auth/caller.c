@@ -416,7 +416,8 @@ enum tp_err caller_verify(struct auth *auth, const struct link *link, const json
         } else if (strcmp(kind, "host") == 0) {
             err = host_from_cert(auth, json, caller, error);
         } else if (strcmp(kind, "session") == 0) {
-            err = websess_check(auth, json_get_text(json, "sid", ""), json_get_text(json, "token", ""), caller, error);
+            err = websess_check(auth, json_get_text(json, "sid", ""), json_get_text(json, "token", ""),
+                                json_get_bool(json, "idle", false), caller, error);
         } else {
             err = err_set(error, TP_INVALID, "unknown kind of caller");
         }

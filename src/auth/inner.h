@@ -85,7 +85,9 @@ struct settings {
     json_t *conf;      /* the "auth" object of the configuration event */
     uid_t admin_uid;   /* may use the admin socket besides root and us; (uid_t)-1: nobody */
     int64_t default_session_ttl_ms;
+    int64_t web_idle_ms;      /* web sessions that nobody used for so long are over; 0: never */
     bool record;              /* false: session_recording is off */
+    bool announce_watchers;   /* who is watched is told so */
     char *message_of_the_day; /* or NULL */
     struct rbac_cluster cluster_options;
     struct keep_rules keep;
@@ -569,6 +571,8 @@ const char *sessions_proto(const struct live *live);
 #define SESSION_EVENTS_MAX 256 /* reports in one call of session.events */
 /* Decides one session anew; false: it is over, or has lost its right just now. */
 bool sessions_recheck_one(struct auth *auth, struct live *live);
+/* Is a terminal of this web session open, or can be come back to? (term.c) */
+bool term_is_open(const struct auth *auth, const char *web_key) TP_MUST;
 /* Ends the terminals of a web session. */
 void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason reason, const char *text);
 /* Cuts the sessions of a user, those of the web session but (or NULL) excepted. */
@@ -626,7 +630,8 @@ struct websess_from {
 enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits,
                          const struct websess_from *from, int64_t ttl_ms, json_t **ret_result,
                          struct tp_error *error) TP_MUST;
-enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
+/* idle: the page asks by itself, its person has done nothing; such a call does not count as use of the session. */
+enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, bool idle, struct caller *caller,
                           struct tp_error *error) TP_MUST;
 void websess_drop(struct auth *auth, const char *key);
 /* A one-time code was given in this session; an older one counts no longer. */

@@ -105,6 +105,7 @@ static void finish_web(struct login *login, json_t *event)
         call_fail(call, &error);
         return;
     }
+    json_object_set_new(result, "idle_timeout", json_integer((json_int_t)call->auth->settings.web_idle_ms));
     call_reply_audited(call, event, result);
 }
 

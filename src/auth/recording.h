@@ -24,6 +24,7 @@ struct recording {
     bool sealed;        /* done; leaves the memory once it is stored */
     int64_t touched_ms; /* wall; last sign of life */
     struct watcher *watchers;
+    int64_t told; /* number of the last event session.watched */
     struct parked *parked;
 };
 

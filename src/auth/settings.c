@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define DEFAULT_TTL_MS ((int64_t)12 * 3600 * 1000)
+#define DEFAULT_WEB_IDLE_MS ((int64_t)10 * 60 * 1000)
 #define DEFAULT_MIN_AGE_MS ((int64_t)24 * 3600 * 1000)
 
 /* A duration as a number of milliseconds or as text ("12h"). */
@@ -152,6 +153,7 @@ static void apply_layer(struct settings *settings, const json_t *layer)
     struct rbac_cluster *options = &settings->cluster_options;
     settings->default_session_ttl_ms = duration_of(layer, "default_session_ttl", settings->default_session_ttl_ms);
     options->client_idle_timeout_ms = duration_of(layer, "client_idle_timeout", options->client_idle_timeout_ms);
+    settings->web_idle_ms = duration_of(layer, "web_idle_timeout", settings->web_idle_ms);
     options->disconnect_expired_cert = bool_of(layer, "disconnect_expired_cert", options->disconnect_expired_cert);
     options->require_session_mfa = mfa_of(layer, options->require_session_mfa);
     const char *locking = json_get_text(layer, "locking_mode", NULL);
@@ -169,11 +171,13 @@ void settings_apply(struct auth *auth)
 {
     struct settings *settings = &auth->settings;
     settings->default_session_ttl_ms = DEFAULT_TTL_MS;
+    settings->web_idle_ms = DEFAULT_WEB_IDLE_MS;
     settings->cluster_options = (struct rbac_cluster){0};
     mem_free(settings->message_of_the_day);
     settings->message_of_the_day = NULL;
     apply_layer(settings, settings->conf);
     settings->record = strcmp(json_get_text(settings->conf, "session_recording", "node"), "off") != 0;
+    settings->announce_watchers = bool_of(settings->conf, "announce_watchers", true);
     const json_t *keep = json_object_get(settings->conf, "retention");
     settings->keep = (struct keep_rules){
         .events_max_age_ms = duration_of(keep, "events_max_age", 0),

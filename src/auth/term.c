@@ -89,6 +89,27 @@ static void resume(struct call *call, const char *sid)
     audit_emit(auth, event, resume_recorded, again);
 }
 
+struct find_terminal {
+    const char *web_key;
+    bool found;
+};
+
+static void find_terminal(void *ctx, const char *key, void *value)
+{
+    struct find_terminal *find = ctx;
+    const struct live *live = value;
+    (void)key;
+    find->found = find->found ||
+                  (live->web_key != NULL && !live->closed && !live->cut && strcmp(live->web_key, find->web_key) == 0);
+}
+
+bool term_is_open(const struct auth *auth, const char *web_key)
+{
+    struct find_terminal find = {.web_key = web_key};
+    map_each(auth->live, find_terminal, &find);
+    return find.found;
+}
+
 void do_term_connect(struct call *call)
 {
     struct tp_error error = {0};

@@ -11,6 +11,8 @@
 #define LEFT_MS ((int64_t)10 * 1000) /* a watcher who asks no more for so long has left */
 #define PARKED_MAX 8                 /* calls of one person that wait for one recording */
 #define WATCHERS_MAX 64              /* of one recording */
+#define NAMES_MAX 5                  /* of those who are told to the person */
+#define NAME_MAX_BYTES 200
 
 struct watcher {
     char *user;
@@ -43,6 +45,33 @@ json_t *watchers_names(const struct recording *recording)
     return names;
 }
 
+/* The person in the terminal learns who watches. To all workers, as with a cut: one relays the session, and one (often another)
+ * holds the line to its agent. An agent may hear it several times: the number says what it has heard. */
+static void tell_person(struct recording *recording, const char *user, bool joined)
+{
+    struct auth *auth = recording->auth;
+    const struct watcher *watcher = recording->watchers;
+    int64_t now = clock_wall_ms();
+    int count = 0;
+    if (!auth->settings.announce_watchers || recording->ended) {
+        return;
+    }
+    json_t *names = json_array();
+    for (; watcher != NULL; watcher = watcher->next) {
+        if (count++ < NAMES_MAX && strlen(watcher->user) <= NAME_MAX_BYTES) {
+            json_array_append_new(names, json_string(watcher->user));
+        }
+    }
+    recording->told = now > recording->told ? now : recording->told + 1;
+    char *text = mem_printf("%.*s %s", NAME_MAX_BYTES, user,
+                            joined ? "is watching this session" : "has stopped watching this session");
+    auth_tell_workers(auth, "session.watched",
+                      json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:i}", "sid", json_get_text(recording->meta, "sid", ""),
+                                "host_id", json_get_text(recording->meta, "host_id", ""), "id", recording->id, "number",
+                                (json_int_t)recording->told, "text", text, "watchers", names, "count", count));
+    mem_free(text);
+}
+
 static void put_session(const struct recording *recording, json_t *event)
 {
     const json_t *meta = recording->meta;
@@ -61,6 +90,7 @@ static void leave(struct recording *recording, struct watcher **at)
     put_session(recording, event);
     audit_emit(recording->auth, event, NULL, NULL);
     *at = watcher->next;
+    tell_person(recording, watcher->user, false);
     mem_free(watcher->user);
     mem_free(watcher);
 }
@@ -79,6 +109,7 @@ static json_t *join(struct recording *recording, const struct call *call)
     watcher->asked_ms = clock_wall_ms();
     watcher->next = recording->watchers;
     recording->watchers = watcher;
+    tell_person(recording, user, true);
     json_t *people = json_object_get(recording->meta, "participants");
     if (!json_list_has(people, user)) {
         json_array_append_new(people, json_string(user));

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#define IDLE_MS ((int64_t)30 * 60 * 1000)
 #define PER_USER_MAX 20
 
 struct websess {
@@ -19,6 +18,16 @@ struct websess {
     int64_t used_ms;
     struct mfa_given mfa; /* the last one-time code that was given in it; not stored: a restart asks again */
 };
+
+/* An open terminal is use: who reads what a program prints is there. */
+static bool is_over(const struct auth *auth, const char *key, struct websess *session, int64_t now)
+{
+    int64_t idle = auth->settings.web_idle_ms;
+    if (session->expires_ms > now && idle > 0 && now - session->used_ms > idle && term_is_open(auth, key)) {
+        session->used_ms = now;
+    }
+    return session->expires_ms <= now || (idle > 0 && now - session->used_ms > idle);
+}
 
 static void websess_destroy(struct websess *session)
 {
@@ -99,6 +108,7 @@ void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given
 }
 
 struct find {
+    const struct auth *auth;
     const char *user;
     int64_t now_ms;
     char *keys[64];
@@ -128,8 +138,8 @@ static void find_user(void *ctx, const char *key, void *value)
 static void find_over(void *ctx, const char *key, void *value)
 {
     struct find *find = ctx;
-    const struct websess *session = value;
-    if ((session->expires_ms <= find->now_ms || find->now_ms - session->used_ms > IDLE_MS) && find->count < 64) {
+    struct websess *session = value;
+    if (find->count < 64 && is_over(find->auth, key, session, find->now_ms)) {
         find->keys[find->count++] = mem_strdup(key);
     }
 }
@@ -152,7 +162,7 @@ void websess_drop_user(struct auth *auth, const char *user)
 
 void websess_sweep(struct auth *auth)
 {
-    struct find find = {.now_ms = clock_wall_ms()};
+    struct find find = {.auth = auth, .now_ms = clock_wall_ms()};
     map_each(auth->websessions, find_over, &find);
     drop_found(auth, &find);
 }
@@ -200,6 +210,7 @@ static void end_one(struct auth *auth, const char *key, const char *why)
 }
 
 struct listing {
+    const struct auth *auth;
     const struct caller *caller;
     json_t *items;
 };
@@ -207,11 +218,9 @@ struct listing {
 static void list_one(void *ctx, const char *key, void *value)
 {
     struct listing *listing = ctx;
-    const struct websess *session = value;
+    struct websess *session = value;
     const char *current = listing->caller->web_key;
-    int64_t now = clock_wall_ms();
-    if (strcmp(session->user, listing->caller->user) == 0 && session->expires_ms > now &&
-        now - session->used_ms <= IDLE_MS) {
+    if (strcmp(session->user, listing->caller->user) == 0 && !is_over(listing->auth, key, session, clock_wall_ms())) {
         json_array_append_new(listing->items,
                               json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:b}", "id", key, "created",
                                         doc_time(session->created_ms), "used", doc_time(session->used_ms), "expires",
@@ -222,7 +231,7 @@ static void list_one(void *ctx, const char *key, void *value)
 
 void do_account_sessions(struct call *call)
 {
-    struct listing listing = {.caller = &call->caller, .items = json_array()};
+    struct listing listing = {.auth = call->auth, .caller = &call->caller, .items = json_array()};
     map_each(call->auth->websessions, list_one, &listing);
     call_reply(call, json_pack("{s:o}", "items", listing.items));
 }
@@ -274,7 +283,7 @@ bool websess_alive(const struct auth *auth, const char *key)
     return session != NULL && session->expires_ms > clock_wall_ms();
 }
 
-enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, struct caller *caller,
+enum tp_err websess_check(struct auth *auth, const char *sid, const char *token, bool idle, struct caller *caller,
                           struct tp_error *error)
 {
     char key[HASH_TEXT_SIZE];
@@ -283,11 +292,12 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
     doc_hash(token, token_hash);
     struct websess *session = map_get(auth->websessions, key);
     int64_t now = clock_wall_ms();
-    if (session == NULL || !secret_equal_text(session->token_hash, token_hash) || session->expires_ms <= now ||
-        now - session->used_ms > IDLE_MS) {
+    if (session == NULL || !secret_equal_text(session->token_hash, token_hash) || is_over(auth, key, session, now)) {
         return err_set(error, TP_UNAUTHENTICATED, "your session has ended; sign in again");
     }
-    session->used_ms = now;
+    if (!idle) {
+        session->used_ms = now;
+    }
     caller->web_key = mem_strdup(key);
     caller->not_after = session->expires_ms / 1000;
     enum tp_err err = caller_become_user(auth, session->user, session->roles, session->traits, caller, error);

@@ -188,6 +188,8 @@ static enum tp_err fill(const struct conf *conf, struct master_plan *plan, struc
         if (*conf->secrets_key_file)
             plan->auth_key_file = mem_strdup(conf->secrets_key_file);
         (void)json_object_set_new(options, "require_session_mfa", json_boolean(conf->require_session_mfa));
+        (void)json_object_set_new(options, "web_idle_timeout", json_integer((json_int_t)conf->web_idle_timeout));
+        (void)json_object_set_new(options, "announce_watchers", json_boolean(conf->announce_watchers));
         (void)json_object_set_new(
             options, "retention",
             json_pack("{s:I, s:I, s:I, s:I, s:I}", "events_max_age", (json_int_t)conf->events_max_age,

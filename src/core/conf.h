@@ -99,6 +99,7 @@ struct conf {
     int64_t retention_min_age;   /* ms: what is younger does not go because of a size */
     int64_t client_idle_timeout; /* ms, 0: never */
     int64_t web_idle_timeout;    /* ms */
+    bool announce_watchers;
     bool disconnect_expired_cert;
     bool require_session_mfa;
     int64_t keep_alive_interval; /* ms */

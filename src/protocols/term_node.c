@@ -115,6 +115,12 @@ enum tp_err term_node_control(void *ctx, enum term_type type, const uint8_t *pay
         term_say_json(front->stream, 'x',
                       json_pack("{s:I, s:s}", "code", (json_int_t)json_get_int(object, "code", 255), "signal",
                                 json_get_text(object, "signal", "")));
+    } else if (type == TERM_WATCHED) {
+        const json_t *watchers = json_object_get(object, "watchers");
+        term_say_json(front->stream, 'a',
+                      json_pack("{s:s, s:O*, s:I}", "event", "session.watched", "watchers",
+                                json_is_array(watchers) ? watchers : NULL, "count",
+                                (json_int_t)json_get_int(object, "count", 0)));
     } else if (type == TERM_CLOSE) {
         enum close_reason reason = close_from_name(json_get_text(object, "reason", ""));
         term_front_reason(front, reason);

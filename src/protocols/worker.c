@@ -321,6 +321,8 @@ static void on_auth_event(void *ctx, struct rpc *rpc, const char *event, json_t 
         tunnels_tell_agent(worker, json_get_text(params, "host_id", ""), event, json_incref(params));
         target_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
         term_front_cut(worker, json_get_text(params, "sid", ""), reason, json_get_text(params, "text", ""));
+    } else if (strcmp(event, "session.watched") == 0) {
+        tunnels_tell_agent(worker, json_get_text(params, "host_id", ""), event, json_incref(params));
     } else if (strcmp(event, "session.replaced") == 0) {
         term_front_replaced(worker, json_get_text(params, "sid", ""), json_get_text(params, "attach", ""));
     } else if (strcmp(event, "ca.changed") == 0) {

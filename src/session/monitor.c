@@ -487,6 +487,8 @@ static void on_agent_event(void *ctx, struct rpc *rpc, const char *event, json_t
         on_config(monitor, params);
     } else if (strcmp(event, "cut") == 0 && monitor->configured) {
         monitor_cut(monitor, close_from_name(json_get_text(params, "reason", "")), json_get_text(params, "text", NULL));
+    } else if (strcmp(event, "watched") == 0 && monitor->configured) {
+        monitor_watched(monitor, params);
     }
 }
 

@@ -19,6 +19,7 @@ struct session {
     char *command;         /* raw bytes; NULL for a shell */
     char *command_text;    /* for people: valid UTF-8 */
     char *id;              /* from session.start; NULL until then */
+    int64_t watched;       /* number of the last event about who watches it */
     struct rpc_call *call; /* net's question, until answered */
     struct environment env;
     char term[64];
@@ -88,6 +89,8 @@ void monitor_open(struct monitor *monitor, struct rpc_call *call, enum order_met
 void monitor_record(struct monitor *monitor, struct rpc_call *call, json_t *params);
 void monitor_session_end(struct monitor *monitor, json_t *params);
 void monitor_signal(struct monitor *monitor, json_t *params);
+/* Who watches one of its terminals has changed: net is told, once. */
+void monitor_watched(struct monitor *monitor, const json_t *params);
 /* Starts what waited for the agent's socket. */
 void monitor_open_waiting(struct monitor *monitor);
 void monitor_hangup_all(struct monitor *monitor);

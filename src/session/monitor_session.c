@@ -546,6 +546,25 @@ void monitor_signal(struct monitor *monitor, json_t *params)
     }
 }
 
+void monitor_watched(struct monitor *monitor, const json_t *params)
+{
+    const char *id = json_get_text(params, "id", "");
+    int64_t number = json_get_int(params, "number", 0);
+    struct session *session = monitor->sessions;
+    while (session != NULL && (session->id == NULL || strcmp(session->id, id) != 0)) {
+        session = session->next;
+    }
+    /* A command without a terminal has nobody who reads; what it prints is read by programs. */
+    if (session == NULL || !session->pty || session->ended || number <= session->watched || monitor->net == NULL) {
+        return;
+    }
+    session->watched = number;
+    rpc_event(monitor->net, "watched",
+              json_pack("{s:i, s:s, s:O?, s:I}", "channel", (int)session->number, "text",
+                        json_get_text(params, "text", ""), "watchers", json_object_get(params, "watchers"), "count",
+                        (json_int_t)json_get_int(params, "count", 0)));
+}
+
 void monitor_hangup_all(struct monitor *monitor)
 {
     for (struct session *session = monitor->sessions; session != NULL; session = session->next) {

@@ -204,6 +204,11 @@ static void on_tick(void *ctx)
                loop_now_ms(net->loop) - net->last_activity_ms >= settings->idle_timeout_ms) {
         net_close(net, CLOSE_IDLE_TIMEOUT, "session closed: nothing was sent for too long (idle timeout)");
     }
+    for (const struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
+        if (buf_size(&channel->notice) > 0) {
+            net_wake(net);
+        }
+    }
 }
 
 static bool ssh_is_dead(const struct net *net)
@@ -481,6 +486,11 @@ static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *para
         struct channel *channel = net_channel_find(net, (uint32_t)json_get_int(params, "channel", 0));
         if (channel != NULL) {
             net_channel_exited(channel, (int)json_get_int(params, "status", 255), json_get_text(params, "signal", ""));
+        }
+    } else if (strcmp(event, "watched") == 0) {
+        struct channel *channel = net_channel_find(net, (uint32_t)json_get_int(params, "channel", 0));
+        if (channel != NULL) {
+            net_notice_add(channel, json_get_text(params, "text", ""));
         }
     } else if (strcmp(event, "cut") == 0) {
         net_close(net, close_from_name(json_get_text(params, "reason", "")), json_get_text(params, "text", NULL));

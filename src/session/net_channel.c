@@ -24,6 +24,7 @@ struct channel *net_channel_new(struct net *net, enum channel_kind kind)
     net_end_init(&channel->err);
     buf_init(&channel->to_fd, 0);
     buf_init(&channel->to_ssh, 0);
+    buf_init(&channel->notice, 0);
     channel->next = net->channels;
     net->channels = channel;
     net->channel_count++;
@@ -51,6 +52,8 @@ void net_channel_free(struct channel *channel)
     net_end_close(&channel->err);
     buf_free(&channel->to_fd);
     buf_free(&channel->to_ssh);
+    buf_free(&channel->notice);
+    mem_free(channel->notice_title);
     recorder_free(channel->recorder);
     sizes_free(channel->sizes);
     json_decref(channel->env);
@@ -302,6 +305,9 @@ static void pump_out(struct channel *channel, struct net_end *end, bool is_err)
         if (channel->recorder != NULL) {
             recorder_output(channel->recorder, scratch, (size_t)n);
         }
+        if (channel->pty) {
+            screen_feed(&channel->screen, scratch, (size_t)n);
+        }
         if (!give_ssh(channel, scratch, (size_t)n, is_err)) {
             channel->doomed = true;
             net_wake(net);
@@ -358,6 +364,20 @@ void net_channel_exited(struct channel *channel, int status, const char *signal_
     channel->exit_status = status;
     (void)strncpy(channel->exit_signal, signal_name, sizeof(channel->exit_signal) - 1);
     net_wake(channel->net);
+}
+
+bool net_channel_takes(const struct channel *channel)
+{
+    return channel->state == CHANNEL_RUNNING && channel->ssh != NULL && !channel->client_closed &&
+           buf_size(&channel->to_ssh) == 0 && ssh_channel_window_size(channel->ssh) > NOTICE_MAX &&
+           (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) == 0;
+}
+
+void net_channel_give(struct channel *channel, const uint8_t *data, size_t size)
+{
+    if (!give_ssh(channel, data, size, false)) {
+        channel->doomed = true;
+    }
 }
 
 void net_channel_say(struct channel *channel, const char *text)
@@ -503,6 +523,7 @@ void net_channel_step(struct channel *channel)
             pump_out(channel, &channel->out, false);
             pump_out(channel, &channel->err, true);
         }
+        net_notice_step(channel);
         if (channel->kind == CHANNEL_TCP && channel->out.fd < 0 && !channel->eof_sent &&
             buf_size(&channel->to_ssh) == 0) {
             channel->eof_sent = true;

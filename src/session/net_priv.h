@@ -10,6 +10,7 @@
 #include "recording/recorder.h"
 #include "recording/sizes.h"
 #include "session/requests.h"
+#include "session/screen.h"
 
 /* The only way to read passwords, keys and pty sizes in libssh's queue mode is "deprecated" there. */
 #define SSH_SUPPRESS_DEPRECATED
@@ -71,6 +72,12 @@ struct channel {
     struct recorder *recorder;
     struct sizes *sizes;  /* NULL until the first change */
     uint32_t record_call; /* the piece that the monitor has not confirmed, 0: none */
+    /* net_notice.c; of terminals only */
+    struct screen screen;
+    struct buf notice;  /* lines of ours that are not out yet */
+    char *notice_title; /* the last of them, where the window's title has not said it yet; or NULL */
+    bool notice_titled; /* the window's title is ours */
+    int64_t notice_ms;  /* when the last one came */
     /* a channel that we opened: asked again at each step until the client answers */
     int (*reopen)(struct channel *channel);
     int opened_fd; /* the accepted socket, until then */
@@ -174,6 +181,11 @@ void net_channel_exited(struct channel *channel, int status, const char *signal_
 bool net_channel_is_free_again(struct channel *channel);
 /* Moves bytes and closes what has ended; called for each channel at each step. */
 void net_channel_step(struct channel *channel);
+/* Can bytes of ours go out now, behind all of the program's that have been read? */
+bool net_channel_takes(const struct channel *channel);
+/* Some bytes (NOTICE_MAX at most) to the person's terminal, behind net_channel_takes. */
+#define NOTICE_MAX ((size_t)4096)
+void net_channel_give(struct channel *channel, const uint8_t *data, size_t size);
 /* A text of ours on the person's terminal. */
 void net_channel_say(struct channel *channel, const char *text);
 void net_channel_end(struct channel *channel);
@@ -184,6 +196,12 @@ void net_channel_leave(struct channel *channel);
 void net_channel_reap(struct channel *channel);
 /* Frees it; its SSH channel must be gone. */
 void net_channel_free(struct channel *channel);
+
+/* net_notice.c */
+/* A sentence for who sits at this terminal; nothing where there is none. */
+void net_notice_add(struct channel *channel, const char *text);
+/* Brings out what waits, where it fits between the program's output. Called at each step. */
+void net_notice_step(struct channel *channel);
 
 /* net_forward.c */
 void net_connect(struct net *net, ssh_message message);

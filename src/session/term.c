@@ -155,6 +155,24 @@ static void on_tick(void *ctx)
 
 /* ---- opening ---- */
 
+/* Who watches: now, and again on each new link. */
+static void say_watched(struct term *term)
+{
+    if (term->watched != NULL && term->link_open) {
+        term_send_json(term, TERM_WATCHED, json_incref(term->watched));
+    }
+}
+
+static void on_watched(struct term *term, const json_t *params)
+{
+    json_decref(term->watched);
+    term->watched = json_pack("{s:O?, s:I}", "watchers", json_object_get(params, "watchers"), "count",
+                              (json_int_t)json_get_int(params, "count", 0));
+    if (term->phase == TERM_RUNNING) {
+        say_watched(term);
+    }
+}
+
 void term_opened(struct term *term, json_t *fields)
 {
     term->phase = TERM_RUNNING;
@@ -162,6 +180,7 @@ void term_opened(struct term *term, json_t *fields)
         (void)json_object_set_new(fields, "offset", json_integer((json_int_t)term->sent));
         term->link_open = true;
         term_send_json(term, TERM_OPEN, fields);
+        say_watched(term);
     } else {
         json_decref(fields);
     }
@@ -465,6 +484,8 @@ static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *para
         term->exit_status = (int)json_get_int(params, "status", 255);
         (void)strncpy(term->exit_signal, json_get_text(params, "signal", ""), sizeof(term->exit_signal) - 1);
         term_wake(term);
+    } else if (strcmp(event, "watched") == 0) {
+        on_watched(term, params);
     } else if (strcmp(event, "cut") == 0) {
         term_close(term, close_from_name(json_get_text(params, "reason", "")), json_get_text(params, "text", NULL));
     }

@@ -54,6 +54,7 @@ struct term {
     bool exited, exit_told, end_told, file_told, completed;
     int exit_status;
     char exit_signal[16];
+    json_t *watched; /* who watches, for the page: {watchers, count}; NULL: nobody ever did */
     struct recorder *recorder;
     struct sizes *sizes; /* NULL until the first change */
     uint32_t record_call;

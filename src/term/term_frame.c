@@ -11,6 +11,7 @@ static const struct rule {
     {TERM_RESIZE, {true, false}, 4, 4},
     {TERM_ACK, {true, false}, 8, 8},
     {TERM_QUIT, {true, false}, 0, 0},
+    {TERM_WATCHED, {false, true}, 2, TERM_CONTROL_MAX},
     {TERM_EXIT, {false, true}, 2, TERM_CONTROL_MAX},
     {TERM_CLOSE, {false, true}, 2, TERM_CONTROL_MAX},
 };

@@ -15,13 +15,14 @@
 #define TERM_WINDOW ((size_t)128 * 1024)
 
 enum term_type {
-    TERM_OPEN = 'O',   /* both ways, first frame of each link: JSON */
-    TERM_DATA = 'D',   /* both ways */
-    TERM_RESIZE = 'W', /* to the node: u16 columns, u16 rows */
-    TERM_ACK = 'A',    /* to the node: u64, bytes of data that have been taken since the session began */
-    TERM_QUIT = 'Q',   /* to the node: the person ends the terminal, or the file that comes is complete; empty */
-    TERM_EXIT = 'X',   /* from the node: JSON {code, signal} */
-    TERM_CLOSE = 'C',  /* from the node: JSON {reason, text}, the last frame */
+    TERM_OPEN = 'O',    /* both ways, first frame of each link: JSON */
+    TERM_DATA = 'D',    /* both ways */
+    TERM_RESIZE = 'W',  /* to the node: u16 columns, u16 rows */
+    TERM_ACK = 'A',     /* to the node: u64, bytes of data that have been taken since the session began */
+    TERM_QUIT = 'Q',    /* to the node: the person ends the terminal, or the file that comes is complete; empty */
+    TERM_WATCHED = 'V', /* from the node: JSON {watchers, count} */
+    TERM_EXIT = 'X',    /* from the node: JSON {code, signal} */
+    TERM_CLOSE = 'C',   /* from the node: JSON {reason, text}, the last frame */
 };
 
 /* Who is read from. */

@@ -100,7 +100,8 @@ static struct caller as_browser(const struct browser *browser)
     return caller;
 }
 
-static bool signed_in(const struct browser *browser)
+/* idle: the page asks by itself. */
+static bool let_in(const struct browser *browser, bool idle)
 {
     struct auth *auth = browser->person->fixture->auth;
     struct caller caller;
@@ -108,9 +109,14 @@ static bool signed_in(const struct browser *browser)
     caller_init(&caller);
     caller.addr = mem_strdup("10.0.0.1:99");
     caller_ip(caller.addr, caller.ip);
-    enum tp_err err = websess_check(auth, browser->sid, browser->token, &caller, &error);
+    enum tp_err err = websess_check(auth, browser->sid, browser->token, idle, &caller, &error);
     caller_free(&caller);
     return err == TP_OK;
+}
+
+static bool signed_in(const struct browser *browser)
+{
+    return let_in(browser, false);
 }
 
 static struct browser sign_in(struct person *person)
@@ -238,7 +244,9 @@ static void a_device_needs_both_codes_and_its_time(void **state)
     code_at(seed, now_ms / 1000, fresh);
     must_fail(fixture, as_browser(&his), "account.device_add", ADD("x", fresh, next_code(bob.seed)), TP_NOT_FOUND);
     /* Ten minutes later the picture is worth nothing. */
-    pass(600);
+    pass(400);
+    assert_true(signed_in(&browser)); /* he is there all the time */
+    pass(200);
     code = next_code(alice.seed);
     code_at(seed, now_ms / 1000, fresh);
     must_fail(fixture, as_browser(&browser), "account.device_add", ADD("x", fresh, code), TP_NOT_FOUND);
@@ -501,6 +509,45 @@ static void certificates_end_no_sessions(void **state)
     mem_free(alice.seed);
 }
 
+/* Found when the limit was tried in a browser: auth had a limit of its own, and a page that asks by itself never met it. */
+static void web_idle_timeout_counts_what_people_do(void **state)
+{
+    struct fixture *fixture = *state;
+    struct person alice = person_make(state, "alice");
+    struct browser browser = sign_in(&alice);
+    assert_int_equal(fixture->auth->settings.web_idle_ms, 600 * 1000); /* the default */
+    for (int i = 0; i < 5; i++) {
+        pass(500);
+        assert_true(signed_in(&browser));
+    }
+    for (int i = 0; i < 5; i++) { /* nobody is there: the page asks all the time, and is no use */
+        pass(120);
+        assert_true(let_in(&browser, true));
+    }
+    assert_int_equal(count(&browser, "account.sessions"), 1); /* this counts */
+    pass(601);
+    assert_false(let_in(&browser, true));
+    assert_false(signed_in(&browser));
+    sign_off(&browser);
+
+    /* The setting is obeyed, also for sessions that are there, and 0 is no limit. */
+    browser = sign_in(&alice);
+    json_object_set_new(fixture->auth->settings.conf, "web_idle_timeout", json_integer(60 * 1000));
+    settings_apply(fixture->auth);
+    pass(61);
+    assert_false(signed_in(&browser));
+    sign_off(&browser);
+    browser = sign_in(&alice);
+    json_object_set_new(fixture->auth->settings.conf, "web_idle_timeout", json_integer(0));
+    settings_apply(fixture->auth);
+    pass(11 * 3600);
+    assert_true(signed_in(&browser));
+    pass(2 * 3600); /* the longest time of a session stays */
+    assert_false(signed_in(&browser));
+    sign_off(&browser);
+    mem_free(alice.seed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +562,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_changes_at_once, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(sessions_are_listed_and_ended, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(certificates_end_no_sessions, setup_at_noon, teardown),
+        cmocka_unit_test_setup_teardown(web_idle_timeout_counts_what_people_do, setup_at_noon, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

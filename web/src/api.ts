@@ -1,4 +1,5 @@
 // Calls to our own server. Two halves make a session: a cookie that scripts cannot read, and this token.
+import { goesIdle } from "./activity";
 import { store } from "./store";
 
 const TOKEN = "tport.token";
@@ -30,7 +31,7 @@ function load(): Session | null {
 }
 
 export const session = store<Session | null>(load());
-/** Why the last session is over, for the sign-in page: "ended" or "". */
+/** Why the last session is over, for the sign-in page: "ended", "idle" or "". */
 export const ended = store("");
 
 export function setSession(next: Session | null, why = ""): void {
@@ -49,6 +50,7 @@ async function send(method: string, path: string, body?: unknown, signal?: Abort
   const kept = session.get();
   const headers: Record<string, string> = {};
   if (kept) headers["Authorization"] = `Bearer ${kept.token}`;
+  if (kept && goesIdle()) headers["X-Tport-Idle"] = "1";
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer: Response;
   const stop = new AbortController();
@@ -103,10 +105,10 @@ export async function signIn(user: string, password: string, code: string): Prom
   setSession({ user, token: answer.token, expires: Date.now() + answer.expires_in * 1000 });
 }
 
-export async function signOut(): Promise<void> {
+export async function signOut(why = ""): Promise<void> {
   try {
     await api("DELETE", "/webapi/sessions/web");
   } finally {
-    setSession(null);
+    setSession(null, why);
   }
 }

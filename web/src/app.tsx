@@ -1,6 +1,7 @@
 // The frame: who is signed in, the menu, and the page that the address names.
 import type { ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { act, idleFor, leaving, untold } from "./activity";
 import { api, session, setSession, signOut } from "./api";
 import { acl, type Context, context } from "./context";
 import { Icon, type IconName } from "./design/icons";
@@ -177,6 +178,33 @@ function Frame() {
   );
 }
 
+/** Signs out who has left, and asks before: any key or movement is an answer. The server has the same limit. */
+function Leaving({ limit }: { limit: number }) {
+  const asked = useStore(leaving);
+  useEffect(() => {
+    if (!limit) return;
+    const timer = setInterval(() => {
+      const left = limit - idleFor();
+      if (untold(Math.min(20000, limit / 4))) api("GET", "/webapi/sessions/web").catch(() => undefined);
+      if (left <= 0) signOut("idle").catch(() => undefined);
+      else leaving.set(left < Math.min(60000, limit / 2));
+    }, 1000);
+    return () => {
+      clearInterval(timer);
+      leaving.set(false);
+    };
+  }, [limit]);
+  if (!asked) return null;
+  return (
+    <div class="leaving" role="alert">
+      <span class="grow">{t("idle.ask")}</span>
+      <Button kind="slim main" onClick={act}>
+        {t("idle.stay")}
+      </Button>
+    </div>
+  );
+}
+
 /** Asks who we are before the first page is drawn. */
 function SignedIn() {
   const kept = useStore(context);
@@ -199,9 +227,13 @@ function SignedIn() {
     };
   }, [turn]);
   // Shells and recordings have the window for themselves.
-  if (kept && page === "terminal") return <Lazy load={terminal} />;
-  if (kept && page === "player") return <Lazy load={player} />;
-  if (kept) return <Frame />;
+  if (kept)
+    return (
+      <>
+        {page === "terminal" ? <Lazy load={terminal} /> : page === "player" ? <Lazy load={player} /> : <Frame />}
+        <Leaving limit={kept.idleTimeout} />
+      </>
+    );
   if (error)
     return (
       <div class="door">

@@ -15,6 +15,7 @@ export interface Context {
   roles: string[];
   cluster: { name: string; publicURL: string; version: string };
   motd: string;
+  idleTimeout: number; // ms, 0: none
 }
 
 export const context = store<Context | null>(null);

@@ -22,7 +22,8 @@ void web_context_finish(struct web_request *request, json_t *result)
     json_t *acl = json_object_get(result, "acl");
     json_t *roles = json_object_get(result, "roles");
     web_answer_json(request, 200,
-                    json_pack("{s:s, s:s, s:O, s:O, s:s, s:{s:s, s:s, s:s, s:s}}", "authType", "local", "userName",
+                    json_pack("{s:I, s:s, s:s, s:O, s:O, s:s, s:{s:s, s:s, s:s, s:s}}", "idleTimeout",
+                              (json_int_t)json_get_int(result, "idle_timeout", 0), "authType", "local", "userName",
                               json_get_text(result, "user", ""), "userAcl", acl, "roles", roles, "motd",
                               json_get_text(result, "motd", ""), "cluster", "name", options->cluster_name, "publicURL",
                               options->public_addr, "version", options->server_version, "status", "online"));

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#define AGENT_MAX 256  /* bytes of a browser's name for itself */
-#define IDLE_MS 600000 /* sessionInactiveTimeout */
+#define AGENT_MAX 256 /* bytes of a browser's name for itself */
 
 static json_t *host_list(const struct web_options *options)
 {
@@ -172,7 +171,8 @@ void web_session_finish(struct web_request *request, json_t *result)
     web_answer_json_cookie(request, 200,
                            json_pack("{s:s, s:s, s:I, s:s, s:I}", "type", "bearer", "token",
                                      json_get_text(result, "token", ""), "expires_in", (json_int_t)left,
-                                     "sessionExpires", expires, "sessionInactiveTimeout", (json_int_t)IDLE_MS),
+                                     "sessionExpires", expires, "sessionInactiveTimeout",
+                                     (json_int_t)json_get_int(result, "idle_timeout", 0)),
                            cookie);
     secret_free(value);
     secret_free(cookie);

@@ -47,6 +47,7 @@ export function SignInPage() {
         </div>
         <h1>{t("signin.title")}</h1>
         {motd && <div class="motd">{motd}</div>}
+        {why === "idle" && !error && <Note warn>{t("signin.idle")}</Note>}
         {why === "ended" && !error && <Note warn>{t("signin.ended")}</Note>}
         <form onSubmit={submit}>
           <Field label={t("signin.user")}>{(ids) => <input {...ids} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus maxLength={200} />}</Field>

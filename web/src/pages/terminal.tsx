@@ -5,14 +5,17 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { act } from "../activity";
 import { api } from "../api";
 import { site } from "../context";
 import { Button, copy, Pop, toastError } from "../design/parts";
+import { Icon } from "../design/icons";
 import { t } from "../i18n";
 import { usePlace } from "../router";
 import { CodeForm } from "../term/code";
 import { FilesDialog } from "../term/files";
 import { type State, Wire } from "../term/wire";
+import { plain } from "../text";
 import type { Server } from "./servers";
 
 const SCROLLBACK = 10000;
@@ -45,6 +48,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
   const [message, setMessage] = useState("");
   const [finding, setFinding] = useState(false);
   const [files, setFiles] = useState(false);
+  const [watched, setWatched] = useState<{ names: string[]; count: number }>({ names: [], count: 0 });
   const [turn, setTurn] = useState(0);
   const find = useRef<HTMLInputElement>(null);
   const used = useRef(false);
@@ -109,14 +113,24 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
         setState(next);
         setMessage(text === "lost" || text === "gone" || text === "signin" ? t(`term.${text}`) : text && t("term.said", { text }));
       },
+      onWatched: (names, count) => setWatched({ names, count }),
       onExit: (code, signal) => {
         setState("over");
         setMessage(signal ? t("term.signal", { signal }) : t("term.exit", { code }));
       },
     });
     parts.current!.wire = wire;
+    setWatched({ names: [], count: 0 });
     return () => wire.close();
   }, [turn]);
+
+  // Who reads what a program prints is there.
+  useEffect(() => {
+    if (state !== "open") return;
+    act();
+    const timer = setInterval(act, 10000);
+    return () => clearInterval(timer);
+  }, [state]);
 
   useEffect(() => {
     if (!shown) return;
@@ -168,6 +182,12 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
           <span class={state === "open" ? "dot on" : "dot"} aria-hidden="true" />
           {state === "over" ? message || t("term.over") : t(`term.state.${state}`)}
         </span>
+        {state === "open" && watched.count > 0 && (
+          <span class="chip warn" role="status">
+            <Icon name="live" />
+            {watched.count > watched.names.length ? t("term.watched.more", { names: watched.names.map(plain).join(", "), count: watched.count - watched.names.length }) : t("term.watched", { names: watched.names.map(plain).join(", ") })}
+          </span>
+        )}
         {state === "over" && (
           <Button kind="slim main" onClick={() => setTurn(turn + 1)}>
             {t("term.again")}

@@ -26,6 +26,8 @@ export interface WireEvents {
   onData(data: Uint8Array, done: () => void): void;
   onState(state: State, message: string): void;
   onExit(code: number, signal: string): void;
+  /** Who watches the terminal now: some of their names, and how many. */
+  onWatched?(names: string[], count: number): void;
 }
 
 const RESUME_MS = 30000;
@@ -135,6 +137,9 @@ export class Wire {
       const exit = JSON.parse(decoder.decode(payload)) as { code?: number; signal?: string };
       this.over = true;
       this.events.onExit(exit.code ?? 0, exit.signal ?? "");
+    } else if (type === "a") {
+      const seen = JSON.parse(decoder.decode(payload)) as { event?: string; watchers?: string[]; count?: number };
+      if (seen.event === "session.watched") this.events.onWatched?.(seen.watchers ?? [], seen.count ?? 0);
     } else if (type === "e") {
       const error = JSON.parse(decoder.decode(payload)) as { reason?: string; message?: string; resume?: boolean };
       if (!error.resume) this.end(error.message ?? "", error.reason === "mfa_needed" ? "code" : "over");
