@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -98,3 +99,14 @@ def test_what_is_installed(tmp_path):
     unit = next(path for path in files if path.endswith("tportd.service"))
     program = re.search(r"^ExecStart=(\S+)", (tmp_path / unit).read_text(), re.M).group(1)
     assert program.lstrip("/") in files, (program, files)
+
+
+@pytest.mark.parametrize("page", sorted(page.name for page in MAN.iterdir()))
+@pytest.mark.skipif(not shutil.which("man") or not shutil.which("groff"), reason="no man on this machine")
+def test_manuals_fit_into_80_columns(page):
+    """As a terminal shows them: no warning of groff (a table that is too wide was one), no line over the edge."""
+    shown = subprocess.run(["man", "--warnings", "-l", str(MAN / page)], capture_output=True, text=True, timeout=60, check=True,
+                           env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MANROFFOPT": "", "MANPAGER": "cat"})
+    assert not shown.stderr, shown.stderr
+    plain = re.sub(r".\x08|\x1b\[[0-9;]*m", "", shown.stdout)
+    assert len(plain) > 500 and not [line for line in plain.splitlines() if len(line) > 80]
