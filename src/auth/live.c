@@ -125,6 +125,9 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->host_id = mem_strdup(json_get_text(doc, "host_id", ""));
     live->client_addr = mem_strdup(json_get_text(doc, "addr", ""));
     live->grant = json_deep_copy(json_object_get(doc, "grant"));
+    if (live->rights == NULL && live->grant != NULL) {
+        live->rights = node_rights_of_grant(live->grant); /* stored by a version that had none on record */
+    }
     live->web_key = mem_strdup(json_get_text(doc, "web_key", ""));
     live->attach = mem_strdup(json_get_text(doc, "attach", name));
     live->parked_ms = doc_ms(doc, "parked");
@@ -463,6 +466,26 @@ static enum tp_err open_grant(const struct auth *auth, const json_t *item, json_
     return err;
 }
 
+static json_t *rights_of_grant(const json_t *grant)
+{
+    json_t *rights = kube_rights_of_grant(grant);
+    return rights != NULL ? rights : node_rights_of_grant(grant);
+}
+
+/* An entry that was stored by a version without rights on record: its grant has them, so an upgrade leaves no session that a
+ * lost option does not reach. */
+static void take_rights(struct auth *auth, const json_t *item, struct live *live)
+{
+    json_t *grant = NULL;
+    if (live->rights == NULL && open_grant(auth, item, &grant) == TP_OK &&
+        strcmp(json_get_text(grant, "sid", ""), live->sid) == 0 &&
+        strcmp(json_get_text(grant, "service", ""), live->service) == 0) {
+        live->rights = rights_of_grant(grant);
+        live->dirty |= live->rights != NULL;
+    }
+    json_decref(grant);
+}
+
 /* We were killed before the entry was stored: the grant says all that is needed. */
 static struct live *live_from_grant(struct auth *auth, const json_t *item, const char *sid, int worker)
 {
@@ -476,10 +499,7 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
         snprintf(live->sid, sizeof live->sid, "%s", sid);
         live->service = mem_strdup(json_get_text(grant, "service", ""));
         live->target = mem_strdup(json_get_text(grant, "kube_cluster", ""));
-        live->rights = kube_rights_of_grant(grant);
-        if (live->rights == NULL) {
-            live->rights = node_rights_of_grant(grant);
-        }
+        live->rights = rights_of_grant(grant);
         live->user = mem_strdup(json_get_text(grant, "user", ""));
         live->roles = json_deep_copy(json_object_get(grant, "roles"));
         live->traits = json_deep_copy(json_object_get(grant, "traits"));
@@ -522,6 +542,7 @@ static void resume_one(struct auth *auth, const json_t *item, int worker)
     live->unheard_ms = 0;
     live->dirty |= live->closed;
     live->closed = false;
+    take_rights(auth, item, live);
     if (live->cut) {
         tell_cut(auth, live);
     } else {

@@ -271,12 +271,68 @@ static void an_ended_session_leaves_the_memory(void **state)
     mem_free(away);
 }
 
+static void put_options(struct fixture *fixture, json_t *options)
+{
+    json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:o, s:{s:[s], s:{s:s}}}}", "kind", "role", "version", "v7",
+                             "metadata", "name", "dev", "spec", "options", options, "allow", "logins", "ubuntu",
+                             "node_labels", "environment", "dev");
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o, s:b}", "resource", role, "force", 1)));
+}
+
+/* As a version that kept no rights on record has stored it. */
+static void forget_rights(struct fixture *fixture, const char *sid)
+{
+    json_t *doc = NULL;
+    uint64_t revision = 0;
+    struct tp_error error = {0};
+    fixture_settle(fixture, 400);
+    assert_int_equal(doc_find(fixture->auth->state, "/live/", sid, &doc, &revision, &error), TP_OK);
+    assert_int_equal(json_object_del(doc, "rights"), 0);
+    assert_int_equal(doc_put(fixture->auth->state, "/live/", sid, doc, revision, NULL, &error), TP_OK);
+    json_decref(doc);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_null(((struct live *)map_get(fixture->auth->live, sid))->rights);
+}
+
+/* A session that runs through an upgrade from a version without rights on record: its worker's grant has them, so an option
+ * that is lost ends it, whether that happens before the worker speaks or after it. */
+static void options_reach_sessions_from_before_an_upgrade(void **state)
+{
+    struct fixture *fixture = *state;
+    put_options(fixture, json_object());
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    for (int before = 0; before < 2; before++) {
+        json_decref(
+            must(fixture, as_host(HOST_A, "web-1"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 6)));
+        json_t *opened = must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"));
+        const char *sid = json_get_text(opened, "sid", "");
+        const char *grant = json_get_text(opened, "grant", "");
+        forget_rights(fixture, sid);
+        if (before) {
+            put_options(fixture, json_pack("{s:b}", "ssh_file_copy", 0));
+            assert_false(is_cut(fixture, sid));
+        }
+        json_decref(must(fixture, as_worker(1), "session.resume", resume_params(sid, grant)));
+        if (!before) {
+            assert_false(is_cut(fixture, sid));
+            put_options(fixture, json_pack("{s:b}", "ssh_file_copy", 0));
+        }
+        assert_true(is_cut(fixture, sid));
+        assert_non_null(strstr(((struct live *)map_get(fixture->auth->live, sid))->cut_text, "copy files"));
+        put_options(fixture, json_object());
+        json_decref(opened);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_say_what_is_alive, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_session_leaves_the_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(options_reach_sessions_from_before_an_upgrade, setup, teardown),
         cmocka_unit_test_setup_teardown(a_locked_host_loses_its_tunnels, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
         cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
