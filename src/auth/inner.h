@@ -144,6 +144,7 @@ struct mfa_given {
     char *device;  /* UUID */
     char *node;    /* host id, or NULL */
     char *kube;    /* name of a Kubernetes cluster, or NULL */
+    char *session; /* sid of a running session, to watch it, or NULL */
     int64_t until; /* Unix seconds: it counts so long */
 };
 

@@ -57,6 +57,12 @@ void mfa_given_free(struct mfa_given *given);
 const char *mfa_device_for(const struct caller *caller, const char *node, const char *kube);
 /* What a decision needs to know besides roles and target; device: as above, or that of a running session. */
 struct rbac_access mfa_access(const struct auth *auth, const char *device);
+/* May the caller see what a running session shows, as far as a second factor goes? Where the cluster or one of his roles asks
+ * for one before each session, he gives a code for this one, in the web session that he watches it in; the local
+ * administrator needs none. begun: the device with which he began to watch it, or NULL. ret_device: the one that counts now,
+ * or NULL: none is asked for. TP_MFA_NEEDED, TP_DENIED. */
+enum tp_err mfa_check_watch(const struct call *call, const char *sid, const char *begun, const char **ret_device,
+                            struct tp_error *error) TP_MUST;
 /* The refusal of a decision as the caller reads it: TP_MFA_NEEDED with the way to give the code, or TP_DENIED. */
 enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target kind, struct tp_error *error) TP_MUST;
 

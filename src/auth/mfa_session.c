@@ -7,6 +7,7 @@
 
 #include "auth/kube.h"
 #include "auth/lockout.h"
+#include "auth/running.h"
 
 #include <string.h>
 
@@ -21,6 +22,7 @@ void mfa_given_free(struct mfa_given *given)
     mem_free(given->device);
     mem_free(given->node);
     mem_free(given->kube);
+    mem_free(given->session);
     *given = (struct mfa_given){0};
 }
 
@@ -55,6 +57,54 @@ enum tp_err mfa_refusal(const struct rbac_decision *decision, enum role_target k
                                      : "`tport ssh` and the web terminal ask for a one-time code");
 }
 
+/* What watching asks of the caller. Any of his roles counts, whichever lets him watch: like opening, it shows him what a
+ * server shows. */
+static enum rbac_need watch_need(const struct call *call, bool *ret_hardware_key)
+{
+    struct rbac_options options;
+    *ret_hardware_key = false;
+    if (call->caller.who == WHO_LOCAL) {
+        return RBAC_NEVER;
+    }
+    rbac_merge_options(call->caller.set, &call->auth->settings.cluster_options, &options);
+    *ret_hardware_key = options.mfa_hardware_key;
+    return options.mfa_required;
+}
+
+static enum tp_err watch_wants_key(struct tp_error *error)
+{
+    return err_set(
+        error, TP_DENIED,
+        "to watch a session you need a hardware key by your roles, and this cluster knows one-time codes only");
+}
+
+enum tp_err mfa_check_watch(const struct call *call, const char *sid, const char *begun, const char **ret_device,
+                            struct tp_error *error)
+{
+    const struct caller *caller = &call->caller;
+    bool hardware_key = false;
+    const char *device = same(caller->mfa.session, sid) ? caller->mfa.device : begun;
+    *ret_device = NULL;
+    if (watch_need(call, &hardware_key) == RBAC_NEVER) {
+        return TP_OK;
+    }
+    if (hardware_key) {
+        return watch_wants_key(error);
+    }
+    if (device == NULL) {
+        return err_set(
+            error, TP_MFA_NEEDED,
+            "to watch this session a one-time code is needed first; the page of the session in the browser asks "
+            "for it");
+    }
+    const char *lost = caller_device_lost(call->auth, caller->user, device);
+    if (lost != NULL) {
+        return err_set(error, TP_DENIED, "%s", lost);
+    }
+    *ret_device = device;
+    return TP_OK;
+}
+
 /* ---- the target ---- */
 
 struct target {
@@ -63,6 +113,7 @@ struct target {
     const char *asked; /* as the caller named it */
     enum role_target kind;
     const struct host *node;
+    struct live *live; /* a running session, to watch it */
     char *kube;
     bool seen;
     bool open; /* no code is needed */
@@ -109,15 +160,36 @@ static void target_free(struct target *target)
     mem_free(target->kube);
 }
 
+static enum tp_err find_session(const struct call *call, const char *id, struct target *target, struct tp_error *error)
+{
+    bool hardware_key = false;
+    enum tp_err err = watchers_find(call, map_get(call->auth->recordings, id), &target->live, error);
+    if (err != TP_OK) {
+        return err;
+    }
+    target->code = watch_need(call, &hardware_key) != RBAC_NEVER;
+    target->open = !target->code;
+    if (hardware_key) {
+        target->refusal.reason = RBAC_MFA_NEEDED;
+        return watch_wants_key(error);
+    }
+    return TP_OK;
+}
+
 /* What the params name, and whether a code opens it. Who may not list it learns nothing about it. */
 static enum tp_err find_target(const struct call *call, struct target *ret_target, struct tp_error *error)
 {
     const char *node = json_get_text(call->params, "target", NULL);
     const char *kube = json_get_text(call->params, "kube_cluster", NULL);
     struct target *target = ret_target;
+    const char *session = json_get_text(call->params, "session", NULL);
     *target = (struct target){.call = call, .login = json_get_text(call->params, "login", NULL)};
-    if ((node == NULL) == (kube == NULL)) {
-        return err_set(error, TP_INVALID, "give either \"target\" (a node) or \"kube_cluster\"");
+    if ((node != NULL) + (kube != NULL) + (session != NULL) != 1) {
+        return err_set(error, TP_INVALID,
+                       "give one of \"target\" (a node), \"kube_cluster\" and \"session\" (one that runs)");
+    }
+    if (session != NULL) {
+        return find_session(call, session, target, error);
     }
     target->asked = node != NULL ? node : kube;
     target->kind = node != NULL ? ROLE_NODE : ROLE_KUBE;
@@ -178,7 +250,12 @@ static json_t *code_event(const struct call *call, const struct target *target, 
 {
     json_t *event = call_event(call, "mfa_auth_challenge.validate", success);
     json_object_set_new(event, "success", json_boolean(success));
-    if (target->node != NULL) {
+    if (target->live != NULL) {
+        const struct host *host = hosts_get(call->auth, target->live->host_id);
+        json_object_set_new(event, "sid", json_string(target->live->sid));
+        json_object_set_new(event, "server_id", json_string(target->live->host_id));
+        json_object_set_new(event, "server_hostname", json_string(host != NULL ? host->name : target->live->target));
+    } else if (target->node != NULL) {
         json_object_set_new(event, "server_id", json_string(target->node->id));
         json_object_set_new(event, "server_hostname", json_string(target->node->name));
     } else {
@@ -246,6 +323,7 @@ static void answer_web(struct call *call, const struct target *target, struct mf
     struct mfa_given given = {.device = device->id,
                               .node = target->node != NULL ? target->node->id : NULL,
                               .kube = target->kube,
+                              .session = target->live != NULL ? target->live->sid : NULL,
                               .until = clock_wall() + lasts_ms(call, target) / 1000};
     websess_give_mfa(call->auth, call->caller.web_key, &given);
     call_reply_audited(call, event, json_pack("{s:o}", "valid_until", doc_time(given.until * 1000)));
@@ -267,6 +345,9 @@ static enum tp_err check_params(const struct call *call, const char **ret_code, 
     enum tp_err err = json_need_text(call->params, "otp_token", ret_code, error);
     if (err == TP_OK && call->caller.web_key == NULL) {
         err = json_need_text(call->params, "tls_pub_key", &key, error);
+    }
+    if (err == TP_OK && call->caller.web_key == NULL && json_object_get(call->params, "session") != NULL) {
+        err = err_set(error, TP_INVALID, "a running session is watched in the browser, so the code is given there");
     }
     if (err == TP_OK) {
         char *name = lockout_codes(call->caller.user);

@@ -1,5 +1,6 @@
 /* Listing and reading recordings: the caller's rules on kind session decide for each one, with its fields as `where` sees
  * them. */
+#include "auth/mfa.h"
 #include "auth/recording.h"
 
 #include <string.h>
@@ -393,6 +394,17 @@ static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_met
     return err;
 }
 
+/* What still runs is watched, whichever way it is read. */
+static enum tp_err check_running(const struct call *call, const char *id, struct tp_error *error)
+{
+    const struct recording *open = map_get(call->auth->recordings, id);
+    const char *device = NULL;
+    if (open == NULL || open->ended) {
+        return TP_OK;
+    }
+    return mfa_check_watch(call, json_get_text(open->meta, "sid", ""), NULL, &device, error);
+}
+
 void do_recordings_read(struct call *call)
 {
     struct auth *auth = call->auth;
@@ -409,6 +421,9 @@ void do_recordings_read(struct call *call)
     /* Whoever may not read it learns no more than that it is not there for him. */
     if (err == TP_NOT_FOUND || (err == TP_OK && !recordings_may(call, "read", meta))) {
         err = err_set(&error, TP_NOT_FOUND, "there is no recording %s that you may read", id);
+    }
+    if (err == TP_OK) {
+        err = check_running(call, id, &error);
     }
     int64_t offset = json_get_int(call->params, "offset", 0);
     int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);

@@ -15,6 +15,10 @@ struct running_rights {
 struct running_rights running_rights(const struct call *call, const struct live *live, const json_t *meta);
 
 /* watchers.c */
+/* The running session of a channel (recording, or NULL: it is not there) that the caller may watch; whether it also takes a
+ * code: mfa_check_watch. TP_NOT_FOUND, TP_INVALID (nothing is recorded). */
+enum tp_err watchers_find(const struct call *call, const struct recording *recording, struct live **ret_live,
+                          struct tp_error *error) TP_MUST;
 void do_sessions_watch(struct call *call);
 
 #endif

@@ -3,6 +3,7 @@
  * for a while; then it is decided anew and answered, so that nobody goes on watching by a right that he had. Who watches is
  * on record (session.join, session.leave), among the participants, and in the list of running sessions.
  */
+#include "auth/mfa.h"
 #include "auth/running.h"
 
 #include <string.h>
@@ -14,8 +15,11 @@
 #define NAMES_MAX 5                  /* of those who are told to the person */
 #define NAME_MAX_BYTES 200
 
+/* A person in one web session: what he gave a code for in one browser, another one that he has does not see. */
 struct watcher {
     char *user;
+    char *web_key;    /* "" where there is none */
+    char *device;     /* of the code that he began with, or NULL: none was asked for */
     int64_t asked_ms; /* wall */
     struct watcher *next;
 };
@@ -27,20 +31,49 @@ struct parked {
     struct parked *next;
 };
 
-static struct watcher *find_watcher(const struct recording *recording, const char *user)
+static const char *web_key_of(const struct caller *caller)
+{
+    return caller->web_key != NULL ? caller->web_key : "";
+}
+
+static bool is_watcher(const struct watcher *watcher, const struct caller *caller)
+{
+    return strcmp(watcher->user, caller->user) == 0 && strcmp(watcher->web_key, web_key_of(caller)) == 0;
+}
+
+static struct watcher *find_watcher(const struct recording *recording, const struct caller *caller)
 {
     struct watcher *watcher = recording->watchers;
-    while (watcher != NULL && strcmp(watcher->user, user) != 0) {
+    while (watcher != NULL && !is_watcher(watcher, caller)) {
         watcher = watcher->next;
     }
     return watcher;
+}
+
+static bool user_watches(const struct recording *recording, const char *user)
+{
+    const struct watcher *watcher = recording->watchers;
+    while (watcher != NULL && strcmp(watcher->user, user) != 0) {
+        watcher = watcher->next;
+    }
+    return watcher != NULL;
+}
+
+static void watcher_free(struct watcher *watcher)
+{
+    mem_free(watcher->user);
+    mem_free(watcher->web_key);
+    mem_free(watcher->device);
+    mem_free(watcher);
 }
 
 json_t *watchers_names(const struct recording *recording)
 {
     json_t *names = json_array();
     for (const struct watcher *watcher = recording->watchers; watcher != NULL; watcher = watcher->next) {
-        json_array_append_new(names, json_string(watcher->user));
+        if (!json_list_has(names, watcher->user)) {
+            json_array_append_new(names, json_string(watcher->user));
+        }
     }
     return names;
 }
@@ -50,18 +83,21 @@ json_t *watchers_names(const struct recording *recording)
 static void tell_person(struct recording *recording, const char *user, bool joined)
 {
     struct auth *auth = recording->auth;
-    const struct watcher *watcher = recording->watchers;
     int64_t now = clock_wall_ms();
-    int count = 0;
+    size_t i;
+    json_t *name;
     if (!auth->settings.announce_watchers || recording->ended) {
         return;
     }
+    json_t *all = watchers_names(recording);
     json_t *names = json_array();
-    for (; watcher != NULL; watcher = watcher->next) {
-        if (count++ < NAMES_MAX && strlen(watcher->user) <= NAME_MAX_BYTES) {
-            json_array_append_new(names, json_string(watcher->user));
+    json_array_foreach (all, i, name) {
+        if (i < NAMES_MAX && json_string_length(name) <= NAME_MAX_BYTES) {
+            json_array_append(names, name);
         }
     }
+    int count = (int)json_array_size(all);
+    json_decref(all);
     recording->told = now > recording->told ? now : recording->told + 1;
     char *text = mem_printf("%.*s %s", NAME_MAX_BYTES, user,
                             joined ? "is watching this session" : "has stopped watching this session");
@@ -85,38 +121,58 @@ static void put_session(const struct recording *recording, json_t *event)
 static void leave(struct recording *recording, struct watcher **at)
 {
     struct watcher *watcher = *at;
-    json_t *event = event_new("session.leave", true, recording->auth->settings.cluster);
-    json_object_set_new(event, "user", json_string(watcher->user));
-    put_session(recording, event);
-    audit_emit(recording->auth, event, NULL, NULL);
     *at = watcher->next;
-    tell_person(recording, watcher->user, false);
-    mem_free(watcher->user);
-    mem_free(watcher);
+    if (!user_watches(recording, watcher->user)) {
+        json_t *event = event_new("session.leave", true, recording->auth->settings.cluster);
+        json_object_set_new(event, "user", json_string(watcher->user));
+        put_session(recording, event);
+        audit_emit(recording->auth, event, NULL, NULL);
+        tell_person(recording, watcher->user, false);
+    }
+    watcher_free(watcher);
+}
+
+static void set_device(struct watcher *watcher, const char *device)
+{
+    char *fresh = device != NULL ? mem_strdup(device) : NULL; /* device may be the old one */
+    mem_free(watcher->device);
+    watcher->device = fresh;
 }
 
 /* The event of somebody who was not there until now; NULL for who goes on watching. */
-static json_t *join(struct recording *recording, const struct call *call)
+static json_t *join(struct recording *recording, const struct call *call, const char *device)
 {
     const char *user = call->caller.user;
-    struct watcher *watcher = find_watcher(recording, user);
+    struct watcher *watcher = find_watcher(recording, &call->caller);
     if (watcher != NULL) {
         watcher->asked_ms = clock_wall_ms();
+        set_device(watcher, device);
         return NULL;
     }
+    bool known = user_watches(recording, user);
     watcher = mem_alloc(sizeof *watcher);
     watcher->user = mem_strdup(user);
+    watcher->web_key = mem_strdup(web_key_of(&call->caller));
     watcher->asked_ms = clock_wall_ms();
+    set_device(watcher, device);
     watcher->next = recording->watchers;
     recording->watchers = watcher;
-    tell_person(recording, user, true);
+    if (!known) {
+        tell_person(recording, user, true);
+    }
     json_t *people = json_object_get(recording->meta, "participants");
     if (!json_list_has(people, user)) {
         json_array_append_new(people, json_string(user));
         recording->dirty = true;
     }
+    if (known) {
+        return NULL; /* from another browser */
+    }
     json_t *event = call_event(call, "session.join", true);
     put_session(recording, event);
+    if (device != NULL) {
+        json_object_set_new(event, "with_mfa", json_string(device));
+    }
     return event;
 }
 
@@ -142,18 +198,32 @@ static enum tp_err caller_anew(struct call *call, struct tp_error *error)
     return err;
 }
 
-/* The one decision. Whoever may not watch it learns no more than that it is not there for him. */
-static enum tp_err decide(const struct call *call, const struct recording *recording, struct tp_error *error)
+/* Whoever may not watch it learns no more than that it is not there for him. */
+enum tp_err watchers_find(const struct call *call, const struct recording *recording, struct live **ret_live,
+                          struct tp_error *error)
 {
-    const struct live *live =
-        recording != NULL ? map_get(call->auth->live, json_get_text(recording->meta, "sid", "")) : NULL;
+    struct live *live = recording != NULL ? map_get(call->auth->live, json_get_text(recording->meta, "sid", "")) : NULL;
     if (live == NULL || !running_rights(call, live, recording->meta).watch) {
         return err_set(error, TP_NOT_FOUND, "there is no running session with this id that you may watch");
     }
     if (!call->auth->settings.record && !json_get_bool(recording->meta, "recorded", false)) {
         return err_set(error, TP_INVALID, "this session is not recorded, so there is nothing to watch");
     }
+    *ret_live = live;
     return TP_OK;
+}
+
+/* The one decision. ret_device: the second factor that he watches by, or NULL: none is asked for. */
+static enum tp_err decide(const struct call *call, const struct recording *recording, const char **ret_device,
+                          struct tp_error *error)
+{
+    struct live *live = NULL;
+    enum tp_err err = watchers_find(call, recording, &live, error);
+    if (err != TP_OK) {
+        return err;
+    }
+    const struct watcher *watcher = find_watcher(recording, &call->caller);
+    return mfa_check_watch(call, live->sid, watcher != NULL ? watcher->device : NULL, ret_device, error);
 }
 
 static json_t *meta_now(const struct recording *recording)
@@ -163,17 +233,17 @@ static json_t *meta_now(const struct recording *recording)
     return meta;
 }
 
-static void answer(struct recording *recording, struct call *call)
+static void answer(struct recording *recording, struct call *call, const char *device)
 {
     int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
     struct recording_piece piece = {.offset = json_get_int(call->params, "offset", 0),
                                     .limit = limit < RECORDING_PIECE_MAX ? limit : RECORDING_PIECE_MAX};
-    json_t *event = join(recording, call);
+    json_t *event = join(recording, call, device);
     json_t *meta = meta_now(recording);
     bool all = recording->ended && recording->size - piece.offset <= piece.limit;
     if (all) { /* he has the end: nobody waits for him */
         for (struct watcher **at = &recording->watchers; *at != NULL; at = &(*at)->next) {
-            if (strcmp((*at)->user, call->caller.user) == 0) {
+            if (is_watcher(*at, &call->caller)) {
                 leave(recording, at);
                 break;
             }
@@ -188,13 +258,14 @@ static void answer_parked(struct parked *parked)
     struct call *call = parked->call;
     struct recording *recording = parked->recording;
     struct tp_error error = {0};
+    const char *device = NULL;
     mem_free(parked);
     if (call->auth->stopping) {
         call_fail_text(call, TP_UNAVAILABLE, "the auth process is stopping");
-    } else if (caller_anew(call, &error) != TP_OK || decide(call, recording, &error) != TP_OK) {
+    } else if (caller_anew(call, &error) != TP_OK || decide(call, recording, &device, &error) != TP_OK) {
         call_fail(call, &error);
     } else {
-        answer(recording, call);
+        answer(recording, call, device);
     }
 }
 
@@ -220,8 +291,7 @@ void watchers_free(struct recording *recording)
     while (recording->watchers != NULL) {
         struct watcher *watcher = recording->watchers;
         recording->watchers = watcher->next;
-        mem_free(watcher->user);
-        mem_free(watcher);
+        watcher_free(watcher);
     }
 }
 
@@ -238,7 +308,7 @@ void watchers_tick(struct recording *recording)
         }
     }
     for (const struct parked *parked = recording->parked; parked != NULL; parked = parked->next) {
-        struct watcher *watcher = find_watcher(recording, parked->call->caller.user);
+        struct watcher *watcher = find_watcher(recording, &parked->call->caller);
         if (watcher != NULL) {
             watcher->asked_ms = now; /* he waits */
         }
@@ -293,27 +363,28 @@ void do_sessions_watch(struct call *call)
     int64_t limit = json_get_int(call->params, "limit", 1);
     int64_t wait_ms = json_get_int(call->params, "wait", 0);
     struct recording *recording = NULL;
+    const char *device = NULL;
     enum tp_err err = json_need_text(call->params, "id", &id, &error);
     if (err == TP_OK && (offset < 0 || limit <= 0 || wait_ms < 0)) {
         err = err_set(&error, TP_INVALID, "offset, limit and wait must be positive");
     }
     if (err == TP_OK) {
         recording = map_get(call->auth->recordings, id);
-        err = decide(call, recording, &error);
+        err = decide(call, recording, &device, &error);
     }
-    if (err == TP_OK && find_watcher(recording, call->caller.user) == NULL &&
-        count_watchers(recording) >= WATCHERS_MAX) {
+    if (err == TP_OK && find_watcher(recording, &call->caller) == NULL && count_watchers(recording) >= WATCHERS_MAX) {
         err = err_set(&error, TP_LIMIT, "too many people watch this session");
     }
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
     }
-    struct watcher *watcher = find_watcher(recording, call->caller.user);
+    struct watcher *watcher = find_watcher(recording, &call->caller);
     if (watcher != NULL && wait_ms > 0 && !recording->ended && offset >= recording->size) {
         watcher->asked_ms = clock_wall_ms();
+        set_device(watcher, device);
         park(recording, call, wait_ms);
         return;
     }
-    answer(recording, call);
+    answer(recording, call, device);
 }

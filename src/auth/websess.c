@@ -29,6 +29,11 @@ static bool is_over(const struct auth *auth, const char *key, struct websess *se
     return session->expires_ms <= now || (idle > 0 && now - session->used_ms > idle);
 }
 
+static char *copy(const char *text)
+{
+    return text != NULL ? mem_strdup(text) : NULL;
+}
+
 static void websess_destroy(struct websess *session)
 {
     if (session != NULL) {
@@ -87,15 +92,13 @@ void websess_drop(struct auth *auth, const char *key)
     websess_destroy(map_remove(auth->websessions, key));
 }
 
-static char *copy(const char *text)
-{
-    return text != NULL ? mem_strdup(text) : NULL;
-}
-
 static struct mfa_given given_copy(const struct mfa_given *given)
 {
-    return (struct mfa_given){
-        .device = copy(given->device), .node = copy(given->node), .kube = copy(given->kube), .until = given->until};
+    return (struct mfa_given){.device = copy(given->device),
+                              .node = copy(given->node),
+                              .kube = copy(given->kube),
+                              .session = copy(given->session),
+                              .until = given->until};
 }
 
 void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given)

@@ -63,6 +63,7 @@ static void merge_mfa_and_lock(const struct rbac_set *set, const struct rbac_clu
 {
     bool cluster_mfa = cluster && cluster->require_session_mfa != ROLE_MFA_NO;
     enum role_lock_mode lock = ROLE_LOCK_UNSET;
+    out->mfa_hardware_key = cluster && cluster->require_session_mfa > ROLE_MFA_YES;
     size_t asked = 0;
     size_t with_mfa = 0;
     for (size_t i = 0; i < set->count; i++) {
@@ -71,6 +72,7 @@ static void merge_mfa_and_lock(const struct rbac_set *set, const struct rbac_clu
             continue;
         asked++;
         with_mfa += one->require_session_mfa != ROLE_MFA_NO;
+        out->mfa_hardware_key |= one->require_session_mfa > ROLE_MFA_YES;
         if (cluster_mfa || one->require_session_mfa != ROLE_MFA_NO)
             least(&out->mfa_verification_interval_ms, one->mfa_verification_interval_ms);
         if (one->lock > lock)

@@ -177,6 +177,7 @@ struct rbac_options {
     int64_t max_kubernetes_connections; /* 0: no limit */
     bool pin_source_ip;
     enum rbac_need mfa_required;
+    bool mfa_hardware_key; /* the cluster or one of the roles wants the second factor from a hardware key */
     int64_t mfa_verification_interval_ms; /* 0: none */
     enum role_lock_mode locking_mode;     /* best_effort or strict */
     bool desktop_clipboard;

@@ -13,7 +13,7 @@ import pytest
 
 import terminal
 from browser import Browser, need_browser
-from tport import BIN, Cluster, in_host
+from tport import BIN, Cluster, in_host, wait_for
 
 PROMPT = "Enter an OTP code from a device:"
 WRONG = "invalid or used one-time code"
@@ -320,6 +320,142 @@ def test_the_page_asks_for_a_code_for_files_too(home):
         browser.download(name="term", target="dialog button.main:has-text('세션 열기')")
         browser.see(name="term", target="dialog .note:has-text('내려받았습니다')")
         browser.close(name="term")
+    finally:
+        browser.stop()
+
+
+# ---- who watches ----
+
+SITE = "/v1/webapi/sites/test"
+
+
+@pytest.fixture
+def running(home, mia):
+    """A shell of somebody on node1, and the id of its session."""
+    shell = mia.spawn(BIN / "tport", "ssh", "root@node1")
+    give_code(shell, mia)
+    shell.expect(r"[#$] ")
+    [sid] = wait_for(lambda: [e["sid"] for e in home.audit(type="session.start") if e["user"] == mia.name])
+    yield shell, sid
+    shell.close(force=True)
+
+
+def watcher(home, roles):
+    return terminal.Browser(home.person(f"watch{len(home.people)}", roles=roles, logins="", sign_in=False)).sign_in()
+
+
+def watch(page, sid, offset=0, how="watch"):
+    return page.ask("GET", f"{SITE}/sessions/{sid}/{how}?offset={offset}")
+
+
+def needs_code(reply):
+    return reply.status == 403 and reply.json()["error"]["code"] == "mfa_needed"
+
+
+def give_for(page, sid, code):
+    return page.ask("POST", "/webapi/mfa/session", {"sid": sid, "totp_code": code})
+
+
+def test_R4_watching_takes_a_code_where_opening_does(home, running):
+    """Without a code, with a wrong one, with one for its server or for another session: nothing is seen, whichever way it is read."""
+    shell, sid = running
+    page = watcher(home, "auditor,prod")
+    other = home.person(f"other{len(home.people)}", roles="dev", logins="")
+    second = other.spawn(BIN / "tport", "ssh", "root@node2")
+    second.expect(r"[#$] ")
+    [second_sid] = wait_for(lambda: [e["sid"] for e in home.audit(type="session.start") if e["user"] == other.name])
+
+    def refused_both():
+        assert needs_code(watch(page, sid)) and needs_code(watch(page, sid, how="stream"))
+
+    refused_both()
+    assert give_for(page, sid, "000000").json()["error"]["message"] == WRONG
+    assert give(page, page.person.code()).status == 200
+    refused_both()
+    assert give_for(page, second_sid, page.person.code()).status == 200
+    refused_both()
+    assert give_for(page, "00000000-0000-0000-0000-000000000000", "000000").status == 404
+    assert give_for(page, sid, page.person.code()).status == 200
+    shell.sendline("echo seen-$((40+2))")
+    wait_for(lambda: b"seen-42" in watch(page, sid).body)
+    elsewhere = terminal.Browser(page.person).sign_in()
+    assert needs_code(watch(elsewhere, sid))
+    [joined] = [e for e in home.audit(type="session.join") if e["sid"] == sid]
+    assert joined["with_mfa"] == device_of(home, page.person.name)
+    given = [e for e in home.audit(type="mfa_auth_challenge.validate") if e["user"] == page.person.name and e.get("sid") == sid]
+    assert [e["success"] for e in given if e["server_hostname"] == "node1"].count(True) == 1
+    second.close(force=True)
+    # When it is over it is a recording, which is read by the roles alone.
+    shell.sendline("exit")
+    finish(shell)
+    wait_for(lambda: watch(elsewhere, sid, how="stream").status == 200)
+
+
+def test_who_watches_needs_no_second_code(home, running):
+    """The code is for a second here; an answer that waits for more is not cut short by that, nor is the one after it."""
+    shell, sid = running
+    home.ctl("create", "-f", input=role("blinking", "root", "prod", "{require_session_mfa: true, mfa_verification_interval: 1s}"))
+    page, late = watcher(home, "auditor,blinking"), watcher(home, "auditor,blinking")
+    assert give_for(page, sid, page.person.code()).status == 200
+    assert give_for(late, sid, late.person.code()).status == 200
+    text = watch(page, sid).body
+    time.sleep(2)
+    assert needs_code(watch(late, sid))
+    assert needs_code(watch(page, sid, how="stream"))
+    shell.sendline("echo still-$((40+3))")
+    for _ in range(20):
+        reply = watch(page, sid, len(text))
+        assert reply.status == 200
+        text += reply.body
+        if b"still-43" in text:
+            break
+    assert b"still-43" in text
+    # A lock on the device ends it.
+    home.ctl("lock", f"--mfa-device={device_of(home, page.person.name)}", "--ttl=10m")
+    assert watch(page, sid, len(text)).status == 403
+
+
+def test_nobody_else_is_asked_to_watch(home, running):
+    _, sid = running
+    assert watch(watcher(home, "auditor"), sid).status == 200
+
+
+def test_play_of_a_running_session_says_that_a_code_is_needed(home, running):
+    _, sid = running
+    reader = home.person(f"reader{len(home.people)}", roles="auditor,prod", logins="")
+    result = reader.tport("play", "--format=text", sid)
+    assert result.returncode == 1
+    assert result.stderr == "ERROR: to watch this session a one-time code is needed first; the page of the session in the browser asks for it\n"
+
+
+def test_the_page_of_a_session_asks_for_a_code(home, running):
+    need_browser()
+    shell, sid = running
+    browser = Browser(home)
+    try:
+        for language, dark, width in (("en-US", False, 1280), ("ko-KR", True, 360)):
+            person = home.person(f"viewer{len(home.people)}", roles="auditor,prod", logins="", sign_in=False)
+            browser.open("/web/sessions", name="live", locale=language, dark=dark)
+            browser.size(name="live", width=width, height=760)
+            browser.sign_in(person, name="live")
+            browser.visit(f"/web/player/{sid}?live=1", name="live")
+            browser.see(name="live", target=".term-code input")
+            browser.usable(name="live")
+            browser.picture(f"watch-code-{language}", name="live")
+            browser.fill(name="live", target=".term-code input", text="000000")
+            browser.press(name="live", key="Enter")
+            browser.see(name="live", target=".term-code .note.bad")
+            browser.usable(name="live")
+            browser.picture(f"watch-code-wrong-{language}", name="live")
+            browser.fill(name="live", target=".term-code input", text=person.code())
+            browser.press(name="live", key="Enter")
+            browser.see(name="live", target=".dot.on")
+            shell.sendline(f"echo page-{width}-$((40+4))")
+            browser.see(name="live", target=f".ap-term-text:has-text('page-{width}-44')")
+            browser.see(name="live", target=".term-code", count=0)
+            browser.usable(name="live")
+            browser.picture(f"watch-{language}", name="live")
+            browser.close(name="live")
     finally:
         browser.stop()
 

@@ -130,13 +130,18 @@ void web_login_finish(struct web_request *request, json_t *result)
     web_answer_json(request, 200, json);
 }
 
-/* The second factor of a terminal: for a node, in place of a certificate. */
+/* The second factor of a terminal, or of who watches a session (sid): in place of a certificate. */
 enum tp_err web_mfa_session_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
     const char *code = first_text(request->body, "totp_code", "otp_token", "second_factor_token");
+    const char *sid = json_get_text(request->body, "sid", "");
+    const char *server = json_get_text(request->body, "server_id", "");
     (void)error;
-    *ret_params =
-        json_pack("{s:s, s:s}", "target", json_get_text(request->body, "server_id", ""), "otp_token", code ? code : "");
+    *ret_params = json_pack("{s:s}", "otp_token", code ? code : "");
+    if (*sid)
+        json_object_set_new(*ret_params, "session", json_string(sid));
+    if (*server || !*sid)
+        json_object_set_new(*ret_params, "target", json_string(server));
     return TP_OK;
 }
 

@@ -10,6 +10,7 @@ import { readAll } from "../player/load";
 import { LiveScreen, type LiveState } from "../player/live";
 import { type Recording, Screen } from "../player/screen";
 import { usePlace } from "../router";
+import { CodeForm } from "../term/code";
 import { type Ended, place } from "./recordings";
 import { type Channel, type Running, runningPlace, runningSession } from "./sessions";
 
@@ -82,6 +83,7 @@ function Live({ id }: { id: string }) {
   const [found, setFound] = useState<{ one: Running; channel: Channel } | null | undefined>(undefined);
   const [state, setState] = useState<LiveState>("waiting");
   const [error, setError] = useState<unknown>(null);
+  const given = useRef(() => {}); // goes on when the code was given
   useEffect(() => {
     const stop = new AbortController();
     runningSession(id, stop.signal).then(
@@ -114,7 +116,13 @@ function Live({ id }: { id: string }) {
               setState(next);
               setError(failed);
             }}
+            askCode={() => new Promise((resolve) => (given.current = resolve))}
           />
+          {state === "code" && (
+            <div class="term-code">
+              <CodeForm opens={{ sid: id }} shown onDone={() => given.current()} />
+            </div>
+          )}
           <div class="play-line">
             <span class="grow" role="status">
               <span class={state === "open" ? "dot on" : "dot"} aria-hidden="true" />

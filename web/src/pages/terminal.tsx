@@ -174,7 +174,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
       <div class="term-screen" ref={screen} />
       {state === "code" && (
         <div class="term-code">
-          <CodeForm server={tab.server} shown={shown} onDone={() => setTurn(turn + 1)} />
+          <CodeForm opens={{ server_id: tab.server }} shown={shown} onDone={() => setTurn(turn + 1)} />
         </div>
       )}
       <div class="term-line">

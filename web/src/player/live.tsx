@@ -6,7 +6,7 @@ import { ApiError } from "../api";
 import { asTerminal, CastReader } from "./cast";
 import { watchPiece } from "./load";
 
-export type LiveState = "waiting" | "open" | "lost" | "over" | "gone";
+export type LiveState = "waiting" | "open" | "lost" | "code" | "over" | "gone";
 
 interface Callbacks {
   dispatch(event: string, data?: unknown): void;
@@ -18,7 +18,13 @@ const pause = (ms: number, signal: AbortSignal) =>
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve()));
   });
 
-async function follow(id: string, plain: boolean, { dispatch }: Callbacks, onState: (state: LiveState, error?: unknown) => void, signal: AbortSignal): Promise<void> {
+interface Follower {
+  onState(state: LiveState, error?: unknown): void;
+  /** Asks for a one-time code; done when one was given. */
+  askCode(): Promise<void>;
+}
+
+async function follow(id: string, plain: boolean, { dispatch }: Callbacks, { onState, askCode }: Follower, signal: AbortSignal): Promise<void> {
   const reader = new CastReader();
   let offset = 0;
   let begun = false;
@@ -31,6 +37,11 @@ async function follow(id: string, plain: boolean, { dispatch }: Callbacks, onSta
       if (error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500)) {
         onState("lost");
         await pause(2000, signal);
+        continue;
+      }
+      if (error instanceof ApiError && error.code === "mfa_needed") {
+        onState("code");
+        await askCode();
         continue;
       }
       return onState("gone", error);
@@ -59,14 +70,14 @@ async function follow(id: string, plain: boolean, { dispatch }: Callbacks, onSta
   }
 }
 
-export function LiveScreen({ id, plain, onState }: { id: string; plain: boolean; onState: (state: LiveState, error?: unknown) => void }) {
+export function LiveScreen({ id, plain, ...follower }: { id: string; plain: boolean } & Follower) {
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const stop = new AbortController();
     const driver = (callbacks: Callbacks) => ({
       init: () => callbacks.dispatch("metadata", { hasAudio: false }),
       play: () => {
-        follow(id, plain, callbacks, onState, stop.signal).catch((error) => !stop.signal.aborted && onState("gone", error));
+        follow(id, plain, callbacks, follower, stop.signal).catch((error) => !stop.signal.aborted && follower.onState("gone", error));
         return true;
       },
       stop: () => stop.abort(),

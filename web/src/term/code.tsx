@@ -1,10 +1,14 @@
-// The second factor before a session: a server whose roles want one is opened by a one-time code, for a minute.
+// The second factor before a session: where roles want one, a one-time code opens a server, or a session that runs to who
+// watches it, for a minute.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api";
 import { Button, Field, sayError } from "../design/parts";
 import { t } from "../i18n";
 
-export function CodeForm({ server, shown, onDone }: { server: string; shown: boolean; onDone: () => void }) {
+/** What the code is for: a server by its id or name, or a running session by its id. */
+export type CodeFor = { server_id: string } | { sid: string };
+
+export function CodeForm({ opens, shown, onDone }: { opens: CodeFor; shown: boolean; onDone: () => void }) {
   const field = useRef<HTMLInputElement>(null);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
@@ -18,7 +22,7 @@ export function CodeForm({ server, shown, onDone }: { server: string; shown: boo
     setBusy(true);
     setError("");
     try {
-      await api("POST", "/webapi/mfa/session", { server_id: server, totp_code: code });
+      await api("POST", "/webapi/mfa/session", { ...opens, totp_code: code });
       onDone();
     } catch (failed) {
       setError(sayError(failed));
@@ -35,13 +39,13 @@ export function CodeForm({ server, shown, onDone }: { server: string; shown: boo
         void give();
       }}
     >
-      <p>{t("code.why")}</p>
+      <p>{t("sid" in opens ? "code.why.watch" : "code.why")}</p>
       <Field label={t("signin.code")} hint={t("code.hint")} error={error}>
         {(ids) => <input {...ids} ref={field} class="input code" name="code" inputMode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,7}" maxLength={7} required />}
       </Field>
       <div class="actions">
         <Button type="submit" kind="main" busy={busy}>
-          {t("code.open")}
+          {t("sid" in opens ? "code.watch" : "code.open")}
         </Button>
       </div>
     </form>

@@ -94,7 +94,7 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
   return (
     <Dialog title={t("files.title")} onClose={onClose}>
       <Tabs label={t("files.title")} tabs={[["upload", t("files.upload")], ["download", t("files.download")]]} on={tab} set={(next) => !running && setTab(next)} />
-      {progress?.state === "code" && <CodeForm server={server} shown onDone={go} />}
+      {progress?.state === "code" && <CodeForm opens={{ server_id: server }} shown onDone={go} />}
       <form
         class="stack"
         hidden={progress?.state === "code"}
