@@ -135,12 +135,12 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
     const char *device = mfa_device_for(caller, connect->host_id, NULL);
-    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s*}", "v", 1, "sid",
-                     connect->sid, "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",
-                     auth->settings.cluster, "host_id", connect->host_id, "service", want->service, "logins", logins,
-                     "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
+    return json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s*, s:s*}", "v", 1,
+                     "sid", connect->sid, "user", caller->user, "roles", caller->roles, "traits", caller->traits,
+                     "cluster", auth->settings.cluster, "host_id", connect->host_id, "service", want->service, "logins",
+                     logins, "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
                      doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000),
-                     "mfa_device", device);
+                     "mfa_device", device, "login_device", caller->web_key == NULL ? caller->login_device : NULL);
 }
 
 /* Between the decision and now a lock may have come: the live entry stands since the decision, so whatever cut it shows

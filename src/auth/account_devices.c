@@ -38,11 +38,10 @@ static enum tp_err count_try(const struct call *call, struct tp_error *error)
     return err;
 }
 
-/* The code of params, taken; otherwise the call is over. */
-static bool take_code(struct call *call, const char *event_name)
+/* The code of params, taken (of which device: ret_device); otherwise the call is over. */
+static bool take_code(struct call *call, const char *event_name, struct mfa_device *ret_device)
 {
     struct tp_error error = {0};
-    struct mfa_device device;
     const char *code = NULL;
     enum tp_err err = json_need_text(call->params, "code", &code, &error);
     if (err == TP_OK) {
@@ -52,7 +51,7 @@ static bool take_code(struct call *call, const char *event_name)
         call_fail(call, &error);
         return false;
     }
-    const char *wrong = mfa_check_code(call, code, &device);
+    const char *wrong = mfa_check_code(call, code, ret_device);
     if (wrong != NULL) {
         refuse(call, event_name, wrong, refusal);
         return false;
@@ -192,7 +191,8 @@ void do_account_device_add(struct call *call)
         call_fail(call, &error);
         return;
     }
-    if (!take_code(call, "mfa.add")) {
+    struct mfa_device shown;
+    if (!take_code(call, "mfa.add", &shown)) {
         json_decref(addition.pending);
         return;
     }
@@ -245,6 +245,19 @@ static enum tp_err change_device(void *ctx, json_t *login, struct tp_error *erro
     return TP_OK;
 }
 
+/* What was signed in with the device that is gone ends, but not the session that removes it: its person has just shown another
+ * device, and from now on it hangs on that one. */
+static void keep_session(const struct call *call, const char *removed, const struct mfa_device *shown)
+{
+    const char *key = call->caller.web_key;
+    const char *device = websess_device(call->auth, key);
+    struct tp_error error = {0};
+    if (device != NULL && strcmp(device, removed) == 0 && strcmp(shown->id, removed) != 0 &&
+        websess_set_device(call->auth, key, shown->id, &error) != TP_OK) {
+        log_warn("web session cannot be stored", "error=\"%s\"", error.text);
+    }
+}
+
 /* The change is tried on a copy first: a code is not used up for what cannot be done. */
 static void run_device_change(struct call *call, struct one_device *one, const char *event_name)
 {
@@ -263,7 +276,8 @@ static void run_device_change(struct call *call, struct one_device *one, const c
         call_fail(call, &error);
         return;
     }
-    if (!take_code(call, event_name)) {
+    struct mfa_device shown;
+    if (!take_code(call, event_name, &shown)) {
         return;
     }
     err = change_login(auth, call->caller.user, change_device, one, &error);
@@ -275,6 +289,7 @@ static void run_device_change(struct call *call, struct one_device *one, const c
     if (one->name != NULL) {
         json_object_set_new(event, "name", json_string(one->name));
     } else {
+        keep_session(call, one->id, &shown);
         sessions_recheck(auth); /* what its codes have opened ends */
     }
     call_reply_audited(call, event, NULL);

@@ -21,6 +21,7 @@ void caller_free(struct caller *caller)
     mem_free(caller->host_name);
     mem_free(caller->web_key);
     one_target_free(&caller->target);
+    mem_free(caller->login_device);
     mfa_given_free(&caller->mfa);
     caller_init(caller);
 }
@@ -94,6 +95,19 @@ const char *caller_device_lost(struct auth *auth, const char *user, const char *
                  devices_find(login, device) != NULL;
     json_decref(login);
     return there ? NULL : MFA_DEVICE_GONE;
+}
+
+enum tp_err caller_check_login(struct auth *auth, const char *user, const char *device, struct tp_error *error)
+{
+    const char *lost = caller_device_lost(auth, user, device);
+    if (lost == NULL) {
+        return TP_OK;
+    }
+    if (caller_device_locked(auth, device)) {
+        return err_set(error, TP_DENIED, "a lock is in force on the device that you signed in with");
+    }
+    return err_set(error, TP_UNAUTHENTICATED,
+                   "the device that you signed in with was removed from your account; sign in again");
 }
 
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
@@ -330,6 +344,10 @@ static enum tp_err user_from_cert(struct auth *auth, const json_t *json, struct 
         err = caller_become_user(auth, identity->name, identity->roles, identity->traits, caller, error);
         caller->not_after = identity->not_after;
         caller->pinned = identity->pinned_ip != NULL;
+        caller->login_device = identity->login_device != NULL ? mem_strdup(identity->login_device) : NULL;
+        if (err == TP_OK) {
+            err = caller_check_login(auth, identity->name, identity->login_device, error);
+        }
         if (err == TP_OK && identity->target.reason != TARGET_ANY) {
             err = bind_to_target(auth, identity, caller, error);
         }

@@ -165,6 +165,8 @@ struct live {
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
     char *mfa_device;   /* the second factor was given for it with this device; NULL: none was needed */
+    char *
+        login_device; /* of the certificate that opened it (caller.login_device), or NULL; a web session knows its own */
     int worker;
     int64_t started_ms;
     int64_t not_after; /* Unix seconds, of the certificate */
@@ -327,7 +329,8 @@ struct caller {
     struct rbac_set *set;
     char *host_id; /* WHO_HOST */
     char *host_name;
-    char *web_key;            /* hash of the web session's id, or NULL */
+    char *web_key;      /* hash of the web session's id, or NULL */
+    char *login_device; /* UUID of the device whose code the login gave, or NULL: signed by hand, or from before */
     struct one_target target; /* WHO_ONE_TARGET: what the certificate is for */
     struct mfa_given mfa;     /* the last code: that of the certificate, or the last one given in a web session */
     bool pinned;              /* the certificate is bound to this address */
@@ -366,6 +369,9 @@ bool caller_device_locked(struct auth *auth, const char *device);
 /* Why what a code of this device has opened is worth nothing any more: a lock, or the device is not the user's any more. NULL:
  * it is good, or device is NULL. */
 const char *caller_device_lost(struct auth *auth, const char *user, const char *device);
+/* The same for the device that a login was made with; NULL is fine. TP_DENIED: a lock; TP_UNAUTHENTICATED: it was removed, so
+ * he signs in again. */
+enum tp_err caller_check_login(struct auth *auth, const char *user, const char *device, struct tp_error *error) TP_MUST;
 
 /* ---- dispatch.c, methods.c ---- */
 struct call;
@@ -435,6 +441,7 @@ struct issue_user {
     const char *tls_pub;
     const char *ssh_pub;      /* NULL: no SSH certificate */
     struct one_target target; /* borrowed; what it is for and nothing else */
+    const char *device;       /* UUID of the device whose code the login gave, or NULL: signed by hand */
 };
 /* The one door for user certificates. ret_result is {username, cert, tls_cert, valid_until, host_signers, session_mfa}; ret_event the
  * cert.create event, which must be durable before the result leaves. */
@@ -625,7 +632,8 @@ bool websess_alive(const struct auth *auth, const char *key);
 void websess_free(struct auth *auth);
 struct websess_from {
     const char *ip;
-    const char *agent; /* what the browser calls itself: foreign text, for the owner's eyes */
+    const char *agent;  /* what the browser calls itself: foreign text, for the owner's eyes */
+    const char *device; /* UUID of the device whose code the login gave */
 };
 /* A new session: {sid, token, expires, user}. */
 enum tp_err websess_make(struct auth *auth, const char *user, const json_t *roles, const json_t *traits,
@@ -637,6 +645,10 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
 void websess_drop(struct auth *auth, const char *key);
 /* A one-time code was given in this session; an older one counts no longer. */
 void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given);
+/* The device that a session hangs on, or NULL: there is none, or no such session. */
+const char *websess_device(const struct auth *auth, const char *key);
+/* From now on it hangs on this one: its person has just shown a code of it. */
+enum tp_err websess_set_device(struct auth *auth, const char *key, const char *device, struct tp_error *error) TP_MUST;
 void websess_drop_user(struct auth *auth, const char *user);
 void websess_sweep(struct auth *auth);
 

@@ -164,6 +164,7 @@ enum tp_err issue_user_certs(struct auth *auth, const struct issue_user *want, j
     identity.traits = json_deep_copy(want->traits);
     identity.logins = login_list;
     identity.target = one_target_copy(&want->target);
+    identity.login_device = want->device != NULL ? mem_strdup(want->device) : NULL;
     if (want->ip != NULL && want->ip[0] != '\0') {
         identity.login_ip = mem_strdup(want->ip);
         identity.pinned_ip = options.pin_source_ip ? mem_strdup(want->ip) : NULL;
@@ -228,6 +229,7 @@ enum tp_err issue_target_cert(struct auth *auth, const struct issue_target *want
     identity.traits = json_deep_copy(base->traits);
     identity.login_ip = base->ip[0] != '\0' ? mem_strdup(base->ip) : NULL;
     identity.pinned_ip = base->pinned || options.pin_source_ip ? mem_strdup(base->ip) : NULL;
+    identity.login_device = base->login_device != NULL ? mem_strdup(base->login_device) : NULL;
     identity.mfa_device = mem_strdup(want->device);
     identity.target = one_target_copy(&want->target);
     identity.base_not_after = base->not_after;

@@ -235,6 +235,9 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
         json_object_set_new(grant, "mfa_device", json_string(device));
         json_object_set_new(grant, "requests_until", doc_time(caller->mfa.until * 1000));
     }
+    if (caller->login_device != NULL) {
+        json_object_set_new(grant, "login_device", json_string(caller->login_device));
+    }
     json_object_set(grant, "kube_users", json_object_get(search->rights, "users"));
     json_object_set(grant, "kube_groups", json_object_get(search->rights, "groups"));
     json_object_set(grant, "kube_resources", json_object_get(search->rights, "resources"));
@@ -412,7 +415,8 @@ void do_kube_certs(struct call *call)
                                   .ip = call->caller.ip,
                                   .ttl_ms = left_ms < FILE_CERT_MS ? left_ms : FILE_CERT_MS,
                                   .tls_pub = tls_pub,
-                                  .target = {.reason = TARGET_OF_FILE, .kube = search.name}};
+                                  .target = {.reason = TARGET_OF_FILE, .kube = search.name},
+                                  .device = call->caller.login_device};
         if (issue_user_certs(auth, &want, &result, &event, &error) == TP_OK) {
             char *server = mem_printf("%s.kube.%s", label, auth->settings.cluster);
             json_object_set_new(result, "server_name", json_string(server));

@@ -75,6 +75,7 @@ static void live_destroy(struct live *live)
         mem_free(live->client_addr);
         mem_free(live->pinned_login);
         mem_free(live->mfa_device);
+        mem_free(live->login_device);
         mem_free(live->cut_text);
         mem_free(live);
     }
@@ -95,6 +96,9 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->mfa_device = fresh->mfa_device != NULL ? mem_strdup(fresh->mfa_device) : NULL;
     live->grant = fresh->grant != NULL ? json_deep_copy(fresh->grant) : NULL;
     live->web_key = call->caller.web_key != NULL ? mem_strdup(call->caller.web_key) : NULL;
+    if (live->web_key == NULL && call->caller.login_device != NULL) {
+        live->login_device = mem_strdup(call->caller.login_device);
+    }
     live->attach = mem_strdup(fresh->sid);
     live->client_addr = mem_strdup(call->caller.addr);
     live->worker = call->caller.worker;
@@ -135,6 +139,8 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->pinned_login = login[0] != '\0' ? mem_strdup(login) : NULL;
     const char *device = json_get_text(doc, "mfa_device", "");
     live->mfa_device = device[0] != '\0' ? mem_strdup(device) : NULL;
+    const char *login_device = json_get_text(doc, "login_device", NULL);
+    live->login_device = login_device != NULL ? mem_strdup(login_device) : NULL;
     live->worker = (int)json_get_int(doc, "worker", -1);
     live->started_ms = doc_ms(doc, "started");
     live->not_after = json_get_int(doc, "not_after", 0);
@@ -242,6 +248,11 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
     const char *lost = err == TP_OK ? caller_device_lost(auth, live->user, live->mfa_device) : NULL;
     if (lost != NULL) {
         err = err_set(error, TP_DENIED, "%s", lost);
+    }
+    if (err == TP_OK) {
+        const char *own = live->login_device;
+        err = caller_check_login(auth, live->user, own != NULL ? own : websess_device(auth, live->web_key), error);
+        *ret_reason = err == TP_UNAUTHENTICATED ? CLOSE_RIGHT_LOST : CLOSE_LOCKED;
     }
     live->recheck_ms = caller.ends_ms;
     if (err == TP_OK) {
@@ -515,6 +526,8 @@ static struct live *live_from_grant(struct auth *auth, const json_t *item, const
         }
         const char *device = json_get_text(grant, "mfa_device", NULL);
         live->mfa_device = device != NULL ? mem_strdup(device) : NULL;
+        const char *login_device = json_get_text(grant, "login_device", NULL);
+        live->login_device = login_device != NULL ? mem_strdup(login_device) : NULL;
         live->attach = mem_strdup(json_get_text(grant, "attach", sid));
         live->web_key = mem_strdup(json_get_text(grant, "web", ""));
         live->dirty = true;
@@ -595,6 +608,9 @@ static void store_live(struct auth *auth, const struct live *live)
     }
     if (live->mfa_device != NULL) {
         json_object_set_new(doc, "mfa_device", json_string(live->mfa_device));
+    }
+    if (live->login_device != NULL) {
+        json_object_set_new(doc, "login_device", json_string(live->login_device));
     }
     if (live->rights != NULL) {
         json_object_set(doc, "rights", live->rights);

@@ -67,7 +67,7 @@ static json_t *login_event(const struct call *call, const char *user)
     return event;
 }
 
-static void finish_certs(struct login *login, json_t *event)
+static void finish_certs(struct login *login, const struct mfa_device *device, json_t *event)
 {
     struct call *call = login->call;
     struct issue_user want = {.name = login->user,
@@ -76,7 +76,8 @@ static void finish_certs(struct login *login, json_t *event)
                               .ip = call->caller.ip,
                               .ttl_ms = json_get_int(call->params, "ttl", 0),
                               .tls_pub = json_get_text(call->params, "tls_pub_key", ""),
-                              .ssh_pub = json_get_text(call->params, "ssh_pub_key", "")};
+                              .ssh_pub = json_get_text(call->params, "ssh_pub_key", ""),
+                              .device = device->id};
     json_t *result = NULL;
     json_t *created = NULL;
     struct tp_error error = {0};
@@ -90,13 +91,13 @@ static void finish_certs(struct login *login, json_t *event)
     call_reply_audited(call, created, result);
 }
 
-static void finish_web(struct login *login, json_t *event)
+static void finish_web(struct login *login, const struct mfa_device *device, json_t *event)
 {
     struct call *call = login->call;
     json_t *result = NULL;
     struct tp_error error = {0};
     int64_t ttl = issue_ttl(call->auth, call->caller.set, 0);
-    struct websess_from from = {.ip = call->caller.ip, .agent = agent_of(call)};
+    struct websess_from from = {.ip = call->caller.ip, .agent = agent_of(call), .device = device->id};
     enum tp_err err =
         websess_make(call->auth, login->user, call->caller.roles, call->caller.traits, &from, ttl, &result, &error);
     login_free(login);
@@ -155,9 +156,9 @@ static void password_done(void *ctx)
     json_t *event = login_event(call, login->user);
     json_object_set_new(event, "mfa_device", mfa_device_json(&device));
     if (login->web) {
-        finish_web(login, event);
+        finish_web(login, &device, event);
     } else {
-        finish_certs(login, event);
+        finish_certs(login, &device, event);
     }
 }
 

@@ -190,6 +190,9 @@ static enum tp_err caller_anew(struct call *call, struct tp_error *error)
     enum tp_err err =
         caller_become_user(call->auth, call->caller.user, call->caller.roles, call->caller.traits, &fresh, error);
     if (err == TP_OK) {
+        err = caller_check_login(call->auth, call->caller.user, call->caller.login_device, error);
+    }
+    if (err == TP_OK) {
         struct rbac_set *before = call->caller.set;
         call->caller.set = fresh.set;
         fresh.set = before;

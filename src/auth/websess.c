@@ -8,8 +8,9 @@
 
 struct websess {
     char *user;
-    char *ip;    /* of the login */
-    char *agent; /* what the browser calls itself, "" when unknown */
+    char *ip;     /* of the login */
+    char *agent;  /* what the browser calls itself, "" when unknown */
+    char *device; /* of the login's code; NULL: made by a version that did not keep it */
     char token_hash[HASH_TEXT_SIZE];
     json_t *roles;
     json_t *traits;
@@ -40,6 +41,7 @@ static void websess_destroy(struct websess *session)
         mem_free(session->user);
         mem_free(session->ip);
         mem_free(session->agent);
+        mem_free(session->device);
         json_decref(session->roles);
         json_decref(session->traits);
         mfa_given_free(&session->mfa);
@@ -55,6 +57,7 @@ static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     session->user = mem_strdup(json_get_text(doc, "user", ""));
     session->ip = mem_strdup(json_get_text(doc, "ip", ""));
     session->agent = mem_strdup(json_get_text(doc, "agent", ""));
+    session->device = copy(json_get_text(doc, "device", NULL));
     session->created_ms = doc_ms(doc, "created");
     snprintf(session->token_hash, sizeof session->token_hash, "%s", json_get_text(doc, "token", ""));
     session->roles = json_deep_copy(json_object_get(doc, "roles"));
@@ -108,6 +111,30 @@ void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given
         mfa_given_free(&session->mfa);
         session->mfa = given_copy(given);
     }
+}
+
+const char *websess_device(const struct auth *auth, const char *key)
+{
+    const struct websess *session = key != NULL ? map_get(auth->websessions, key) : NULL;
+    return session != NULL ? session->device : NULL;
+}
+
+enum tp_err websess_set_device(struct auth *auth, const char *key, const char *device, struct tp_error *error)
+{
+    struct websess *session = map_get(auth->websessions, key);
+    json_t *doc = NULL;
+    uint64_t revision = 0;
+    enum tp_err err = doc_find(auth->secrets, "/websession/", key, &doc, &revision, error);
+    if (err == TP_OK) {
+        json_object_set_new(doc, "device", json_string(device));
+        err = doc_put(auth->secrets, "/websession/", key, doc, revision, NULL, error);
+    }
+    json_decref(doc);
+    if (err == TP_OK && session != NULL) {
+        mem_free(session->device);
+        session->device = mem_strdup(device);
+    }
+    return err;
 }
 
 struct find {
@@ -193,6 +220,7 @@ enum tp_err websess_make(struct auth *auth, const char *user, const json_t *role
                             (json_t *)(uintptr_t)roles, "traits", (json_t *)(uintptr_t)traits, "ip", from->ip,
                             "expires", doc_time(expires));
     json_object_set_new(doc, "agent", json_string(from->agent));
+    json_object_set_new(doc, "device", json_string(from->device));
     json_object_set_new(doc, "created", doc_time(clock_wall_ms()));
     enum tp_err err = doc_put(auth->secrets, "/websession/", key, doc, STORE_ABSENT, NULL, error);
     if (err == TP_OK) {
@@ -303,7 +331,11 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
     }
     caller->web_key = mem_strdup(key);
     caller->not_after = session->expires_ms / 1000;
+    caller->login_device = copy(session->device);
     enum tp_err err = caller_become_user(auth, session->user, session->roles, session->traits, caller, error);
+    if (err == TP_OK) {
+        err = caller_check_login(auth, session->user, session->device, error);
+    }
     if (err == TP_OK) {
         /* What binds certificates to an address binds the browser's session too (R4). */
         struct rbac_options options;

@@ -40,6 +40,7 @@ void identity_free(struct identity *identity)
     mem_free(identity->login_ip);
     mem_free(identity->pinned_ip);
     one_target_free(&identity->target);
+    mem_free(identity->login_device);
     mem_free(identity->mfa_device);
     identity_init(identity);
 }

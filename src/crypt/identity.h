@@ -38,6 +38,7 @@ struct identity {
     json_t *logins;           /* users: array of strings; else NULL */
     char *login_ip;           /* users: address at login, may be NULL */
     char *pinned_ip;          /* users: the only address that may use it, or NULL */
+    char *login_device;       /* users: UUID of the device of the login's code, or NULL; in X.509 beside the JSON */
     struct one_target target; /* users: what it is for, and nothing else */
     /* With TARGET_BY_CODE, and only then: */
     char *mfa_device;       /* UUID of the device that made the code, or NULL */

@@ -14,6 +14,14 @@
         0x88, 0x37, 0x83, 0xFB, 0x5D, 0x8C, 0xC5, 0xB5, 0x22, 0x82, 0x85, 0xAF, 0x31, 0xDA, 0xB1, 0x80, 0x41, 0xDC, \
             0xA7, 0x90, 0x78                                                                                        \
     }
+/* The same and .1: a UTF8String, the device of the login (identity.login_device). Not a member of the identity, because readers
+ * refuse identities with members that they do not know, and clients and agents of before must go on reading certificates. */
+#define X509_LOGIN_DEVICE_OID                                                                                       \
+    {                                                                                                               \
+        0x88, 0x37, 0x83, 0xFB, 0x5D, 0x8C, 0xC5, 0xB5, 0x22, 0x82, 0x85, 0xAF, 0x31, 0xDA, 0xB1, 0x80, 0x41, 0xDC, \
+            0xA7, 0x90, 0x78, 0x01                                                                                  \
+    }
+#define X509_LOGIN_DEVICE_MAX ((size_t)64)
 #define X509_IDENTITY_MAX ((size_t)48 * 1024) /* bytes of JSON; the certificate must fit into a TLS handshake */
 
 /* Parses PEM text and calls fn for each CERTIFICATE block, until fn returns false or the text ends. Other blocks are passed

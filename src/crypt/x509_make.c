@@ -207,9 +207,25 @@ static void add_usages(X509 *cert, const struct x509_options *options)
     add_built(cert, NID_ext_key_usage, &cbb);
 }
 
+/* An extension of ours that is a UTF8String. */
+static void add_text(X509 *cert, const uint8_t *oid, size_t oid_size, const char *text)
+{
+    CBB cbb, string;
+    uint8_t *der = NULL;
+    size_t size = 0;
+    const uint8_t *at = oid;
+    ASN1_OBJECT *object = c2i_ASN1_OBJECT(NULL, &at, (long)oid_size);
+    must(object && CBB_init(&cbb, 512) && CBB_add_asn1(&cbb, &string, CBS_ASN1_UTF8STRING) &&
+         CBB_add_bytes(&string, (const uint8_t *)text, strlen(text)) && CBB_finish(&cbb, &der, &size));
+    add_extension_object(cert, object, false, der, size);
+    ASN1_OBJECT_free(object);
+    OPENSSL_free(der);
+}
+
 static enum tp_err add_identity(X509 *cert, const struct identity *identity, struct tp_error *error)
 {
     static const uint8_t oid[] = X509_IDENTITY_OID;
+    static const uint8_t device_oid[] = X509_LOGIN_DEVICE_OID;
     json_t *json = identity_to_json(identity);
     char *text = json_text(json);
     struct identity again;
@@ -220,18 +236,12 @@ static enum tp_err add_identity(X509 *cert, const struct identity *identity, str
     identity_free(&again);
     if (code == TP_OK && strlen(text) > X509_IDENTITY_MAX)
         code = err_set(error, TP_TOO_LARGE, "roles and traits do not fit into a certificate");
-    if (code == TP_OK) {
-        CBB cbb, string;
-        uint8_t *der = NULL;
-        size_t size = 0;
-        const uint8_t *at = oid;
-        ASN1_OBJECT *object = c2i_ASN1_OBJECT(NULL, &at, sizeof(oid));
-        must(object && CBB_init(&cbb, 512) && CBB_add_asn1(&cbb, &string, CBS_ASN1_UTF8STRING) &&
-             CBB_add_bytes(&string, (const uint8_t *)text, strlen(text)) && CBB_finish(&cbb, &der, &size));
-        add_extension_object(cert, object, false, der, size);
-        ASN1_OBJECT_free(object);
-        OPENSSL_free(der);
-    }
+    if (code == TP_OK && identity->login_device && strlen(identity->login_device) > X509_LOGIN_DEVICE_MAX)
+        code = err_set(error, TP_INVALID, "the device of the login has no id that a certificate can hold");
+    if (code == TP_OK)
+        add_text(cert, oid, sizeof(oid), text);
+    if (code == TP_OK && identity->login_device)
+        add_text(cert, device_oid, sizeof(device_oid), identity->login_device);
     mem_free(text);
     json_decref(json);
     return code;

@@ -16,6 +16,7 @@
 #define CERT_MAX ((size_t)64 * 1024)
 
 static const uint8_t identity_oid[] = X509_IDENTITY_OID;
+static const uint8_t device_oid[] = X509_LOGIN_DEVICE_OID;
 
 static bool is_v3_p256_sha256(X509 *cert)
 {
@@ -67,18 +68,20 @@ static enum tp_err parse(const uint8_t *der, size_t size, X509 **ret_cert, struc
     return TP_OK;
 }
 
-static bool is_ours(const X509_EXTENSION *extension)
+static bool is_named(const X509_EXTENSION *extension, const uint8_t *oid, size_t size)
 {
     const ASN1_OBJECT *object = X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)extension);
-    return OBJ_length(object) == sizeof(identity_oid) &&
-           memcmp(OBJ_get0_data(object), identity_oid, sizeof(identity_oid)) == 0;
+    return OBJ_length(object) == size && memcmp(OBJ_get0_data(object), oid, size) == 0;
 }
 
-/* Our extension exactly once, no extension twice, and only critical ones whose meaning is checked here. */
-static enum tp_err find_identity(X509 *cert, const X509_EXTENSION **ret_found, struct tp_error *error)
+/* Our extensions: the identity exactly once, the device of the login or NULL. No extension twice, and only critical ones whose
+ * meaning is checked here. */
+static enum tp_err find_ours(X509 *cert, const X509_EXTENSION **ret_identity, const X509_EXTENSION **ret_device,
+                             struct tp_error *error)
 {
     int count = X509_get_ext_count(cert);
     const X509_EXTENSION *found = NULL;
+    *ret_device = NULL;
     for (int i = 0; i < count; i++) {
         X509_EXTENSION *extension = X509_get_ext(cert, i);
         const ASN1_OBJECT *object = X509_EXTENSION_get_object(extension);
@@ -88,28 +91,50 @@ static enum tp_err find_identity(X509 *cert, const X509_EXTENSION **ret_found, s
         if (X509_EXTENSION_get_critical(extension) && nid != NID_basic_constraints && nid != NID_key_usage &&
             nid != NID_ext_key_usage && nid != NID_subject_alt_name)
             return err_set(error, TP_INVALID, "the certificate has a critical extension that is not known here");
-        if (is_ours(extension))
+        if (is_named(extension, identity_oid, sizeof(identity_oid)))
             found = extension;
+        if (is_named(extension, device_oid, sizeof(device_oid)))
+            *ret_device = extension;
     }
     if (!found)
         return err_set(error, TP_INVALID, "the certificate holds no identity of this system");
-    *ret_found = found;
+    *ret_identity = found;
+    return TP_OK;
+}
+
+static enum tp_err text_of(const X509_EXTENSION *extension, CBS *ret_text, struct tp_error *error)
+{
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data((X509_EXTENSION *)(uintptr_t)extension);
+    CBS outer;
+    CBS_init(&outer, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+    if (!CBS_get_asn1(&outer, ret_text, CBS_ASN1_UTF8STRING) || CBS_len(&outer) != 0)
+        return err_set(error, TP_INVALID, "the identity in the certificate is malformed");
+    return TP_OK;
+}
+
+static enum tp_err read_device(const X509_EXTENSION *extension, struct identity *identity, struct tp_error *error)
+{
+    CBS text;
+    enum tp_err code = text_of(extension, &text, error);
+    if (code != TP_OK)
+        return code;
+    if (CBS_len(&text) == 0 || CBS_len(&text) > X509_LOGIN_DEVICE_MAX || memchr(CBS_data(&text), 0, CBS_len(&text)))
+        return err_set(error, TP_INVALID, "the device of the login in the certificate is malformed");
+    identity->login_device = mem_strndup((const char *)CBS_data(&text), CBS_len(&text));
     return TP_OK;
 }
 
 static enum tp_err read_identity(X509 *cert, struct identity *identity, struct tp_error *error)
 {
     const X509_EXTENSION *extension = NULL;
-    const ASN1_OCTET_STRING *value;
-    CBS outer, text;
+    const X509_EXTENSION *device = NULL;
+    CBS text;
     json_t *json;
-    enum tp_err code = find_identity(cert, &extension, error);
+    enum tp_err code = find_ours(cert, &extension, &device, error);
+    if (code == TP_OK)
+        code = text_of(extension, &text, error);
     if (code != TP_OK)
         return code;
-    value = X509_EXTENSION_get_data((X509_EXTENSION *)(uintptr_t)extension);
-    CBS_init(&outer, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
-    if (!CBS_get_asn1(&outer, &text, CBS_ASN1_UTF8STRING) || CBS_len(&outer) != 0)
-        return err_set(error, TP_INVALID, "the identity in the certificate is malformed");
     code = json_parse_object(CBS_data(&text), CBS_len(&text), X509_IDENTITY_MAX, &json, error);
     if (code != TP_OK)
         return code;
@@ -119,6 +144,11 @@ static enum tp_err read_identity(X509 *cert, struct identity *identity, struct t
     else
         code = identity_from_json(json, identity, error);
     json_decref(json);
+    if (code == TP_OK && device) {
+        code = read_device(device, identity, error);
+        if (code != TP_OK)
+            identity_free(identity);
+    }
     return code;
 }
 

@@ -588,8 +588,11 @@ def test_a_locked_device_ends_its_sessions_and_opens_no_more(home):
     shell.expect_exact("a lock is in force on the device of this second factor", timeout=10)
     finish(shell)
     assert time.monotonic() - begun < 3
-    free.sendline("echo still-$((1+1)); exit")
-    free.expect("still-2")
+    # What needed no code was opened by a login with this device: it ends, too, and the login's certificate opens nothing more.
+    free.expect_exact("a lock is in force on the device that you signed in with", timeout=10)
+    finish(free)
+    refused = without_terminal(dora, BIN / "tport", "ssh", "root@node2", "true")
+    assert refused.returncode == 255 and "a lock is in force on the device that you signed in with" in refused.stderr
     dora.tport("logout", check=True)
     status, output = dora.login()
     assert status != 0 and "invalid user name, password or one-time code" in output

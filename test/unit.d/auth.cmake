@@ -17,7 +17,7 @@ tport_unit_test(test_auth_pages tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_keep_clock tport_auth)
 tport_unit_test(test_auth_puts tport_auth PkgConfig::OATH)
 # The clock stands still: which step of the one-time codes it is depends on the test alone.
-foreach(name test_auth_mfa test_auth_mfa_codes test_auth_mfa_watch)
+foreach(name test_auth_mfa test_auth_mfa_codes test_auth_mfa_watch test_auth_login_device)
   tport_unit_test(${name} tport_auth PkgConfig::OATH)
   target_link_options(${name} PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms
     -Wl,--wrap=oath_hotp_generate)

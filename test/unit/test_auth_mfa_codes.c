@@ -46,6 +46,7 @@ static void give_wrong(struct world *world, const char *code, struct tp_error *e
 static void r16_every_wrong_code_looks_alike(void **state)
 {
     struct world world = world_open(state, asks_for_code());
+    sign_by_hand(&world); /* a login's certificate would be refused with its device */
     char *other = make_user(world.fixture, "bob", "prod", "root");
     char *pem = redeem(&world, "target", "a"); /* so that the device is known */
     struct tp_error errors[6] = {0};
@@ -122,11 +123,12 @@ static void codes_have_a_rate(void **state)
     world_close(&world);
 }
 
-/* A lock on the device: its sessions end, its certificates and codes are worth nothing, and neither are its logins. Both ways
- * to write a lock agree on which are worth writing. */
+/* A lock on the device: its sessions end, its certificates and codes are worth nothing, and neither are its logins
+ * (test_auth_login_device.c: what these have opened). Both ways to write a lock agree on which are worth writing. */
 static void a_locked_device_opens_nothing(void **state)
 {
     struct world world = world_open(state, asks_for_code());
+    sign_by_hand(&world);
     char *pem = redeem(&world, "target", "a");
     json_t *with = must(world.fixture, by(&world, pem), "ssh.connect", node("a"));
     json_t *without = must(world.fixture, by(&world, world.base), "ssh.connect", node("c"));
@@ -150,7 +152,7 @@ static void a_locked_device_opens_nothing(void **state)
     next_code(world.seed, code);
     must_fail(world.fixture, as_nobody(ADDRESS), "login.password",
               login_params("alice", GOOD_PASSWORD, code, &world.keys), TP_DENIED);
-    /* The login's certificate stays good for what needs no code. */
+    /* A certificate that it has not made stays good for what needs no code. */
     json_decref(must(world.fixture, by(&world, world.base), "ssh.connect", node("c")));
     json_decref(with);
     json_decref(without);
@@ -163,6 +165,7 @@ static void a_removed_device_opens_nothing(void **state)
 {
     struct world world = world_open(state, asks_for_code());
     struct auth *auth = world.fixture->auth;
+    sign_by_hand(&world);
     char *pem = redeem(&world, "target", "a");
     json_t *with = must(world.fixture, by(&world, pem), "ssh.connect", node("a"));
     json_t *without = must(world.fixture, by(&world, world.base), "ssh.connect", node("c"));
@@ -208,6 +211,7 @@ static void devices_outlive_a_restart(void **state)
 static void an_old_device_gets_an_id(void **state)
 {
     struct world world = world_open(state, asks_for_code());
+    sign_by_hand(&world);
     json_t *doc = NULL;
     uint64_t revision = 0;
     struct tp_error error = {0};

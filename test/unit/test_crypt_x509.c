@@ -103,6 +103,36 @@ static char *make_user(void)
     return pem;
 }
 
+/* The device of the login stands beside the identity, whose members of before stay all that there are. */
+static void test_the_device_of_the_login(void **state)
+{
+    struct identity identity = user_identity();
+    struct x509_options options = {.public_pem = subject_pem, .identity = &identity, .client = true};
+    struct tp_error error = {0};
+    char *pem = NULL;
+    struct identity read;
+    (void)state;
+    identity_init(&read);
+    identity.login_device = mem_strdup("fddd1915-aa20-4157-b1b4-c4041b89c878");
+    assert_int_equal(x509_make(user_ca, user_ca_pem, &options, &pem, &error), TP_OK);
+    assert_int_equal(check_pem(pem, user_ca_pem, NOW, &read, &error), TP_OK);
+    assert_string_equal(read.login_device, identity.login_device);
+    json_t *json = identity_to_json(&read);
+    assert_null(json_object_get(json, "login_device"));
+    json_decref(json);
+    identity_free(&read);
+    mem_free(pem);
+    mem_free(identity.login_device);
+    identity.login_device = mem_printf("%080d", 1);
+    assert_int_equal(x509_make(user_ca, user_ca_pem, &options, &pem, &error), TP_INVALID);
+    identity_free(&identity);
+    pem = make_user();
+    assert_int_equal(check_pem(pem, user_ca_pem, NOW, &read, &error), TP_OK);
+    assert_null(read.login_device);
+    identity_free(&read);
+    mem_free(pem);
+}
+
 static void test_user_round_trip(void **state)
 {
     char *pem = make_user(), *both = mem_printf("%s%s", other_ca_pem, user_ca_pem);
@@ -571,6 +601,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_user_round_trip),
+        cmocka_unit_test(test_the_device_of_the_login),
         cmocka_unit_test(test_host_round_trip_with_names),
         cmocka_unit_test(test_R6_times),
         cmocka_unit_test(test_R6_user_and_host_CA_are_never_mixed),
