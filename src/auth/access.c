@@ -5,66 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lookup {
-    const char *target;
-    const struct rbac_set *set;
-    struct host *hit;
-    size_t hits;
-    json_t *ids;
-};
-
-static bool may_list(const struct rbac_set *set, const struct host *host)
-{
-    if (!hosts_is_node(host)) {
-        return false;
-    }
-    struct rbac_target target;
-    hosts_target(host, &target);
-    return rbac_can_list(set, &target);
-}
-
-static void match_name(void *ctx, const char *key, void *value)
-{
-    struct lookup *lookup = ctx;
-    struct host *host = value;
-    (void)key;
-    if (strcasecmp(host->name, lookup->target) == 0 && hosts_current(host) && may_list(lookup->set, host)) {
-        lookup->hit = host;
-        lookup->hits++;
-        json_array_append_new(lookup->ids, json_string(host->id));
-    }
-}
-
-/* By id, then by name among those that the caller may list: a stranger cannot learn which names exist. */
-enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,
-                             struct tp_error *error)
-{
-    struct host *host = hosts_get(call->auth, target);
-    if (host != NULL && may_list(call->caller.set, host)) {
-        *ret_host = host;
-        return TP_OK;
-    }
-    struct lookup lookup = {.target = target, .set = call->caller.set, .ids = json_array()};
-    map_each(call->auth->hosts, match_name, &lookup);
-    enum tp_err err = TP_OK;
-    if (lookup.hits == 0) {
-        err = err_set(error, TP_NOT_FOUND, "no server named %s; `tport ls` lists those you can reach", target);
-    } else if (lookup.hits > 1) {
-        struct buf text;
-        buf_init(&text, 400);
-        for (size_t i = 0; i < json_array_size(lookup.ids); i++) {
-            (void)buf_printf(&text, "%s%s", i > 0 ? ", " : "", json_string_value(json_array_get(lookup.ids, i)));
-        }
-        err = err_set(error, TP_AMBIGUOUS, "%s is the name of %zu servers; use the id of one: %s", target, lookup.hits,
-                      buf_text(&text));
-        buf_free(&text);
-    } else {
-        *ret_host = lookup.hit;
-    }
-    json_decref(lookup.ids);
-    return err;
-}
-
 struct connect {
     struct call *call;
     char sid[UUID_TEXT_SIZE];

@@ -74,6 +74,54 @@ static void ambiguous_and_offline(void **state)
     must_fail(fixture, as_user(fixture, "alice"), "ssh.connect", target(HOST_A), TP_UNAVAILABLE);
 }
 
+static void heartbeat(struct fixture *fixture, const char *id, const char *name, json_t *labels)
+{
+    json_decref(must(fixture, as_host(id, name), "host.heartbeat",
+                     json_pack("{s:s, s:o}", "hostname", name, "labels", labels)));
+}
+
+/* Servers of one name are told apart by the labels that not all of them have. */
+static void servers_of_one_name_are_shown_with_their_labels(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-1", "dev", true);
+    heartbeat(fixture, HOST_A, "web-1", json_pack("{s:s, s:s}", "environment", "dev", "rack", "7"));
+    heartbeat(fixture, HOST_B, "web-1",
+              json_pack("{s:s, s:s, s:s}", "environment", "dev", "rack", "8", "note", "a\nb"));
+    assert_null(ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("WEB-1"), &error));
+    assert_string_equal(error.text, "WEB-1 is the name of 2 servers; use the id of one: " HOST_A " (rack=7), " HOST_B
+                                    " (rack=8, note=a?b)");
+}
+
+/* A letter off: the name that may be meant, among those that he may list and no other. */
+static void nearly_right_names_are_named(void **state)
+{
+    static const struct {
+        const char *asked;
+        const char *near;
+    } tries[] = {{"web-2", "web-1"}, {"WEB1", "web-1"},   {"wbe-1", "web-1"},
+                 {"db", NULL},       {"web-12345", NULL}, {"vault-9", NULL}};
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "vault-1", "prod", true);
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        struct tp_error error = {0};
+        assert_null(ask(fixture, as_user(fixture, "alice"), "ssh.connect", target(tries[i].asked), &error));
+        char *hint = tries[i].near != NULL ? mem_printf("; did you mean %s?", tries[i].near) : mem_strdup(";");
+        char *text = mem_printf("no server named %s%s `tport ls` lists those you can reach", tries[i].asked, hint);
+        assert_int_equal(error.code, TP_NOT_FOUND);
+        assert_string_equal(error.text, text);
+        mem_free(hint);
+        mem_free(text);
+    }
+}
+
 /* Locks, changed roles, deleted users, ended by an administrator: the sessions concerned are cut, others are not. */
 static void lost_rights_cut_sessions(void **state)
 {
@@ -407,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(grant_says_what_roles_say, setup, teardown),
         cmocka_unit_test_setup_teardown(r5_deny_over_allow, setup, teardown),
         cmocka_unit_test_setup_teardown(ambiguous_and_offline, setup, teardown),
+        cmocka_unit_test_setup_teardown(servers_of_one_name_are_shown_with_their_labels, setup, teardown),
+        cmocka_unit_test_setup_teardown(nearly_right_names_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_that_are_over_go, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
