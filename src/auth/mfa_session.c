@@ -224,11 +224,13 @@ void do_mfa_required(struct call *call)
     enum tp_err err = find_target(call, &target, &error);
     bool required = err == TP_OK && !target.open;
     bool unsaid = err == TP_DENIED && target.refusal.reason != RBAC_MFA_NEEDED;
+    bool offline = target.node != NULL && target.node->tunnels == NULL;
     target_free(&target);
     if (err != TP_OK && !unsaid) {
         call_fail(call, &error);
     } else {
-        call_reply(call, json_pack("{s:b}", "required", required)); /* the connection itself is refused, on record */
+        /* Refused, it is by the connection itself, on record. */
+        call_reply(call, json_pack("{s:b, s:b}", "required", required, "offline", offline));
     }
 }
 

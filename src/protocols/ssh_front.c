@@ -2,13 +2,16 @@
  * A client that wants a node: the name of the node is in the SNI, and SSH goes from end to end (target_front.h).
  *
  * A refusal is a line that comes before any "SSH-" line, where RFC 4253 section 4.2 lets a server say other things: "tport: "
- * and a sentence; "tport: mfa_needed: " and a sentence when a one-time code would open the node.
+ * and a sentence; "tport: mfa_needed: " and a sentence when a one-time code would open the node. Clients show such lines to
+ * nobody, so for those that come without `tport` a greeting and SSH_MSG_DISCONNECT with the sentence follow. The client's
+ * certificate is proven by then; a stranger ends in the TLS handshake.
  */
 #include "protocols/target_front.h"
 
 #include "base/enc.h"
 
 #include <ctype.h>
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,12 +44,48 @@ enum tp_err ssh_front_target(const char *server_name, const char *cluster, char 
     return err;
 }
 
+#define MSG_DISCONNECT 1
+#define DISCONNECT_BY_APPLICATION 11
+#define PACKET_BLOCK 8 /* without a cipher, RFC 4253 section 6 */
+#define PADDING_MIN 4
+
+static size_t put_u32(uint8_t *out, size_t value)
+{
+    uint32_t wire = htobe32((uint32_t)value);
+    memcpy(out, &wire, sizeof(wire));
+    return sizeof(wire);
+}
+
+/* SSH_MSG_DISCONNECT as a packet before the key exchange. */
+static void write_disconnect(struct stream *stream, const char *sentence)
+{
+    uint8_t packet[1024 + 64] = {0};
+    size_t length = strlen(sentence);
+    size_t at = sizeof(uint32_t) + 1;
+    packet[at++] = MSG_DISCONNECT;
+    at += put_u32(packet + at, DISCONNECT_BY_APPLICATION);
+    at += put_u32(packet + at, length);
+    memcpy(packet + at, sentence, length);
+    at += length;
+    at += put_u32(packet + at, 0); /* language */
+    size_t padding = PACKET_BLOCK - at % PACKET_BLOCK;
+    padding += padding < PADDING_MIN ? PACKET_BLOCK : 0;
+    (void)put_u32(packet, at + padding - sizeof(uint32_t));
+    packet[sizeof(uint32_t)] = (uint8_t)padding;
+    stream_write(stream, packet, at + padding);
+}
+
 static void say(struct stream *stream, enum close_reason reason, const char *sentence)
 {
+    static const char greeting[] = "SSH-2.0-tport\r\n";
     char line[1024];
+    char text[900];
+    (void)snprintf(text, sizeof(text), "%s", sentence);
     int length =
-        snprintf(line, sizeof(line), "tport: %s%s\r\n", reason == CLOSE_MFA_NEEDED ? "mfa_needed: " : "", sentence);
-    stream_write(stream, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+        snprintf(line, sizeof(line), "tport: %s%s\r\n", reason == CLOSE_MFA_NEEDED ? "mfa_needed: " : "", text);
+    stream_write(stream, line, (size_t)length);
+    stream_write(stream, greeting, sizeof(greeting) - 1);
+    write_disconnect(stream, text);
 }
 
 static void refuse(struct target_front *front, enum close_reason reason, enum tp_err code, const char *sentence)

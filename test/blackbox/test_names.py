@@ -51,7 +51,8 @@ def where(output):
 def test_the_error_lists_the_candidates(twins):
     result = twins.alice.tport("ssh", "root@twin", "true")
     assert result.returncode != 0
-    assert twins.left in result.stderr and twins.right in result.stderr and "twin" in result.stderr, result.stderr
+    shown = sorted([f"{twins.left} (side=left)", f"{twins.right} (side=right)"])
+    assert (result.returncode, result.stderr) == (255, f"ERROR: twin is the name of 2 servers; use the id of one: {', '.join(shown)}\n")
 
 
 def test_stock_ssh_reads_the_same(twins):

@@ -51,11 +51,11 @@ def test_help_of_ssh_promises_no_x11_and_no_port():
     assert "whatever the port" in say("tport", "scp", "--help").stdout
 
 
-@pytest.mark.parametrize("what", ["nope", "fb3c", "0123abcd-0123", "0123456789ABCDEF0123456789ABCDEF0123"])
+@pytest.mark.parametrize("what", ["nope", "fb3", "0123456789ABCDEF0123456789ABCDEF0123", "0" * 37])
 def test_what_is_no_recording_is_refused_in_one_wording(tmp_path, what):
     result = say("tport", "play", what, env={"TPORT_HOME": str(tmp_path)})
     assert result.returncode == 1
-    assert result.stderr == (f'ERROR: "{what}" is neither the ID of a session in full, as "tport recordings ls" shows it, '
+    assert result.stderr == (f'ERROR: "{what}" is neither the ID of a session (4 characters of it or more, as "tport recordings ls" shows it) '
                              "nor the path of a file\n")
 
 

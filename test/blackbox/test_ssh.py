@@ -79,18 +79,70 @@ def test_tport_scp(cluster, alice):
     assert target.read_text() == "by tport scp\n"
 
 
-def test_openssl_as_proxy_command(cluster, alice):
+def through_openssl(cluster, alice, node, *words, client=""):
     keys = alice.home / ".tport" / "keys"
     cert = next(keys.rglob("alice.crt"), None) or next(keys.rglob("alice-x509.pem"))
     key = next(keys.rglob("alice.key"), None) or next(keys.rglob("alice"))
     ssh_key = next(p for p in keys.rglob("alice") if p.is_file())
     ssh_cert = next(keys.rglob("*-cert.pub"))
-    sni = f"{'node1'.encode().hex()}.node.{cluster.name}"
-    command = (f"openssl s_client -quiet -connect {cluster.proxy} -servername {sni} -alpn tport-ssh -cert {cert} -key {key}")
-    result = alice.run("ssh", "-F", "/dev/null", "-o", f"ProxyCommand={command} 2>/dev/null", "-i", ssh_key, "-o", f"CertificateFile={ssh_cert}",
-                       "-o", f"UserKnownHostsFile={alice.home}/.tport/known_hosts", "-o", "StrictHostKeyChecking=yes",
-                       "-o", f"HostKeyAlias=node1.{cluster.name}", "root@node1", "echo through openssl")
+    sni = f"{node.encode().hex()}.node.{cluster.name}"
+    client = client or f"-cert {cert} -key {key}"
+    command = f"openssl s_client -quiet -connect {cluster.proxy} -servername {sni} -alpn tport-ssh {client}"
+    return alice.run("ssh", "-F", "/dev/null", "-o", f"ProxyCommand={command} 2>/dev/null", "-i", ssh_key, "-o", f"CertificateFile={ssh_cert}",
+                     "-o", f"UserKnownHostsFile={alice.home}/.tport/known_hosts", "-o", "StrictHostKeyChecking=yes",
+                     "-o", f"HostKeyAlias={node}.{cluster.name}", f"root@{node}", *words)
+
+
+def test_openssl_as_proxy_command(cluster, alice):
+    result = through_openssl(cluster, alice, "node1", "echo through openssl")
     assert result.stdout == "through openssl\n", result.stderr
+
+
+def test_openssl_as_proxy_command_hears_why_not(cluster, alice):
+    """In the one form that ssh shows: a greeting, and SSH's own disconnect message."""
+    for node, why in (("nod1", "no server named nod1; did you mean node1? `tport ls` lists those you can reach"),
+                      ("nowhere", "no server named nowhere; `tport ls` lists those you can reach")):
+        result = through_openssl(cluster, alice, node, "true")
+        assert result.returncode == 255
+        assert result.stderr.splitlines() == [f"Received disconnect from UNKNOWN port 65535:11: {why}", "Disconnected from UNKNOWN port 65535"]
+
+
+def test_R16_a_stranger_hears_nothing_of_names(cluster, alice):
+    """Without a certificate a name that is there and one that is not look alike."""
+    said = {re.sub(node, "NAME", through_openssl(cluster, alice, node, "true", client="-no_ticket").stderr) for node in ("node1", "nowhere")}
+    assert len(said) == 1 and "server named" not in said.pop()
+
+
+# ---- what is wrong is said in one sentence ----
+
+NO_NODE = "no server named nod1; did you mean node1? `tport ls` lists those you can reach"
+
+
+def test_an_unknown_name_is_one_sentence(cluster, alice, config):
+    for words in (("ssh", "root@nod1"), ("ssh", "root@nod1", "true"), ("scp", alice.home / "file", "root@nod1:/tmp/")):
+        result = alice.tport(*words)
+        assert (result.returncode, result.stdout, result.stderr) == (255, "", f"ERROR: {NO_NODE}\n")
+    # Plain OpenSSH has one line of its own, but no complaint about a greeting.
+    plain = alice.run("ssh", *config, f"root@nod1.{cluster.name}", "true")
+    assert (plain.returncode, plain.stdout) == (255, "")
+    assert plain.stderr.splitlines() == [f"ERROR: {NO_NODE}", "Connection closed by UNKNOWN port 65535"]
+
+
+def test_a_proxy_that_is_away_is_one_sentence(fresh):
+    home = fresh()
+    person = home.person("alone")
+    home.daemon.stop()
+    result = person.tport("ssh", "root@node1", "true")
+    assert (result.returncode, result.stderr) == (255, f"ERROR: cannot connect to {home.proxy}: Connection refused\n")
+
+
+def test_a_host_that_is_offline_is_one_sentence(fresh):
+    home = fresh(nodes=("node1",))
+    person = home.person("early")
+    home.nodes["node1"].stop()
+    home.wait_online("node1", online=False)
+    result = person.tport("ssh", "root@node1", "true")
+    assert (result.returncode, result.stderr) == (255, "ERROR: node1 is offline: its agent is not connected now\n")
 
 
 def test_the_openssl_recipe_of_the_manual_works(cluster, alice):
@@ -194,6 +246,13 @@ def test_recordings_play(cluster, alice):
 
     wait_for(lambda: played(marker))
     wait_for(lambda: played("in-a-terminal"))
+    # The beginning of an ID is enough, when it is the only one; more than one are shown to choose from.
+    ids = [r["id"] for r in json.loads(alice.tport("recordings", "ls", "--format=json", check=True).stdout)]
+    for one in ids[:3]:
+        short = next(one[:n] for n in range(4, 37) if sum(i.startswith(one[:n]) for i in ids) == 1)
+        assert alice.tport("play", "--format=json", short, check=True).stdout == alice.tport("play", "--format=json", one, check=True).stdout
+    nobodys = alice.tport("play", "00000000-0000-0000")
+    assert (nobodys.returncode, nobodys.stderr) == (1, "ERROR: no recording that you may list begins with 00000000-0000-0000; `tport recordings ls` shows them\n")
     # And with asciinema.
     listed = json.loads(alice.tport("recordings", "ls", "--format=json", check=True).stdout)
     one = next(r for r in listed if marker in json.dumps(r))

@@ -424,7 +424,7 @@ static enum tp_err refusal_of(const struct buf *first, struct tp_error *error)
 }
 
 enum tp_err api_relay_ssh(const struct profile *profile, const char *target, const struct api_key *key,
-                          struct buf *sent, struct tp_error *error)
+                          struct api_relayed *relayed, struct tp_error *error)
 {
     struct api *api = api_new();
     struct buf first;
@@ -438,10 +438,11 @@ enum tp_err api_relay_ssh(const struct profile *profile, const char *target, con
         err = connect_tls(api, error);
     if (err == TP_OK) {
         tls_client_set_timeout(api->tls, 0);
-        err = first_bytes(api->tls, sent, &first, error);
+        err = first_bytes(api->tls, &relayed->sent, &first, error);
         enum tp_err refused = refusal_of(&first, error);
         err = refused != TP_OK ? refused : err;
     }
+    relayed->begun = err == TP_OK && buf_size(&first) > 0;
     if (err == TP_OK)
         err = write_fd(STDOUT_FILENO, buf_head(&first), buf_size(&first), error);
     if (err == TP_OK)

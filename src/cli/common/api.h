@@ -44,13 +44,18 @@ struct api_key {
     const char *cert;
     const char *key;
 };
+/* What has gone to and fro; zero before the first call. */
+struct api_relayed {
+    struct buf sent; /* read of standard input; the caller buf_free's it */
+    bool begun;      /* bytes of the server are on standard output */
+};
 /*
  * A byte stream to the SSH server of a node: standard input and output are relayed until both sides are done. key NULL: with
  * the profile's certificate. A proxy that refuses answers with one line "tport: SENTENCE" in place of the SSH greeting; that
- * sentence becomes error, TP_MFA_NEEDED when a one-time code would open the node. sent holds what was read of standard input
- * until then; the next call begins with it.
+ * sentence becomes error, TP_MFA_NEEDED when a one-time code would open the node. relayed
+ * goes from one call to the next, which begins with what was read of standard input before.
  */
 enum tp_err api_relay_ssh(const struct profile *profile, const char *target, const struct api_key *key,
-                          struct buf *sent, struct tp_error *error) TP_MUST;
+                          struct api_relayed *relayed, struct tp_error *error) TP_MUST;
 
 #endif

@@ -29,14 +29,22 @@ static json_t *target_params(const struct mfa_target *target)
     return params;
 }
 
-bool mfa_required(struct api *api, const struct mfa_target *target)
+enum tp_err mfa_ask_need(struct api *api, const struct mfa_target *target, struct mfa_need *ret_need,
+                         struct tp_error *error)
 {
     json_t *answer = NULL;
-    struct tp_error ignored = {0};
-    enum tp_err err = api_rpc(api, "mfa.required", target_params(target), &answer, &ignored);
-    bool required = err == TP_OK && json_get_bool(answer, "required", false);
+    enum tp_err err = api_rpc(api, "mfa.required", target_params(target), &answer, error);
+    *ret_need = (struct mfa_need){.required = err == TP_OK && json_get_bool(answer, "required", false),
+                                  .offline = err == TP_OK && json_get_bool(answer, "offline", false)};
     json_decref(answer);
-    return required;
+    return err;
+}
+
+bool mfa_required(struct api *api, const struct mfa_target *target)
+{
+    struct mfa_need need;
+    struct tp_error ignored = {0};
+    return mfa_ask_need(api, target, &need, &ignored) == TP_OK && need.required;
 }
 
 bool mfa_required_now(const struct profile *profile, const struct mfa_target *target)

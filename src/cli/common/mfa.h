@@ -20,6 +20,13 @@ struct mfa_cert {
 
 void mfa_cert_free(struct mfa_cert *cert); /* wipes the key */
 
+struct mfa_need {
+    bool required;
+    bool offline; /* a node whose agent is away */
+};
+/* What the target asks of this person. TP_NOT_FOUND, TP_AMBIGUOUS with the proxy's sentence about the name. */
+enum tp_err mfa_ask_need(struct api *api, const struct mfa_target *target, struct mfa_need *ret_need,
+                         struct tp_error *error) TP_MUST;
 /* Does the target ask this person for a code? False also when that cannot be found out: the connection itself is refused
  * then, with a sentence. */
 bool mfa_required(struct api *api, const struct mfa_target *target) TP_MUST;

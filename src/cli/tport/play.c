@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/common/file.h"
+#include "cli/common/output.h"
 #include "cli/common/term.h"
 #include "cli/tport/play_source.h"
 #include "cli/tport/player_filter.h"
@@ -15,8 +16,11 @@
 #include <unistd.h>
 
 #define SESSION_ID_LENGTH 36
-#define IDLE_MAX_MS 500 /* what --skip-idle-time leaves of a pause */
-#define SKIP_MS 10000   /* what the right arrow passes over */
+#define SHORT_ID_MIN 4     /* characters of the beginning of an ID */
+#define SHORT_ID_HITS 1000 /* recordings that are looked at for one */
+#define SHORT_ID_SHOWN 5   /* of those that begin so */
+#define IDLE_MAX_MS 500    /* what --skip-idle-time leaves of a pause */
+#define SKIP_MS 10000      /* what the right arrow passes over */
 
 struct player {
     struct player_filter filter;
@@ -177,6 +181,57 @@ static bool is_session_id(const char *text)
     return strlen(text) == SESSION_ID_LENGTH && strspn(text, "0123456789abcdef-") == SESSION_ID_LENGTH;
 }
 
+/* The beginning of an ID: enough of it that something can be meant by it. */
+static bool is_short_id(const char *text)
+{
+    size_t length = strlen(text);
+    return length >= SHORT_ID_MIN && length < SESSION_ID_LENGTH && strspn(text, "0123456789abcdef-") == length;
+}
+
+static void add_candidate(struct buf *list, const json_t *item)
+{
+    char *when = output_time(json_get_text(item, "started", ""));
+    (void)buf_printf(list, "\n  %s  %s  %s@%s  %s", json_get_text(item, "id", ""), json_get_text(item, "user", ""),
+                     json_get_text(item, "login", ""),
+                     json_get_text(item, "hostname", json_get_text(item, "kubernetes_cluster", "")), when);
+    mem_free(when);
+}
+
+/* The whole ID of the only recording that begins so. mem_free ret_id. */
+static enum tp_err complete_id(struct api *api, const char *start, char **ret_id, struct tp_error *error)
+{
+    json_t *items = NULL;
+    struct buf list;
+    size_t index, hits = 0;
+    json_t *item;
+    enum tp_err err =
+        api_list(api, "recordings.list", json_pack("{s:[s]}", "search", start), SHORT_ID_HITS, &items, error);
+    buf_init(&list, 0);
+    *ret_id = NULL;
+    json_array_foreach (items, index, item) {
+        const char *id = json_get_text(item, "id", "");
+        if (strncmp(id, start, strlen(start)) != 0)
+            continue;
+        if (hits++ == 0)
+            *ret_id = mem_strdup(id);
+        if (hits <= SHORT_ID_SHOWN)
+            add_candidate(&list, item);
+    }
+    if (err == TP_OK && hits == 0)
+        err = err_set(error, TP_NOT_FOUND,
+                      "no recording that you may list begins with %s; `tport recordings ls` shows them", start);
+    if (err == TP_OK && hits > 1)
+        err = err_set(error, TP_AMBIGUOUS, "%s is the beginning of %zu recordings; give more of it:%s%s", start, hits,
+                      buf_text(&list), hits > SHORT_ID_SHOWN ? "\n  …" : "");
+    if (err != TP_OK) {
+        mem_free(*ret_id);
+        *ret_id = NULL;
+    }
+    buf_free(&list);
+    json_decref(items);
+    return err;
+}
+
 enum tp_err tport_play(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"pty", "text", "json", NULL};
@@ -184,26 +239,29 @@ enum tp_err tport_play(struct command_line *line, struct tp_error *error)
     struct api *api = NULL;
     struct play_source *source = NULL;
     const char *what = line->args[0];
+    char *id = NULL;
     const char *format;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK && (strchr(what, '/') || (strchr(what, '.') && file_exists(what)))) {
         err = play_source_file(what, &source, error);
-    } else if (err == TP_OK && !is_session_id(what)) {
-        err = err_set(
-            error, TP_INVALID,
-            "\"%s\" is neither the ID of a session in full, as \"tport recordings ls\" shows it, nor the path of a "
-            "file",
-            what);
+    } else if (err == TP_OK && !is_session_id(what) && !is_short_id(what)) {
+        err = err_set(error, TP_INVALID,
+                      "\"%s\" is neither the ID of a session (%d characters of it or more, as \"tport recordings ls\" "
+                      "shows it) nor the path of a file",
+                      what, SHORT_ID_MIN);
     } else if (err == TP_OK) {
         err = tport_open(line, &profile, &api, error);
+        if (err == TP_OK && is_short_id(what))
+            err = complete_id(api, what, &id, error);
         if (err == TP_OK)
-            err = play_source_remote(api, what, &source, error);
+            err = play_source_remote(api, id ? id : what, &source, error);
     }
     if (err == TP_OK)
         err = run(line, source, format, error);
     play_source_free(source);
     api_close(api);
     profile_free(&profile);
+    mem_free(id);
     return err;
 }

@@ -89,9 +89,14 @@ static enum tp_err several(const json_t *nodes, const char *asked, struct tp_err
     json_t *node;
     buf_init(&list, 0);
     json_array_foreach (nodes, index, node) {
-        if (index < CANDIDATES)
-            (void)buf_printf(&list, "\n  %s  %s", output_text_at(node, "metadata.name"),
-                             output_text_at(node, "spec.hostname"));
+        if (index < CANDIDATES) {
+            json_t *labels = output_node_labels(node);
+            char *text = output_labels(labels);
+            (void)buf_printf(&list, "\n  %s  %s  %s", output_text_at(node, "metadata.name"),
+                             output_text_at(node, "spec.hostname"), text);
+            mem_free(text);
+            json_decref(labels);
+        }
     }
     if (json_array_size(nodes) > CANDIDATES)
         (void)buf_printf(&list, "\n  … and %zu more", json_array_size(nodes) - CANDIDATES);
@@ -140,6 +145,22 @@ static enum tp_err resolve_labels(const struct profile *profile, struct ssh_targ
     return err;
 }
 
+/* What is wrong with the name of a host is said before OpenSSH is started: it would put a line of its own under the reason. What
+ * only the connection can tell (and puts on record) is left to it. */
+static enum tp_err check_host(const struct profile *profile, const char *host, const char *login,
+                              struct tp_error *error)
+{
+    struct api *api = NULL;
+    struct mfa_need need = {0};
+    enum tp_err err = api_open_profile(profile, &api, error);
+    if (err == TP_OK)
+        err = mfa_ask_need(api, &(struct mfa_target){.node = host, .login = login}, &need, error);
+    if (err == TP_OK && need.offline)
+        err = err_set(error, TP_UNAVAILABLE, "%s is offline: its agent is not connected now", host);
+    api_close(api);
+    return err;
+}
+
 /* Flags and options that OpenSSH knows by the same letter. */
 static void pass_options(const struct command_line *line, struct argv *argv)
 {
@@ -167,6 +188,7 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
 
     if (err == TP_OK)
         err = ssh_target_parse(line->args[0], profile.cluster, &target, error);
+    bool named = err == TP_OK && !target.labels;
     if (err == TP_OK && target.labels)
         err = resolve_labels(&profile, &target, error);
     if (err == TP_OK) {
@@ -183,6 +205,8 @@ enum tp_err tport_ssh(struct command_line *line, struct tp_error *error)
         argv_add(&argv, target.host);
         for (size_t i = 1; i < line->arg_count; i++)
             argv_add(&argv, line->args[i]);
+        if (err == TP_OK && named)
+            err = check_host(&profile, target.host, login, error);
         mem_free(login);
         if (err == TP_OK)
             err = exec_openssh("ssh", &argv, command_flag(line, "debug"), error);
@@ -210,11 +234,14 @@ static enum tp_err scp_argument(const struct command_line *line, const struct pr
     mem_free(text);
     if (err != TP_OK)
         return err;
+    bool named = !target.labels;
     if (target.labels)
         err = resolve_labels(profile, &target, error);
     if (err == TP_OK) {
         char *login = NULL;
         err = choose_login(line, target.login, profile, &login, error);
+        if (err == TP_OK && named)
+            err = check_host(profile, target.host, login, error);
         argv_addf(argv, "%s@%s.%s%s", login ? login : "", target.host, profile->cluster, argument + length);
         mem_free(login);
         *ret_remote = true;
@@ -288,37 +315,46 @@ enum tp_err tport_config(struct command_line *line, struct tp_error *error)
 }
 
 /* ssh stands at the other side of standard input: when it goes, nobody waits for a code any more. */
-static enum tp_err relay_with_code(const struct profile *profile, const struct mfa_target *target, struct buf *sent,
-                                   struct tp_error *error)
+static enum tp_err relay_with_code(const struct profile *profile, const struct mfa_target *target,
+                                   struct api_relayed *relayed, struct tp_error *error)
 {
     struct mfa_cert given = {0};
     enum tp_err err = mfa_ask(profile, target, STDIN_FILENO, &given, error);
     if (err == TP_OK)
-        err = api_relay_ssh(profile, target->node, &(struct api_key){given.cert, given.key}, sent, error);
+        err = api_relay_ssh(profile, target->node, &(struct api_key){given.cert, given.key}, relayed, error);
     mfa_cert_free(&given);
     return err;
 }
 
 /* Roles of one person may ask for a code for some logins and not for others, and which login it is only ssh and we know. So
  * we ask first, unless no role did so at the login; then a refusal tells when that has changed. */
-static enum tp_err relay(struct profile *profile, const struct mfa_target *target, struct tp_error *error)
+static enum tp_err relay(struct profile *profile, const struct mfa_target *target, struct api_relayed *relayed,
+                         struct tp_error *error)
 {
-    struct buf sent;
-    buf_init(&sent, 0);
     enum tp_err err = TP_MFA_NEEDED;
     if (profile->mfa_never || !mfa_required_now(profile, target))
-        err = api_relay_ssh(profile, target->node, NULL, &sent, error);
+        err = api_relay_ssh(profile, target->node, NULL, relayed, error);
     if (err == TP_MFA_NEEDED) {
         profile_note_mfa(profile);
-        err = relay_with_code(profile, target, &sent, error);
+        err = relay_with_code(profile, target, relayed, error);
     }
-    buf_free(&sent);
     return err;
+}
+
+/* OpenSSH that is told nothing complains of a greeting that did not come ("kex_exchange_identification: ..."), under the reason
+ * that we give. So it is greeted, and then the connection ends. */
+static void greet(void)
+{
+    static const char greeting[] = "SSH-2.0-tport\r\n";
+    if (!isatty(STDOUT_FILENO))
+        (void)!write(STDOUT_FILENO, greeting, sizeof(greeting) - 1);
 }
 
 enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
 {
     struct profile profile = {0};
+    struct api_relayed relayed = {0};
+    buf_init(&relayed.sent, 0);
     char *host = NULL;
     const char *at = strrchr(line->args[0], '@');
     char *login = at ? mem_strndup(line->args[0], (size_t)(at - line->args[0])) : NULL;
@@ -327,8 +363,11 @@ enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
         err = ssh_argv_proxy_host(line->args[0], profile.cluster, &host, error);
     if (err == TP_OK) {
         trust_refresh_old(&profile); /* ssh reads what it trusts when the host has answered */
-        err = relay(&profile, &(struct mfa_target){.node = host, .login = login}, error);
+        err = relay(&profile, &(struct mfa_target){.node = host, .login = login}, &relayed, error);
     }
+    if (err != TP_OK && !relayed.begun)
+        greet();
+    buf_free(&relayed.sent);
     mem_free(login);
     mem_free(host);
     profile_free(&profile);
