@@ -54,13 +54,20 @@ static enum tp_err open_secrets(struct auth *auth, const char *path, const json_
     char *file = own ? mem_printf("%s/secrets.key", keys) : mem_strdup(given);
     struct secrets_key source = {.path = file, .fd = own ? -1 : key_fd, .make = own};
     source.open_errno = own ? 0 : (int)json_get_int(config, "secrets_key_errno", 0);
-    const struct store_options options = {.key = secrets_key_get, .key_ctx = &source};
+    const struct store_options options = {.key = secrets_key_get, .next_key = secrets_key_next, .key_ctx = &source};
     enum tp_err err = own ? make_folder(keys, error) : TP_OK;
     if (err == TP_OK) {
         err = store_open(path, &options, &auth->secrets, error);
     }
     if (err == TP_INVALID && source.read) {
         err_prefix(error, "%s", file);
+    }
+    bool finished = source.next;
+    if (err == TP_OK && finished) {
+        err = secrets_key_take_next(&source, error);
+    }
+    if (err == TP_OK && finished) {
+        log_info("the change of the secrets store's key had been cut short; it is done now", "path=\"%s\"", file);
     }
     mem_free(file);
     mem_free(keys);

@@ -88,16 +88,34 @@ static enum tp_err fsync_folder_of(const char *path)
     return good ? TP_OK : TP_IO;
 }
 
+/* like: of the file whose place it is to take, or NULL. */
+static enum tp_err take_after(int fd, const struct stat *like)
+{
+    struct stat info;
+    if (like == NULL) {
+        return TP_OK;
+    }
+    if (fstat(fd, &info) != 0) {
+        return TP_IO;
+    }
+    bool same = info.st_uid == like->st_uid && info.st_gid == like->st_gid;
+    return (same || fchown(fd, like->st_uid, like->st_gid) == 0) && fchmod(fd, like->st_mode & 0440) == 0 ? TP_OK
+                                                                                                          : TP_IO;
+}
+
 /* Durable before it is used: what is sealed with a key that a crash takes away is lost. It gets its name last, so that half
  * a file is never taken for a key. */
-static enum tp_err make_key(const char *path, struct tp_error *error)
+static enum tp_err make_file(const char *path, const struct stat *like, struct tp_error *error)
 {
     char *fresh = mem_printf("%s.new", path);
     char *digits = crypt_random_hex(STORE_KEY_SIZE);
     char *line = mem_printf("%s\n", digits);
     (void)unlink(fresh);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
-    enum tp_err err = fd >= 0 ? write_all(fd, line, strlen(line)) : TP_IO;
+    enum tp_err err = fd >= 0 ? take_after(fd, like) : TP_IO;
+    if (err == TP_OK) {
+        err = write_all(fd, line, strlen(line));
+    }
     if (err == TP_OK && (rename(fresh, path) != 0 || fsync_folder_of(path) != TP_OK)) {
         err = TP_IO;
     }
@@ -109,13 +127,71 @@ static enum tp_err make_key(const char *path, struct tp_error *error)
     }
     if (err != TP_OK) {
         (void)unlink(fresh);
-    } else {
-        log_info("made the key of the secrets store: back it up, and not beside the store", "path=\"%s\"", path);
     }
     secret_free(line);
     secret_free(digits);
     mem_free(fresh);
     return err;
+}
+
+static enum tp_err make_key(const char *path, struct tp_error *error)
+{
+    enum tp_err err = make_file(path, NULL, error);
+    if (err == TP_OK) {
+        log_info("made the key of the secrets store: back it up, and not beside the store", "path=\"%s\"", path);
+    }
+    return err;
+}
+
+static char *next_path(const struct secrets_key *source)
+{
+    return mem_printf("%s.next", source->path);
+}
+
+enum tp_err secrets_key_next(void *ctx, bool sealed, uint8_t key[STORE_KEY_SIZE], struct tp_error *error)
+{
+    struct secrets_key *source = ctx;
+    char *path = next_path(source);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    enum tp_err err = fd >= 0 ? read_key(fd, path, key, error) : err_errno(error, errno, "cannot read %s", path);
+    (void)sealed;
+    source->next = err == TP_OK;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    mem_free(path);
+    return err;
+}
+
+enum tp_err secrets_key_make_next(struct secrets_key *source, uint8_t key[STORE_KEY_SIZE], struct tp_error *error)
+{
+    char *path = next_path(source);
+    struct stat like;
+    enum tp_err err = stat(source->path, &like) == 0
+                          ? make_file(path, &like, error)
+                          : err_errno(error, errno, "cannot look at %s, the key of the secrets store", source->path);
+    mem_free(path);
+    return err == TP_OK ? secrets_key_next(source, true, key, error) : err;
+}
+
+enum tp_err secrets_key_take_next(struct secrets_key *source, struct tp_error *error)
+{
+    char *path = next_path(source);
+    enum tp_err err = TP_OK;
+    if (rename(path, source->path) != 0 || fsync_folder_of(source->path) != TP_OK) {
+        err = err_errno(error, errno, "cannot put %s in the place of %s", path, source->path);
+    }
+    source->next = source->next && err != TP_OK;
+    mem_free(path);
+    return err;
+}
+
+void secrets_key_drop_next(struct secrets_key *source)
+{
+    char *path = next_path(source);
+    (void)unlink(path);
+    source->next = false;
+    mem_free(path);
 }
 
 static enum tp_err missing(const struct secrets_key *source, bool sealed, struct tp_error *error)

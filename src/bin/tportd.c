@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "bin/configure.h"
 #include "bin/plan.h"
+#include "bin/secrets.h"
 #include "core/sandbox.h"
 #include "protocols/worker.h"
 
@@ -22,16 +23,18 @@
 
 static int usage(FILE *out)
 {
-    (void)fputs("tportd: one door to every server: proxy, auth and node agent\n"
-                "\n"
-                "  tportd -c FILE                    run in the foreground (default /etc/tport/tport.conf)\n"
-                "  tportd -t -c FILE                 test the file: every error with line and key\n"
-                "  tportd -s SIGNAL -c FILE          reload, quit (drain first), stop, reopen (log file), upgrade\n"
-                "  tportd configure [flags]          write a configuration for a cluster; see --help\n"
-                "  tportd node configure [flags]     write a configuration for a node; see --help\n"
-                "  tportd status                     say whether this shell is inside a tport session\n"
-                "  tportd version, --version, -v     print the version\n",
-                out);
+    (void)fputs(
+        "tportd: one door to every server: proxy, auth and node agent\n"
+        "\n"
+        "  tportd -c FILE                    run in the foreground (default /etc/tport/tport.conf)\n"
+        "  tportd -t -c FILE                 test the file: every error with line and key\n"
+        "  tportd -s SIGNAL -c FILE          reload, quit (drain first), stop, reopen (log file), upgrade\n"
+        "  tportd configure [flags]          write a configuration for a cluster; see --help\n"
+        "  tportd node configure [flags]     write a configuration for a node; see --help\n"
+        "  tportd secrets rekey [flags]      change the key of the secrets store, while tportd is stopped; see --help\n"
+        "  tportd status                     say whether this shell is inside a tport session\n"
+        "  tportd version, --version, -v     print the version\n",
+        out);
     return out == stdout ? 0 : 1;
 }
 
@@ -167,6 +170,8 @@ int main(int argc, char **argv)
         return configure_run(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "node") == 0 && strcmp(argv[2], "configure") == 0)
         return configure_node_run(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "secrets") == 0)
+        return secrets_run(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "status") == 0)
         return usage(strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0 ? stdout : stderr);
     if (argc > 1 && strcmp(argv[1], "status") == 0)

@@ -39,7 +39,8 @@ struct store_options {
      * readable. A store with values that are not sealed is refused. NULL: values stand as they are, and a store that is
      * sealed is refused. */
     store_key_fn *key;
-    void *key_ctx;
+    store_key_fn *next_key; /* NULL, or gives one to try when key is not the one: store_rekey may have been cut short */
+    void *key_ctx;          /* of both */
 };
 
 /* One key as ranges and watches show it; valid only during the callback. */
@@ -67,6 +68,10 @@ typedef void store_watch_fn(void *ctx, const struct store_entry *entry);
  * with one where none was given, TP_INVALID. The caller store_close's it. */
 enum tp_err store_open(const char *dir, const struct store_options *options, struct store **ret_store,
                        struct tp_error *error) TP_MUST;
+/* Seals the store in the folder dir with another key in place of the one that options give; nobody may have it open. Cut short
+ * at any moment, or failed, it is sealed with one of the two, so both must be durable until the caller knows which. */
+enum tp_err store_rekey(const char *dir, const struct store_options *options, const uint8_t key[STORE_KEY_SIZE],
+                        struct tp_error *error) TP_MUST;
 /* NULL is fine. Ends all watches. */
 void store_close(struct store *store);
 

@@ -62,6 +62,12 @@ enum tp_err store_check(const char *dir, const struct store_options *options, bo
 /* While the store is opened: gets the key when the options say so, checks it against the store and every value against the
  * key; a store without records gets the mark of the key. TP_INVALID: another key, no key, or records that are not sealed. */
 enum tp_err store_seal_begin(struct store *store, struct tp_error *error) TP_MUST;
+/* The seal of this purpose; seal_free it. */
+struct seal *store_seal_of(const uint8_t key[STORE_KEY_SIZE]) TP_MUST;
+/* Writes the mark of store->seal with store->revision into "meta" of store->lmdb; a code of LMDB. */
+int store_seal_mark(const struct store *store, MDB_txn *txn) TP_MUST;
+/* Removes what a store_rekey that was cut short left beside the store. */
+void store_rekey_clean(const char *dir);
 /* What is to stand on the disk for a value, in memory of its own that the caller frees; only where store->seal is set. */
 void *store_value_seal(const struct store *store, const char *key, uint64_t revision, const void *value, size_t size,
                        size_t *ret_size) TP_MUST;

@@ -89,7 +89,7 @@ static enum tp_err mark_read(const struct store *store, MDB_txn *txn, bool *ret_
     return TP_OK;
 }
 
-static int mark_write(const struct store *store, MDB_txn *txn)
+int store_seal_mark(const struct store *store, MDB_txn *txn)
 {
     uint8_t record[RECORD_HEADER + SEAL_ID_SIZE];
     MDB_val key = {sizeof(MARK) - 1, (void *)(uintptr_t)MARK};
@@ -103,7 +103,7 @@ static enum tp_err mark_empty(const struct store *store, struct tp_error *error)
     MDB_txn *txn = NULL;
     int code = mdb_txn_begin(store->lmdb.env, NULL, 0, &txn);
     if (code == 0) {
-        code = mark_write(store, txn);
+        code = store_seal_mark(store, txn);
         if (code == 0)
             code = mdb_txn_commit(txn);
         else
@@ -139,6 +139,38 @@ static enum tp_err look(struct store *store, bool *ret_sealed, uint8_t id[SEAL_I
     return err;
 }
 
+struct seal *store_seal_of(const uint8_t key[STORE_KEY_SIZE])
+{
+    return seal_new(key, PURPOSE);
+}
+
+/* The key is not the one. A change of the key that was cut short leaves the one that is. */
+static enum tp_err try_next(struct store *store, const uint8_t id[SEAL_ID_SIZE], struct tp_error *error)
+{
+    uint8_t key[STORE_KEY_SIZE];
+    struct tp_error none = {0};
+    if (store->options.next_key && store->options.next_key(store->options.key_ctx, true, key, &none) == TP_OK) {
+        struct seal *seal = seal_new(key, PURPOSE);
+        secret_wipe(key, sizeof(key));
+        if (memcmp(id, seal_id(seal), SEAL_ID_SIZE) == 0) {
+            seal_free(store->seal);
+            store->seal = seal;
+            return TP_OK;
+        }
+        seal_free(seal);
+    } else if (store->options.next_key && none.code != TP_NOT_FOUND) {
+        return err_set(
+            error, TP_INVALID,
+            "this is not the key that the store %s was sealed with; a change of the key may have been cut short "
+            "(%s): as root, tportd secrets rekey brings it to an end",
+            store->dir, none.text);
+    }
+    return err_set(error, TP_INVALID,
+                   "this is not the key that the store %s was sealed with; put that key back, for without it nobody "
+                   "can read the store",
+                   store->dir);
+}
+
 enum tp_err store_seal_begin(struct store *store, struct tp_error *error)
 {
     uint8_t id[SEAL_ID_SIZE];
@@ -162,11 +194,9 @@ enum tp_err store_seal_begin(struct store *store, struct tp_error *error)
     store->seal = seal_new(key, PURPOSE);
     secret_wipe(key, sizeof(key));
     if (sealed && memcmp(id, seal_id(store->seal), sizeof(id)) != 0)
-        return err_set(
-            error, TP_INVALID,
-            "this is not the key that the store %s was sealed with; put that key back, for without it nobody "
-            "can read the store",
-            store->dir);
+        err = try_next(store, id, error);
+    if (err != TP_OK)
+        return err;
     if (!sealed)
         err = mark_empty(store, error);
     /* All of it once: a record that does not open must not come to light when somebody needs it. */

@@ -1,9 +1,11 @@
 """A damaged store and a full disk: a sentence that says what to do, nothing lost, and all is well again afterwards."""
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -167,3 +169,103 @@ def test_disk_full_refuses_and_recovers_by_itself(fresh):
     finally:
         cluster.daemon.stop()
         subprocess.run(["umount", data], check=False)
+
+
+def rekey(cluster, *words, check=True):
+    result = subprocess.run([str(BIN / "tportd"), "secrets", "rekey", "-c", str(cluster.daemon.conf), *map(str, words)], capture_output=True, text=True,
+                            timeout=60, check=False)
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def owned(path):
+    info = path.stat()
+    return info.st_uid, info.st_gid, info.st_mode
+
+
+def test_R14_the_key_of_the_store_is_changed(fresh):
+    cluster = fresh(workers=1)
+    person = cluster.person("kept", sign_in=False)
+    key = cluster.daemon.data / "keys" / "secrets.key"
+    store = cluster.daemon.data / "auth" / "secrets" / "data.mdb"
+    refused = rekey(cluster, check=False)
+    assert (refused.returncode, refused.stderr) == (1, f"tportd: tportd runs with data_dir {cluster.daemon.data}; stop it first\n")
+    cluster.daemon.stop()
+    old, owners = key.read_text(), (owned(key), owned(store))
+    done = rekey(cluster)
+    assert done.stdout.startswith(f"The secrets store is sealed with a new key, which is in {key}.\nMake a backup of it")
+    assert key.read_text() != old and (owned(key), owned(store)) == owners
+    cluster.start()
+    status, output = person.login()
+    assert status == 0, output
+    # The old one opens it no more.
+    cluster.daemon.stop()
+    new = key.read_bytes()
+    key.unlink()
+    key.write_text(old)
+    key.chmod(0o400)
+    os.chown(key, *owners[0][:2])
+    assert f"{key}: this is not the key" in refused_start(cluster)
+    # A power cut between the two renames: auth itself brings it to an end.
+    after = key.with_name("secrets.key.next")
+    after.write_bytes(new)
+    after.chmod(0o400)
+    os.chown(after, *owners[0][:2])
+    cluster.start()
+    assert "the change of the secrets store's key had been cut short; it is done now" in cluster.daemon.text()
+    assert key.read_bytes() == new and not after.exists()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+def test_R14_a_change_of_the_key_survives_kill_9(fresh):
+    """At any time of it; then it is run again, and auth has everything."""
+    cluster = fresh(workers=1)
+    person = cluster.person("kept", sign_in=False)
+    cluster.daemon.stop()
+    words = [str(BIN / "tportd"), "secrets", "rekey", "-c", str(cluster.daemon.conf)]
+    took = 60
+    for _ in range(3):
+        start = time.monotonic()
+        rekey(cluster)
+        took = min(took, time.monotonic() - start)
+    rounds, killed = 12, 0
+
+    def unlocked():
+        """The child in which a killed one had the store checked has ended, too."""
+        with open(cluster.daemon.data / "auth" / "secrets" / "store.lock", "rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                return False
+
+    for n in range(rounds):
+        wait_for(unlocked)
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(took * n / rounds)
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
+    assert killed > rounds // 3
+    wait_for(unlocked)
+    rekey(cluster)
+    assert sorted(path.name for path in (cluster.daemon.data / "keys").iterdir() if "secrets" in path.name) == ["secrets.key"]
+    assert not (cluster.daemon.data / "auth" / "secrets" / "rekeying").exists()
+    cluster.start()
+    assert person.login()[0] == 0
+
+
+def test_a_key_elsewhere_is_changed_there(fresh):
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    folder = cluster.folder / "vault"
+    folder.mkdir()
+    elsewhere = folder / "secrets.key"
+    shutil.move(cluster.daemon.data / "keys" / "secrets.key", elsewhere)
+    missing = rekey(cluster, check=False)
+    assert missing.returncode == 1 and "secrets.key is missing, and without this key nobody can read the secrets store" in missing.stderr
+    assert "--key-file needs an absolute path" in rekey(cluster, "--key-file=x", check=False).stderr
+    assert f"which is in {elsewhere}." in rekey(cluster, f"--key-file={elsewhere}").stdout
+    shutil.move(elsewhere, cluster.daemon.data / "keys" / "secrets.key")
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout

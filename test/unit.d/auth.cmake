@@ -7,6 +7,10 @@ tport_unit_test(test_auth_cert_cache tport_auth)
 tport_unit_test(test_auth_secrets tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_access tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_workers tport_auth PkgConfig::OATH)
+# Each of its steps can be the last one.
+tport_unit_test(test_secrets_rekey tport_auth tport_store PkgConfig::LMDB)
+target_link_options(test_secrets_rekey PRIVATE -Wl,--wrap=rename,--wrap=link,--wrap=unlink,--wrap=mkdir,--wrap=rmdir
+  -Wl,--wrap=fsync,--wrap=pwrite,--wrap=mdb_put,--wrap=mdb_txn_commit)
 # The work of a login is counted where it leaves for the library.
 tport_unit_test(test_auth_timing tport_auth PkgConfig::OATH)
 target_link_options(test_auth_timing PRIVATE -Wl,--wrap=argon2id_verify,--wrap=argon2id_hash_raw,--wrap=audit_emit)
