@@ -290,10 +290,7 @@ static void release(struct agent *agent)
     tls_context_free(agent->tls);
     agent_state_free(&agent->state);
     conf_free(agent->conf);
-    for (size_t i = 0; i < agent->seen_count; i++) {
-        mem_free(agent->seen[i].sid);
-    }
-    mem_free(agent->seen);
+    agent_grants_free(agent);
     mem_free(agent->heartbeat_failure);
     kube_clusters_free(agent);
     mem_free(agent->dir);

@@ -20,28 +20,55 @@ static int64_t expires_at(const json_t *grant)
     return json_get_int(grant, "expires", clock_wall() + 3600);
 }
 
+/* A grant that has been used: it must not open a second session. */
+struct seen_sid {
+    struct seen_sid *next; /* used after it; grants live equally long, so it ends after it too */
+    int64_t expires;
+    char sid[];
+};
+
+static void forget_first(struct seen_grants *seen)
+{
+    struct seen_sid *first = seen->first;
+    (void)map_remove(seen->by_sid, first->sid);
+    seen->first = first->next;
+    mem_free(first);
+}
+
 /* A grant opens one stream: true and remembered, or false when it was used before. */
-static bool first_use(struct agent *agent, const char *sid, int64_t expires)
+static bool first_use(struct seen_grants *seen, const char *sid, int64_t expires)
 {
     int64_t now = clock_wall();
-    size_t kept = 0;
-    bool used = false;
-    for (size_t i = 0; i < agent->seen_count; i++) {
-        struct seen_sid *seen = &agent->seen[i];
-        if (seen->expires < now) {
-            mem_free(seen->sid);
-            continue;
-        }
-        used = used || strcmp(seen->sid, sid) == 0;
-        agent->seen[kept++] = *seen;
+    size_t size = strlen(sid) + 1;
+    if (seen->by_sid == NULL) {
+        seen->by_sid = map_new();
     }
-    agent->seen_count = kept;
-    if (used || kept >= SEEN_MAX) {
+    while (seen->first != NULL && seen->first->expires < now) {
+        forget_first(seen);
+    }
+    if (map_get(seen->by_sid, sid) != NULL || map_count(seen->by_sid) >= SEEN_MAX) {
         return false;
     }
-    agent->seen = mem_resize(agent->seen, (kept + 1) * sizeof(*agent->seen));
-    agent->seen[agent->seen_count++] = (struct seen_sid){.sid = mem_strdup(sid), .expires = expires};
+    struct seen_sid *last = mem_alloc(sizeof(*last) + size);
+    memcpy(last->sid, sid, size);
+    last->expires = expires;
+    if (seen->first == NULL) {
+        seen->first = last;
+    } else {
+        seen->last->next = last;
+    }
+    seen->last = last;
+    (void)map_set(seen->by_sid, last->sid, last);
     return true;
+}
+
+void agent_grants_free(struct agent *agent)
+{
+    while (agent->seen.first != NULL) {
+        forget_first(&agent->seen);
+    }
+    map_free(agent->seen.by_sid);
+    agent->seen.by_sid = NULL;
 }
 
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
@@ -62,7 +89,7 @@ enum tp_err agent_open_grant(struct agent *agent, const char *service, const uin
         return err_set(error, TP_NOT_FOUND, "the terminal has ended; open a new one");
     }
     if (sid[0] == '\0' || strlen(sid) > SID_MAX || once[0] == '\0' || strlen(once) > SID_MAX ||
-        session_is_open(agent, sid) != resume || !first_use(agent, once, expires_at(grant))) {
+        session_is_open(agent, sid) != resume || !first_use(&agent->seen, once, expires_at(grant))) {
         json_decref(grant);
         return err_set(error, TP_DENIED, "the grant was used before");
     }

@@ -4,6 +4,7 @@
 
 #include "agent/agent_labels.h"
 #include "agent/agent_state.h"
+#include "base/map.h"
 #include "core/conf.h"
 #include "core/crowd.h"
 #include "core/dial.h"
@@ -32,10 +33,10 @@ struct slot {
     char *last_failure; /* said in the log once per change */
 };
 
-/* A grant that has been used: it must not open a second session. */
-struct seen_sid {
-    char *sid;
-    int64_t expires;
+/* Grants that have been used, until they expire (agent_grant.c). */
+struct seen_grants {
+    struct map *by_sid;
+    struct seen_sid *first, *last;
 };
 
 struct agent {
@@ -86,8 +87,7 @@ struct agent {
     struct session *sessions;
     size_t session_count;
     struct crowd *crowd; /* of sessions */
-    struct seen_sid *seen;
-    size_t seen_count;
+    struct seen_grants seen;
 };
 
 /* agent_join.c: gets the first identity, retries until it has one, then calls agent_joined. */
@@ -159,6 +159,8 @@ void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const u
  * is new, or, where the grant says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a sentence. */
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
                              json_t **ret_grant, struct tp_error *error) TP_MUST;
+/* Forgets which were used. */
+void agent_grants_free(struct agent *agent);
 
 /* agent_session.c: SSH connections. */
 /* An SSH connection with that sid is there. */
