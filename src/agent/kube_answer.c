@@ -350,15 +350,22 @@ static void broken(struct kube_conn *conn, const char *why)
 
 /* ---- events of the connection to the API server ---- */
 
-static void on_up_open(void *ctx)
+void kube_answer_open(struct kube_conn *conn)
 {
-    struct kube_conn *conn = ctx;
     struct kube_exchange *x = &conn->x;
     conn->state = KUBE_ANSWER;
     kube_upstream_write(x->upstream, buf_head(&x->head), buf_size(&x->head));
     kube_upstream_write(x->upstream, buf_head(&x->held), buf_size(&x->held));
     kube_deadline(conn, x->no_deadline || !x->body_done ? 0 : ANSWER_MS);
     kube_pump_later(conn);
+}
+
+static void on_up_open(void *ctx)
+{
+    struct kube_conn *conn = ctx;
+    if (conn->state != KUBE_ATTEMPT) { /* else kube_send finds it open */
+        kube_answer_open(conn);
+    }
 }
 
 /* The request went up whole: now an answer is due. */
@@ -369,10 +376,21 @@ void kube_answer_due(struct kube_conn *conn)
     }
 }
 
+/* The API server ends what was dialled ahead of its request: kube_send dials anew. */
+static void drop_early(struct kube_conn *conn)
+{
+    kube_upstream_close(conn->x.upstream);
+    conn->x.upstream = NULL;
+}
+
 static void on_up_data(void *ctx, const uint8_t *data, size_t size)
 {
     struct kube_conn *conn = ctx;
     struct kube_exchange *x = &conn->x;
+    if (conn->state == KUBE_ATTEMPT) {
+        drop_early(conn); /* an answer to nothing */
+        return;
+    }
     if (x->answer == NULL) {
         x->answer = http_response_parser_new_proxy(x->to_head, x->upgrade != NULL, take_body, conn);
     }
@@ -412,7 +430,9 @@ static void on_up_eof(void *ctx)
 {
     struct kube_conn *conn = ctx;
     struct kube_exchange *x = &conn->x;
-    if (x->answer != NULL && http_response_parser_end(x->answer) == HTTP_DONE) {
+    if (conn->state == KUBE_ATTEMPT) {
+        drop_early(conn);
+    } else if (x->answer != NULL && http_response_parser_end(x->answer) == HTTP_DONE) {
         take_end(conn, false);
     } else if (x->answer == NULL) {
         /* on_close would come only when our direction has ended too. */
@@ -448,6 +468,9 @@ static void on_up_close(void *ctx, const struct tp_error *error)
     struct kube_conn *conn = ctx;
     struct kube_exchange *x = &conn->x;
     x->upstream = NULL;
+    if (conn->state == KUBE_ATTEMPT) {
+        return; /* kube_send dials anew */
+    }
     if (x->answer == NULL) {
         kube_answer_lost(conn, error);
     } else if (http_response_parser_end(x->answer) == HTTP_DONE) {

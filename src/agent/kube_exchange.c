@@ -20,6 +20,9 @@ void kube_exchange_clear(struct kube_conn *conn)
     kube_filter_free(x->filter);
     buf_free(&x->late_head);
     kube_sweep_free(x->sweep);
+    kube_attempt_forget(x->attempt);
+    kube_pod_cancel(x->pod);
+    json_decref(x->facts);
     buf_free(&x->held);
     mem_free(x->held_type);
     mem_free(x->path);
@@ -262,11 +265,26 @@ void kube_request_begin(struct kube_conn *conn)
     }
 }
 
+void kube_dial(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    struct tp_error ignored = {0};
+    if (kube_upstream_get(conn->cluster, true, &kube_answer_events, conn, &x->upstream, &ignored) != TP_OK) {
+        x->upstream = NULL; /* kube_send tries it again and says why */
+    }
+}
+
 void kube_send(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
     struct tp_error error = {0};
     conn->state = KUBE_CONNECT;
+    if (x->upstream != NULL) {
+        if (kube_upstream_is_open(x->upstream)) {
+            kube_answer_open(conn);
+        }
+        return;
+    }
     if (kube_upstream_get(conn->cluster, x->upgrade != NULL || x->retried, &kube_answer_events, conn, &x->upstream,
                           &error) != TP_OK) {
         log_error("no credentials for the API server", "error=\"%s\"", error.text);

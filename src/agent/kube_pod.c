@@ -67,7 +67,12 @@ struct kube_pod *kube_pod_ask(struct loop *loop, struct kube_cluster *cluster, c
     struct kube_pod *pod = mem_alloc(sizeof(*pod));
     char *path = mem_printf("/api/v1/namespaces/%s/pods/%s", namespace, name);
     struct kube_fetch_request request = {
-        .method = "GET", .path = path, .identity = identity, .limit = POD_MAX, .within_ms = POD_MS};
+        .method = "GET",
+        .path = path,
+        .query = "resourceVersion=0", /* as the API server's cache knows it: a pod never moves, and etcd is not asked */
+        .identity = identity,
+        .limit = POD_MAX,
+        .within_ms = POD_MS};
     pod->fn = fn;
     pod->ctx = ctx;
     pod->container = mem_strdup(container);

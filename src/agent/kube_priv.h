@@ -47,6 +47,10 @@ enum kube_state {
     KUBE_LAST,    /* nothing is read any more; the end comes when the client has taken everything */
 };
 
+struct kube_attempt;
+struct kube_pod;
+struct kube_sweep;
+
 /* One request and its answer. */
 struct kube_exchange {
     struct kube_request *request; /* what it asks for */
@@ -81,10 +85,10 @@ struct kube_exchange {
     bool retried;
     bool was_used; /* the connection to the API server had served others before */
     int status;
+    struct kube_attempt *attempt; /* of an upgrade: call under way to auth, or NULL */
+    struct kube_pod *pod;         /* that the upgrade enters, being asked about, or NULL */
+    json_t *facts;                /* kubernetes_*: what the cluster has said about it, or NULL */
 };
-
-struct kube_attempt;
-struct kube_sweep;
 
 struct kube_conn {
     struct kube *kube;
@@ -101,11 +105,10 @@ struct kube_conn {
     struct buf out; /* for the client, not yet taken */
     struct http_parser *parser;
     struct kube_exchange x;
-    struct kube_record *record;   /* of the upgrade */
-    struct kube_stream *tap;      /* reads along in what passes then */
-    int64_t idle_ms;              /* a terminal without a sign of life for so long is ended; 0: never */
-    struct buf switched;          /* came behind 101, waits for session.start */
-    struct kube_attempt *attempt; /* call under way to auth, or NULL */
+    struct kube_record *record; /* of the upgrade */
+    struct kube_stream *tap;    /* reads along in what passes then */
+    int64_t idle_ms;            /* a terminal without a sign of life for so long is ended; 0: never */
+    struct buf switched;        /* came behind 101, waits for session.start */
     int64_t requests_until; /* Unix seconds: the one-time code opened it for requests that begin before; 0: no end */
     struct timer *deadline;
     struct later pump;
@@ -149,6 +152,8 @@ void kube_request_body(void *ctx, const uint8_t *data, size_t size);
 void kube_request_end(struct kube_conn *conn);
 /* Sends it to the API server (on a new connection for upgrades). */
 void kube_send(struct kube_conn *conn);
+/* Dials already, and sends nothing yet: kube_send follows, or the exchange ends. */
+void kube_dial(struct kube_conn *conn);
 /* Drops everything of the exchange, its connection to the API server too. */
 void kube_exchange_clear(struct kube_conn *conn);
 /* The request's members of kube.request. */
@@ -181,6 +186,8 @@ void kube_refuse_forbidden(struct kube_conn *conn, const char *name);
 /* We did what was asked ourselves: a Status "Success". */
 void kube_answer_success(struct kube_conn *conn);
 void kube_answer_late(struct kube_conn *conn);
+/* The connection to the API server is open: the request goes up. */
+void kube_answer_open(struct kube_conn *conn);
 /* The request went up whole: now an answer is due. */
 void kube_answer_due(struct kube_conn *conn);
 /* The connection to the API server is gone before a byte of an answer; error may be NULL. */
@@ -202,6 +209,8 @@ void kube_farewell(struct kube_conn *conn, enum close_reason reason, const char 
 const char *kube_upgrade_wanted(const struct http_request *request);
 /* Puts the attempt on record; kube_send follows, or a refusal. */
 void kube_upgrade_begin(struct kube_conn *conn);
+/* The exchange of the attempt is over: its late answer counts no more. NULL is fine. */
+void kube_attempt_forget(struct kube_attempt *attempt);
 /* 101 has come (head not yet passed on); rest: what came behind it. */
 void kube_upgrade_switch(struct kube_conn *conn, const uint8_t *rest, size_t size);
 /* The client's bytes while KUBE_RAW. */
@@ -219,8 +228,7 @@ struct kube_session {
     const char *login;     /* whom the API server sees */
     const char *command;   /* NULL: none */
     bool tty;
-    bool ask_pod;         /* the grant allows reading the pod */
-    const char *identity; /* header lines of the request, for that */
+    const json_t *facts; /* kubernetes_*: what the cluster says about the pod; NULL: nothing */
 };
 /* Sessions with a terminal on this connection are recorded. */
 bool kube_record_wanted(const struct kube_conn *conn);
@@ -263,7 +271,6 @@ struct kube_fetch *kube_fetch_start(struct loop *loop, struct kube_cluster *clus
 void kube_fetch_cancel(struct kube_fetch *fetch);
 
 /* kube_pod.c */
-struct kube_pod;
 struct kube_pod_facts {
     const char *node; /* each "" when the cluster does not say */
     const char *container;

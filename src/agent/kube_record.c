@@ -34,7 +34,6 @@ struct kube_record {
     char *command;  /* words with spaces between them; NULL: none */
     char *event;    /* "exec" or "port"; NULL: none */
     char *reason;
-    struct kube_pod *pod; /* being asked about */
     struct recorder *recorder;
     struct sizes *sizes; /* with the recorder */
     json_t *piece;       /* of the recording, under way */
@@ -43,9 +42,8 @@ struct kube_record {
     uint32_t cols, rows;
     bool strict;
     bool records;
-    bool lost;      /* the recorder failed */
-    json_t *ports;  /* of the pod, that were connected to */
-    bool whole_pod; /* port-forward: no container is entered */
+    bool lost;     /* the recorder failed */
+    json_t *ports; /* of the pod, that were connected to */
     bool has_exit;
     int exit_code;
 };
@@ -59,7 +57,6 @@ static void record_free(struct kube_record *record)
     if (record->next != NULL) {
         record->next->prev = record->prev;
     }
-    kube_pod_cancel(record->pod);
     recorder_free(record->recorder);
     sizes_free(record->sizes);
     json_decref(record->start);
@@ -128,8 +125,7 @@ static void on_cancel(void *ctx)
 
 static void finish_if_done(struct kube_record *record)
 {
-    if (record->step != RECORD_LAST || record->pod != NULL ||
-        (record->recorder != NULL && !recorder_is_done(record->recorder))) {
+    if (record->step != RECORD_LAST || (record->recorder != NULL && !recorder_is_done(record->recorder))) {
         return;
     }
     record->step = record->event != NULL ? RECORD_EVENT : RECORD_END;
@@ -229,18 +225,6 @@ bool kube_record_is_full(struct kube_record *record)
 static void set_field(struct kube_record *record, const char *name, const char *value)
 {
     (void)json_object_set_new(record->fields, name, json_string(value));
-}
-
-static void on_pod(void *ctx, const struct kube_pod_facts *facts)
-{
-    struct kube_record *record = ctx;
-    record->pod = NULL;
-    set_field(record, "kubernetes_node_name", facts->node);
-    if (!record->whole_pod) {
-        set_field(record, "kubernetes_container_name", facts->container);
-        set_field(record, "kubernetes_container_image", facts->image);
-    }
-    finish_if_done(record);
 }
 
 /* ---- calls ---- */
@@ -363,9 +347,8 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
     record->sid = mem_strdup(conn->sid);
     record->fields = kube_audit_fields(conn);
     record->command = session->command != NULL ? mem_strdup(session->command) : NULL;
-    record->whole_pod = strcmp(session->kind, "portforward") == 0;
     if (!session->tty) {
-        record->event = mem_strdup(record->whole_pod ? "port" : "exec");
+        record->event = mem_strdup(strcmp(session->kind, "portforward") == 0 ? "port" : "exec");
     }
     record->ports = json_array();
     record->cols = 80;
@@ -375,6 +358,7 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
     set_field(record, "kubernetes_pod_name", session->pod);
     set_field(record, "kubernetes_pod_namespace", session->namespace);
     set_field(record, "kubernetes_container_name", session->container);
+    (void)json_object_update(record->fields, (json_t *)(uintptr_t)session->facts); /* NULL: nothing */
     record->start = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "sid", conn->sid, "login", session->login, "kind",
                               session->kind, "command", record->command != NULL ? record->command : "", "interactive",
                               session->tty, "size", "80:25");
@@ -386,10 +370,6 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
     }
     kube->records = record;
     conn->record = record;
-    if (session->ask_pod) {
-        record->pod = kube_pod_ask(kube->loop, conn->cluster, session->identity, session->namespace, session->pod,
-                                   session->container, on_pod, record);
-    }
     send_call(record);
 }
 

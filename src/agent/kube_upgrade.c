@@ -24,6 +24,32 @@ struct kube_attempt {
 };
 
 static void send_attempt(struct kube_attempt *attempt);
+static void start_session(struct kube_conn *conn);
+
+static void on_pod(void *ctx, const struct kube_pod_facts *facts)
+{
+    struct kube_conn *conn = ctx;
+    struct kube_exchange *x = &conn->x;
+    x->pod = NULL;
+    x->facts = json_pack("{s:s}", "kubernetes_node_name", facts->node);
+    if (strcmp(x->request->subresource, "portforward") != 0) { /* which enters no container */
+        (void)json_object_set_new(x->facts, "kubernetes_container_name", json_string(facts->container));
+        (void)json_object_set_new(x->facts, "kubernetes_container_image", json_string(facts->image));
+    }
+    if (conn->state == KUBE_START) {
+        start_session(conn);
+    }
+}
+
+/* While the cluster starts the session: its events shall say where it runs. */
+static void ask_about_pod(struct kube_conn *conn)
+{
+    struct kube_exchange *x = &conn->x;
+    if (kube_request_may_read_pod(conn)) {
+        x->pod = kube_pod_ask(conn->kube->loop, conn->cluster, x->identity, x->request->ns, x->request->name,
+                              x->request->container, on_pod, conn);
+    }
+}
 
 static void on_attempt(void *ctx, json_t *result, const struct tp_error *error)
 {
@@ -39,13 +65,14 @@ static void on_attempt(void *ctx, json_t *result, const struct tp_error *error)
     if (conn == NULL) {
         return;
     }
-    conn->attempt = NULL;
+    conn->x.attempt = NULL;
     if (error != NULL) {
         log_error("a kubernetes session can't be recorded", "sid=%s error=\"%s\"", conn->sid, error->text);
         conn->x.status = 503; /* auth would refuse an event about it too */
         kube_refuse(conn, 503, "this access can't be put on record, so it is refused: %s", error->text);
         return;
     }
+    ask_about_pod(conn);
     kube_send(conn);
 }
 
@@ -58,12 +85,21 @@ static void send_attempt(struct kube_attempt *attempt)
 
 void kube_upgrade_begin(struct kube_conn *conn)
 {
+    struct kube_attempt *attempt = mem_alloc(sizeof(*attempt));
     conn->state = KUBE_ATTEMPT;
-    conn->attempt = mem_alloc(sizeof(*conn->attempt));
-    conn->attempt->conn = conn;
-    conn->attempt->kube = conn->kube;
-    conn->attempt->params = kube_audit_event(conn, 0);
-    send_attempt(conn->attempt);
+    conn->x.attempt = attempt;
+    attempt->conn = conn;
+    attempt->kube = conn->kube;
+    attempt->params = kube_audit_event(conn, 0);
+    kube_dial(conn);
+    send_attempt(attempt);
+}
+
+void kube_attempt_forget(struct kube_attempt *attempt)
+{
+    if (attempt != NULL) {
+        attempt->conn = NULL;
+    }
 }
 
 /* ---- what passes ---- */
@@ -238,6 +274,22 @@ static void on_session(struct kube_conn *conn, const struct tp_error *error)
     pass(conn);
 }
 
+static void start_session(struct kube_conn *conn)
+{
+    const struct kube_exchange *x = &conn->x;
+    struct kube_session session = {
+        .kind = x->request->subresource,
+        .pod = x->request->name,
+        .namespace = x->request->ns,
+        .container = x->request->container,
+        .login = x->login,
+        .command = x->request->command,
+        .tty = x->request->tty,
+        .facts = x->facts,
+    };
+    kube_record_start(conn, &session, on_session);
+}
+
 /* Starts to read along in what passes; false: it can't be read, and the connection is refused. */
 static bool start_tap(struct kube_conn *conn)
 {
@@ -279,21 +331,9 @@ void kube_upgrade_switch(struct kube_conn *conn, const uint8_t *rest, size_t siz
         pass(conn);
         return;
     }
-    if (!start_tap(conn)) {
-        return;
-    }
-    struct kube_session session = {
-        .kind = x->request->subresource,
-        .pod = x->request->name,
-        .namespace = x->request->ns,
-        .container = x->request->container,
-        .login = x->login,
-        .command = x->request->command,
-        .tty = x->request->tty,
-        .identity = x->identity,
-        .ask_pod = kube_request_may_read_pod(conn),
-    };
-    kube_record_start(conn, &session, on_session);
+    if (start_tap(conn) && x->pod == NULL) {
+        start_session(conn);
+    } /* else refused, or on_pod does */
 }
 
 const char *kube_upgrade_wanted(const struct http_request *request)
@@ -308,10 +348,6 @@ const char *kube_upgrade_wanted(const struct http_request *request)
 
 void kube_upgrade_clear(struct kube_conn *conn)
 {
-    if (conn->attempt != NULL) {
-        conn->attempt->conn = NULL;
-        conn->attempt = NULL;
-    }
     kube_stream_free(conn->tap);
     conn->tap = NULL;
     kube_record_end(conn->record, close_name(CLOSE_SHUTDOWN));

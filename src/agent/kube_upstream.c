@@ -434,6 +434,11 @@ void kube_upstream_write(struct kube_upstream *upstream, const void *data, size_
     stream_write(upstream->stream, data, size);
 }
 
+bool kube_upstream_is_open(const struct kube_upstream *upstream)
+{
+    return upstream->open;
+}
+
 bool kube_upstream_is_full(const struct kube_upstream *upstream)
 {
     return !upstream->open || stream_is_full(upstream->stream);

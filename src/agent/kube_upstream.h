@@ -48,6 +48,8 @@ bool kube_upstream_was_used(const struct kube_upstream *upstream);
 /* The connection's next owner; nothing may be queued for the old one. */
 void kube_upstream_set_events(struct kube_upstream *upstream, const struct kube_upstream_events *events, void *ctx);
 void kube_upstream_write(struct kube_upstream *upstream, const void *data, size_t size);
+/* on_open was called, or is about to be for one that had been idle. */
+bool kube_upstream_is_open(const struct kube_upstream *upstream);
 bool kube_upstream_is_full(const struct kube_upstream *upstream);
 void kube_upstream_pause(struct kube_upstream *upstream);
 void kube_upstream_resume(struct kube_upstream *upstream);

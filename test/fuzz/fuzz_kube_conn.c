@@ -29,6 +29,7 @@ enum step {
     STEP_CLIENT_TAKES,
     STEP_CLIENT_AGAIN,
     STEP_DRAIN,
+    STEP_POD_WHOLE,
     STEP_COUNT
 };
 
@@ -87,10 +88,23 @@ static void client_bytes(struct world *world, const void *data, size_t size)
     }
 }
 
-static void api_bytes(struct world *world, const void *data, size_t size)
+/* The newest connection that carries our question about a session's pod, or the newest of the others. */
+static struct api_conn *api_conn(struct world *world, bool question)
 {
-    if (world->api != NULL && world->api->stream != NULL && size > 0) {
-        stream_write(world->api->stream, data, size);
+    static const char text[] = "GET " POD "?resourceVersion=0 HTTP/1.1\r\n";
+    struct api_conn *conn = world->api;
+    while (conn != NULL &&
+           (memmem(buf_head(&conn->got), buf_size(&conn->got), text, sizeof text - 1) != NULL) != question) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
+static void api_bytes(struct world *world, bool question, const void *data, size_t size)
+{
+    struct api_conn *conn = api_conn(world, question);
+    if (conn != NULL && conn->stream != NULL && size > 0) {
+        stream_write(conn->stream, data, size);
     }
 }
 
@@ -116,13 +130,14 @@ static void do_step(struct world *world, enum step step, const uint8_t *data, si
     }
     case STEP_API_BYTES:
         plain = false;
-        api_bytes(world, data, size);
+        api_bytes(world, false, data, size);
         break;
+    case STEP_POD_WHOLE:
     case STEP_API_WHOLE: {
         const char *text = answers[first % (sizeof answers / sizeof *answers)];
         /* What follows these is bytes of a stream, or of a body that ends with the connection. */
         plain = plain && strstr(text, " 101 ") == NULL && strstr(text, "HTTP/1.0") == NULL;
-        api_bytes(world, text, strlen(text));
+        api_bytes(world, step == STEP_POD_WHOLE, text, strlen(text));
         break;
     }
     case STEP_TIME:
@@ -140,8 +155,8 @@ static void do_step(struct world *world, enum step step, const uint8_t *data, si
         }
         break;
     case STEP_API_CLOSE:
-        if (world->api != NULL && world->api->stream != NULL) {
-            stream_close(world->api->stream, CLOSE_SHUTDOWN);
+        if (api_conn(world, false) != NULL && api_conn(world, false)->stream != NULL) {
+            stream_close(api_conn(world, false)->stream, CLOSE_SHUTDOWN);
         }
         break;
     case STEP_AUTH_REFUSES:

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,36 +25,121 @@ static bool session_ended(struct world *world)
     return call_of(world, "session.end", NULL, 0) != NULL;
 }
 
+static bool got_text(const struct api_conn *conn, const char *text)
+{
+    return memmem(buf_head(&conn->got), buf_size(&conn->got), text, strlen(text)) != NULL;
+}
+
+static struct api_conn *conn_that_got(struct world *world, const char *text)
+{
+    struct api_conn *conn = world->api;
+    while (conn != NULL && !got_text(conn, text)) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
+/* The API server's end of the session, and that of our question about the pod; NULL: not there (yet). */
+static struct api_conn *session_conn(struct world *world)
+{
+    return conn_that_got(world, "/shell/exec?");
+}
+
+static struct api_conn *pod_conn(struct world *world)
+{
+    return conn_that_got(world, "/pods/shell?resourceVersion=0 HTTP/1.1\r\n");
+}
+
+static size_t api_bytes(struct world *world)
+{
+    size_t size = 0;
+    for (struct api_conn *conn = world->api; conn != NULL; conn = conn->next) {
+        size += buf_size(&conn->got);
+    }
+    return size;
+}
+
+static void session_say(struct world *world, const char *data, size_t size)
+{
+    stream_write(session_conn(world)->stream, data, size);
+}
+
+static bool both_asked(struct world *world)
+{
+    struct api_conn *session = session_conn(world), *pod = pod_conn(world);
+    return session != NULL && got_text(session, "\r\n\r\n") && pod != NULL && got_text(pod, "\r\n\r\n");
+}
+
+/* The request and our question are there; the question is answered. */
+static void answer_about_pod(struct world *world)
+{
+    static const char body[] = "{\"spec\":{\"nodeName\":\"node-7\",\"containers\":[{\"name\":\"side\"},{\"name\":"
+                               "\"main\",\"image\":\"busybox:1\"}]}}";
+    char head[80];
+    run_until(world, both_asked);
+    (void)snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", sizeof(body) - 1);
+    stream_write(pod_conn(world)->stream, head, strlen(head));
+    stream_write(pod_conn(world)->stream, body, sizeof(body) - 1);
+}
+
+static bool half_a_second_later(struct world *world)
+{
+    if (world->deadline_ms == 0) {
+        world->deadline_ms = loop_now_ms(world->loop) + 500;
+    }
+    return loop_now_ms(world->loop) >= world->deadline_ms;
+}
+
+static bool attempt_is_under_way(struct world *world)
+{
+    return call_of(world, "session.event", "kube.request", 0) != NULL;
+}
+
+static bool session_is_closed(struct world *world)
+{
+    return session_conn(world) == NULL || session_conn(world)->closed;
+}
+
 static void test_an_upgrade_is_on_record_before_it_goes_up(void **state)
 {
     struct world *world = world_new();
     (void)state;
+    world->answer_ms = 1500;
     client_exec(world, "0");
-    run_until(world, api_has_head);
-    /* The attempt was durable before a byte went up. */
+    run_until(world, attempt_is_under_way);
+    run_until(world, half_a_second_later);
+    /* The API server has been dialled, and has got nothing before the attempt is durable. */
+    assert_int_equal(world->api_count, 1);
+    assert_int_equal(api_bytes(world), 0);
+    world->answer_ms = 5;
+    answer_about_pod(world);
+    assert_int_equal(world->api_count, 2);
     json_t *event = call_of(world, "session.event", "kube.request", 0);
-    assert_non_null(event);
     assert_string_equal(json_get_text(json_object_get(event, "fields"), "resource_name", ""), "shell");
-    const char *got = api_got(world);
+    const char *got = buf_text(&session_conn(world)->got);
     const char *five = strcasestr(got, "x-stream-protocol-version: v5.channel.k8s.io\r\n");
     const char *four = strcasestr(got, "x-stream-protocol-version: v4.channel.k8s.io\r\n");
     assert_true(five != NULL && four != NULL && five < four);
     assert_true(has_count(got, "upgrade: SPDY/3.1\r\n", 1));
-    api_say(world, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
-                   "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n");
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                 "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    session_say(world, answer, sizeof(answer) - 1);
     run_until(world, client_has_head);
-    assert_non_null(call_of(world, "session.start", NULL, 0)); /* answered before 101 was passed on */
     json_t *start = call_of(world, "session.start", NULL, 0);
+    assert_non_null(start); /* answered before 101 was passed on */
     assert_string_equal(json_get_text(start, "command", ""), "sh -c echo hi");
     assert_string_equal(json_get_text(start, "kind", ""), "exec");
     assert_string_equal(json_get_text(start, "kubernetes_pod_name", ""), "shell");
     assert_string_equal(json_get_text(start, "kubernetes_container_name", ""), "main");
+    assert_string_equal(json_get_text(start, "kubernetes_container_image", ""), "busybox:1");
+    assert_string_equal(json_get_text(start, "kubernetes_node_name", ""), "node-7");
     assert_true(has_count(buf_text(&world->got), "upgrade: SPDY/3.1\r\n", 1));
     /* The right is taken away: the program's connection ends, auth learns it. */
     tunnel_stream_close(world->client, CLOSE_LOCKED, NULL);
-    run_until(world, api_is_closed);
+    run_until(world, session_is_closed);
     run_until(world, session_ended);
     assert_non_null(call_of(world, "session.event", "exec", 0));
+    assert_string_equal(json_get_text(call_of(world, "session.end", NULL, 0), "kubernetes_node_name", ""), "node-7");
     world_free(world);
 }
 
@@ -64,13 +150,60 @@ static void test_an_attempt_that_cannot_be_recorded_goes_nowhere(void **state)
     world->refuse_method = "session.event";
     client_exec(world, "0");
     run_until(world, client_has_503);
-    assert_int_equal(world->api_count, 0);
+    run_until(world, half_a_second_later);
+    assert_int_equal(api_bytes(world), 0);
+    world_free(world);
+}
+
+/* The API server ends what was dialled ahead, before there was anything to say: it is dialled once more. */
+static bool dialled(struct world *world)
+{
+    return world->api != NULL && world->api->stream != NULL;
+}
+
+static void test_a_connection_dialled_ahead_that_ends_is_no_error(void **state)
+{
+    (void)state;
+    for (int speaks = 0; speaks < 2; speaks++) {
+        struct world *world = world_new();
+        world->answer_ms = 700;
+        client_exec(world, "0");
+        run_until(world, dialled);
+        if (speaks) {
+            api_say(world, "HTTP/1.1 408 Request Timeout\r\n\r\n");
+        } else {
+            stream_close(world->api->stream, CLOSE_SHUTDOWN);
+        }
+        run_until(world, half_a_second_later);
+        run_until(world, both_asked);
+        assert_int_equal(world->api_count, 3);
+        assert_int_equal(buf_size(&world->got), 0);
+        world_free(world);
+    }
+}
+
+/* A question that the cluster does not answer delays the session, and does not stop it. */
+static void test_a_session_starts_without_word_about_its_pod(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    client_exec(world, "0");
+    run_until(world, both_asked);
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                 "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    session_say(world, answer, sizeof(answer) - 1);
+    run_until(world, half_a_second_later);
+    assert_null(call_of(world, "session.start", NULL, 0));
+    run_until(world, client_has_head);
+    json_t *start = call_of(world, "session.start", NULL, 0);
+    assert_string_equal(json_get_text(start, "kubernetes_container_name", ""), "main"); /* as the request says */
+    assert_string_equal(json_get_text(start, "kubernetes_node_name", "?"), "");
     world_free(world);
 }
 
 static bool both_closed(struct world *world)
 {
-    return client_is_closed(world) && api_is_closed(world);
+    return client_is_closed(world) && session_is_closed(world);
 }
 
 static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
@@ -79,8 +212,10 @@ static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
     (void)state;
     world->refuse_method = "session.start";
     client_exec(world, "1");
-    run_until(world, api_has_head);
-    api_say(world, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nserver-bytes");
+    answer_about_pod(world);
+    static const char answer[] =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nserver-bytes";
+    session_say(world, answer, sizeof(answer) - 1);
     run_until(world, client_has_503);
     assert_true(has_count(buf_text(&world->got), "server-bytes", 0));
     tunnel_stream_shutdown(world->client);
@@ -100,15 +235,15 @@ static void test_a_refused_upgrade_closes_both_sides(void **state)
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
         struct world *world = world_new();
         client_exec(world, "0");
-        run_until(world, api_has_head);
-        api_say(world, answers[i]);
+        answer_about_pod(world);
+        session_say(world, answers[i], strlen(answers[i]));
         run_until(world, client_has_head);
         client_say(world, GET_PODS "\r\n");
         tunnel_stream_shutdown(world->client);
         run_until(world, both_closed);
-        assert_true(has_count(api_got(world), "/pods?", 0));
+        assert_null(conn_that_got(world, "/pods?"));
         assert_true(has_count(buf_text(&world->got), "HTTP/1.1 101", 0));
-        assert_int_equal(world->api_count, 1);
+        assert_int_equal(world->api_count, 2); /* the session, and the question about its pod */
         assert_null(call_of(world, "session.start", NULL, 0));
         world_free(world);
     }
@@ -126,20 +261,6 @@ static void test_a_refused_upgrade_closes_both_sides(void **state)
     "\x82\x7e\x00\x6b\x03{\"status\":\"Failure\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":" \
     "\"ExitCode\",\"message\":\"7\"}]}}"
 
-static struct api_conn *session_conn(struct world *world)
-{
-    struct api_conn *conn = world->api; /* the newest may be our question about the pod */
-    while (conn != NULL && memmem(buf_head(&conn->got), buf_size(&conn->got), "websocket", 9) == NULL) {
-        conn = conn->next;
-    }
-    return conn;
-}
-
-static void session_say(struct world *world, const char *data, size_t size)
-{
-    stream_write(session_conn(world)->stream, data, size);
-}
-
 static bool shown(struct world *world)
 {
     return memmem(buf_head(&world->got), buf_size(&world->got), "hello", 5) != NULL;
@@ -153,8 +274,8 @@ static bool piece_is_confirmed(struct world *world)
 static void start_terminal(struct world *world)
 {
     client_say(world, TERMINAL);
-    run_until(world, api_has_head);
-    api_say(world, SWITCH);
+    answer_about_pod(world);
+    session_say(world, SWITCH, strlen(SWITCH));
     run_until(world, client_has_head);
 }
 
@@ -234,7 +355,7 @@ static bool client_was_told(struct world *world)
 
 static bool api_and_client_closed(struct world *world)
 {
-    return client_is_closed(world) && (session_conn(world) == NULL || session_conn(world)->closed);
+    return client_is_closed(world) && session_is_closed(world);
 }
 
 /* The words come although the client never closes its half, and then both sides end with the reason. */
@@ -276,11 +397,6 @@ static void test_a_terminal_in_the_middle_of_a_frame_is_cut_all_the_same(void **
     world_free(world);
 }
 
-static bool attempt_is_under_way(struct world *world)
-{
-    return call_of(world, "session.event", "kube.request", 0) != NULL;
-}
-
 static bool start_is_under_way(struct world *world)
 {
     return call_of(world, "session.start", NULL, 0) != NULL;
@@ -295,15 +411,15 @@ static void test_a_session_that_is_about_to_start_is_refused(void **state)
         world->answer_ms = 300; /* the cut comes first, on a busy machine too */
         client_say(world, TERMINAL);
         if (step == 1) {
-            run_until(world, api_has_head);
-            api_say(world, SWITCH);
+            answer_about_pod(world);
+            session_say(world, SWITCH, strlen(SWITCH));
         }
         run_until(world, step == 0 ? attempt_is_under_way : start_is_under_way);
         cut(world);
         expect_told(world);
         assert_true(has_count(buf_text(&world->got), "HTTP/1.1 403 ", 1));
         assert_true(has_count(buf_text(&world->got), "101 Switching", 0));
-        assert_int_equal(world->api_count > 0, step);
+        assert_int_equal(api_bytes(world) > 0, step);
         world_free(world);
     }
 }
@@ -354,14 +470,6 @@ static void test_a_watch_is_told_why_it_is_cut(void **state)
 
 #define TYPED "\x82\x82\x00\x00\x00\x00\x00x"
 
-static bool half_a_second_later(struct world *world)
-{
-    if (world->deadline_ms == 0) {
-        world->deadline_ms = loop_now_ms(world->loop) + 500;
-    }
-    return loop_now_ms(world->loop) >= world->deadline_ms;
-}
-
 /* Output and input are signs of life, pings of the programs are none. */
 static void test_an_idle_terminal_ends(void **state)
 {
@@ -391,6 +499,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_upgrade_is_on_record_before_it_goes_up),
         cmocka_unit_test(test_an_attempt_that_cannot_be_recorded_goes_nowhere),
+        cmocka_unit_test(test_a_connection_dialled_ahead_that_ends_is_no_error),
+        cmocka_unit_test(test_a_session_starts_without_word_about_its_pod),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
         cmocka_unit_test(test_a_terminal_is_recorded),
