@@ -175,6 +175,15 @@ static enum tp_err check_unused(struct auth *auth, const char *name, struct tp_e
     return err;
 }
 
+char *resource_single_name(const struct kind *kind)
+{
+    char *name = mem_strdup(kind->name);
+    for (char *p = name; *p != '\0'; p++) {
+        *p = *p == '_' ? '-' : *p;
+    }
+    return name;
+}
+
 static enum tp_err rm_document(struct call *call, const struct kind *kind, const char *name, struct tp_error *error)
 {
     struct auth *auth = call->auth;
@@ -194,6 +203,9 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
     }
     if (err == TP_OK) {
         err = doc_delete(kind_store(auth, kind), kind->prefix, kind->single ? kind->name : name, error);
+    }
+    if (err == TP_NOT_FOUND && kind->single) {
+        return err_set(error, TP_NOT_FOUND, "the %s has its defaults already", kind->name);
     }
     if (err == TP_NOT_FOUND) {
         return err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
@@ -223,6 +235,15 @@ static json_t *stored(struct auth *auth, const struct kind *kind, const char *na
     return doc;
 }
 
+/* One of a kind has no other name: rm cap/x must not take away what was not meant. */
+static enum tp_err check_single_name(const struct kind *kind, const char *name, struct tp_error *error)
+{
+    char *written = resource_single_name(kind);
+    bool good = strcmp(name, kind->name) == 0 || strcmp(name, written) == 0;
+    mem_free(written);
+    return good ? TP_OK : err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
+}
+
 void do_resources_rm(struct call *call)
 {
     struct auth *auth = call->auth;
@@ -238,6 +259,9 @@ void do_resources_rm(struct call *call)
     if (err == TP_OK) {
         kind = kind_find(kind_name, &error);
         err = kind != NULL ? TP_OK : error.code;
+    }
+    if (err == TP_OK && kind->single) {
+        err = check_single_name(kind, name, &error);
     }
     if (err == TP_OK) {
         doc = stored(auth, kind, name);

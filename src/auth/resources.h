@@ -25,6 +25,8 @@ const struct kind *kind_find(const char *name, struct tp_error *error);
 extern const struct kind resource_kind_table[];
 struct store *kind_store(struct auth *auth, const struct kind *kind);
 
+/* The name of the one resource of a kind that has one only: "cluster-auth-preference". mem_free it. */
+char *resource_single_name(const struct kind *kind) TP_MUST;
 /* metadata.name, "" when there is none. */
 const char *resource_name(const json_t *doc);
 /* The right to do verb on this kind (or its family) with this document as the context; a deny on either counts. */

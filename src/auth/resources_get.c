@@ -105,8 +105,10 @@ static enum tp_err collect(const struct call *call, const struct kind *kind, str
         uint64_t revision = 0;
         enum tp_err err = doc_find(auth->state, kind->prefix, kind->name, &doc, &revision, error);
         if (err == TP_NOT_FOUND) {
+            char *written = resource_single_name(kind);
             doc = json_pack("{s:s, s:s, s:{s:s}, s:{}}", "kind", kind->name, "version", "v2", "metadata", "name",
-                            kind->name, "spec");
+                            written, "spec");
+            mem_free(written);
             if (strcmp(kind->name, "session_recording_config") == 0) {
                 json_object_set_new(json_object_get(doc, "spec"), "mode",
                                     json_string(auth->settings.record ? "node" : "off"));

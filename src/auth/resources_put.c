@@ -63,11 +63,12 @@ static enum tp_err expected_of(const struct call *call, const json_t *doc, bool 
     if (revision != NULL) {
         char text[32];
         snprintf(text, sizeof text, "%llu", (unsigned long long)current);
-        if (!exists || strcmp(text, revision) != 0) {
+        /* Defaults that nobody has written have the revision 0. */
+        if (strcmp(text, revision) != 0) {
             return err_set(error, TP_CONFLICT, "%s was changed by someone else in the meantime; get it again",
                            resource_name(doc));
         }
-        *ret_expected = current;
+        *ret_expected = exists ? current : STORE_ABSENT;
     } else if (exists && !json_get_bool(call->params, "force", false)) {
         return err_set(error, TP_EXISTS, "%s \"%s\" exists already; use -f to replace it",
                        json_get_text(doc, "kind", ""), resource_name(doc));
@@ -159,7 +160,11 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
             metadata = json_object();
             json_object_set_new(doc, "metadata", metadata);
         }
-        json_object_set_new(metadata, "name", json_string(kind->name));
+        if (json_get_text(metadata, "name", "")[0] == '\0') {
+            char *written = resource_single_name(kind);
+            json_object_set_new(metadata, "name", json_string(written));
+            mem_free(written);
+        }
     }
     if (strcmp(kind->name, "lock") == 0 && resource_name(doc)[0] == '\0') {
         char id[UUID_TEXT_SIZE];
@@ -185,10 +190,7 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
         err = put_check(call, kind, doc, &exists, &revision, &error);
     }
     if (err == TP_OK) {
-        err = expected_of(call, doc, exists && !kind->single, revision, &expected, &error);
-    }
-    if (err == TP_OK && kind->single) {
-        expected = exists ? revision : STORE_ABSENT;
+        err = expected_of(call, doc, exists, revision, &expected, &error);
     }
     json_object_del(json_object_get(doc, "metadata"), "revision");
     if (err == TP_OK && !exists && strcmp(kind->name, "user") == 0) {
@@ -208,7 +210,7 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
         return;
     }
     json_t *event = resource_event(call, exists ? kind->updated : kind->created, doc, name);
-    json_t *result = json_pack("{s:b, s:s, s:s}", "created", !exists, "kind", kind->name, "name", name);
+    json_t *result = json_pack("{s:b, s:s, s:s}", "created", !exists, "kind", kind->name, "name", resource_name(doc));
     char *odd = lock != NULL ? locks_warning(auth, lock) : NULL;
     if (odd != NULL) {
         json_object_set_new(result, "warnings", json_string(odd));

@@ -93,3 +93,14 @@ bool names_listed(const char *const *words, const char *text)
             return true;
     return false;
 }
+
+char *names_or(const char *const *words)
+{
+    char *text = mem_strdup(words[0]);
+    for (size_t i = 1; words[i]; i++) {
+        char *longer = mem_printf("%s%s%s", text, words[i + 1] ? ", " : " or ", words[i]);
+        mem_free(text);
+        text = longer;
+    }
+    return text;
+}

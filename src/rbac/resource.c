@@ -67,6 +67,14 @@ static const struct {
              {"cluster_networking_config", v2, resource_networking, true, false},
              {"session_recording_config", v2, resource_recording, true, false}};
 
+bool resource_single(const char *kind)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].kind, kind) == 0)
+            return kinds[i].single;
+    return false;
+}
+
 static enum tp_err check_role(const struct node *document, struct tp_error *error)
 {
     struct role *role = NULL;

@@ -174,6 +174,67 @@ def test_a_name_on_the_command_line_is_in_no_line(cluster):
     assert result.returncode == 1 and result.stderr.startswith('ERROR: "bad name" cannot be the name of a user'), result.stderr
 
 
+def test_what_there_is_one_of_is_edited_and_reset(cluster, editor):
+    """edit cap was refused as changed by somebody else, create replaced it without -f, and rm took any name for it."""
+    try:
+        before = yaml.safe_load(cluster.ctl("get", "cap").stdout)
+        assert before["metadata"]["name"] == "cluster-auth-preference" and before["spec"] == {"type": "local", "second_factor": "otp"}
+        result = edit(cluster, editor("text = text + '  message_of_the_day: edited\\n'"), ref="cap")
+        assert result.returncode == 0 and result.stdout == 'cluster_auth_preference "cluster-auth-preference" has been created\n', result.stderr
+        assert yaml.safe_load(cluster.ctl("get", "cap").stdout)["spec"]["message_of_the_day"] == "edited"
+        again = cluster.ctl("get", "cap").stdout
+        refused = cluster.ctl("create", input=again, check=False)
+        assert refused.returncode == 1 and "exists already; use -f to replace it" in refused.stderr
+        assert "has been updated" in cluster.ctl("create", "-f", input=again).stdout
+        # Of two people who edit it the second is told.
+        late = edit(cluster, editor(f"subprocess.run([{str(BIN / 'tportctl')!r}, 'rm', 'cap'], check=True)\ntext = text.replace('edited', 'late')"), ref="cap")
+        assert late.returncode == 1 and "was changed by someone else" in late.stderr, late.stderr
+        pathlib.Path(re.search(r"/tmp/tportctl-\w{6}\.yaml", late.stderr).group(0)).unlink()
+        for ref in ("cap", "cap/cluster-auth-preference"):
+            cluster.ctl("create", "-f", input=again)
+            wrong = cluster.ctl("rm", "cap/other", check=False)
+            assert wrong.returncode == 1 and 'there is no cluster_auth_preference "other"' in wrong.stderr
+            assert cluster.ctl("rm", ref).stdout == "cluster_auth_preference has been reset to its defaults\n"
+        assert "has its defaults already" in cluster.ctl("rm", "cap", check=False).stderr
+        assert yaml.safe_load(cluster.ctl("get", "cap").stdout)["spec"] == before["spec"]
+    finally:
+        cluster.ctl("rm", "cap", check=False)
+
+
+def test_tokens_are_listed_with_their_labels_the_next_to_end_first(cluster):
+    """The labels of tokens add stood in no list, and the order was that of hashes."""
+    for value, ttl, labels in (("zz-ends-second-00001", "20m", "env=prod,team=a"), ("aa-ends-third-000001", "30m", "env=dev"), ("mm-ends-first-000001", "10m", "x=y")):
+        cluster.ctl("tokens", "add", "--type=node", f"--value={value}", f"--ttl={ttl}", f"--labels={labels}")
+    try:
+        lines = [line.split() for line in cluster.ctl("tokens", "ls").stdout.splitlines() if line[:5] in ("zz-e*", "aa-e*", "mm-e*")]
+        assert [(line[0][:2], line[2]) for line in lines] == [("mm", "x=y"), ("zz", "env=prod,team=a"), ("aa", "env=dev")]
+    finally:
+        for value in ("zz-ends-second-00001", "aa-ends-third-000001", "mm-ends-first-000001"):
+            cluster.ctl("tokens", "rm", value)
+
+
+def test_tables_of_get_show_what_tells_resources_apart(fresh):
+    cluster = fresh()
+    cluster.ctl("create", input="""\
+kind: github
+version: v3
+metadata: {name: hub}
+spec: {client_id: a, client_secret: b, redirect_url: 'https://h/cb', teams_to_roles: [{organization: o, team: t, roles: [access, editor]}]}
+---
+kind: trusted_cluster
+version: v2
+metadata: {name: root.example.com}
+spec: {enabled: true, token: a-secret-token-0001, tunnel_addr: 'r:3024', web_proxy_addr: 'r:443', role_map: [{remote: admin, local: [access, editor]}]}
+""")
+    assert "hub   @o/t:access,editor" in cluster.ctl("get", "github", "--format=text").stdout
+    table = cluster.ctl("get", "trusted_cluster", "--format=text").stdout
+    assert "Role Map" in table and "admin:access,editor" in table and "a-secret" not in table
+    fingerprints = {c["type"]: c["fingerprint"] for c in json.loads(cluster.ctl("auth", "ls", "--format=json").stdout)}
+    table = cluster.ctl("get", "ca", "--format=text").stdout
+    for kind, pin in fingerprints.items():
+        assert re.search(rf"^{cluster.name} +{kind} +{pin}$", table, re.MULTILINE), table
+
+
 def test_edit_of_nothing(cluster, editor, edited):
     result = edit(cluster, editor("pass"))
     assert (result.returncode, result.stdout) == (0, "Nothing was changed.\n")

@@ -1,4 +1,4 @@
-foreach(name role label template predicate access rule option resource kube request explain)
+foreach(name role label template predicate access rule option resource kube request explain parse)
   tport_unit_test(test_rbac_${name} tport_rbac)
   target_compile_definitions(test_rbac_${name} PRIVATE TPORT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 endforeach()

@@ -309,9 +309,37 @@ static void test_every_bad_file_says_where(void **state)
     assert_true(tried > 35);
 }
 
+/* Everything of a file that Teleport wrote is taken. */
+static void test_every_document_of_teleport_is_taken(void **state)
+{
+    static char text[65536];
+    struct tp_error error = {0};
+    struct node **documents = NULL;
+    size_t count = 0;
+    FILE *file = fopen(TPORT_SOURCE_DIR "/test/resources/good/tctl-get.yaml", "r");
+    assert_non_null(file);
+    size_t size = fread(text, 1, sizeof text, file);
+    (void)fclose(file);
+    (void)state;
+    assert_int_equal(node_parse(text, size, "good", &documents, &count, &error), TP_OK);
+    assert_true(count > 10);
+    for (size_t i = 0; i < count; i++) {
+        if (resource_check(documents[i], &error))
+            fail_msg("%s", error.text);
+        json_t *json = node_to_json_exact(documents[i]);
+        if (resource_check_json(json, &error))
+            fail_msg("%s", error.text);
+        json_decref(json);
+        node_free(documents[i]);
+    }
+    mem_free(documents);
+}
+
 static void test_what_is_written_and_what_registers_itself(void **state)
 {
     (void)state;
+    assert_true(resource_single("cluster_auth_preference") && resource_single("session_recording_config"));
+    assert_false(resource_single("role") || resource_single("app") || resource_single("nothing"));
     assert_true(resource_writable("role") && resource_writable("app"));
     assert_false(resource_writable("node") || resource_writable("kube_server") || resource_writable("cert_authority"));
 }
@@ -326,6 +354,7 @@ int main(void)
                                        cmocka_unit_test(test_parts_of_a_token),
                                        cmocka_unit_test(test_parts_of_a_lock),
                                        cmocka_unit_test(test_every_bad_file_says_where),
+                                       cmocka_unit_test(test_every_document_of_teleport_is_taken),
                                        cmocka_unit_test(test_what_is_written_and_what_registers_itself)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -285,6 +286,50 @@ static char *expiry_text(const char *rfc3339)
     return text;
 }
 
+/* The next to end first; those that never do last. */
+static int by_expiry(const void *a, const void *b)
+{
+    const char *left = output_text_at(*(json_t *const *)a, "metadata.expires");
+    const char *right = output_text_at(*(json_t *const *)b, "metadata.expires");
+    int64_t first, second;
+    if (clock_parse_ms(left, &first) != TP_OK)
+        first = INT64_MAX;
+    if (clock_parse_ms(right, &second) != TP_OK)
+        second = INT64_MAX;
+    return (first > second) - (first < second);
+}
+
+static void sort_tokens(json_t **items)
+{
+    size_t count = json_array_size(*items);
+    json_t **order = mem_array(count + 1, sizeof(*order)), *sorted = json_array();
+    for (size_t i = 0; i < count; i++)
+        order[i] = json_array_get(*items, i);
+    qsort(order, count, sizeof(*order), by_expiry);
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append(sorted, order[i]);
+    mem_free(order);
+    json_decref(*items);
+    *items = sorted;
+}
+
+/* Its own, or those that it suggests to who joins with it. */
+static char *token_labels(const json_t *token)
+{
+    const json_t *own = output_at(token, "metadata.labels"), *suggested = output_at(token, "spec.suggested_labels");
+    json_t *labels = json_object(), *value;
+    const char *key;
+    json_object_foreach ((json_t *)(uintptr_t)suggested, key, value) {
+        char *list = json_is_array(value) ? output_list(value, "|") : mem_strdup(output_text_at(suggested, key));
+        (void)json_object_set_new(labels, key, json_string(list));
+        mem_free(list);
+    }
+    (void)json_object_update(labels, (json_t *)(uintptr_t)own);
+    char *text = output_labels(labels);
+    json_decref(labels);
+    return text;
+}
+
 /* Tokens come masked: auth keeps a hash alone, so --with-secrets, which scripts may give, changes nothing. */
 enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error)
 {
@@ -299,6 +344,7 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
         err = tportctl_list(line, "resources.get", json_pack("{s:s}", "kind", "token"), 0, &items, error);
     if (err != TP_OK)
         return err;
+    sort_tokens(&items);
     if (strcmp(format, "json") == 0) {
         output_json(items);
     } else if (strcmp(format, "yaml") == 0) {
@@ -309,7 +355,7 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
         struct table *table = table_new(titles, 2);
         json_array_foreach (items, index, item) {
             char *roles = output_list(output_at(item, "spec.roles"), ",");
-            char *labels = output_labels(output_at(item, "metadata.labels"));
+            char *labels = token_labels(item);
             char *expiry = expiry_text(output_text_at(item, "metadata.expires"));
             const char *cells[] = {output_text_at(item, "metadata.name"), roles, labels, expiry};
             table_add(table, cells);

@@ -114,15 +114,6 @@ static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret
     return TP_OK;
 }
 
-static enum tp_err need_ref(const char *text, const char **ret_kind, char **ret_name, struct tp_error *error)
-{
-    enum tp_err err = parse_ref(text, ret_kind, ret_name, error);
-    if (err == TP_OK && !*ret_name)
-        err =
-            err_set(error, TP_INVALID, "\"%s\" names no resource: KIND/NAME is needed, for example role/access", text);
-    return err;
-}
-
 static enum tp_err fetch(struct api *api, const char *kind, const char *name, bool secrets, json_t *all,
                          struct tp_error *error)
 {
@@ -337,10 +328,18 @@ enum tp_err tportctl_rm(struct command_line *line, struct tp_error *error)
     char *name = NULL;
     json_t *result = NULL;
 
-    enum tp_err err = need_ref(line->args[0], &kind, &name, error);
+    enum tp_err err = parse_ref(line->args[0], &kind, &name, error);
+    bool single = err == TP_OK && resource_single(kind);
+    if (err == TP_OK && single && !name)
+        name = mem_strdup(kind);
+    if (err == TP_OK && !name)
+        err = err_set(error, TP_INVALID, "\"%s\" names no resource: KIND/NAME is needed, for example role/access",
+                      line->args[0]);
     if (err == TP_OK)
         err = tportctl_call(line, "resources.rm", json_pack("{s:s, s:s}", "kind", kind, "name", name), &result, error);
-    if (err == TP_OK) {
+    if (err == TP_OK && single) {
+        (void)printf("%s has been reset to its defaults\n", kind);
+    } else if (err == TP_OK) {
         (void)printf("%s \"", kind);
         output_safe(name);
         (void)printf("\" has been deleted\n");

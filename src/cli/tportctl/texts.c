@@ -1,16 +1,21 @@
 /* tportctl get --format=text: one table for each kind. */
+#include "base/buf.h"
+#include "base/enc.h"
 #include "base/mem.h"
 #include "base/node.h"
 #include "cli/common/output.h"
 #include "cli/common/table.h"
 #include "cli/tportctl/tportctl.h"
+#include "crypt/x509.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define COLUMNS 5
+#define COLUMNS 6
+#define PEM_MAX ((size_t)64 * 1024)
 
-/* Where a cell comes from. "labels:" before the path: a map of labels; "list:": a list; "size:": how many. */
+/* Where a cell comes from. A word before the path says how it is shown: "labels:" a map of labels, "list:" a list, others are
+ * in forms below. */
 struct column {
     const char *title;
     const char *path;
@@ -32,14 +37,16 @@ static const struct {
       {"Target", "labels:spec.target"},
       {"Message", "spec.message"},
       {"Expires", "spec.expires"}}},
-    {"github", {{"Name", "metadata.name"}, {"Teams To Roles", "size:spec.teams_to_roles"}}},
+    {"github", {{"Name", "metadata.name"}, {"Teams To Roles", "teams:spec.teams_to_roles"}}},
     {"oidc", {{"Name", "metadata.name"}, {"Issuer URL", "spec.issuer_url"}}},
     {"saml", {{"Name", "metadata.name"}, {"SSO URL", "spec.sso"}}},
     {"trusted_cluster",
      {{"Name", "metadata.name"},
       {"Enabled", "spec.enabled"},
+      {"Token", "spec.token"},
       {"Proxy Address", "spec.web_proxy_addr"},
-      {"Reverse Tunnel Address", "spec.tunnel_addr"}}},
+      {"Reverse Tunnel Address", "spec.tunnel_addr"},
+      {"Role Map", "map:spec.role_map"}}},
     {"node",
      {{"Host", "spec.hostname"},
       {"UUID", "metadata.name"},
@@ -61,7 +68,8 @@ static const struct {
       {"Protocol", "spec.protocol"},
       {"URI", "spec.uri"},
       {"Labels", "labels:metadata.labels"}}},
-    {"cert_authority", {{"Cluster Name", "metadata.name"}, {"CA Type", "sub_kind"}}},
+    {"cert_authority",
+     {{"Cluster Name", "metadata.name"}, {"CA Type", "sub_kind"}, {"Fingerprint", "pin:spec.active_keys.tls"}}},
     {"cluster_auth_preference", {{"Type", "spec.type"}, {"Second Factor", "spec.second_factor"}}},
     {"cluster_networking_config", {{"Client Idle Timeout", "spec.client_idle_timeout"}}},
     {"session_recording_config", {{"Mode", "spec.mode"}}},
@@ -103,6 +111,55 @@ static char *labels_text(const json_t *labels)
     return buf_take(&text);
 }
 
+/* "@org/team:role,role". */
+static char *teams_text(const json_t *teams)
+{
+    struct buf text;
+    size_t index;
+    json_t *team;
+    buf_init(&text, 0);
+    json_array_foreach (teams, index, team) {
+        char *roles = output_list(json_object_get(team, "roles"), ",");
+        (void)buf_printf(&text, "%s@%s/%s:%s", index > 0 ? " " : "", json_get_text(team, "organization", ""),
+                         json_get_text(team, "team", ""), roles);
+        mem_free(roles);
+    }
+    return buf_take(&text);
+}
+
+/* "remote:local,local". */
+static char *role_map_text(const json_t *map)
+{
+    struct buf text;
+    size_t index;
+    json_t *one;
+    buf_init(&text, 0);
+    json_array_foreach (map, index, one) {
+        char *local = output_list(json_object_get(one, "local"), ",");
+        (void)buf_printf(&text, "%s%s:%s", index > 0 ? " " : "", json_get_text(one, "remote", ""), local);
+        mem_free(local);
+    }
+    return buf_take(&text);
+}
+
+/* Of the first of these keys of a CA, as status shows it. */
+static char *pin_text(const json_t *keys)
+{
+    const char *cert = json_get_text(json_array_get(keys, 0), "cert", "");
+    char *pin = NULL;
+    struct buf pem;
+    buf_init(&pem, PEM_MAX);
+    if (dec_base64(cert, strlen(cert), &pem) != TP_OK || x509_pin(buf_text(&pem), &pin, NULL) != TP_OK)
+        pin = mem_strdup("");
+    buf_free(&pem);
+    return pin;
+}
+
+static const struct {
+    const char *word;
+    char *(*text)(const json_t *value);
+} forms[] = {{"rules:", rules_text}, {"teams:", teams_text}, {"map:", role_map_text}, {"pin:", pin_text}};
+
 static char *cell_text(const json_t *item, const char *path)
 {
     const char *colon = strchr(path, ':');
@@ -113,10 +170,9 @@ static char *cell_text(const json_t *item, const char *path)
         return output_list(value, ",");
     if (strncmp(path, "labels:", 7) == 0)
         return labels_text(value);
-    if (strncmp(path, "rules:", 6) == 0)
-        return rules_text(value);
-    if (strncmp(path, "size:", 5) == 0)
-        return mem_printf("%zu", json_array_size(value));
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (strncmp(path, forms[i].word, strlen(forms[i].word)) == 0)
+            return forms[i].text(value);
     return json_is_string(value) ? mem_strdup(json_string_value(value)) : json_text(value);
 }
 
