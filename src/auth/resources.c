@@ -260,12 +260,12 @@ void do_resources_rm(struct call *call)
         kind = kind_find(kind_name, &error);
         err = kind != NULL ? TP_OK : error.code;
     }
-    if (err == TP_OK && kind->single) {
-        err = check_single_name(kind, name, &error);
-    }
     if (err == TP_OK) {
         doc = stored(auth, kind, name);
         err = resource_rule(call, "delete", kind, doc, &error);
+    }
+    if (err == TP_OK && kind->single) {
+        err = check_single_name(kind, name, &error);
     }
     if (err == TP_OK && doc != NULL && !resource_reached(call, kind, doc)) {
         err = err_set(&error, TP_NOT_FOUND, "there is no %s \"%s\"", kind->name, name);
