@@ -7,6 +7,7 @@
 #include "kube/kube_status.h"
 #include "protocols/http/http_ws.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -77,14 +78,36 @@ static void tell_exit(struct kube_stream *stream, int code)
         stream->events->on_exit(stream->ctx, code);
 }
 
+/* The bytes of the JSON object that a text begins with, whatever follows it; 0: it is not complete, or no object. */
+static size_t object_size(const uint8_t *text, size_t size)
+{
+    size_t depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < size; i++) {
+        if (quoted && text[i] == '\\')
+            i++; /* and what it escapes */
+        else if (text[i] == '"' && depth > 0)
+            quoted = !quoted;
+        else if (!quoted && text[i] == '{')
+            depth++;
+        else if (!quoted && text[i] == '}' && depth > 0 && --depth == 0)
+            return i + 1;
+        else if (depth == 0 && !isspace(text[i]))
+            return 0;
+    }
+    return 0;
+}
+
 /* More of the error channel; last: nothing follows. Older protocols send plain text, or nothing when all went well. */
 static void error_text(struct kube_stream *stream, const uint8_t *data, size_t size, bool last)
 {
     json_t *status = NULL;
+    if (stream->exit_told)
+        return;
     (void)buf_append(&stream->exit_text, data, size);
-    if (buf_size(&stream->exit_text) > 0 &&
-        json_parse_object(buf_head(&stream->exit_text), buf_size(&stream->exit_text), TEXT_MAX, &status, NULL) ==
-            TP_OK) {
+    const uint8_t *text = buf_head(&stream->exit_text);
+    size_t object = size > 0 && memchr(data, '}', size) ? object_size(text, buf_size(&stream->exit_text)) : 0;
+    if (object > 0 && json_parse_object(text, object, TEXT_MAX, &status, NULL) == TP_OK) {
         tell_exit(stream, exit_code(status));
         json_decref(status);
     } else if (last) {

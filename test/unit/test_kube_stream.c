@@ -177,6 +177,9 @@ static void test_websocket_exit_of_other_forms(void **state)
         const char *expected;
     } rows[] = {{"\003{\"metadata\":{},\"status\":\"Success\"}", "exit 0;"},
                 {"\003", ""},
+                {"\003{\"status\":\"Success\"}\n", "exit 0;"},
+                {"\003{\"status\":\"Success\",\"message\":\"a \\\"}\\\" in {it\"} and {more}", "exit 0;"},
+                {"\003}{\"status\":\"Success\"}", "exit -1;"},
                 {"\003error executing command", "exit -1;"},
                 {"\003{\"status\":\"Failure\",\"reason\":\"InternalError\"}", "exit -1;"},
                 {"\003{\"status\":\"Failure\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"5x\"}]}}",
