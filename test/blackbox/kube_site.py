@@ -284,6 +284,21 @@ kubernetes_service:
         self.pool.shutdown()
 
 
+def role(name, **allow):
+    version = allow.pop("version", "v7")
+    deny = allow.pop("deny", {})
+    return json.dumps({"kind": "role", "version": version, "metadata": {"name": name},
+                       "spec": {"allow": {"kubernetes_labels": {"*": "*"}, **allow}, "deny": deny}})
+
+
+def with_role(site, name, context="prod", **allow):
+    """Somebody with a role of his own."""
+    site.cluster.ctl("create", "-f", input=role(f"{name}-role", **allow))
+    made = site.person(name, f"{name}-role")
+    made.tport("kube", "login", context, check=True)
+    return made
+
+
 def read_answer(tls):
     data = b""
     with contextlib.suppress(ConnectionResetError, ssl.SSLError, TimeoutError):

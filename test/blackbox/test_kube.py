@@ -198,6 +198,44 @@ def test_terminal(site, member, k):
     assert child.exitstatus == 3
 
 
+def test_a_terminal_needs_input_and_output(member, k):
+    """-t alone is no terminal for kubectl, -i alone neither; both run the command."""
+    for flags in ("-t", "-i"):
+        child = member.spawn(kube.kubectl_path(k.version), f"--context=kube-test-{k.context}", "exec", flags, "shell", "--", "sh", "-c", "tty; echo do''ne")
+        child.expect("not a tty")
+        child.expect("done")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+
+
+@pytest.fixture(scope="module")
+def tty_pod(site):
+    """A pod whose first program has a terminal, to attach to."""
+    pod = yaml.safe_load(kube.POD)
+    pod["metadata"]["name"] = "tty"
+    pod["spec"]["containers"][0].update(tty=True, args=["while :; do sh; done"])
+    site.prod.admin("apply", "-f", "-", input=json.dumps(pod))
+    wait_for(lambda: site.prod.pod_ready("tty"), 60)
+    yield "tty"
+    site.prod.admin("delete", "pod", "tty", "--wait=false")
+
+
+def test_attach_to_a_terminal(site, member, tty_pod, k):
+    before = {e["sid"] for e in site.events("session.end", user=member.name)}
+    child = member.spawn(kube.kubectl_path(k.version), f"--context=kube-test-{k.context}", "attach", "-it", tty_pod, dimensions=(35, 115))
+    child.sendline("")
+    child.expect("#")
+    child.sendline("echo atta''ched $((6*7))")
+    child.expect("attached 42")
+    child.setwinsize(36, 116)
+    child.sendline("sleep 1; stty size")
+    child.expect("36 116")
+    child.close(force=True)
+    end = wait_for(lambda: [e for e in site.events("session.end", kubernetes_pod_name=tty_pod, user=member.name) if e["sid"] not in before])[0]
+    assert end["interactive"] and end["kubernetes_cluster"] == k.context
+
+
 def test_streams(site, member, k):
     with site.running(member, "logs", "-f", "--tail=1", "shell", version=k.version, context=k.context) as follow:
         until(follow, "line")

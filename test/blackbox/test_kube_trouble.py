@@ -1,0 +1,196 @@
+"""What stands behind an agent and is not in order: an API server that is slow, away, changes its certificates, or does not take
+the agent for who it is. kubectl prints a sentence, the agent's log another one, and nothing of the agent's own leaks."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import kube
+from kube_site import until, with_role
+from tport import in_host, wait_for
+
+TOKEN = "stale-token-0123456789"
+
+
+def context_of(name, server, cluster, user):
+    return {"clusters": [{"name": name, "cluster": {"server": server, **cluster}}], "users": [{"name": name, "user": user}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}]}
+
+
+def silent(host):
+    """Takes connections and never says a word."""
+    with in_host(*host):
+        listener = socket.create_server(("0.0.0.0", 7443))
+    taken = []
+
+    def take():
+        while True:
+            try:
+                taken.append(listener.accept()[0])
+            except OSError:
+                return
+    threading.Thread(target=take, daemon=True).start()
+    return listener
+
+
+@pytest.fixture(scope="module")
+def odd(site):
+    """One agent with a context for each kind of trouble. Its files are its own to rotate."""
+    pki, prod, demo = site.demo.pki, site.prod, site.demo
+    files = demo.folder / "rotated"
+    files.mkdir()
+    for name in ("ca.crt", "tport-agent.crt", "tport-agent.key"):
+        (files / name).write_bytes((pki.folder / name).read_bytes())
+    pki.leaf("stranger", "/CN=stranger", "extendedKeyUsage=clientAuth\n")
+    for path in (files, *files.iterdir()):
+        os.chmod(path, 0o755 if path.is_dir() else 0o644)
+    ca = {"certificate-authority-data": prod.pki.data("ca.crt")}
+    demo_ca = {"certificate-authority-data": pki.data("ca.crt")}
+    agent_keys = {"client-certificate-data": prod.pki.data("tport-agent.crt"), "client-key-data": prod.pki.data("tport-agent.key")}
+    parts = [
+        context_of("slow", f"https://{prod.address}:7443", ca, agent_keys),
+        context_of("away", f"https://{prod.address}:7444", ca, agent_keys),
+        context_of("stale", f"https://{prod.address}:{kube.API_PORT}", ca, {"token": TOKEN}),
+        context_of("stranger", f"https://{demo.address}:{kube.API_PORT}", demo_ca,
+                   {"client-certificate-data": pki.data("stranger.crt"), "client-key-data": pki.data("stranger.key")}),
+        context_of("mistaken", f"https://{prod.address}:{kube.API_PORT}", demo_ca, agent_keys),
+        context_of("rotating", f"https://{demo.address}:{kube.API_PORT}", {"certificate-authority": str(files / "ca.crt")},
+                   {"client-certificate": str(files / "tport-agent.crt"), "client-key": str(files / "tport-agent.key")}),
+    ]
+    file = demo.folder / "odd.kubeconfig"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **{
+        key: [entry for part in parts for entry in part[key]] for key in ("clusters", "users", "contexts")}}))
+    listener = silent((site.cluster.net, "kube1"))
+    agent = site.add_agent("oddagent", [file], labels="{env: odd}")
+    site.wait_clusters("slow", "rotating")
+    yield agent, files
+    listener.close()
+    agent.stop()
+
+
+@pytest.fixture(scope="module")
+def olaf(site, odd): # pylint: disable=unused-argument
+    return with_role(site, "olaf", "rotating", kubernetes_groups=["system:masters"], kubernetes_labels={"env": ["odd"]})
+
+
+def refused(site, olaf, name):
+    olaf.tport("kube", "login", name, check=True)
+    begin = time.monotonic()
+    done = site.kubectl(olaf, "get", "--raw", "/api/v1/namespaces/default/pods") # one request; else kubectl asks for the API's groups before
+    assert done.returncode == 1 and TOKEN not in done.stderr + done.stdout
+    assert time.monotonic() - begin < 40
+    return done.stderr
+
+
+# kubectl prints 503 and 504 in words of its own around ours.
+SAID = {"slow": "does not answer the TLS handshake", "away": "can't be reached", "stale": "does not accept the credentials of the agent",
+        "mistaken": "can't be reached by TLS"}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_kubectl_says_what_is_wrong_behind_the_agent(site, odd, olaf, name):
+    said = refused(site, olaf, name)
+    assert SAID[name] in said and name in said, said
+    log = odd[0].text()
+    assert TOKEN not in log and "PRIVATE KEY" not in log
+    # One event for each request, with the status that the client got.
+    events = wait_for(lambda: [e for e in site.events("kube.request", kubernetes_cluster=name) if e.get("response_code")])
+    assert events[0]["response_code"] in (502, 503, 504) and events[0]["success"] is False
+
+
+def test_a_refusal_to_impersonate_is_the_clusters_own_word(site, olaf):
+    """The agent may not act for others there: the API server's 403 comes through untouched."""
+    said = refused(site, olaf, "stranger")
+    assert 'User "stranger" cannot impersonate resource' in said and "forbidden" in said, said
+    events = wait_for(lambda: [e for e in site.events("kube.request", kubernetes_cluster="stranger") if e.get("response_code") == 403])
+    assert events
+
+
+# --- certificates that change ---
+
+def replace(path, data):
+    """As those who rotate do it: in one step."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(data)
+    os.chmod(fresh, 0o644)
+    fresh.rename(path)
+
+
+def works(site, olaf):
+    done = site.kubectl(olaf, "get", "ns", "--request-timeout=20s", context="rotating")
+    return done.returncode == 0 and "kube-system" in done.stdout
+
+
+def test_the_agent_survives_the_rotation_of_certificates(site, odd, olaf):
+    """The API server comes back with a certificate of another CA, then the agent's own certificate is another one. The agent is
+    not restarted, and a watch that began afterwards goes on."""
+    agent, files = odd
+    pki, folder = site.demo.pki, site.demo.pki.folder
+    olaf.tport("kube", "login", "rotating", check=True)
+    assert works(site, olaf)
+    pids = agent.children("agent")
+    kept = {name: (folder / name).read_bytes() for name in ("apiserver.crt", "apiserver.key")}
+    pki._ca("ca2") # pylint: disable=protected-access
+    pki.leaf("apiserver", "/CN=kube-apiserver",
+             f"extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,DNS:kubernetes,IP:127.0.0.1,IP:{site.demo.address}\n", ca="ca2")
+    try:
+        site.demo.stop_api()
+        site.demo.start_api()
+        # The agent trusts the old CA only: it says so, and sends nothing.
+        said = wait_for(lambda: "reached by TLS" in (text := site.kubectl(olaf, "get", "ns", "--request-timeout=20s", context="rotating").stderr) and text, timeout=90)
+        assert "can't be reached by TLS" in said, said
+        replace(files / "ca.crt", (folder / "ca2.crt").read_bytes())
+        wait_for(lambda: works(site, olaf), timeout=60)
+        # The agent's own, with another name so that the API server's log tells them apart.
+        pki.leaf("tport-agent-2", "/O=system:masters/CN=tport-agent-2", "extendedKeyUsage=clientAuth\n")
+        replace(files / "tport-agent.key", (folder / "tport-agent-2.key").read_bytes())
+        replace(files / "tport-agent.crt", (folder / "tport-agent-2.crt").read_bytes())
+        wait_for(lambda: works(site, olaf), timeout=60)
+        assert "tport-agent-2" in {e["user"]["username"] for e in site.demo.audit()[-50:]}
+        with site.running(olaf, "get", "cm", "-w", "-n", "kube-public", "-o", "name", context="rotating") as watch:
+            site.kubectl(olaf, "create", "cm", "-n", "kube-public", "after-rotation", context="rotating", check=True)
+            until(watch, "after-rotation")
+        assert agent.children("agent") == pids
+    finally:
+        site.demo.stop_api()
+        for name, data in kept.items():
+            (folder / name).write_bytes(data)
+        site.demo.start_api()
+        site.demo.wait_ready()
+
+
+def test_the_agent_survives_an_api_server_that_is_killed(site, olaf, odd):
+    """A watch ends in words that kubectl understands; the next command works when the API server does, without a restart."""
+    agent, files = odd
+    replace(files / "ca.crt", (site.demo.pki.folder / "ca.crt").read_bytes())
+    assert wait_for(lambda: works(site, olaf), timeout=60)
+    pids = agent.children("agent")
+    with site.running(olaf, "get", "cm", "-w", context="rotating") as watch:
+        time.sleep(1)
+        os.kill(site.demo.processes["kube-apiserver"].pid, signal.SIGKILL)
+        site.demo.processes["kube-apiserver"].wait()
+        watch.wait(30)
+    site.demo.start_api()
+    site.demo.wait_ready()
+    assert wait_for(lambda: works(site, olaf), timeout=60)
+    assert agent.children("agent") == pids
+
+
+def test_an_api_server_that_stops_in_the_middle(site, olaf, member):
+    """It is frozen: kubectl's own time-out ends the request, others are not held up, and it goes on when it does."""
+    pid = site.demo.processes["kube-apiserver"].pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = site.kubectl(olaf, "get", "ns", "--request-timeout=3s", context="rotating")
+        assert done.returncode == 1
+        assert "shell" in site.kubectl(member, "get", "pods", context="prod", check=True).stdout
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert wait_for(lambda: works(site, olaf), timeout=60)
+    assert pathlib.Path(f"/proc/{pid}").exists()
