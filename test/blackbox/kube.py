@@ -78,8 +78,9 @@ def programs():
 
 
 def kubectl_path(version):
-    """"1.20" is Debian 12's, "new" the newest at hand."""
-    return programs() / f"kubectl-{version}"
+    """"1.20" is Debian 12's, "new" Debian 13's (or the one that TPORT_KUBECTL_NEW names)."""
+    other = os.environ.get("TPORT_KUBECTL_NEW") if version == "new" else None
+    return pathlib.Path(other) if other else programs() / f"kubectl-{version}"
 
 
 def why_no_node():

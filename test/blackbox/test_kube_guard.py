@@ -47,13 +47,15 @@ def test_a_watch_is_one_event(site, member):
 @pytest.mark.parametrize("version,context", [("1.20", "prod"), ("new", "prod5")], ids=["spdy", "websocket"])
 def test_terminal_is_recorded_and_plays(site, member, version, context):
     mark = f"recorded-{context}"
+    before = {e["sid"] for e in site.events("session.end", user=member.name)}
     child = member.spawn(kube.kubectl_path(version), f"--context=kube-test-{context}", "exec", "-it", "shell", "--", "sh", dimensions=(30, 90))
     child.expect("#")
     child.sendline(f"echo {mark[:4]}''{mark[4:]}")
     child.expect(mark)
     child.sendline("exit")
     child.wait()
-    end = wait_for(lambda: [e for e in site.events("session.end", kubernetes_cluster=context, user=member.name) if e.get("interactive")])[0]
+    end = wait_for(lambda: [e for e in site.events("session.end", kubernetes_cluster=context, user=member.name)
+                            if e.get("interactive") and e["sid"] not in before])[0]
     assert end["kubernetes_pod_name"] == "shell" and end["kubernetes_pod_namespace"] == "default"
     assert end["kubernetes_container_name"] == "main" and end["kubernetes_node_name"] == "localhost"
     start = next(e for e in site.events("session.start", kubernetes_cluster=context) if e["sid"] == end["sid"])
