@@ -77,6 +77,11 @@ void kube_refuse_forbidden(struct kube_conn *conn, const char *name)
                 name[0] != '\0' ? " " : "", name, request->ns[0] != '\0' ? " in namespace " : "", request->ns);
 }
 
+void kube_answer_object(struct kube_conn *conn, int status, const char *body)
+{
+    answer(conn, status, body);
+}
+
 void kube_answer_success(struct kube_conn *conn)
 {
     static const char body[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";

@@ -1,6 +1,5 @@
 #include "agent/kube_body.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/node.h"
 
@@ -125,23 +124,33 @@ static bool take_member(struct bytes from, uint64_t number, struct bytes *ret_me
     return true;
 }
 
-static enum tp_err from_protobuf(const uint8_t *body, size_t size, char **ret_name, struct tp_error *error)
+/* runtime.Unknown: 2 is raw, 3 is contentEncoding. *ret_found false: it holds no object. NULL, or what is wrong. */
+static const char *take_object(const uint8_t *body, size_t size, struct bytes *ret_raw, bool *ret_found)
 {
     static const uint8_t magic[] = {'k', '8', 's', 0};
+    struct bytes encoding = {0};
+    if (size < sizeof(magic) || memcmp(body, magic, sizeof(magic)) != 0) {
+        return "it is no Kubernetes protobuf";
+    }
+    struct bytes unknown = {body + sizeof(magic), size - sizeof(magic)};
+    if (!take_member(unknown, 3, &encoding, ret_found) || (*ret_found && encoding.size > 0)) {
+        return "it is encoded in an unknown way";
+    }
+    return take_member(unknown, 2, ret_raw, ret_found) ? NULL : "it is no proper protobuf";
+}
+
+static enum tp_err from_protobuf(const uint8_t *body, size_t size, char **ret_name, struct tp_error *error)
+{
     struct bytes raw = {0};
     struct bytes meta = {0};
     struct bytes name = {0};
     bool found = false;
-    if (size < sizeof(magic) || memcmp(body, magic, sizeof(magic)) != 0) {
-        return bad(error, "it is no Kubernetes protobuf");
+    const char *wrong = take_object(body, size, &raw, &found);
+    if (wrong != NULL) {
+        return bad(error, wrong);
     }
-    struct bytes unknown = {body + sizeof(magic), size - sizeof(magic)};
-    /* runtime.Unknown: 2 is raw, 3 is contentEncoding; every object: 1 is metadata; ObjectMeta: 1 is name. */
-    if (!take_member(unknown, 3, &meta, &found) || (found && meta.size > 0)) {
-        return bad(error, "it is encoded in an unknown way");
-    }
-    if (!take_member(unknown, 2, &raw, &found) || (found && !take_member(raw, 1, &meta, &found)) ||
-        (found && !take_member(meta, 1, &name, &found))) {
+    /* Every object: 1 is metadata; ObjectMeta: 1 is name. */
+    if ((found && !take_member(raw, 1, &meta, &found)) || (found && !take_member(meta, 1, &name, &found))) {
         return bad(error, "it is no proper protobuf");
     }
     if (found && memchr(name.at, '\0', name.size) != NULL) {
@@ -151,19 +160,73 @@ static enum tp_err from_protobuf(const uint8_t *body, size_t size, char **ret_na
     return TP_OK;
 }
 
-enum tp_err kube_body_name(const char *content_type, const void *body, size_t size, char **ret_name,
-                           struct tp_error *error)
+static bool is_type(const char *content_type, const char *wanted)
 {
     const char *type = content_type != NULL ? content_type : "application/json";
     size_t length = strcspn(type, "; \t");
-    if (length == 16 && strncasecmp(type, "application/json", 16) == 0) {
+    return length == strlen(wanted) && strncasecmp(type, wanted, length) == 0;
+}
+
+enum tp_err kube_body_name(const char *content_type, const void *body, size_t size, char **ret_name,
+                           struct tp_error *error)
+{
+    if (is_type(content_type, "application/json")) {
         return from_json(body, size, ret_name, error);
     }
-    if (length == 16 && strncasecmp(type, "application/yaml", 16) == 0) {
+    if (is_type(content_type, "application/yaml")) {
         return from_yaml(body, size, ret_name, error);
     }
-    if (length == 35 && strncasecmp(type, "application/vnd.kubernetes.protobuf", 35) == 0) {
+    if (is_type(content_type, "application/vnd.kubernetes.protobuf")) {
         return from_protobuf(body, size, ret_name, error);
     }
-    return err_set(error, TP_INVALID, "objects of the type %.100s can't be checked against your roles", type);
+    return err_set(error, TP_INVALID, "objects of the type %.100s can't be checked against your roles", content_type);
+}
+
+/* ---- what a person asks ---- */
+
+static json_t *attributes_of_protobuf(const void *body, size_t size)
+{
+    /* ResourceAttributes: the members by number. */
+    static const struct {
+        uint64_t number;
+        const char *name;
+    } members[] = {{1, "namespace"}, {2, "verb"}, {3, "group"}, {5, "resource"}, {6, "subresource"}, {7, "name"}};
+    struct bytes raw = {0};
+    struct bytes spec = {0};
+    struct bytes attributes = {0};
+    bool found = false;
+    /* SelfSubjectAccessReview: 2 is spec; its 1 is resourceAttributes. */
+    if (take_object(body, size, &raw, &found) != NULL || !found || !take_member(raw, 2, &spec, &found) || !found ||
+        !take_member(spec, 1, &attributes, &found) || !found) {
+        return NULL;
+    }
+    json_t *object = json_object();
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        struct bytes value = {0};
+        bool fine = take_member(attributes, members[i].number, &value, &found) &&
+                    (!found || json_object_set_new(object, members[i].name,
+                                                   json_stringn((const char *)value.at, value.size)) == 0);
+        if (!fine) { /* no UTF-8, or not of that form */
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+json_t *kube_body_attributes(const char *content_type, const void *body, size_t size)
+{
+    struct tp_error ignored = {0};
+    json_t *review = NULL;
+    if (is_type(content_type, "application/vnd.kubernetes.protobuf")) {
+        return attributes_of_protobuf(body, size);
+    }
+    if (!is_type(content_type, "application/json") ||
+        json_parse_object(body, size, BODY_MAX, &review, &ignored) != TP_OK) {
+        return NULL;
+    }
+    json_t *attributes = json_object_get(json_object_get(review, "spec"), "resourceAttributes");
+    attributes = json_is_object(attributes) ? json_incref(attributes) : NULL;
+    json_decref(review);
+    return attributes;
 }

@@ -162,12 +162,6 @@ static bool is_long_running(const struct kube_request *request)
     return request->is_watch || kube_request_is_proxied(request) || strcmp(request->subresource, "log") == 0;
 }
 
-/* What one may do oneself is never a secret (and has no name to ask the rules about). */
-static bool asks_about_oneself(const struct kube_request *request)
-{
-    return strncmp(request->resource, "selfsubject", 11) == 0;
-}
-
 /* A create says its object's name in the body, a deletecollection none: the rules are asked about the whole first. */
 static bool decide_whole(struct kube_conn *conn)
 {
@@ -202,10 +196,11 @@ static bool decide(struct kube_conn *conn, const struct http_request *request)
         return false;
     }
     bool nameless = kube_request_is_create(x->request) && x->request->name[0] == '\0';
-    if (x->request->resource[0] != '\0' && !asks_about_oneself(x->request) &&
+    if (x->request->resource[0] != '\0' && !kube_request_is_about_oneself(x->request) &&
         (nameless || kube_request_is_deletecollection(x->request))) {
         return decide_whole(conn);
     }
+    x->holds = kube_review_is_limited(conn);
     switch (kube_request_check(conn->rules, x->request, &error)) {
     case RBAC_KUBE_ALLOW:
         return true;

@@ -1,6 +1,7 @@
 /*
  * Requests that are allowed for some objects only, and whose URL does not name the object: a create is decided by the name in
- * its body; a deletecollection becomes a list, and a delete of each object that may be deleted.
+ * its body; a deletecollection becomes a list, and a delete of each object that may be deleted. And the question what one
+ * may do, which names it in its body.
  *
  *     HOLD --body read--> create: name decided --> the exchange goes on as any other
  *            |
@@ -186,6 +187,24 @@ void kube_held_begin(struct kube_conn *conn)
     }
 }
 
+/* The body is as it came: it goes up behind the head. */
+static void send_held(struct kube_conn *conn)
+{
+    (void)buf_printf(&conn->x.head, "Content-Length: %zu\r\n\r\n", buf_size(&conn->x.held));
+    kube_send(conn);
+}
+
+static void decide_review(struct kube_conn *conn)
+{
+    char *refusal = kube_review_refusal(conn);
+    if (refusal != NULL) {
+        kube_answer_object(conn, 201, refusal);
+    } else {
+        send_held(conn);
+    }
+    mem_free(refusal);
+}
+
 static void decide_create(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
@@ -203,8 +222,7 @@ static void decide_create(struct kube_conn *conn)
     if (!allowed) {
         kube_refuse_forbidden(conn, name);
     } else {
-        (void)buf_printf(&x->head, "Content-Length: %zu\r\n\r\n", buf_size(&x->held));
-        kube_send(conn);
+        send_held(conn);
     }
     mem_free(name);
 }
@@ -215,6 +233,8 @@ void kube_held_end(struct kube_conn *conn)
     kube_deadline(conn, 0);
     if (x->held.failed) {
         kube_refuse(conn, 413, "the object is larger than %zu bytes", KUBE_HELD_MAX);
+    } else if (kube_request_is_access_review(x->request)) {
+        decide_review(conn);
     } else if (kube_request_is_create(x->request)) {
         decide_create(conn);
     } else {

@@ -177,6 +177,12 @@ void kube_held_begin(struct kube_conn *conn);
 void kube_held_end(struct kube_conn *conn);
 void kube_sweep_free(struct kube_sweep *sweep); /* NULL is fine */
 
+/* kube_review.c */
+/* The exchange asks what the person may do, and the rules of the grant may have a word in it: its body is held. */
+bool kube_review_is_limited(const struct kube_conn *conn);
+/* The answer to the question in x->held when the rules refuse that; NULL: the cluster is to be asked. mem_free it. */
+char *kube_review_refusal(const struct kube_conn *conn) TP_MUST;
+
 /* kube_answer.c: the answer on its way down. */
 extern const struct kube_upstream_events kube_answer_events;
 /* We answer ourselves, with a metav1.Status, and report it. */
@@ -185,6 +191,8 @@ void kube_refuse(struct kube_conn *conn, int status, const char *format, ...) TP
 void kube_refuse_forbidden(struct kube_conn *conn, const char *name);
 /* We did what was asked ourselves: a Status "Success". */
 void kube_answer_success(struct kube_conn *conn);
+/* We answer ourselves, with that object. */
+void kube_answer_object(struct kube_conn *conn, int status, const char *body);
 void kube_answer_late(struct kube_conn *conn);
 /* The connection to the API server is open: the request goes up. */
 void kube_answer_open(struct kube_conn *conn);

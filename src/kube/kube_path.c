@@ -256,17 +256,22 @@ bool kube_request_is_session(const struct kube_request *request)
     return session_verb(request) != NULL;
 }
 
-/* ---- rules ---- */
-
-/* Asking what one may do oneself tells nothing that trying would not. */
-static bool asks_about_oneself(const struct kube_request *request)
+bool kube_request_is_access_review(const struct kube_request *request)
 {
-    return (strcmp(request->api_group, "authorization.k8s.io") == 0 &&
-            (strcmp(request->resource, "selfsubjectaccessreviews") == 0 ||
-             strcmp(request->resource, "selfsubjectrulesreviews") == 0)) ||
+    return strcmp(request->api_group, "authorization.k8s.io") == 0 &&
+           strcmp(request->resource, "selfsubjectaccessreviews") == 0;
+}
+
+bool kube_request_is_about_oneself(const struct kube_request *request)
+{
+    return kube_request_is_access_review(request) ||
+           (strcmp(request->api_group, "authorization.k8s.io") == 0 &&
+            strcmp(request->resource, "selfsubjectrulesreviews") == 0) ||
            (strcmp(request->api_group, "authentication.k8s.io") == 0 &&
             strcmp(request->resource, "selfsubjectreviews") == 0);
 }
+
+/* ---- rules ---- */
 
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
@@ -274,7 +279,7 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
     struct rbac_kube_request asked = {request->resource, request->api_group, request->ns,
                                       request->name,     request->verb,      request->collection};
     enum rbac_kube_answer answer;
-    if (!*request->resource || asks_about_oneself(request))
+    if (!*request->resource || kube_request_is_about_oneself(request))
         return RBAC_KUBE_ALLOW;
     answer = rbac_kube_check(rules, &asked);
     if (answer == RBAC_KUBE_FILTER && strcmp(request->verb, "deletecollection") == 0) {

@@ -42,6 +42,10 @@ void kube_request_free(struct kube_request *request);
 bool kube_request_is_proxied(const struct kube_request *request) TP_MUST;
 /* exec, attach or portforward of a pod: it needs an upgrade and is put on record as a session. */
 bool kube_request_is_session(const struct kube_request *request) TP_MUST;
+/* It asks what one is or may do oneself: always allowed, as it tells nothing that trying would not. */
+bool kube_request_is_about_oneself(const struct kube_request *request) TP_MUST;
+/* It asks whether one may do one certain thing oneself. */
+bool kube_request_is_access_review(const struct kube_request *request) TP_MUST;
 
 /* Asks the rules of a grant. RBAC_KUBE_DENY comes with a sentence in error; RBAC_KUBE_FILTER is for lists and watches
  * only. What is no resource is always allowed: the API server decides about it under the person's own name. So is asking

@@ -82,8 +82,8 @@ static const struct answer *answer_of(enum tp_err code)
 static void respond(struct stream *stream, const struct answer *answer, const char *sentence, bool with_body)
 {
     json_t *status =
-        json_pack("{s:s, s:s, s:{}, s:s, s:s, s:s, s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
-                  "Failure", "message", sentence, "reason", answer->reason, "code", answer->status);
+        json_pack("{s:s, s:s, s:{}, s:s, s:s+, s:s, s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
+                  "Failure", "message", "tport: ", sentence, "reason", answer->reason, "code", answer->status);
     char *body = json_text(status);
     char *head = mem_printf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                             "Cache-Control: no-store\r\nConnection: close\r\n\r\n",

@@ -288,6 +288,22 @@ def test_watches_are_filtered(site):
         assert not any("other" in line for line in until(watch, "mine-0"))
 
 
+@pytest.mark.parametrize("kubectl", ["1.20", "new"])
+def test_auth_can_i_knows_the_roles_too(site, kubectl):
+    """The cluster lets system:masters do anything; the person's roles do not, and kubectl says so."""
+    who = person(site, f"can-i-{kubectl.replace('.', '')}", version="v8", kubernetes_groups=["system:masters"], kubernetes_resources=wanted(
+        "pods", "s*", "default", ("get", "list", "exec"), api_group=""))
+
+    def can(*words):
+        return site.kubectl(who, "auth", "can-i", *words, version=kubectl, context="prod").stdout
+    assert can("get", "pods") == "yes\n" and can("get", "pod/shell") == "yes\n" and can("create", "pods", "--subresource=exec") == "yes\n"
+    for words, said in ((("get", "secrets"), "get secrets in namespace default"), (("get", "pod/other"), "get pods other in namespace default"),
+                        (("delete", "pods"), "delete pods"), (("list", "deployments.apps"), "list deployments"), (("list", "nodes"), "list nodes"),
+                        (("create", "pods", "--subresource=portforward"), "create pods/portforward"), (("*", "*"), "* *")):
+        answer = can(*words)
+        assert answer.startswith("no - tport: your roles do not let you ") and said in answer, (words, answer)
+
+
 def test_pods_of_v6_by_name(site):
     who = person(site, "filter-pod", version="v6", kubernetes_groups=["system:masters"],
                  kubernetes_resources=[{"kind": "pod", "name": "nope-*", "namespace": "*"}])

@@ -1,4 +1,4 @@
-/* Bodies of any bytes: a name without NUL, or one sentence. */
+/* Bodies of any bytes: a name without NUL, or one sentence; and what they ask, if they ask something. */
 #include "agent/kube_body.h"
 
 #include "base/mem.h"
@@ -19,6 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
         mem_free(name);
+        json_t *attributes = kube_body_attributes(types[i], data, size);
+        if (attributes != NULL && !json_is_object(attributes)) {
+            abort();
+        }
+        json_decref(attributes);
     }
     return 0;
 }

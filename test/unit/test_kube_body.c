@@ -61,8 +61,41 @@ static void test_names(void **state)
     }
 }
 
+#define REVIEW_ATTRIBUTES "\x0a\x02ns\x12\x03get\x2a\x04pods\x3a\x01p"
+
+static void test_what_is_asked(void **state)
+{
+    static const struct {
+        const char *type;
+        const char *body;
+        size_t size;
+        const char *attributes; /* NULL: nothing that we understand */
+    } questions[] = {
+        {"application/json", "{\"spec\":{\"resourceAttributes\":{\"verb\":\"get\",\"resource\":\"pods\"}}}", 0,
+         "{\"verb\":\"get\",\"resource\":\"pods\"}"},
+        {"application/json", "{\"spec\":{\"nonResourceAttributes\":{\"verb\":\"get\"}}}", 0, NULL},
+        {"application/json", "{\"spec\":{\"resourceAttributes\":[]}}", 0, NULL},
+        {"application/json", "{", 0, NULL},
+        {"application/yaml", "spec: {resourceAttributes: {verb: get}}", 0, NULL},
+        {PROTO, "k8s\0\x12\x16\x12\x14\x0a\x12" REVIEW_ATTRIBUTES, 28,
+         "{\"namespace\":\"ns\",\"verb\":\"get\",\"resource\":\"pods\",\"name\":\"p\"}"},
+        {PROTO, "k8s\0\x12\x16\x12\x14\x12\x12" REVIEW_ATTRIBUTES, 28, NULL}, /* nonResourceAttributes */
+        {PROTO, "k8s\0\x12\x17\x12\x14\x0a\x12" REVIEW_ATTRIBUTES, 28, NULL},
+        {PROTO, "k8s\0\x12\x07\x12\x05\x0a\x03\x12\x01\xff", 13, NULL}, /* no UTF-8 */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        size_t size = questions[i].size != 0 ? questions[i].size : strlen(questions[i].body);
+        json_t *attributes = kube_body_attributes(questions[i].type, questions[i].body, size);
+        char *text = attributes != NULL ? json_text(attributes) : mem_strdup("");
+        assert_string_equal(text, questions[i].attributes != NULL ? questions[i].attributes : "");
+        mem_free(text);
+        json_decref(attributes);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_what_is_asked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,49 @@ static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
     world_free(world);
 }
 
+/* kubectl auth can-i: what the rules refuse is said here; of the rest the cluster is asked, with the body as it came. */
+static void test_may_i_is_answered_by_roles_and_cluster(void **state)
+{
+    static const struct {
+        const char *attributes;
+        const char *refusal; /* NULL: the cluster's to say */
+    } rows[] = {
+        {"{\"resource\":\"secrets\",\"verb\":\"get\",\"namespace\":\"default\",\"name\":\"db\"}",
+         "tport: your roles do not let you get secrets db in namespace default"},
+        {"{\"resource\":\"pods\",\"subresource\":\"exec\",\"verb\":\"create\",\"namespace\":\"other\"}",
+         "tport: your roles do not let you create pods/exec in namespace other"},
+        {"{\"resource\":\"nodes\",\"verb\":\"list\"}", "tport: your roles do not let you list nodes"},
+        {"{\"resource\":\"pods\",\"verb\":\"get\",\"namespace\":\"default\"}", NULL}, /* some of them */
+        {"{\"resource\":\"pods\",\"verb\":\"get\",\"namespace\":\"default\",\"name\":\"web-1\"}", NULL},
+        {"7", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world *world = world_new();
+        reopen(world, SOME);
+        char *body = mem_printf("{\"kind\":\"SelfSubjectAccessReview\",\"spec\":{\"resourceAttributes\":%s}}",
+                                rows[i].attributes);
+        char *text = mem_printf("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.1\r\nHost: x\r\n"
+                                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                                strlen(body), body);
+        client_say(world, text);
+        if (rows[i].refusal != NULL) {
+            run_until(world, client_has_head);
+            assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 201 ", 13) == 0);
+            assert_non_null(strstr(buf_text(&world->got), "\"allowed\":false"));
+            assert_non_null(strstr(buf_text(&world->got), rows[i].refusal));
+            assert_non_null(strstr(buf_text(&world->got), rows[i].attributes));
+            assert_int_equal(world->api_count, 0);
+        } else {
+            run_until(world, api_has_body);
+            assert_non_null(strstr(api_got(world), body));
+        }
+        mem_free(text);
+        mem_free(body);
+        world_free(world);
+    }
+}
+
 static bool client_has_end(struct world *world)
 {
     return strstr(buf_text(&world->got), "\r\n0\r\n\r\n") != NULL;
@@ -163,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
+        cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
         cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
         cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
