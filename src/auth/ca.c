@@ -1,6 +1,6 @@
 /* The certificate authorities and the two signing keys (grants, audit): made at the first start, PEM in the secrets
  * store, in memory while the process runs. */
-#include "auth/inner.h"
+#include "auth/ca_hosts.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
  * the old one or the new one. By itself (no --manual) a rotation moves on at each third of its grace period; by hand it does
  * not while hosts would be shut out (ca_hosts.c), unless it is forced.
  */
-#include "auth/inner.h"
+#include "auth/ca_hosts.h"
 
 #include <string.h>
 

@@ -299,15 +299,6 @@ const struct ca_keys *ca_signer(const struct auth *auth, enum ca_kind kind, bool
 /* "standby" ...; ca_phase_parse gives CA_PHASE_COUNT for another name. */
 const char *ca_phase_name(enum ca_phase phase);
 enum ca_phase ca_phase_parse(const char *name);
-/* Do hosts have to renew in the phase that this CA is in? */
-bool ca_moves_hosts(const struct auth *auth, enum ca_kind kind) TP_MUST;
-/* Who has not: {"total", "not_renewed", "names": [{"id", "hostname", "online"}]}, the first hundred by name. */
-json_t *ca_hosts(const struct auth *auth) TP_MUST;
-/* Some of them, for a sentence: "db1, web3 (offline, ID) and 7 more". mem_free it. */
-char *ca_hosts_said(const json_t *hosts) TP_MUST;
-/* May this phase come, or would it shut hosts out (TP_CONFLICT, with their names)? */
-enum tp_err ca_hosts_ready(const struct auth *auth, enum ca_kind kind, enum ca_phase to,
-                           struct tp_error *error) TP_MUST;
 /* Once a second: rotations that move on by themselves. */
 void ca_tick(struct auth *auth);
 /* The result of cluster.cas. */

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "rbac/join.h"
 #include "rbac/kube.h"
+#include "rbac/names.h"
 #include "rbac/role_private.h"
+#include "rbac/why_not.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,14 +30,17 @@ enum tp_err rbac_question_read(const char *verb, const char *kind, const char *n
     question->access = strcmp(verb, "access") == 0 || strcmp(verb, "connect") == 0 || strcmp(verb, "ssh") == 0;
     if (question->access && (!target_of(kind, &question->target) || !name))
         return err_set(error, TP_INVALID, "give the resource as KIND/NAME, for example node/web-1 or kube_cluster/dev");
-    for (size_t i = 0; !question->access && rbac_verbs[i]; i++)
-        if (strcmp(rbac_verbs[i], verb) == 0)
-            return TP_OK;
-    return question->access ? TP_OK
-                            : err_set(error, TP_INVALID,
-                                      "unknown verb \"%s\": access for reaching a resource, or list, read, create, "
-                                      "update, delete and the other verbs of rules",
-                                      verb);
+    if (!question->access && !names_listed(rbac_verbs, verb))
+        return err_set(error, TP_INVALID,
+                       "unknown verb \"%s\": access for reaching a resource, or list, read, create, update, delete and "
+                       "the other verbs of rules",
+                       verb);
+    if (!question->access && !names_listed(rbac_kinds, kind)) {
+        const char *meant = names_nearest(rbac_kinds, kind);
+        return err_set(error, TP_INVALID, "no rule can be about \"%.80s\"%s%s%s", kind,
+                       meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+    }
+    return TP_OK;
 }
 
 enum tp_err rbac_question_as(struct rbac_question *question, const char *login, const char *group,
@@ -115,42 +120,52 @@ static enum tp_err alone(const struct rbac_set *set, struct rbac_decision *decis
     return TP_DENIED;
 }
 
-static enum tp_err ask(const struct rbac_question *question, const struct rbac_set *set, struct rbac_decision *decision)
+static enum tp_err ask_access(const struct rbac_question *question, const struct rbac_set *set,
+                              const struct rbac_target *target, struct rbac_decision *decision)
+{
+    struct rbac_access access = {.login = question->login, .mfa_verified = true, .device_verified = true};
+    enum tp_err answer = rbac_access(set, target, &access, decision);
+    if (!answer)
+        answer = as_somebody(question, set, target, &access, decision);
+    if (!answer && target->kind == ROLE_NODE)
+        answer = alone(set, decision);
+    return answer;
+}
+
+/* About a kind as a whole: is it allowed for some of it? */
+static enum tp_err ask(const struct rbac_question *question, const struct rbac_set *set,
+                       const struct rbac_target *target, struct rbac_decision *decision)
 {
     struct rbac_context context = {.resource = question->resource};
-    struct rbac_access access = {.login = question->login, .mfa_verified = true, .device_verified = true};
-    struct rbac_target target = {.kind = question->target, .name = question->name};
-    struct rbac_label *labels;
-    enum tp_err answer;
-    if (!question->access)
-        return rbac_rule(set, question->verb, question->kind, &context, decision);
-    labels = rbac_labels_from_json(json_object_get(json_object_get(question->resource, "metadata"), "labels"),
-                                   json_object_get(json_object_get(question->resource, "spec"), "cmd_labels"),
-                                   &target.label_count);
-    target.labels = labels;
-    answer = rbac_access(set, &target, &access, decision);
-    if (!answer)
-        answer = as_somebody(question, set, &target, &access, decision);
-    if (!answer && question->target == ROLE_NODE)
-        answer = alone(set, decision);
-    mem_free(labels);
-    return answer;
+    if (question->access)
+        return ask_access(question, set, target, decision);
+    return question->name ? rbac_rule(set, question->verb, question->kind, &context, decision)
+                          : rbac_rule_possible(set, question->verb, question->kind, decision);
+}
+
+/* Does it depend on the object, of which none was named? */
+static bool is_conditional(const struct rbac_question *question, const struct rbac_set *set)
+{
+    return !question->name && rbac_rule(set, question->verb, question->kind, NULL, NULL) != TP_OK;
 }
 
 /* What each role says by itself. */
 static json_t *role_answers(const struct rbac_question *question, struct role *const roles[], size_t count,
-                            const struct user *user)
+                            const struct user *user, const struct rbac_target *target)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         struct rbac_set *set = set_of(&roles[i], 1, user, RBAC_WITHOUT_IMPLICIT_ROLE);
         struct rbac_decision decision = {.reason = RBAC_NO_GRANT};
-        enum tp_err answer = ask(question, set, &decision);
-        const char *word = answer == TP_OK ? "allow" : strcmp(decision.section, "deny") == 0 ? "deny" : "none";
-        json_t *one =
-            json_pack("{s:s, s:s, s:s, s:s, s:s}", "role", role_name(roles[i]), "answer", word, "section",
-                      decision.section, "reason", rbac_reason_name(decision.reason), "detail", decision.detail);
-        json_array_append_new(list, one);
+        enum tp_err answer = ask(question, set, target, &decision);
+        bool denies = strcmp(decision.section, "deny") == 0;
+        rbac_why_not(question, set, target, &decision);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "role", role_name(roles[i]), "answer",
+                                              answer == TP_OK ? "allow"
+                                              : denies        ? "deny"
+                                                              : "none",
+                                              "section", decision.section, "reason", rbac_reason_name(decision.reason),
+                                              "detail", decision.detail));
         rbac_set_free(set);
     }
     return list;
@@ -166,21 +181,28 @@ json_t *rbac_explain(const struct rbac_question *question, struct role *const ro
 {
     struct rbac_set *set = set_of(roles, count, user, 0);
     struct rbac_decision decision = {.reason = RBAC_NO_GRANT};
+    struct rbac_target target = {.kind = question->target, .name = question->name};
+    struct rbac_label *labels = rbac_labels_from_json(
+        json_object_get(json_object_get(question->resource, "metadata"), "labels"),
+        json_object_get(json_object_get(question->resource, "spec"), "cmd_labels"), &target.label_count);
     bool gone = user_locked(user, question->at_ms) || (user->expires_ms && question->at_ms >= user->expires_ms);
-    enum tp_err result = ask(question, set, &decision);
     json_t *answer;
+    target.labels = labels;
+    enum tp_err result = ask(question, set, &target, &decision);
     if (lock || gone) {
         result = TP_DENIED;
         decision = (struct rbac_decision){.reason = RBAC_NO_GRANT};
         snprintf(decision.detail, sizeof decision.detail, "%s%.100s", lock ? "lock " : "the user is locked or expired",
                  lock ? lock : "");
     }
-    answer = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "user", user->name, "verb",
-                       question->verb, "kind", question->kind, "name", question->name, "login", question->login,
+    answer = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:o}", "user", user->name,
+                       "verb", question->verb, "kind", question->kind, "name", question->name, "login", question->login,
                        "decision", result == TP_OK ? "allow" : "deny", "reason",
                        lock || gone ? "locked" : rbac_reason_name(decision.reason), "role", decision.role, "section",
-                       decision.section, "detail", decision.detail, "mfa", mfa_word(&decision), "roles",
-                       role_answers(question, roles, count, user));
+                       decision.section, "detail", decision.detail, "conditional",
+                       result == TP_OK && is_conditional(question, set), "mfa", mfa_word(&decision), "roles",
+                       role_answers(question, roles, count, user, &target));
     rbac_set_free(set);
+    mem_free(labels);
     return answer;
 }

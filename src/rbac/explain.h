@@ -30,8 +30,9 @@ enum tp_err rbac_question_read(const char *verb, const char *kind, const char *n
 enum tp_err rbac_question_as(struct rbac_question *question, const char *login, const char *group,
                              struct tp_error *error) TP_MUST;
 
-/* The answer: {user, verb, kind, name?, login?, decision "allow" or "deny", reason, role, section, detail, roles}; roles has
- * {role, answer "allow", "deny" or "none", section, reason, detail} of each by itself. roles: those of the user that are in
+/* The answer: {user, verb, kind, name?, login?, decision "allow" or "deny", reason, role, section, detail, conditional, roles};
+ * conditional: about a kind as a whole, allowed for those of it for which the rule's condition holds. roles has {role, answer
+ * "allow", "deny" or "none", section, reason, detail} of each by itself; detail of "none" is what is missing. roles: those of the user that are in
  * force. lock: what locks him, named for people, or NULL. The caller json_decref's it. */
 json_t *rbac_explain(const struct rbac_question *question, struct role *const roles[], size_t count,
                      const struct user *user, const char *lock) TP_MUST;

@@ -288,6 +288,18 @@ enum label_result label_match(const struct label_selector *selector, const struc
     return result;
 }
 
+const char *label_miss(const struct label_selector *selector, const struct rbac_label *labels, size_t count,
+                       const char **ret_here)
+{
+    for (size_t i = 0; i < selector->count && !selector->all; i++) {
+        const struct label_key *key = &selector->keys[i];
+        *ret_here = NULL;
+        if (match_key(key, labels, count, ret_here) != LABEL_YES)
+            return key->name ? key->name : "";
+    }
+    return NULL;
+}
+
 struct label_list {
     struct rbac_label *items;
     size_t count;

@@ -48,5 +48,9 @@ uint64_t label_tag(const char *name) TP_MUST;
  * unset. */
 enum label_result label_match(const struct label_selector *selector, const struct rbac_label *labels, size_t count,
                               const char **ret_key, const char **ret_value) TP_MUST;
+/* The first key that does not match, "" when it is a template that gave nothing; ret_here is what stands under it on the
+ * resource, or NULL. NULL: none, all match. */
+const char *label_miss(const struct label_selector *selector, const struct rbac_label *labels, size_t count,
+                       const char **ret_here);
 
 #endif

@@ -73,8 +73,6 @@ static enum tp_err parse_arguments(struct parser *parser, struct pred_node *call
         struct pred_node *argument = NULL;
         if (call->count > 0 && expect(parser, PRED_COMMA, ", or ) is expected here"))
             return TP_INVALID;
-        if (call->count == PRED_MAX_ARGUMENTS)
-            return pred_lexer_fail(&parser->lexer, "too many arguments");
         if (parse_or(parser, &argument))
             return TP_INVALID;
         node_adopt(call, argument);

@@ -79,8 +79,7 @@ static enum tp_err check_role(const struct node *document, struct tp_error *erro
 {
     struct role *role = NULL;
     enum tp_err err = role_parse(document, ROLE_WRITTEN, &role, error);
-    if (err == TP_OK)
-        role_unref(role);
+    role_unref(role);
     return err;
 }
 
@@ -88,8 +87,7 @@ static enum tp_err check_user(const struct node *document, struct tp_error *erro
 {
     struct user *user = NULL;
     enum tp_err err = user_parse(document, &user, error);
-    if (err == TP_OK)
-        user_free(user);
+    user_free(user);
     return err;
 }
 
@@ -110,8 +108,7 @@ static enum tp_err check_lock(const struct node *document, struct tp_error *erro
 {
     struct lock *lock = NULL;
     enum tp_err err = lock_parse(document, &lock, error);
-    if (err == TP_OK)
-        lock_free(lock);
+    lock_free(lock);
     return err;
 }
 

@@ -87,7 +87,7 @@ int64_t role_expires_ms(const struct role *role)
 
 const char *role_warnings(const struct role *role)
 {
-    return role->warnings ? role->warnings : "";
+    return role->warnings;
 }
 
 bool role_name_valid(const char *text)

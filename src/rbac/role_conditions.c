@@ -19,9 +19,9 @@ static json_t *as_texts(const struct node *node)
     value = node->kind == NODE_LIST ? json_array() : json_object();
     for (size_t i = 0; i < node->count; i++) {
         json_t *item = as_texts(node->items[i]);
-        if (item && node->kind == NODE_LIST)
+        if (node->kind == NODE_LIST)
             json_array_append_new(value, item);
-        else if (item)
+        else
             json_object_set_new(value, node->keys[i], item);
     }
     return value;

@@ -162,7 +162,7 @@ static enum tp_err read_kube(struct reading *reading, const struct node *map, st
     if (!list)
         return TP_OK;
     section->kube_set = true;
-    section->kube = mem_array(list->count ? list->count : 1, sizeof *section->kube);
+    section->kube = mem_array(list->count + 1, sizeof *section->kube);
     for (size_t i = 0; i < list->count; i++) {
         const struct node *node = list->items[i];
         const struct node *verbs = schema_get(node, "verbs");

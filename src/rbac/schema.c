@@ -10,9 +10,10 @@
 #define PATH_SIZE 256
 #define KEYS_MAX 96
 
+/* Of one that is neither a single value nor empty. */
 static const char *kind_text(const struct node *node)
 {
-    return node->kind == NODE_MAP ? "a map" : node->kind == NODE_LIST ? "a list" : "a single value";
+    return node->kind == NODE_MAP ? "a map" : "a list";
 }
 
 static enum tp_err wrong(const struct node *node, const char *path, const char *wanted, struct tp_error *error)
@@ -98,7 +99,7 @@ static enum tp_err check_scalar(const struct node *node, const struct schema *en
             return TP_OK;
         /* fall through */
     case SCHEMA_DURATION:
-        if (strcmp(node->text, "0") == 0 || clock_parse_duration_ms(node->text, &number) == TP_OK)
+        if (clock_parse_duration_ms(node->text, &number) == TP_OK)
             return TP_OK;
         return wrong(node, path, "a duration such as 8h0m0s", error);
     case SCHEMA_TIME:
@@ -134,8 +135,9 @@ static enum tp_err check_value(const struct node *node, const struct schema *ent
     case SCHEMA_TEXTS:
         return check_texts(node, path, error);
     case SCHEMA_VALUES:
+        if (is_text(node))
+            return TP_OK;
         return node->kind == NODE_LIST ? check_texts(node, path, error)
-               : is_text(node)         ? TP_OK
                                        : wrong(node, path, "a text or a list of texts", error);
     case SCHEMA_TEXT_MAP:
         return check_map_of(node, false, false, path, error);
@@ -241,14 +243,14 @@ bool schema_bool(const struct node *map, const char *key, bool otherwise)
 {
     const struct node *child = schema_get(map, key);
     bool value;
-    return child && node_bool(child, &value) == TP_OK ? value : otherwise;
+    return node_bool(child, &value) == TP_OK ? value : otherwise;
 }
 
 int64_t schema_int(const struct node *map, const char *key, int64_t otherwise)
 {
     const struct node *child = schema_get(map, key);
     int64_t value;
-    return child && node_int(child, &value) == TP_OK ? value : otherwise;
+    return node_int(child, &value) == TP_OK ? value : otherwise;
 }
 
 int64_t schema_time(const struct node *map, const char *key)

@@ -96,7 +96,7 @@ static json_t *read_labels(const struct node *map)
         json_t *list = json_array();
         if (value->kind == NODE_SCALAR)
             json_array_append_new(list, json_string(value->text));
-        for (size_t j = 0; value->kind == NODE_LIST && j < value->count; j++)
+        for (size_t j = 0; j < value->count; j++)
             json_array_append_new(list, json_string(value->items[j]->text));
         json_object_set_new(labels, map->keys[i], list);
     }

@@ -1,6 +1,8 @@
 /* Rotation of a CA as auth does it: what each phase signs with, and who must have come along before the next. */
 #include "auth_help.h"
 
+#include "auth/ca_hosts.h"
+
 static json_t *rotate_params(const char *phase)
 {
     return json_pack("{s:s, s:b, s:s}", "type", "user", "manual", 1, "phase", phase);

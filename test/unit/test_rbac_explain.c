@@ -31,7 +31,7 @@ struct ask {
 /* Of a user with this spec, who has the roles that are given. */
 static json_t *explain(const struct ask *ask, const char *user_spec, const char *const *roles)
 {
-    struct role *list[8];
+    struct role *list[16];
     struct rbac_question question;
     struct tp_error error = {0};
     struct user *user = user_of(user_spec);
@@ -91,6 +91,7 @@ static void test_questions(void **state)
         {"access", "role", "r", false, false}, {"connect", "db", "d", true, true},
         {"list", "role", NULL, true, false},   {"read", "role", "r", true, false},
         {"enroll", "bot", NULL, true, false},  {"*", "role", NULL, false, false},
+        {"list", "rolez", NULL, false, false}, {"list", "", NULL, false, false},
         {"raed", "role", NULL, false, false},  {"", "role", NULL, false, false},
     };
     (void)state;
@@ -208,11 +209,11 @@ static void test_rules(void **state)
     /* The roles in a predicate are the user's, also those that are not there any more. */
     CHECK(
         explain(
-            &list, "{\"roles\":[\"gone\",\"r0\"]}",
-            ROLES("{allow: {rules: [{resources: [token], verbs: [list], where: 'contains(user.spec.roles, \"gone\") && "
+            &read, "{\"roles\":[\"gone\",\"r0\"]}",
+            ROLES("{allow: {rules: [{resources: [role], verbs: [read], where: 'contains(user.spec.roles, \"gone\") && "
                   "contains(user.spec.roles, \"r0\")'}]}}")),
         "allow", "granted", "r0", "allow",
-        "rule on \"token\" where contains(user.spec.roles, \"gone\") && contains(user.spec.roles, \"r0\")");
+        "rule on \"role\" where contains(user.spec.roles, \"gone\") && contains(user.spec.roles, \"r0\")");
     /* The implicit role speaks in the whole answer, not in that of one role. */
     const struct ask node = {"list", "node", NULL, NULL, NULL, NULL, 0, NULL};
     json_t *answer = explain(&node, nobody, ROLES("{}"));
@@ -221,27 +222,145 @@ static void test_rules(void **state)
     json_decref(answer);
 }
 
+struct said {
+    const char *role, *answer, *reason, *detail;
+};
+
+static void check_roles(const struct ask *ask, const char *const *roles, const struct said *wanted)
+{
+    json_t *answer = explain(ask, "{\"roles\":[],\"traits\":{\"team\":[\"a\"]}}", roles);
+    const json_t *list = json_object_get(answer, "roles");
+    size_t i = 0;
+    for (; roles[i]; i++) {
+        const json_t *one = json_array_get(list, i);
+        const char *got[] = {json_get_text(one, "role", ""), json_get_text(one, "answer", ""),
+                             json_get_text(one, "reason", ""), json_get_text(one, "detail", "")};
+        const char *want[] = {wanted[i].role, wanted[i].answer, wanted[i].reason, wanted[i].detail};
+        for (size_t j = 0; j < 4; j++)
+            if (strcmp(got[j], want[j]) != 0)
+                fail_msg("%s: \"%s\", not \"%s\"", wanted[i].role, got[j], want[j]);
+    }
+    assert_int_equal(json_array_size(list), i);
+    json_decref(answer);
+}
+
+/* For each role why it grants or does not: the first label that differs, the logins it gives instead. */
 static void test_each_role_by_itself(void **state)
 {
     const struct ask root = {"access", "node", "n", "root", NULL, "{\"env\":\"dev\"}", 0, NULL};
-    static const char *const wanted[][4] = {{"r0", "none", "no_login", ""},
-                                            {"r1", "allow", "granted", "node_labels env=dev"},
-                                            {"r2", "deny", "denied_by_login", "logins root"},
-                                            {"r3", "none", "no_labels", ""}};
-    json_t *answer = explain(&root, nobody, ROLES(no_login, dev, "{deny: {logins: [root]}}", "{}"));
-    const json_t *roles = json_object_get(answer, "roles");
     (void)state;
-    assert_int_equal(json_array_size(roles), 4);
-    for (size_t i = 0; i < 4; i++) {
-        const json_t *one = json_array_get(roles, i);
-        assert_string_equal(json_get_text(one, "role", ""), wanted[i][0]);
-        assert_string_equal(json_get_text(one, "answer", ""), wanted[i][1]);
-        assert_string_equal(json_get_text(one, "reason", ""), wanted[i][2]);
-        assert_string_equal(json_get_text(one, "detail", ""), wanted[i][3]);
-    }
+    check_roles(
+        &root,
+        ROLES(no_login, dev, "{deny: {logins: [root]}}", "{}", "{allow: {logins: [root], node_labels: {env: prod}}}",
+              "{allow: {logins: [root], node_labels: {env: [dev], team: a}}}",
+              "{allow: {logins: [root], node_labels: {'{{external.none}}': a}}}",
+              "{allow: {logins: [root], node_labels_expression: 'labels.env == \"prod\"'}}",
+              "{allow: {logins: [root], node_labels: {env: dev}, node_labels_expression: 'labels.env == \"prod\"'}}",
+              "{allow: {logins: [root], node_labels: {env: dev}, namespaces: [other]}}",
+              "{allow: {logins: [root], node_labels: {'*': '*'}, node_labels_expression: 'labels.env == \"prod\"'}}",
+              "{allow: {logins: [admin, '{{external.team}}'], node_labels: {'*': '*'}}}"),
+        (const struct said[]){
+            {"r0", "none", "no_login", "it gives no logins"},
+            {"r1", "allow", "granted", "node_labels env=dev"},
+            {"r2", "deny", "denied_by_login", "logins root"},
+            {"r3", "none", "no_labels", "no node_labels"},
+            {"r4", "none", "no_labels", "node_labels: env is dev here"},
+            {"r5", "none", "no_labels", "node_labels: team is not set here"},
+            {"r6", "none", "no_labels", "node_labels: a key that no trait fills is not set here"},
+            {"r7", "none", "no_labels", "node_labels_expression is not true here"},
+            {"r8", "none", "no_labels", "node_labels_expression is not true here"},
+            {"r9", "none", "no_labels", "its namespaces are others"},
+            {"r10", "none", "no_labels", "node_labels_expression is not true here"},
+            {"r11", "none", "no_login", "its logins are admin, a"},
+        });
+    /* Without a login, and on a cluster, what is missing is said already. */
+    const struct ask any = {"access", "node", "n", NULL, NULL, "{\"env\":\"dev\"}", 0, NULL};
+    check_roles(&any, ROLES(no_login), (const struct said[]){{"r0", "none", "no_login", "no role gives a login here"}});
+    const struct ask group = {"access", "kube_cluster", "k", NULL, "edit", "{}", 0, NULL};
+    check_roles(&group, ROLES(no_login),
+                (const struct said[]){{"r0", "none", "no_login", "no role gives the Kubernetes group edit here"}});
+    json_t *answer = explain(&root, nobody, ROLES(dev));
     assert_string_equal(json_get_text(answer, "user", ""), "ann");
     assert_string_equal(json_get_text(answer, "login", ""), "root");
     json_decref(answer);
+}
+
+/* An expression that did not parse when the role was read from the store. */
+static void test_a_broken_expression_is_named(void **state)
+{
+    static const char text[] = "{kind: role, version: v7, metadata: {name: old}, spec: {allow: {logins: [root], "
+                               "node_labels_expression: 'labels.env == '}}}";
+    struct rbac_question question;
+    struct role *role = NULL;
+    struct user *user = user_of(nobody);
+    (void)state;
+    assert_int_equal(role_parse_text(text, strlen(text), "old", ROLE_STORED, &role, NULL), TP_OK);
+    assert_int_equal(rbac_question_read("access", "node", "n", &question, NULL), TP_OK);
+    json_t *answer = rbac_explain(&question, &role, 1, user, NULL);
+    assert_string_equal(json_get_text(json_array_get(json_object_get(answer, "roles"), 0), "detail", ""),
+                        "node_labels_expression is not true here");
+    json_decref(answer);
+    role_unref(role);
+    user_free(user);
+}
+
+/* More logins than there is room for are cut, and nothing is written behind the room. */
+static void test_many_logins_fit(void **state)
+{
+    const struct ask root = {"access", "node", "n", "root", NULL, "{\"env\":\"dev\"}", 0, NULL};
+    char list[2048] = "";
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%slogin-number-%d", i > 0 ? "," : "", i);
+    char *role = mem_printf("{allow: {logins: [%s], node_labels: {env: dev}}}", list);
+    json_t *answer = explain(&root, nobody, ROLES(role));
+    const char *detail = json_get_text(json_array_get(json_object_get(answer, "roles"), 0), "detail", "");
+    assert_int_equal(strlen(detail), sizeof(((struct rbac_decision *)NULL)->detail) - 1);
+    assert_int_equal(strncmp(detail, "its logins are login-number-0, login-number-1, ", 46), 0);
+    json_decref(answer);
+    mem_free(role);
+}
+
+/* A kind as a whole: allowed for those of it for which the condition holds. One that is named: for it, or not. */
+static void test_conditions(void **state)
+{
+    static const char by_label[] =
+        "{allow: {rules: [{resources: [role], verbs: [list], where: 'resource.metadata.labels[\"env\"] == \"dev\"'}]}}";
+    static const char rule[] = "rule on \"role\" where resource.metadata.labels[\"env\"] == \"dev\"";
+    const struct ask all = {"list", "role", NULL, NULL, NULL, NULL, 0, NULL};
+    const struct ask dev_role = {"list", "role", "x", NULL, NULL, "{\"env\":\"dev\"}", 0, NULL};
+    const struct ask prod_role = {"list", "role", "x", NULL, NULL, "{\"env\":\"prod\"}", 0, NULL};
+    const struct ask node = {"access", "node", "n", NULL, NULL, "{\"env\":\"dev\"}", 0, NULL};
+    const struct {
+        const struct ask *ask;
+        const char *role;
+        bool conditional;
+    } table[] = {{&all, by_label, true},        {&all, "{allow: {rules: [{resources: [role], verbs: [list]}]}}", false},
+                 {&all, "{}", false},           {&dev_role, by_label, false},
+                 {&prod_role, by_label, false}, {&node, dev, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        json_t *answer = explain(table[i].ask, nobody, ROLES(table[i].role));
+        if (json_get_bool(answer, "conditional", !table[i].conditional) != table[i].conditional)
+            fail_msg("%zu: conditional is not %d", i, table[i].conditional);
+        json_decref(answer);
+    }
+    CHECK(explain(&all, nobody, ROLES(by_label)), "allow", "granted", "r0", "allow", rule);
+    CHECK(explain(&dev_role, nobody, ROLES(by_label)), "allow", "granted", "r0", "allow", rule);
+    CHECK(explain(&prod_role, nobody, ROLES(by_label)), "deny", "no_grant", "", "", "");
+    check_roles(&prod_role, ROLES(by_label, "{}"),
+                (const struct said[]){
+                    {"r0", "none", "no_grant",
+                     "rule on \"role\" where resource.metadata.labels[\"env\"] == \"dev\" does not hold here"},
+                    {"r1", "none", "no_grant", ""}});
+    check_roles(&dev_role, ROLES(by_label), (const struct said[]){{"r0", "allow", "granted", rule}});
+    /* A session that needs others is no question of rules. */
+    const struct ask alone = {"access", "node", "n", "root", NULL, "{\"env\":\"dev\"}", 0, NULL};
+    check_roles(&alone,
+                ROLES("{allow: {logins: [root], node_labels: {env: dev}, require_session_join: [{name: x, filter: "
+                      "'true', kinds: [ssh], "
+                      "modes: [peer], count: 1}]}}"),
+                (const struct said[]){{"r0", "none", "others_needed", "require_session_join"}});
 }
 
 static void test_who_is_locked_or_gone(void **state)
@@ -302,6 +421,9 @@ int main(void)
         cmocka_unit_test(test_clusters),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_each_role_by_itself),
+        cmocka_unit_test(test_a_broken_expression_is_named),
+        cmocka_unit_test(test_many_logins_fit),
+        cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_who_is_locked_or_gone),
         cmocka_unit_test(test_which_second_factor),
         cmocka_unit_test(test_devices_count_as_given),

@@ -69,6 +69,8 @@ static const struct {
     {"v7", "{allow: {kubernetes_resources: [{kind: pod, namespace: a, name: b, verbs: [get, list, exec]}]}}", NULL},
     {"v7", "{allow: {kubernetes_resources: [{kind: pod, namespace: a, name: b, verbs: [get, lst]}]}}",
      "\"kubernetes_resources\": there is a verb that is not known"},
+    {"v7", "{allow: {kubernetes_resources: [{namespace: a, name: b, verbs: [lst]}]}}",
+     "\"kubernetes_resources\": \"kind\" is missing"},
     {"v7", "{deny: {kubernetes_resources: [{kind: pod, namespace: a, name: b, verbs: [lst]}]}}",
      "\"kubernetes_resources\": there is a verb that is not known"},
     /* impersonate */
@@ -112,6 +114,10 @@ static const struct {
     {"v7", "{allow: {review_requests: {roles: [a], where: 'contains(reviewer.roles, \"a\")'}}}", NULL},
     {"v7", "{allow: {join_sessions: [{name: x, roles: [a, '^(b$'], kinds: [ssh], modes: [peer]}]}}",
      "\"join_sessions.roles\": *"},
+    {"v7",
+     "{allow: {join_sessions: [{name: x, roles: ['^(b$'], kinds: [ssh], modes: [peer]}, {name: y, roles: [a], kinds: "
+     "[ssh], modes: [peer]}]}}",
+     "\"join_sessions.roles\": *"},
     {"v7", "{allow: {join_sessions: [{name: x, roles: [a], kinds: [ssh], modes: [peer]}]}}", NULL},
     {"v7", "{allow: {require_session_join: [{name: x, kinds: [ssh], modes: [peer], count: 1, filter: 'contains('}]}}",
      "\"require_session_join.filter\": *"},
@@ -119,6 +125,8 @@ static const struct {
      "{allow: {require_session_join: [{name: x, kinds: [ssh], modes: [peer], count: 1, filter: "
      "'contains(user.spec.roles, \"a\")'}]}}",
      NULL},
+    {"v7", "{allow: {review_requests: {where: ''}}}", NULL},
+    {"v7", "{allow: {request: {thresholds: [{approve: 1, filter: ''}]}}}", NULL},
     /* templates and rules */
     {"v7", "{allow: {logins: ['{{internal.logins']}}", "\"logins\": *"},
     {"v7", "{allow: {rules: [{resources: [user], verbs: [read], where: 'contains('}]}}", "*"},
@@ -176,6 +184,20 @@ static void test_stored_roles_are_kept(void **state)
         role_unref(role);
         mem_free(text);
     }
+}
+
+/* An expression for one kind of resource leaves the labels for those behind it alone. */
+static void test_expressions_and_labels_stand_beside_each_other(void **state)
+{
+    struct rbac_set *set = SET(
+        "u", NULL, "{allow: {node_labels_expression: 'labels.env == \"dev\"', logins: [a], app_labels: {env: dev}}}");
+    struct labels kept;
+    struct rbac_target node = target_of(&kept, ROLE_NODE, "env=dev");
+    (void)state;
+    assert_true(rbac_can_list(set, &node));
+    node.kind = ROLE_APP;
+    assert_true(rbac_can_list(set, &node));
+    rbac_set_free(set);
 }
 
 static void test_old_roles_have_all_verbs(void **state)
@@ -287,6 +309,8 @@ static const struct {
      "\"spec.allow.node_labels.a\" must be a text or a list of texts, not a map"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {allow: {node_labels: {a: [b, {c: d}]}}}}",
      "\"spec.allow.node_labels.a\" must be a list of texts, not a map"},
+    {"{kind: role, version: v7, metadata: {name: r}, spec: {allow: {node_labels: {a: [b], c: {d: e}}}}}",
+     "\"spec.allow.node_labels.c\" must be a text or a list of texts, not a map"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {allow: {node_labels: {a: null}}}}",
      "\"spec.allow.node_labels.a\" must be a text or a list of texts, not empty"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {allow: {rules: {a: b}}}}",
@@ -339,6 +363,19 @@ static const struct {
     {"{kind: user, version: v2, metadata: {name: a}, spec: {traits: {a: null, b: x, c: [y]}}}", NULL},
     {"{kind: user, version: v2, metadata: {name: a}, spec: {traits: {a: {b: c}}}}",
      "\"spec.traits.a\" must be a text or a list of texts, not a map"},
+    /* one text or several */
+    {"{kind: oidc, version: v3, metadata: {name: a}, spec: {issuer_url: 'https://x', client_id: a, client_secret: b, "
+     "redirect_url: 'https://y', claims_to_roles: [{claim: a, value: b, roles: [c]}]}}",
+     NULL},
+    {"{kind: oidc, version: v3, metadata: {name: a}, spec: {issuer_url: 'https://x', client_id: a, client_secret: b, "
+     "redirect_url: ['https://y', 'https://z'], claims_to_roles: [{claim: a, value: b, roles: [c]}]}}",
+     NULL},
+    {"{kind: oidc, version: v3, metadata: {name: a}, spec: {issuer_url: 'https://x', client_id: a, client_secret: b, "
+     "redirect_url: {a: b}, claims_to_roles: [{claim: a, value: b, roles: [c]}]}}",
+     "\"spec.redirect_url\" must be a text or a list of texts, not a map"},
+    {"{kind: oidc, version: v3, metadata: {name: a}, spec: {issuer_url: 'https://x', client_id: a, client_secret: b, "
+     "redirect_url: ['https://y', {a: b}], claims_to_roles: [{claim: a, value: b, roles: [c]}]}}",
+     "\"spec.redirect_url\" must be a list of texts, not a map"},
     /* names and mappings of other kinds */
     {"{kind: app, version: v3, metadata: {name: 'a/b'}, spec: {uri: 'http://x'}}", NULL},
     {"{kind: app, version: v3, metadata: {name: '/a'}, spec: {uri: 'http://x'}}", "*"},
@@ -432,6 +469,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_roles),
         cmocka_unit_test(test_stored_roles_are_kept),
+        cmocka_unit_test(test_expressions_and_labels_stand_beside_each_other),
         cmocka_unit_test(test_old_roles_have_all_verbs),
         cmocka_unit_test(test_warnings_name_what_was_meant),
         cmocka_unit_test(test_numbers_of_conditions),

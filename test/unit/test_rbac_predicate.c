@@ -163,6 +163,7 @@ static void test_each_mistake_has_its_sentence(void **state)
         {"email.local(labels.a, labels.b)", PRED_LABELS, "31: email.local takes at most 1 argument"},
         {"equals(user)", PRED_WHERE, "12: equals takes at least 2 arguments"},
         {"equals(user, user, user)", PRED_WHERE, "24: equals takes at most 2 arguments"},
+        {"is_subset()", PRED_WHERE, "11: is_subset takes at least 1 argument"},
         {"can_view(user)", PRED_WHERE, "14: can_view takes at most 0 arguments"},
         {"equals(user user)", PRED_WHERE, "13: , or ) is expected here"},
         {"equals('x', user)", PRED_WHERE, "8: texts stand in double quotes here"},
@@ -212,6 +213,14 @@ static void test_bounds_are_where_they_are(void **state)
     assert_false(taken("user", ".a", PRED_MAX_NODES, ""));
     assert_true(taken("contains_any(user.spec.roles, set(\"\"", ",\"\"", PRED_MAX_ARGUMENTS - 1, "))"));
     assert_false(taken("contains_any(user.spec.roles, set(\"\"", ",\"\"", PRED_MAX_ARGUMENTS, "))"));
+    struct tp_error error = {0};
+    struct pred *pred = NULL;
+    char text[2 * PRED_MAX_ARGUMENTS + 16] = "set(user";
+    for (size_t i = 0; i < PRED_MAX_ARGUMENTS; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), ",1");
+    snprintf(text + strlen(text), sizeof text - strlen(text), ")");
+    assert_int_equal(pred_parse(text, PRED_WHERE, &pred, &error), TP_INVALID);
+    assert_non_null(strstr(error.text, ": set takes at most 64 arguments"));
     assert_true(taken("", " ", PRED_MAX_SIZE - 4, "true"));
     assert_false(taken("", " ", PRED_MAX_SIZE - 3, "true"));
 }

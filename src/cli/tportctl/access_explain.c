@@ -46,6 +46,8 @@ static void print_text(const json_t *answer)
     mem_free(text);
     if (*output_text_at(answer, "detail"))
         print_line(output_text_at(answer, "detail"));
+    if (json_get_bool(answer, "conditional", false))
+        print_line("only for those of which the condition holds; name one (KIND/NAME) to see for which");
     if (strcmp(output_text_at(answer, "mfa"), "code") == 0)
         print_line("with a one-time code before each session");
     if (strcmp(output_text_at(answer, "mfa"), "hardware_key") == 0)
