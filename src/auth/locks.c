@@ -33,6 +33,31 @@ static bool user_known(struct auth *auth, const char *name)
     return known;
 }
 
+struct named {
+    const char *name;
+    const struct host *host; /* the one of this name, or NULL: none */
+};
+
+static void look_at_name(void *ctx, const char *id, void *value)
+{
+    struct named *named = ctx;
+    const struct host *host = value;
+    (void)id;
+    if (strcasecmp(host->name, named->name) == 0) {
+        named->host = host;
+    }
+}
+
+/* A lock holds for the id of a host; a name would shut nobody out. NULL: what is locked is no name of one. */
+static const struct host *host_by_name(struct auth *auth, const struct lock *lock)
+{
+    struct named named = {.name = lock->target.server_id};
+    if (named.name != NULL && hosts_get(auth, named.name) == NULL) {
+        map_each(auth->hosts, look_at_name, &named);
+    }
+    return named.host;
+}
+
 char *locks_warning(struct auth *auth, const struct lock *lock)
 {
     const struct lock_target *target = &lock->target;
@@ -105,6 +130,11 @@ void do_locks_add(struct call *call)
         json_object_set_new(spec, "expires", json_string(expires));
     }
     enum tp_err err = locks_read(doc, &lock, &error);
+    const struct host *named = err == TP_OK ? host_by_name(auth, lock) : NULL;
+    if (named != NULL) {
+        err = err_set(&error, TP_INVALID, "a host is locked by its id, for names may change: --node=%s is %s",
+                      named->id, named->name);
+    }
     if (err == TP_OK) {
         err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, &error);
     }

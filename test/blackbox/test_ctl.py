@@ -302,6 +302,29 @@ def test_a_lock_that_would_shut_nobody_out_is_refused(cluster, flag):
     cluster.ctl("rm", f"lock/{lock}")
 
 
+def test_a_host_is_locked_by_its_id(cluster):
+    """lock --node=NAME made a lock that held for nobody."""
+    ids = {n["spec"]["hostname"]: n["metadata"]["name"] for n in cluster.node_list()}
+    refused = cluster.ctl("lock", "--node=Node1", check=False)
+    assert refused.returncode == 1 and refused.stderr == f"ERROR: a host is locked by its id, for names may change: --node={ids['node1']} is node1\n"
+    assert "no-such-host" in cluster.ctl("lock", "--node=no-such-host").stderr
+    for lock in json.loads(cluster.ctl("get", "lock", "--format=json").stdout):
+        cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
+
+
+def test_auth_sign_knows_the_proxy_and_says_what_was_cut(cluster, alice, tmp_path):
+    said = cluster.ctl("auth", "sign", f"--user={alice.name}", "-o", tmp_path / "kubeconfig", "--format=kubernetes", "--kube-cluster-name=k1").stdout
+    config = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+    assert config["clusters"][0]["cluster"]["server"] == f"https://{cluster.proxy}" and "less than" not in said
+    assert "less than" not in cluster.ctl("auth", "sign", f"--user={alice.name}", "-o", tmp_path / "short", "--ttl=1h").stdout
+    assert "less than was asked for" in cluster.ctl("auth", "sign", f"--user={alice.name}", "-o", tmp_path / "long", "--ttl=1000h").stdout
+
+
+def test_choices_name_no_empty_one(cluster):
+    refused = cluster.ctl("auth", "export", "--type=nope", check=False)
+    assert refused.returncode == 1 and "--type=nope: one of user, host, tls-user," in refused.stderr
+
+
 def test_every_trait_has_an_option(cluster):
     names = ["logins", "windows-logins", "kubernetes-users", "kubernetes-groups", "db-users", "db-names", "db-roles", "aws-role-arns",
              "azure-identities", "gcp-service-accounts", "default-relay-addr", "host-user-uid", "host-user-gid"]

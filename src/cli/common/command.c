@@ -494,7 +494,8 @@ enum tp_err command_choice(const struct command_line *line, const char *name, co
     }
     buf_init(&list, 0);
     for (size_t i = 0; allowed[i]; i++)
-        (void)buf_printf(&list, "%s%s", i ? ", " : "", allowed[i]);
+        if (*allowed[i]) /* what stands for no option at all */
+            (void)buf_printf(&list, "%s%s", buf_size(&list) > 0 ? ", " : "", allowed[i]);
     err_set(error, TP_INVALID, "--%s=%s: one of %s is needed", name, text, buf_text(&list));
     buf_free(&list);
     return TP_INVALID;

@@ -1,5 +1,6 @@
 /* tportctl auth sign: keys are made here, certificates come from auth, files are written in the form that was asked for. */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/enc.h"
 #include "base/mem.h"
 #include "base/node.h"
@@ -190,13 +191,39 @@ static enum tp_err write_bundle(const struct command_line *line, struct bundle *
     return write_files(files, count, command_flag(line, "overwrite"), error);
 }
 
+/* The profile's, or beside auth the one that the cluster is configured with. Owned by the caller. */
+static enum tp_err find_proxy(const struct command_line *line, char **ret_address, struct tp_error *error)
+{
+    struct api *api = NULL;
+    json_t *status = NULL;
+    enum tp_err err = tportctl_open(line, &api, ret_address, error);
+    if (err == TP_OK && !*ret_address)
+        err = api_rpc(api, "cluster.status", json_object(), &status, error);
+    if (err == TP_OK && !*ret_address && *json_get_text(status, "public_addr", ""))
+        *ret_address = mem_strdup(json_get_text(status, "public_addr", ""));
+    if (err == TP_OK && !*ret_address)
+        err = err_set(error, TP_INVALID, "where is the proxy? Give --proxy=HOST:PORT");
+    json_decref(status);
+    api_close(api);
+    return err;
+}
+
+/* ttl: what was asked for, in milliseconds; 0: nothing. */
+static void print_end(const char *valid_until, int64_t ttl)
+{
+    int64_t end;
+    bool shorter = ttl > 0 && clock_parse_ms(valid_until, &end) == TP_OK && end - clock_wall_ms() < ttl - 60000;
+    (void)printf("They are valid until ");
+    output_safe(valid_until);
+    (void)printf("%s\n", shorter ? ": less than was asked for, as the user's roles or the cluster allow no more" : "");
+}
+
 enum tp_err tportctl_auth_sign(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"file", "openssh", "tls", "kubernetes", NULL};
     const char *user = command_text(line, "user", NULL), *host = command_text(line, "host", NULL);
     const char *format, *proxy = command_text(line, "proxy", NULL);
     struct bundle bundle = {0};
-    struct api *api = NULL;
     char *address = NULL;
     int64_t ttl = 0;
 
@@ -211,10 +238,7 @@ enum tp_err tportctl_auth_sign(struct command_line *line, struct tp_error *error
     if (err == TP_OK)
         err = command_duration_ms(line, "ttl", 0, &ttl, error);
     if (err == TP_OK && kubernetes && !proxy) {
-        err = tportctl_open(line, &api, &address, error);
-        api_close(api);
-        if (err == TP_OK && !address)
-            err = err_set(error, TP_INVALID, "where is the proxy? Give --proxy=HOST:PORT");
+        err = find_proxy(line, &address, error);
         proxy = address;
     }
     if (err == TP_OK) {
@@ -226,11 +250,8 @@ enum tp_err tportctl_auth_sign(struct command_line *line, struct tp_error *error
         err = ask(line, &bundle, host, ttl, error);
         if (err == TP_OK)
             err = write_bundle(line, &bundle, format, proxy, error);
-        if (err == TP_OK && !host) {
-            (void)printf("They are valid until ");
-            output_safe(json_get_text(bundle.result, "valid_until", ""));
-            (void)printf(" (the user's roles may have shortened what was asked for).\n");
-        }
+        if (err == TP_OK && !host)
+            print_end(json_get_text(bundle.result, "valid_until", ""), ttl);
         bundle_free(&bundle);
     }
     mem_free(address);
