@@ -14,10 +14,11 @@ export function act(): void {
   const now = Date.now();
   if (now - acted > SHARE_MS) localStorage.setItem(MARK, String(now));
   acted = now;
-  if (leaving.get()) leaving.set(false);
 }
 
-for (const type of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) addEventListener(type, act, { capture: true, passive: true });
+for (const type of ["pointerdown", "keydown", "wheel", "touchstart"]) addEventListener(type, act, { capture: true, passive: true });
+// While he is asked a movement is on its way to the button, which must not go from under it.
+addEventListener("pointermove", () => !leaving.get() && act(), { capture: true, passive: true });
 addEventListener("storage", (event) => {
   if (event.key === MARK) acted = Math.max(acted, Number(event.newValue) || 0);
 });

@@ -171,14 +171,36 @@ function Frame() {
         </div>
       </aside>
       <main class="content" id="content" tabIndex={-1} ref={content}>
-        {kept.motd && <div class="motd">{kept.motd}</div>}
+        <Motd text={kept.motd} />
         {entry ? visible(entry) ? <Lazy key={entry.page} load={entry.load} /> : <Empty title={t("page.denied")} text={t("page.denied.text")} /> : page && <Empty title={t("page.unknown")} text={t("page.unknown.text")} />}
       </main>
     </div>
   );
 }
 
-/** Signs out who has left, and asks before: any key or movement is an answer. The server has the same limit. */
+const READ = "tport.motd";
+
+/** The message of the day, until it is closed; another one comes again. */
+function Motd({ text }: { text: string }) {
+  const [read, setRead] = useState(localStorage.getItem(READ) ?? "");
+  if (!text || text === read) return null;
+  return (
+    <div class="motd">
+      <span class="grow">{text}</span>
+      <Button
+        kind="ghost slim"
+        icon="close"
+        label={t("motd.close")}
+        onClick={() => {
+          localStorage.setItem(READ, text);
+          setRead(text);
+        }}
+      />
+    </div>
+  );
+}
+
+/** Signs out who has left, and asks before: any key or click is an answer. The server has the same limit. */
 function Leaving({ limit }: { limit: number }) {
   const asked = useStore(leaving);
   useEffect(() => {

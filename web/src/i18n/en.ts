@@ -55,6 +55,7 @@ export const en = {
   "signin.go": "Sign in",
   "signin.ended": "Your session has ended. Sign in again to go on where you were.",
   "signin.idle": "You were signed out because nothing was done for a while. Sign in again to go on where you were.",
+  "motd.close": "Close this message",
   "idle.ask": "Are you still there? You will be signed out in less than a minute.",
   "idle.stay": "Stay signed in",
   "signin.wrong": "User name, password or code is not right. Each code works once: wait for the next one.",

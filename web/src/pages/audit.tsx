@@ -116,6 +116,7 @@ export function AuditPage() {
   const size = proof?.checkpoint.split("\n")[1];
   const columns: Column<Event>[] = [
     { id: "type", title: t("audit.type"), cell: (event) => <button type="button" class="tag type" onClick={() => setQuery({ type: event.event, start: "" })}><span><Type name={event.event} /></span></button> },
+    { id: "person", title: t("recordings.person"), cell: (event) => typeof event["user"] === "string" && event["user"] ? <button type="button" class="tag" onClick={() => setQuery({ user: String(event["user"]), start: "" })}>{plain(event["user"])}</button> : "" },
     { id: "text", title: t("audit.what"), cell: (event) => <span>{sentence(event)}</span> },
     { id: "time", title: t("audit.time"), sort: true, cell: (event) => <time class="num" dateTime={event.time}>{dateTime(event.time)}</time> },
     { id: "more", title: t("audit.details"), end: true, cell: (event) => <Button kind="slim" onClick={() => setShown(event)}>{t("audit.details")}</Button> },
@@ -128,7 +129,7 @@ export function AuditPage() {
       </Head>
       <div class="tools">
         <Search value={query.get("search") ?? ""} label={t("audit.search")} onChange={(search) => setQuery({ search, start: "" }, true)} />
-        <div class="row">
+        <div class="row days">
           {day("from")}
           {day("to")}
         </div>
@@ -137,9 +138,18 @@ export function AuditPage() {
             {query.get("type")} ×
           </button>
         )}
+        {query.get("user") && (
+          <button type="button" class="tag on" aria-label={t("list.unfilter", { label: query.get("user")! })} onClick={() => setQuery({ user: "", start: "" })}>
+            {plain(query.get("user")!)} ×
+          </button>
+        )}
       </div>
       {error ? <Note bad>{sayError(error)}</Note> : null}
-      {events?.length === 0 ? <Empty title={t("list.nothing")} text={t("list.nothing.text")} /> : events || !error ? <Table label={t("menu.audit")} columns={columns} items={events} keyOf={(event) => event.uid} sort={oldest ? "time:asc" : "time:desc"} onSort={() => setQuery({ order: oldest ? "" : "asc", start: "" })} /> : null}
+      {events?.length === 0 ? (
+        <Empty title={t("list.nothing")} text={t("list.nothing.text")}>
+          <Button onClick={() => setQuery({ search: "", type: "", user: "", from: "", to: "", start: "" })}>{t("list.clear")}</Button>
+        </Empty>
+      ) : events || !error ? <Table label={t("menu.audit")} columns={columns} items={events} keyOf={(event) => event.uid} sort={oldest ? "time:asc" : "time:desc"} onSort={() => setQuery({ order: oldest ? "" : "asc", start: "" })} /> : null}
       {(start || next) && (
         <div class="pages">
           <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>{t("list.previous")}</Button>

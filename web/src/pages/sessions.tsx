@@ -132,7 +132,7 @@ export function SessionsPage() {
           </div>
         ),
     },
-    { id: "from", title: t("sessions.from"), cell: (one) => <span class="mono">{one.addr.replace(/:\d+$/, "")}</span> },
+    { id: "from", title: t("sessions.from"), cell: (one) => <span class="mono nowrap">{one.addr.replace(/:\d+$/, "")}</span> },
     {
       id: "started",
       title: t("sessions.since"),

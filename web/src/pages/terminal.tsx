@@ -128,7 +128,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
   useEffect(() => {
     if (state !== "open") return;
     act();
-    const timer = setInterval(act, 10000);
+    const timer = setInterval(act, 2500);
     return () => clearInterval(timer);
   }, [state]);
 
