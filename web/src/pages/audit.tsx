@@ -116,7 +116,7 @@ export function AuditPage() {
   const size = proof?.checkpoint.split("\n")[1];
   const columns: Column<Event>[] = [
     { id: "type", title: t("audit.type"), cell: (event) => <button type="button" class="tag type" onClick={() => setQuery({ type: event.event, start: "" })}><span><Type name={event.event} /></span></button> },
-    { id: "person", title: t("recordings.person"), cell: (event) => typeof event["user"] === "string" && event["user"] ? <button type="button" class="tag" onClick={() => setQuery({ user: String(event["user"]), start: "" })}>{plain(event["user"])}</button> : "" },
+    { id: "person", title: t("recordings.person"), cell: (event) => typeof event["user"] === "string" && event["user"] ? <button type="button" class="tag cut" title={plain(event["user"])} onClick={() => setQuery({ user: String(event["user"]), start: "" })}><span>{plain(event["user"])}</span></button> : "" },
     { id: "text", title: t("audit.what"), cell: (event) => <span>{sentence(event)}</span> },
     { id: "time", title: t("audit.time"), sort: true, cell: (event) => <time class="num" dateTime={event.time}>{dateTime(event.time)}</time> },
     { id: "more", title: t("audit.details"), end: true, cell: (event) => <Button kind="slim" onClick={() => setShown(event)}>{t("audit.details")}</Button> },

@@ -2,10 +2,11 @@
 import { autocompletion, closeBrackets, type CompletionContext, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { yaml } from "@codemirror/lang-yaml";
-import { bracketMatching, defaultHighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
+import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, linter, lintGutter, lintKeymap } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { EditorView, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { sayError } from "../design/parts";
@@ -60,6 +61,14 @@ async function check(view: EditorView): Promise<Diagnostic[]> {
   }
 }
 
+/** In the colours of the page, light and dark alike. */
+const colours = HighlightStyle.define([
+  { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: "var(--accent)" },
+  { tag: [tags.string, tags.special(tags.string)], color: "var(--warn)" },
+  { tag: [tags.comment, tags.lineComment], color: "var(--quiet)", fontStyle: "italic" },
+  { tag: [tags.keyword, tags.typeName, tags.meta, tags.labelName], color: "var(--bad)" },
+]);
+
 const look = EditorView.theme({
   "&": { height: "min(60vh, 34rem)", fontSize: "0.85rem", color: "var(--ink)", backgroundColor: "var(--raised)" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5" },
@@ -88,7 +97,7 @@ export default function Editor(props: { value: string; at?: number; label: strin
           bracketMatching(),
           closeBrackets(),
           yaml(),
-          syntaxHighlighting(defaultHighlightStyle, { fallback: true }),
+          syntaxHighlighting(colours),
           autocompletion({ override: [complete] }),
           lintGutter(),
           linter(check, { delay: 400 }),

@@ -194,14 +194,16 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
           </Button>
         )}
         <span class="quiet nowrap">{t("term.keys")}</span>
-        <Button kind="ghost slim" icon="transfer" label={t("files.title")} onClick={() => setFiles(true)} />
-        <Button kind="ghost slim" icon="search" label={t("term.find")} onClick={() => setFinding(true)} />
-        <Button kind="ghost slim" label={t("term.smaller")} onClick={() => resizeFont(-1)}>
-          A−
-        </Button>
-        <Button kind="ghost slim" label={t("term.bigger")} onClick={() => resizeFont(1)}>
-          A+
-        </Button>
+        <span class="term-tools">
+          <Button kind="ghost slim" icon="transfer" label={t("files.title")} onClick={() => setFiles(true)} />
+          <Button kind="ghost slim" icon="search" label={t("term.find")} onClick={() => setFinding(true)} />
+          <Button kind="ghost slim" label={t("term.smaller")} onClick={() => resizeFont(-1)}>
+            A−
+          </Button>
+          <Button kind="ghost slim" label={t("term.bigger")} onClick={() => resizeFont(1)}>
+            A+
+          </Button>
+        </span>
       </div>
       {files && <FilesDialog server={tab.server} login={tab.login} onClose={() => setFiles(false)} />}
     </div>
