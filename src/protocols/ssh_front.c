@@ -92,7 +92,7 @@ static void refuse(struct target_front *front, enum close_reason reason, enum tp
 {
     (void)code;
     say(target_front_stream(front), reason, sentence);
-    stream_close_flush(target_front_stream(front), reason);
+    target_front_linger(front, reason);
 }
 
 static const struct target_kind ssh_kind = {

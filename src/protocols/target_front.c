@@ -26,6 +26,7 @@ struct target_front {
     uint32_t request;  /* to auth, 0 when none is pending */
     struct rpc *asked; /* by this line; auth may have a newer one by now */
     bool refused;
+    enum close_reason lingers; /* it was refused, and the retry timer closes it with this; else CLOSE_NONE */
     char *sid;
     char *host_id;
     json_t *except; /* hosts whose tunnel was gone */
@@ -161,8 +162,16 @@ static void on_timer(void *ctx)
     struct target_front *front = ctx;
     if (front->relay)
         relay_cut(front->relay, front->cut, front->cut_text); /* the last word has been said */
+    else if (front->lingers != CLOSE_NONE)
+        stream_close_flush(front->stream, front->lingers);
     else
         join(front);
+}
+
+void target_front_linger(struct target_front *front, enum close_reason reason)
+{
+    front->lingers = reason;
+    timer_start(front->retry, LAST_WORD_MS, 0);
 }
 
 enum close_reason target_front_reason(enum tp_err code)

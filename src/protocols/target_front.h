@@ -39,6 +39,9 @@ enum close_reason target_front_reason(enum tp_err code);
 /* Calls back for each session that has a grant. */
 struct term_report;
 void target_front_each(const struct worker *worker, const struct term_report *report);
+/* For refuse, in place of closing the stream: closes it half a second later. A client that has been greeted sends something
+ * before it reads on, and must not fail in that. */
+void target_front_linger(struct target_front *front, enum close_reason reason);
 /* For refuse. */
 struct stream *target_front_stream(const struct target_front *front);
 const struct peer *target_front_peer(const struct target_front *front);

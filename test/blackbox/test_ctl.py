@@ -348,6 +348,20 @@ def test_a_named_socket_is_the_only_way(cluster, alice, tmp_path):
         assert "nothing listens on the admin socket " + (nothing if env.get("TPORT_ADMIN_SOCKET") else f"{tmp_path}/admin.sock") in result.stderr
 
 
+def test_without_socket_and_profile_it_says_both_ways(tmp_path):
+    result = subprocess.run([str(BIN / "tportctl"), "status"], capture_output=True, text=True, check=False,
+                            env={"HOME": str(tmp_path), "TPORT_HOME": str(tmp_path), "PATH": os.environ["PATH"]})
+    assert result.returncode == 1
+    assert result.stderr == ("ERROR: nothing listens on the admin socket /var/lib/tport/admin.sock: no tportd with auth_service runs there; and there "
+                             'is no profile: sign in with "tport login", or run this as root on the machine of the auth service, with '
+                             "TPORT_ADMIN_SOCKET=DATA_DIR/admin.sock when its data_dir is another one\n")
+
+
+@pytest.mark.parametrize("ttl,said", [("1s", "1 second"), ("90s", "90 seconds"), ("2m", "2 minutes"), ("1h", "60 minutes")])
+def test_how_long_a_token_lasts_is_said_as_it_is(cluster, ttl, said):
+    assert f"This token will expire in {said}.\n" in cluster.ctl("nodes", "add", f"--ttl={ttl}").stdout
+
+
 def test_the_join_command_that_is_printed_exists(cluster, tmp_path):
     """A5 of a first-time user: the text told to run "tportd start --roles=...", which no program has."""
     for words in (("nodes", "add"), ("tokens", "add", "--type=node")):

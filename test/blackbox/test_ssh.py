@@ -24,6 +24,16 @@ def config(cluster, alice):
     return ["-F", str(path)]
 
 
+def test_the_line_of_the_readme_needs_no_ssh_folder(alice):
+    """On a fresh machine there is none, and the shell cannot write into it."""
+    [line] = re.findall(r"^\$ (.*tport config >> \S+)$", (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text(), re.M)
+    fresh = alice.home / "fresh"
+    fresh.mkdir()
+    result = alice.run("env", f"HOME={fresh}", f"TPORT_HOME={alice.home}/.tport", f"PATH={BIN}:/usr/bin:/bin", "sh", "-c", line)
+    assert result.returncode == 0 and (fresh / ".ssh").stat().st_mode & 0o777 == 0o700, result.stderr
+    assert "ProxyCommand" in (fresh / ".ssh" / "config").read_text()
+
+
 def test_exit_status_is_kept(alice):
     result = alice.tport("ssh", "root@node1", "exit 7")
     assert result.returncode == 7, result.stderr

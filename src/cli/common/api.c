@@ -223,7 +223,7 @@ enum tp_err api_open_socket(const char *path, struct api **ret_api, struct tp_er
         (void)close(fd);
         if (why == ENOENT || why == ECONNREFUSED)
             return err_set(error, TP_NOT_FOUND,
-                           "nothing listens on the admin socket %s; does tportd run there with auth_service?", path);
+                           "nothing listens on the admin socket %s: no tportd with auth_service runs there", path);
         return err_errno(error, why, "the admin socket %s can't be used", path);
     }
     *ret_api = api_new();

@@ -11,6 +11,7 @@
 #include "cli/tport/trust.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define CANDIDATES 20      /* hosts named when labels match several */
+#define GREETED_MS 500     /* for OpenSSH to begin with its key exchange */
 #define OPENSSH_FAILED 255 /* as ssh and scp end when it is not the command that failed */
 
 /* Replaces this process by OpenSSH's name with these arguments. Only returns on an error. */
@@ -342,12 +344,22 @@ static enum tp_err relay(struct profile *profile, const struct mfa_target *targe
 }
 
 /* OpenSSH that is told nothing complains of a greeting that did not come ("kex_exchange_identification: ..."), under the reason
- * that we give. So it is greeted, and then the connection ends. */
-static void greet(void)
+ * that we give. So it is greeted, and the connection ends when it has begun with its key exchange, for it would complain of
+ * that, too. heard: its own greeting was read already. */
+static void greet(bool heard)
 {
     static const char greeting[] = "SSH-2.0-tport\r\n";
-    if (!isatty(STDOUT_FILENO))
-        (void)!write(STDOUT_FILENO, greeting, sizeof(greeting) - 1);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    char chunk[4096];
+    ssize_t got = 1;
+    if (isatty(STDOUT_FILENO) || write(STDOUT_FILENO, greeting, sizeof(greeting) - 1) < 0)
+        return;
+    for (bool begun = false; got > 0 && !begun && poll(&input, 1, GREETED_MS) > 0;) {
+        got = read(STDIN_FILENO, chunk, sizeof(chunk));
+        const char *end = got > 0 && !heard ? memchr(chunk, '\n', (size_t)got) : NULL;
+        begun = heard || (end && end + 1 < chunk + got);
+        heard = heard || end;
+    }
 }
 
 enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
@@ -366,7 +378,7 @@ enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
         err = relay(&profile, &(struct mfa_target){.node = host, .login = login}, &relayed, error);
     }
     if (err != TP_OK && !relayed.begun)
-        greet();
+        greet(buf_size(&relayed.sent) > 0 && memchr(buf_head(&relayed.sent), '\n', buf_size(&relayed.sent)));
     buf_free(&relayed.sent);
     mem_free(login);
     mem_free(host);

@@ -297,10 +297,12 @@ enum tp_err tportctl_open(const struct command_line *line, struct api **ret_api,
         if (err == TP_OK)
             err = api_open_profile(&profile, ret_api, error);
         else if (err == TP_UNAUTHENTICATED && !server)
-            err = err_set(error, err,
-                          "%s; and there is no profile: sign in with \"tport login\", or run this as root on "
-                          "the machine of the auth service",
-                          local.text);
+            err = err_set(
+                error, err,
+                "%s; and there is no profile: sign in with \"tport login\", or run this as root on "
+                "the machine of the auth service, with TPORT_ADMIN_SOCKET=DATA_DIR/admin.sock when its data_dir is "
+                "another one",
+                local.text);
         if (err == TP_OK) {
             mem_free(address);
             address = mem_strdup(profile.address);

@@ -62,6 +62,15 @@ static char *chart_path(void)
     return mem_strdup("deploy/helm/tport-kube-agent");
 }
 
+static void print_expiry(const char *what, int64_t ttl_ms)
+{
+    bool short_lived = ttl_ms < 120000;
+    int64_t unit = short_lived ? 1000 : 60000;
+    long long count = (long long)((ttl_ms + unit - 1) / unit);
+    (void)printf("%s will expire in %lld %s%s.\n", what, count, short_lived ? "second" : "minute",
+                 count == 1 ? "" : "s");
+}
+
 /* The next step for a Kubernetes cluster: as a pod (the values of Teleport's chart teleport-kube-agent), or beside it. */
 static void print_kube_lines(const char *address, const char *pin, const char *token, const char *roles, int64_t ttl_ms)
 {
@@ -69,8 +78,8 @@ static void print_kube_lines(const char *address, const char *pin, const char *t
     char *chart = chart_path();
     (void)printf("The invite token: ");
     output_safe(token);
-    (void)printf("\nThis token will expire in %lld minutes.\n\nInside the Kubernetes cluster, with Helm:\n\n",
-                 (long long)((ttl_ms + 59999) / 60000));
+    print_expiry("\nThis token", ttl_ms);
+    (void)printf("\nInside the Kubernetes cluster, with Helm:\n\n");
     (void)printf("> helm install tport-agent %s \\\n   --set kubeClusterName=NAME \\\n   --set proxyAddr=%s \\\n"
                  "   --set authToken=%s \\\n",
                  chart, proxy, token);
@@ -105,8 +114,8 @@ static void print_start_line(struct api *api, const char *address, const char *t
     }
     (void)printf("The invite token: ");
     output_safe(token);
-    (void)printf("\nThis token will expire in %lld minutes.\n\nRun this on the new node to join the cluster:\n\n",
-                 (long long)((ttl_ms + 59999) / 60000));
+    print_expiry("\nThis token", ttl_ms);
+    (void)printf("\nRun this on the new node to join the cluster:\n\n");
     (void)printf("> tportd node configure \\\n");
     if (strcmp(roles, "node") != 0)
         (void)printf("   --roles=%s \\\n", roles);
@@ -114,7 +123,7 @@ static void print_start_line(struct api *api, const char *address, const char *t
     if (pin)
         (void)printf("   --ca-pin=%s \\\n", pin);
     (void)printf("   -o /etc/tport/tport.conf\n> tportd -c /etc/tport/tport.conf\n\nPlease note:\n\n");
-    (void)printf("  - This invitation token will expire in %lld minutes.\n", (long long)((ttl_ms + 59999) / 60000));
+    print_expiry("  - This invitation token", ttl_ms);
     (void)printf("  - %s must be reachable from the new node.\n", address ? address : "The proxy");
     json_decref(status);
 }
