@@ -513,7 +513,7 @@ class Thief:
                 if not more:
                     break
                 text += more
-        return text.decode()
+        return text.split(b"\n")[0].decode()
 
 
 @pytest.fixture
