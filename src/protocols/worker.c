@@ -27,7 +27,7 @@
 
 #define REFRESH_MS ((int64_t)60 * 60 * 1000) /* our certificate from auth */
 #define RETRY_MS 500
-#define CROWD 256 /* connections: worth giving memory back after */
+#define CROWD 256          /* connections: worth giving memory back after */
 #define DRAIN_MOVE_MS 5000 /* for agents to open tunnels elsewhere */
 #define DRAIN_TICK_MS 1000
 #define DRAIN_MAX_MS ((int64_t)12 * 60 * 60 * 1000) /* as long as a user certificate lives */
