@@ -249,6 +249,7 @@ void do_session_events(struct call *call)
 {
     const json_t *reports = json_object_get(call->params, "events");
     json_t *refused = json_array();
+    struct tp_error error = {0};
     json_t *last = NULL;
     size_t i;
     json_t *report;
@@ -258,7 +259,6 @@ void do_session_events(struct call *call)
         return;
     }
     json_array_foreach (reports, i, report) {
-        struct tp_error error = {0};
         json_t *event = NULL;
         if (event_of(call, report, &event, &error) != TP_OK) {
             json_t *one = json_pack("{s:I}", "index", (json_int_t)i);
@@ -270,6 +270,11 @@ void do_session_events(struct call *call)
             }
             last = event;
         }
+    }
+    if (i > 0 && json_array_size(refused) == i) {
+        json_decref(refused);
+        call_fail(call, &error);
+        return;
     }
     json_t *result = json_pack("{s:o}", "refused", refused);
     if (last != NULL) {

@@ -289,7 +289,7 @@ def test_audit_log(cluster, browser, admin, language):
     browser.usable()
     browser.press(key="Escape")
     # By person: a click sets the filter, a click takes it away.
-    browser.click(target="tr:has-text('web-admin') >> nth=0 >> button.tag:text-is('web-admin')")
+    browser.click(target="tr:has-text('web-admin') >> nth=0 >> button.tag:has-text('web-admin')")
     browser.see(target=".tools button.tag.on:has-text('web-admin')")
     assert "user=web-admin" in browser.url()
     browser.click(target=".tools button.tag.on:has-text('web-admin')")
