@@ -57,7 +57,8 @@ class Browser:
         return self.run("sign_in", user=person.name, password=person.password, code=person.code(), **args)
 
     def usable(self, **args):
-        """axe finds nothing, and nothing is wider than the window."""
+        """axe finds nothing, and nothing is wider than the window; when everything is there."""
+        self.run("see", target=".bone", count=0, **args)
         found = self.run("check", **args)
         assert not found["found"], "\n".join(found["found"])
         assert found["wide"] <= 0, f"{found['wide']} pixels wider than the window"

@@ -125,7 +125,7 @@ def test_hostile_texts_are_texts_on_every_page(hostile, language):
         assert CORPUS[3] in chromium.see(target="tr:has-text('evil')")
         chromium.visit("/web/audit")
         chromium.see(target=".bone", count=0)
-        assert "window.pwned" in chromium.see(target="table")
+        chromium.see(target="table:has-text('window.pwned')")
         # Filters by a hostile label, and a hostile address.
         chromium.visit("/web/servers")
         chromium.click(target="button.tag:has-text('onerror') >> nth=0")

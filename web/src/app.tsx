@@ -66,7 +66,7 @@ function Lazy({ load }: { load: Entry["load"] }) {
     return () => void (over = true);
   }, [load]);
   if (error) return <Note bad>{t("error.offline")}</Note>;
-  return Page ? <Page /> : <div class="bone" aria-label={t("loading")} />;
+  return Page ? <Page /> : <div class="bone" role="status" aria-label={t("loading")} />;
 }
 
 function Menu({ page, onGo }: { page: string; onGo: () => void }) {
