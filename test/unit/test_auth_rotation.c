@@ -200,6 +200,32 @@ static void who_is_left_behind_stands_in_the_event(void **state)
     keys_free(&keys);
 }
 
+/* By itself it does not wait; who is left behind stands in the event all the same. */
+static void a_rotation_by_itself_names_who_is_left(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct ca *ca = &fixture->auth->ca[CA_HOST];
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_decref(must(fixture, as_local(), "ca.rotate", json_pack("{s:s, s:i}", "type", "host", "grace_period", 90000)));
+    for (int passed = 35000; passed < 90000; passed += 30000) {
+        ca->started_ms = clock_wall_ms() - passed;
+        ca_tick(fixture->auth);
+    }
+    assert_int_equal(ca->phase, CA_UPDATE_SERVERS);
+    fixture_settle(fixture, 50);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "cert_authority.rotate"));
+    const json_t *items = json_object_get(events, "items");
+    assert_int_equal(json_array_size(items), 3);
+    const json_t *left = json_object_get(json_array_get(items, 0), "hosts_left");
+    assert_int_equal(json_get_int(left, "not_renewed", 0), 1);
+    assert_null(
+        json_object_get(json_array_get(items, 1), "hosts_left")); /* nobody had to renew before update_clients */
+    json_decref(events);
+    keys_free(&keys);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +233,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_ca_rotates_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(a_phase_by_hand_waits_for_all_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_left_behind_stands_in_the_event, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_rotation_by_itself_names_who_is_left, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
