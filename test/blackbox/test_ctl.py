@@ -46,12 +46,14 @@ def add_kube_agent(cluster, name):
     folder.mkdir()
     (folder / "kubeconfig").write_text(KUBECONFIG)
     token = json.loads(cluster.ctl("nodes", "add", "--roles=kube", "--format=json").stdout)[0]
-    cluster.nodes[name] = Daemon(cluster.net, name, folder, f"""
+    agent = cluster.nodes[name] = Daemon(cluster.net, name, folder, f"""
 version: v3
 tport: {{nodename: {name}, data_dir: {folder}/data, proxy_server: "{cluster.proxy}", auth_token: {token}, ca_pin: "{cluster.pin()}"}}
 ssh_service: {{enabled: no}}
 kubernetes_service: {{enabled: yes, kubeconfig_file: {folder}/kubeconfig}}
-""").start()
+""")
+    agent.start()
+    return agent
 
 
 def kube_names(cluster):
@@ -60,8 +62,9 @@ def kube_names(cluster):
 
 def test_what_is_removed_stands_in_the_log_with_a_code(fresh):
     cluster = fresh(nodes=("node1",))
-    add_kube_agent(cluster, "kube1")
+    agent = add_kube_agent(cluster, "kube1")
     wait_for(lambda: kube_names(cluster) == ["dev1", "dev2"], timeout=60)
+    agent.stop()  # its next heartbeat would bring back what was removed
     gone = cluster.ctl("rm", "kube_server/dev1")
     assert gone.stdout == 'kube_server "dev1" has been deleted\n'
     assert kube_names(cluster) == ["dev2"]
