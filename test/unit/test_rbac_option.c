@@ -113,6 +113,16 @@ static void test_mfa_and_lock(void **state)
     assert_int_equal(merged(NULL, "{require_session_mfa: hardware_key}", "{require_session_mfa: true}").mfa_required,
                      RBAC_ALWAYS);
     assert_int_equal(merged(&cluster, "{}", NULL).mfa_required, RBAC_ALWAYS);
+    static const enum role_mfa levels[] = {ROLE_MFA_NO, ROLE_MFA_YES, ROLE_MFA_HARDWARE_KEY, ROLE_MFA_HARDWARE_KEY_PIN};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        struct rbac_cluster asks = {.require_session_mfa = levels[i]};
+        assert_int_equal(merged(&asks, "{}", NULL).mfa_hardware_key, i > 1);
+        assert_true(merged(&asks, "{}", "{require_session_mfa: hardware_key}").mfa_hardware_key);
+    }
+    assert_false(merged(NULL, "{}", NULL).mfa_hardware_key);
+    assert_false(merged(NULL, "{require_session_mfa: yes}", "{}").mfa_hardware_key);
+    assert_true(
+        merged(NULL, "{require_session_mfa: hardware_key_touch}", "{require_session_mfa: yes}").mfa_hardware_key);
     assert_int_equal(merged(NULL, "{mfa_verification_interval: 1h}", NULL).mfa_verification_interval_ms, 0);
     assert_int_equal(merged(&cluster, "{mfa_verification_interval: 1h}", NULL).mfa_verification_interval_ms, 3600000);
     assert_int_equal(merged(&cluster, "{}", NULL).locking_mode, ROLE_LOCK_STRICT);
