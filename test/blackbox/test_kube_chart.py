@@ -201,6 +201,28 @@ def test_the_plain_manifest_is_accepted_by_an_api_server(site):
         site.prod.admin("delete", "--wait=false", "-f", "-", input=text)
 
 
+def test_the_chart_s_own_file():
+    """What helm lint looks at in Chart.yaml: no field that Helm does not know, versions that are ones, its folder's name."""
+    about = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    known = {"apiVersion", "name", "version", "kubeVersion", "description", "type", "keywords", "home", "sources", "dependencies",
+             "maintainers", "icon", "appVersion", "deprecated", "annotations"}
+    assert set(about) <= known and about["apiVersion"] == "v2" and about["name"] == chart.CHART.name
+    assert about.get("type", "application") == "application" and not about.get("dependencies")
+    assert re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", about["version"])
+    assert isinstance(about["appVersion"], str) and about["description"]
+    allowed = {"Chart.yaml", "values.yaml", "values.schema.json", "templates", "README.md", "LICENSE", ".helmignore"}
+    assert {path.name for path in chart.CHART.iterdir()} <= allowed
+    assert all(path.suffix in (".yaml", ".tpl", ".txt") for path in (chart.CHART / "templates").iterdir())
+
+
+def test_every_object_has_a_name_that_the_api_takes():
+    for (kind, name), item in objects(*NEEDED, "storage.enabled=true").items():
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name) and len(name) <= 253, (kind, name)
+        assert item["apiVersion"] in ("v1", "apps/v1", "rbac.authorization.k8s.io/v1"), item["apiVersion"]
+        for labels in (item["metadata"].get("labels", {}), item["metadata"].get("annotations", {})):
+            assert all(isinstance(value, str) for value in labels.values()), labels
+
+
 def test_helm_s_own_check_when_helm_is_here():
     if not shutil.which("helm"):
         pytest.skip("helm is in no package of the distribution; test_kube_chart renders with its engine instead")
