@@ -28,6 +28,7 @@
 #define LAST_WORD_MS 500 /* from the cut to the end of both sides, whatever the agent does */
 #define QUIT_MS 2000     /* for the node to end what the person has ended */
 #define DEAD_MS 60000
+#define LATENCY_MAX 32
 #define LINGER_MS 1000 /* after the last word, for the browser to read it */
 #define LINGER_MAX_MS 10000
 #define MESSAGE_MAX ((size_t)64 * 1024)
@@ -229,6 +230,12 @@ static enum tp_err take_binary(struct term_front *front)
     case 'c':
         term_node_quit(front);
         return TP_OK;
+    case 'l': /* are you there? Where output waits for the browser, that is the answer. */
+        if (envelope.size > LATENCY_MAX)
+            return TP_INVALID;
+        if (stream_queued(front->stream) < STREAM_LOW)
+            term_say(front->stream, 'l', envelope.payload, envelope.size);
+        return TP_OK;
     default:
         return TP_INVALID;
     }
@@ -261,6 +268,9 @@ static enum tp_err on_ws_control(void *ctx, unsigned opcode, const uint8_t *data
     if (opcode == HTTP_WS_PING) {
         if (stream_queued(front->stream) < STREAM_LOW)
             term_say_control(front->stream, HTTP_WS_PONG, data, size);
+    } else if (opcode == HTTP_WS_CLOSE && size >= 2 && (data[0] << 8 | data[1]) == CODE_LOST) {
+        /* The page took the way for lost, and comes or has come back by another one: this may arrive late. */
+        stream_close(front->stream, CLOSE_PEER_RESET);
     } else if (opcode == HTTP_WS_CLOSE) {
         /* A page that was left or closed ends its terminal; 1001 is what browsers say then. */
         term_node_leave(front);

@@ -6,7 +6,7 @@
 #include "protocols/term_front.h"
 #include "term/term_frame.h"
 
-enum { CODE_DONE = 1000, CODE_PROTOCOL = 1002, CODE_TOO_LARGE = 1009, CODE_TOKEN = 4401 };
+enum { CODE_DONE = 1000, CODE_PROTOCOL = 1002, CODE_TOO_LARGE = 1009, CODE_LOST = 4000, CODE_TOKEN = 4401 };
 
 enum term_state { TERM_TOKEN, TERM_ASKING, TERM_JOINING, TERM_RUNNING, TERM_OVER };
 

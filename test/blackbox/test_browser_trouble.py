@@ -1,6 +1,9 @@
 """What goes wrong under somebody's hands in the browser: he is told, in words that help, and nothing that he typed is lost."""
 
 import json
+import os
+import re
+import time
 
 import pytest
 
@@ -17,7 +20,7 @@ def browser(cluster):
         pytest.skip("needs root: a network to pull the cable of")
     person = cluster.person("web-trouble", logins="root", sign_in=False)
     made = Browser(cluster, host=HOST)
-    made.open("/web/servers")
+    wait_for(lambda: made.open("/web/servers") is None)  # a network that has just been made is "changed" to Chromium for a moment
     made.sign_in(person)
     yield made
     made.stop()
@@ -92,6 +95,82 @@ def test_a_role_of_a_megabyte(cluster, browser):
     browser.see(target="dialog", count=0, timeout=90000)
     browser.see(target="td:has-text('large')")
     cluster.ctl("rm", "role/large")
+
+
+def shell(browser, line, wanted):
+    browser.type(text=line + "\n")
+    browser.see(target=f".xterm-rows:has-text('{wanted}')")
+
+
+def leave(browser):
+    """A window with open shells asks before it closes."""
+    browser.click(target=".tab button[aria-label^=Close]")
+
+
+def test_a_shell_whose_cable_is_pulled(cluster, browser):
+    """In silence, as a train's tunnel does it: the page says so soon, and goes on with the same shell when the network is back."""
+    browser.visit("/web/terminal/node1?login=root")
+    browser.see(target=".term-line:has-text('Connected')")
+    shell(browser, "KEPT=yes; (for i in $(seq 1 30); do echo tick$i; sleep 1; done) & echo on-$((1+1))", "on-2")
+
+    def for_a_while():
+        browser.see(target=".term-line:has-text('network is away')", timeout=20000)
+        browser.picture("terminal-lost")
+        browser.usable()
+        time.sleep(6)
+    without_network(cluster, browser, for_a_while)
+    browser.run("forgive", what="ERR_")
+    browser.see(target=".term-line:has-text('Connected')", timeout=20000)
+    browser.see(target=".xterm-rows:has-text('tick30')", timeout=60000)
+    assert re.findall(r"tick(\d+)", browser.text(target=".xterm-rows")) == [str(i) for i in range(1, 31)]  # nothing is missing or twice
+    shell(browser, "echo still-$KEPT", "still-yes")
+
+    def for_too_long():
+        browser.see(target=".term-line:has-text('more than 30 seconds')", timeout=70000)
+    without_network(cluster, browser, for_too_long)
+    browser.usable()
+    browser.run("forgive", what="ERR_")
+    browser.see(target=".xterm-rows:has-text('still-yes')")
+    browser.click(target="button:has-text('Open a new shell')")
+    browser.see(target=".term-line:has-text('Connected')", timeout=20000)
+    shell(browser, "echo fresh-$KEPT-", "fresh--")
+    browser.run("forgive", what="")
+    leave(browser)
+
+
+def test_a_copy_whose_cable_is_pulled(cluster, browser, tmp_path):
+    """It says so soon, both ways; the same button does it again; what was half there is gone."""
+    browser.visit("/web/terminal/node1?login=root")
+    browser.see(target=".term-line:has-text('Connected')")
+    big = tmp_path / "big"
+    big.write_bytes(os.urandom(1024) * 300 * 1024)
+    there = tmp_path / "there"
+    there.mkdir()
+    browser.click(target="label=Copy files")
+    browser.choose(target="dialog input[type=file]", file=str(big))
+    browser.fill(target="dialog input.mono", text=f"{there}/")
+
+    def in_the_midst():
+        browser.see(target="dialog .note.bad", timeout=60000)
+
+    def start_and_pull():
+        browser.click(target="dialog button.main")
+        wait_for(lambda: "MB" in browser.text(target="dialog [role=status]"))
+        without_network(cluster, browser, in_the_midst)
+    start_and_pull()
+    assert "connection was lost" in browser.text(target="dialog .note.bad")
+    browser.usable()
+    wait_for(lambda: not list(there.iterdir()), 90)
+    browser.run("forgive", what="ERR_")
+    browser.click(target="dialog button.main")
+    browser.see(target="dialog .note:has-text('Uploaded')", timeout=120000)
+    assert (there / "big").stat().st_size == big.stat().st_size
+    browser.click(target="dialog [role=tab]:has-text('Download')")
+    browser.fill(target="dialog input.mono", text=f"{there}/big")
+    start_and_pull()
+    browser.run("forgive", what="")
+    browser.press(key="Escape")
+    leave(browser)
 
 
 def test_a_server_that_vanishes_under_a_shell(cluster, browser):

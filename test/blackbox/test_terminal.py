@@ -2,11 +2,12 @@
 
 import json
 import os
+import struct
 import time
 
 import pytest
 
-from terminal import BINARY, CLOSE, TEXT, Browser, Refused, Terminal
+from terminal import BINARY, CLOSE, TEXT, Browser, Refused, Terminal, open_envelope
 from tport import BUILD, Cluster, wait_for
 
 
@@ -106,6 +107,37 @@ def test_what_is_no_message_ends_the_connection(alice):
     terminal.ws.send(BINARY, b"\x0a\x011\x12\x01r", mask=False)
     terminal.last()
     assert terminal.code == 1002
+
+
+def test_a_page_may_ask_whether_the_way_still_bears(alice):
+    terminal = alice.shell()
+    terminal.send("l", b"12345")
+    while True:
+        kind, payload = terminal.ws.receive()
+        kind, body = open_envelope(payload)
+        if kind == "l":
+            break
+        assert kind == "r"
+    assert body == b"12345"
+    terminal.send("l", b"x" * 33)
+    while terminal.ws.receive()[0] != CLOSE:
+        pass
+    terminal.ws.close()
+
+
+def test_a_late_word_of_a_lost_connection_ends_no_shell(alice):
+    """Found with a pulled cable: the page had given the connection up, and its last word came when the network was back."""
+    terminal = alice.shell()
+    terminal.type("KEPT=here; echo on-$((1+1))\n")
+    terminal.until("on-2")
+    terminal.ws.send(CLOSE, struct.pack(">H", 4000))
+    again = alice.shell(sid=terminal.session["id"], offset=terminal.offset)
+    again.type("echo still-$KEPT\n")
+    again.until("still-here")
+    # The person's own end is one.
+    again.ws.send(CLOSE, struct.pack(">H", 1001))
+    said = alice.terminal({"server_id": "node1", "login": "root", "sid": terminal.session["id"], "offset": again.offset}).last()
+    assert "ended" in said["e"]["message"], said
 
 
 def test_a_lost_network_costs_nothing(home, alice):

@@ -468,6 +468,7 @@ export const en = {
   "files.target.hint": "A path on the server; empty for the home folder.",
   "files.source": "Path on the server",
   "files.source.hint": "Absolute, or from the home folder.",
+  "files.lost": "The connection was lost. Nothing half-copied is kept: start again when the network is back.",
   "files.failed": "The file could not be copied.",
   "files.said": "{text}",
   "files.downloaded": "Downloaded, {size}.",

@@ -470,6 +470,7 @@ export const ko: Texts = {
   "files.target.hint": "서버의 경로입니다. 비우면 홈 폴더에 저장합니다.",
   "files.source": "서버의 경로",
   "files.source.hint": "절대 경로 또는 홈 폴더 기준 경로입니다.",
+  "files.lost": "연결이 끊겼습니다. 덜 복사된 파일은 남지 않습니다. 네트워크가 돌아오면 다시 시작하세요.",
   "files.failed": "파일을 복사하지 못했습니다.",
   "files.said": "파일을 복사하지 못했습니다. 서버의 설명: {text}",
   "files.downloaded": "내려받았습니다({size}).",

@@ -17,7 +17,8 @@ interface Progress {
 }
 
 function reason(message: string): string {
-  return message === "lost" || message === "gone" || message === "signin" ? t(`term.${message}`) : message ? t("files.said", { text: message }) : t("files.failed");
+  if (message === "lost") return t("files.lost");
+  return message === "gone" || message === "signin" ? t(`term.${message}`) : message ? t("files.said", { text: message }) : t("files.failed");
 }
 
 export function FilesDialog({ server, login, onClose }: { server: string; login: string; onClose: () => void }) {

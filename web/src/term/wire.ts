@@ -32,6 +32,12 @@ export interface WireEvents {
 
 const RESUME_MS = 30000;
 const ACK_EVERY = 16 * 1024;
+const BEAT_MS = 2000;
+const QUIET_MS = 4000; // then we ask whether the way still bears
+const DEAD_MS = 8000; // without an answer
+const FIRST_MS = 30000; // of the first one: the server starts a shell meanwhile
+const LOST = 4000; // what we say then, should it arrive at all: it is not the end of the shell
+const ATTEMPT_MS = 5000; // of one connection: a network that is back is found soon
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -87,6 +93,10 @@ export class Wire {
   private timer = 0;
   private over = false;
   private opened = false;
+  private heard = 0;
+  private asked = 0; // when we asked last, and have heard nothing since; else 0
+  private beat = 0;
+  private attempt = 0;
 
   constructor(
     private readonly server: string,
@@ -96,6 +106,22 @@ export class Wire {
     private readonly file?: FileJob,
   ) {
     this.connect();
+    this.beat = setInterval(() => this.look(), BEAT_MS);
+  }
+
+  /** Is the other side still there? Networks are also lost in silence, and TCP says so after minutes. */
+  private look(): void {
+    const now = Date.now();
+    if (!this.socket || !this.opened || this.lostAt || this.over) return;
+    if (this.asked && now - this.asked > DEAD_MS) this.drop(this.socket);
+    else if (!this.asked && now - this.heard > QUIET_MS && this.send("l", encoder.encode(String(now % 1e9)))) this.asked = now;
+  }
+
+  /** Gives a connection up that does not say that it is over. */
+  private drop(socket: WebSocket): void {
+    if (this.socket !== socket) return;
+    socket.close(LOST);
+    this.closed(1006);
   }
 
   private connect(): void {
@@ -112,11 +138,15 @@ export class Wire {
     socket.onmessage = (event) => this.socket === socket && this.take(new Uint8Array(event.data as ArrayBuffer));
     socket.onclose = (event) => this.socket === socket && this.closed(event.code);
     this.socket = socket;
+    this.attempt = setTimeout(() => this.drop(socket), this.lostAt ? ATTEMPT_MS : FIRST_MS);
   }
 
   private take(data: Uint8Array): void {
     const { type, payload } = decode(data);
+    this.heard = Date.now();
+    this.asked = 0;
     if (type === "s") {
+      clearTimeout(this.attempt);
       const meta = (JSON.parse(decoder.decode(payload)) as { session: Meta }).session;
       this.sid = meta.id;
       this.opened = true;
@@ -150,12 +180,20 @@ export class Wire {
 
   private end(message: string, state: "code" | "over" = "over"): void {
     this.over = true;
-    clearTimeout(this.timer);
+    this.quiet();
     this.events.onState(state, message);
+  }
+
+  private quiet(): void {
+    clearTimeout(this.timer);
+    clearTimeout(this.attempt);
+    clearInterval(this.beat);
   }
 
   private closed(code: number): void {
     this.socket = null;
+    this.asked = 0;
+    clearTimeout(this.attempt);
     if (this.over) return;
     if (code === 4401) {
       this.end("signin");
@@ -210,7 +248,7 @@ export class Wire {
   close(): void {
     if (!this.over) this.send("c", new Uint8Array());
     this.over = true;
-    clearTimeout(this.timer);
+    this.quiet();
     this.socket?.close();
     this.socket = null;
   }
