@@ -67,6 +67,9 @@ const commands = {
   async click({ name = "main", target }) {
     await find(name, target).click();
   },
+  async dblclick({ name = "main", target, x, y }) {
+    await find(name, target).dblclick({ position: { x, y } });
+  },
   async fill({ name = "main", target, text }) {
     await find(name, target).fill(text);
   },

@@ -1,0 +1,76 @@
+"""Every command that a page shows has a button that copies it; a terminal copies and pastes."""
+
+import pytest
+
+from browser import Browser, need_browser
+from tport import wait_for
+
+CLIPBOARD = "navigator.clipboard.readText()"
+
+
+@pytest.fixture(scope="module")
+def browser(cluster):
+    need_browser()
+    made = Browser(cluster)
+    made.open("/web/servers")
+    made.sign_in(cluster.person("copier", logins="root", sign_in=False))
+    yield made
+    made.stop()
+
+
+def copies_all(browser, least):
+    count = browser.count(target="dialog .command")
+    assert count >= least
+    for n in range(count):
+        text = browser.text(target=f"dialog .command >> nth={n} >> pre").strip()
+        browser.evaluate(script="navigator.clipboard.writeText('nothing yet')")
+        browser.click(target=f"dialog .command >> nth={n} >> button")
+        wait_for(lambda wanted=text: browser.evaluate(script=CLIPBOARD).strip() == wanted)
+
+
+@pytest.mark.parametrize("language, server, make", [("en", "Add server", "Make the line"), ("ko", "서버 추가", "명령 만들기")])
+def test_the_line_of_add_server(browser, language, server, make):
+    browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}')")
+    browser.visit("/web/servers")
+    browser.click(target=f".head button:has-text('{server}')")
+    browser.click(target=f"dialog button:has-text('{make}')")
+    browser.see(target="dialog .command:has-text('install-node.sh')")
+    copies_all(browser, 1)
+    browser.press(key="Escape")
+    browser.evaluate(script="localStorage.removeItem('tport.language')")
+
+
+def test_add_kubernetes_and_an_invitation(cluster, browser):
+    browser.visit("/web/kubernetes")
+    browser.click(target=".head button:has-text('Add Kubernetes')")
+    browser.fill(target="dialog input[name=cluster]", text="prod")
+    browser.click(target="dialog button:has-text('Make the line')")
+    browser.see(target="dialog .command:has-text('helm')")
+    copies_all(browser, 1)
+    browser.press(key="Escape")
+    browser.visit("/web/users")
+    browser.click(target="button:has-text('Invite user')")
+    browser.fill(target="label=User name", text="copied")
+    browser.click(target="label.mono:has-text('access') input")
+    browser.click(target="dialog button.main")
+    browser.see(target=".command")
+    copies_all(browser, 1)
+    browser.press(key="Escape")
+    cluster.ctl("users", "rm", "copied")
+
+
+def test_a_terminal_copies_and_pastes(browser):
+    browser.visit("/web/terminal/node1?login=root")
+    browser.see(target=".term-line:has-text('Connected')")
+    browser.type(text="PS1='> '; clear; echo word$((40+2))word\n")
+    browser.see(target=".xterm-rows:has-text('word42word')")
+    wait_for(lambda: browser.text(target=".xterm-rows").lstrip().startswith("word42word"))
+    browser.dblclick(target=".xterm-screen", x=30, y=8)
+    browser.press(key="Control+Shift+C")
+    wait_for(lambda: browser.evaluate(script=CLIPBOARD) == "word42word")
+    browser.evaluate(script="navigator.clipboard.writeText('echo pasted-$((1+2))')")
+    browser.press(key="Control+Shift+V")
+    browser.see(target=".xterm-rows:has-text('echo pasted-')")
+    browser.press(key="Enter")
+    browser.see(target=".xterm-rows:has-text('pasted-3')")
+    browser.click(target=".tab button[aria-label^=Close]")
