@@ -5,6 +5,7 @@ import time
 import pytest
 
 from browser import Browser, need_browser
+from terminal import Browser as Web
 from tport import Cluster, wait_for
 
 IDLE = 8  # s
@@ -81,6 +82,24 @@ def test_an_open_shell_is_use(home, browser):
     assert browser.count(target=".leaving") == 0
     browser.type(text="echo still-$((4+4))\n")
     browser.see(target=".xterm-rows:has-text('still-8')")
+    browser.close()
+
+
+def test_watching_somebody_is_use(home, browser):
+    """As long as he does something; his idle time is the watcher's too."""
+    person = home.person("idle-watcher", logins="root", sign_in=False)
+    shell = Web(home.person("idle-owner", logins="root", sign_in=False)).sign_in().shell()
+    shell.type(f"for i in $(seq 1 {3 * IDLE}); do echo tick$i; sleep 1; done\n")
+    sid = shell.session["id"]
+    wait_for(lambda: [e for e in home.audit(type="session.start") if e["sid"] == sid])
+    signed_in(browser, person, "en", "/web/servers")
+    browser.visit(f"/web/player/{sid}?live=1")
+    for _ in range(2 * IDLE):
+        time.sleep(1)
+        assert browser.count(target=".leaving") == 0
+    shell.send("c")
+    shell.ws.close()
+    browser.see(target=".leaving", timeout=20000)
     browser.close()
 
 

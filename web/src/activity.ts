@@ -1,5 +1,6 @@
 // Has the person done something? Keys, clicks, touches and the pointer in any tab of ours count, and so does an open shell.
 // Requests that the page makes by itself say so (api.ts), and are then no use of the session to the server.
+import { useEffect } from "preact/hooks";
 import { store } from "./store";
 
 const MARK = "tport.active"; // when, for the other tabs
@@ -38,4 +39,14 @@ export function goesIdle(): boolean {
   if (acted <= told) return true;
   told = Date.now();
   return false;
+}
+
+/** While on: who reads what a program prints, or looks at a recording, is there. */
+export function useUse(on: boolean): void {
+  useEffect(() => {
+    if (!on) return;
+    act();
+    const timer = setInterval(act, 2500);
+    return () => clearInterval(timer);
+  }, [on]);
 }

@@ -5,7 +5,7 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { act } from "../activity";
+import { useUse } from "../activity";
 import { api } from "../api";
 import { site } from "../context";
 import { Button, copy, Pop, toastError } from "../design/parts";
@@ -124,13 +124,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
     return () => wire.close();
   }, [turn]);
 
-  // Who reads what a program prints is there.
-  useEffect(() => {
-    if (state !== "open") return;
-    act();
-    const timer = setInterval(act, 2500);
-    return () => clearInterval(timer);
-  }, [state]);
+  useUse(state === "open");
 
   useEffect(() => {
     if (!shown) return;

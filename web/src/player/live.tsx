@@ -2,6 +2,7 @@
 import "asciinema-player/dist/bundle/asciinema-player.css";
 import { create } from "asciinema-player";
 import { useEffect, useRef } from "preact/hooks";
+import { act } from "../activity";
 import { ApiError } from "../api";
 import { asTerminal, CastReader } from "./cast";
 import { watchPiece } from "./load";
@@ -47,6 +48,7 @@ async function follow(id: string, plain: boolean, { dispatch }: Callbacks, { onS
       return onState("gone", error);
     }
     offset += piece.bytes.length;
+    if (piece.bytes.length > 0) act(); // who watches is there
     const events = reader.feed(piece.bytes, piece.done);
     if (reader.size && !begun) {
       begun = true;

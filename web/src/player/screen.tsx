@@ -2,6 +2,7 @@
 import "asciinema-player/dist/bundle/asciinema-player.css";
 import { create, type Player } from "asciinema-player";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { useUse } from "../activity";
 import { Button } from "../design/parts";
 import { duration, t } from "../i18n";
 import { type CastEvent, realTime, type Size } from "./cast";
@@ -22,6 +23,7 @@ export function Screen({ recording }: { recording: Recording }) {
   const [speed, setSpeed] = useState(1);
   const [skip, setSkip] = useState(true);
   const [playing, setPlaying] = useState(false);
+  useUse(playing);
   const [now, setNow] = useState(0);
   const [length, setLength] = useState(0);
   const at = useRef({ time: 0, limit: undefined as number | undefined, playing: !matchMedia("(prefers-reduced-motion: reduce)").matches });
