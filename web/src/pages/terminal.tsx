@@ -171,7 +171,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
           <CodeForm opens={{ server_id: tab.server }} shown={shown} onDone={() => setTurn(turn + 1)} />
         </div>
       )}
-      <div class="term-line">
+      <div class="term-line" data-state={state}>
         <span class="grow" role="status">
           <span class={state === "open" ? "dot on" : "dot"} aria-hidden="true" />
           {state === "over" ? message || t("term.over") : t(`term.state.${state}`)}
