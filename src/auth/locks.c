@@ -1,5 +1,6 @@
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. When its time is
  * over it goes, as any list of locks is read as what is in force. */
+#include "auth/devices.h"
 #include "auth/resources.h"
 
 #include <string.h>
@@ -23,6 +24,29 @@ enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_erro
     }
     *ret_lock = lock;
     return TP_OK;
+}
+
+struct wanted_device {
+    const char *id;
+    bool found;
+};
+
+static bool look_at_devices(void *ctx, const char *user, const json_t *login, uint64_t revision)
+{
+    struct wanted_device *wanted = ctx;
+    json_t *copy = json_deep_copy(login); /* devices_find brings old ones into form */
+    (void)user;
+    (void)revision;
+    wanted->found = devices_find(copy, wanted->id) != NULL;
+    json_decref(copy);
+    return !wanted->found;
+}
+
+/* Whose it is does not matter. */
+static bool device_known(struct auth *auth, const char *id)
+{
+    struct wanted_device wanted = {.id = id};
+    return doc_each(auth->secrets, "/login/", NULL, look_at_devices, &wanted, NULL) != TP_OK || wanted.found;
 }
 
 static bool user_known(struct auth *auth, const char *name)
@@ -72,6 +96,9 @@ char *locks_warning(struct auth *auth, const struct lock *lock)
     } else if (target->server_id != NULL && hosts_get(auth, target->server_id) == NULL) {
         kind = "host with the id";
         name = target->server_id;
+    } else if (target->mfa_device != NULL && !device_known(auth, target->mfa_device)) {
+        kind = "one-time-code device with the id";
+        name = target->mfa_device;
     }
     return kind == NULL ? NULL
                         : mem_printf("there is no %s %s now; the lock is there and will hold as soon as there is one",

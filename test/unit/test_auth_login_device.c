@@ -94,6 +94,25 @@ static void a_lock_reaches_what_a_plain_login_opened(void **state)
     world_close(&world);
 }
 
+/* A typing mistake would shut nobody out, and nobody would know. */
+static void a_lock_on_no_device_says_so(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    char *device = login_device(world.base);
+    json_t *made = must(world.fixture, as_local(), "locks.add",
+                        json_pack("{s:{s:s}}", "target", "mfa_device", "44444444-4444-4444-8444-444444444444"));
+    const char *warning = json_get_text(made, "warnings", "");
+    assert_string_equal(warning,
+                        "there is no one-time-code device with the id 44444444-4444-4444-8444-444444444444 now; "
+                        "the lock is there and will hold as soon as there is one");
+    json_decref(made);
+    made = must(world.fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "mfa_device", device));
+    assert_null(json_object_get(made, "warnings"));
+    json_decref(made);
+    mem_free(device);
+    world_close(&world);
+}
+
 /* What a new auth process knows: from the store, or by the grant where the old one was killed before it stored anything. */
 static void it_reaches_sessions_that_outlive_a_restart(void **state)
 {
@@ -280,6 +299,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_at_noon, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_lock_reaches_what_a_plain_login_opened),
+        TEST(a_lock_on_no_device_says_so),
         TEST(it_reaches_sessions_that_outlive_a_restart),
         TEST(a_lock_reaches_the_browser),
         TEST(a_removed_device_ends_all_but_the_session_that_removes_it),
