@@ -633,7 +633,8 @@ static bool is_over(struct auth *auth, const struct live *live, int64_t now_ms)
         return false;
     }
     const struct host *host = hosts_get(auth, live->host_id);
-    return age_ms > LATE_MS || (live->open_channels == 0 && host != NULL && host->tunnels != NULL);
+    return age_ms > LATE_MS ||
+           (live->open_channels == 0 && host != NULL && host->tunnels != NULL && host->online_ms <= live->closed_ms);
 }
 
 static void tick_one(void *ctx, const char *key, void *value)

@@ -244,42 +244,74 @@ void do_session_event(struct call *call)
     }
 }
 
-/* Many at once, in their order: they are on record together, so the last one's answer is that of all. */
+/* The answer to one call of session.events, which comes when the log has answered for each. */
+struct reports {
+    struct call *call;
+    size_t count;
+    size_t waiting; /* for the log, and one for the call itself while it is read */
+    json_t *refused;
+    struct tp_error error; /* of the last one that was refused */
+};
+
+struct report_wait {
+    struct reports *reports;
+    size_t index;
+};
+
+static void refuse_report(struct reports *reports, size_t index, const struct tp_error *error)
+{
+    json_t *one = json_pack("{s:I}", "index", (json_int_t)index);
+    json_object_set_new(one, "why", json_string(error->text));
+    json_array_append_new(reports->refused, one);
+    reports->error = *error;
+}
+
+static void reports_settle(struct reports *reports)
+{
+    if (--reports->waiting > 0) {
+        return;
+    }
+    if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
+        json_decref(reports->refused);
+        call_fail(reports->call, &reports->error);
+    } else {
+        call_reply(reports->call, json_pack("{s:o}", "refused", reports->refused));
+    }
+    mem_free(reports);
+}
+
+static void on_report_kept(void *ctx, const struct tp_error *error)
+{
+    struct report_wait *wait = ctx;
+    if (error != NULL) {
+        refuse_report(wait->reports, wait->index, error);
+    }
+    reports_settle(wait->reports);
+    mem_free(wait);
+}
+
 void do_session_events(struct call *call)
 {
-    const json_t *reports = json_object_get(call->params, "events");
-    json_t *refused = json_array();
-    struct tp_error error = {0};
-    json_t *last = NULL;
+    const json_t *list = json_object_get(call->params, "events");
     size_t i;
     json_t *report;
-    if (!json_is_array(reports) || json_array_size(reports) > SESSION_EVENTS_MAX) {
-        json_decref(refused);
+    if (!json_is_array(list) || json_array_size(list) > SESSION_EVENTS_MAX) {
         call_fail_text(call, TP_INVALID, "\"events\" must be a list of at most %d", SESSION_EVENTS_MAX);
         return;
     }
-    json_array_foreach (reports, i, report) {
+    struct reports *reports = mem_alloc(sizeof *reports);
+    *reports = (struct reports){.call = call, .count = json_array_size(list), .waiting = 1, .refused = json_array()};
+    json_array_foreach (list, i, report) {
+        struct tp_error error = {0};
         json_t *event = NULL;
         if (event_of(call, report, &event, &error) != TP_OK) {
-            json_t *one = json_pack("{s:I}", "index", (json_int_t)i);
-            json_object_set_new(one, "why", json_string(error.text));
-            json_array_append_new(refused, one);
+            refuse_report(reports, i, &error);
         } else if (event != NULL) {
-            if (last != NULL) {
-                audit_emit(call->auth, last, NULL, NULL);
-            }
-            last = event;
+            struct report_wait *wait = mem_alloc(sizeof *wait);
+            *wait = (struct report_wait){reports, i};
+            reports->waiting++;
+            audit_emit(call->auth, event, on_report_kept, wait);
         }
     }
-    if (i > 0 && json_array_size(refused) == i) {
-        json_decref(refused);
-        call_fail(call, &error);
-        return;
-    }
-    json_t *result = json_pack("{s:o}", "refused", refused);
-    if (last != NULL) {
-        call_reply_audited(call, last, result);
-    } else {
-        call_reply(call, result);
-    }
+    reports_settle(reports);
 }

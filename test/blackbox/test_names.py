@@ -11,7 +11,7 @@ from tport import BIN, ROOT_USER, Cluster, Daemon, wait_for
 pytestmark = pytest.mark.skipif(not ROOT_USER, reason="two machines need namespaces")
 
 
-def add_twin(cluster, place, name, labels):
+def add_twin(cluster, place, name, labels, change=lambda conf: conf):
     """A node in the host called place that calls itself name; its id."""
     before = {n["metadata"]["name"] for n in cluster.node_list()}
     folder = cluster.folder / place
@@ -22,7 +22,7 @@ def add_twin(cluster, place, name, labels):
         str(BIN / "tportd"), "node", "configure", f"--proxy={cluster.proxy}", f"--token={cluster.token()}", f"--ca-pin={cluster.pin()}",
         f"--node-name={name}", f"--labels={labels}", f"--data-dir={folder}/data", "-o", str(conf)], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    cluster.nodes[place] = Daemon(cluster.net, place, folder, conf.read_text()).start()
+    cluster.nodes[place] = Daemon(cluster.net, place, folder, change(conf.read_text())).start()
     return wait_for(lambda: next(n["metadata"]["name"] for n in cluster.node_list()
                                  if n["metadata"]["name"] not in before and n.get("online")), 40)
 
@@ -53,6 +53,17 @@ def test_the_error_lists_the_candidates(twins):
     assert result.returncode != 0
     shown = sorted([f"{twins.left} (side=left)", f"{twins.right} (side=right)"])
     assert (result.returncode, result.stderr) == (255, f"ERROR: twin is the name of 2 servers; use the id of one: {', '.join(shown)}\n")
+
+
+def test_a_label_makes_no_row_of_its_own(twins):
+    """A host's labels are its own words: with the end of a line in them it could put another name beside its id."""
+    add_twin(twins, "plain", "plain", "team=x")
+    add_twin(twins, "sly", "sly", "team=x,note=row", lambda conf: conf.replace("note: row", 'note: "row\\n  00000000-1111-4111-8111-111111111111  db1  team=x"'))
+    result = twins.alice.tport("ssh", "root@team=x", "true")
+    assert result.returncode == 255 and "matches 2 hosts" in result.stderr
+    rows = [line for line in result.stderr.splitlines() if line.startswith("  ")]
+    assert len(rows) == 2, result.stderr
+    assert r"row\x0a  00000000" in result.stderr, result.stderr
 
 
 def test_stock_ssh_reads_the_same(twins):

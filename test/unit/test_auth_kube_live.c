@@ -98,12 +98,17 @@ static void reports_that_come_together(void **state)
     json_t *good = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "kube.request", "fields", "verb", "GET");
     json_t *strange = json_pack("{s:s, s:s, s:{}}", "sid", "nobody's", "event", "kube.request", "fields");
     json_t *unlisted = json_pack("{s:s, s:s, s:{}}", "sid", sid, "event", "user.create", "fields");
-    json_t *list = json_pack("[O,o,O,o,O]", good, strange, good, unlisted, good);
+    char *long_text = mem_alloc(100001);
+    memset(long_text, 'x', 100000);
+    json_t *large = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "kube.request", "fields", "verb", long_text);
+    mem_free(long_text);
+    json_t *list = json_pack("[O,o,O,o,o,O]", good, strange, good, unlisted, large, good);
     json_t *result = must(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:o}", "events", list));
     json_t *refused = json_object_get(result, "refused");
-    assert_int_equal(json_array_size(refused), 2);
+    assert_int_equal(json_array_size(refused), 3);
     assert_int_equal(json_get_int(json_array_get(refused, 0), "index", -1), 1);
     assert_int_equal(json_get_int(json_array_get(refused, 1), "index", -1), 3);
+    assert_int_equal(json_get_int(json_array_get(refused, 2), "index", -1), 4); /* the log does not take it */
     json_decref(result);
     json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "kube.request"));
     assert_int_equal(json_array_size(json_object_get(events, "items")), 3);

@@ -255,6 +255,7 @@ static void an_ended_session_leaves_the_memory(void **state)
     char *open = connect_as(fixture, "alice", "web-1");
     char *away = connect_as(fixture, "alice", "web-2");
     ((struct live *)map_get(fixture->auth->live, open))->open_channels = 1;
+    hosts_get(fixture->auth, HOST_A)->online_ms -= 3600000; /* it was there all the time */
     sessions_close(map_get(fixture->auth->live, done));
     sessions_close(map_get(fixture->auth->live, open));
     sessions_close(map_get(fixture->auth->live, away));
@@ -263,7 +264,10 @@ static void an_ended_session_leaves_the_memory(void **state)
     assert_true(is_known(fixture, done, 20000));
     assert_false(is_known(fixture, done, 40000));
     assert_true(is_known(fixture, open, 40000));
-    assert_true(is_known(fixture, away, 40000)); /* it may have more to say when it is back */
+    assert_true(is_known(fixture, away, 40000)); /* it may have more to say when it is back, */
+    json_decref(
+        must(fixture, as_host(HOST_B, "web-2"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 6)));
+    assert_true(is_known(fixture, away, 40000)); /* and is about to say it */
     assert_false(is_known(fixture, open, 11 * 60 * 1000));
     assert_false(is_known(fixture, away, 11 * 60 * 1000));
     mem_free(done);

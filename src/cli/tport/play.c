@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
+#include "cli/common/table.h"
 #include "cli/common/term.h"
 #include "cli/tport/play_source.h"
 #include "cli/tport/player_filter.h"
@@ -191,9 +192,13 @@ static bool is_short_id(const char *text)
 static void add_candidate(struct buf *list, const json_t *item)
 {
     char *when = output_time(json_get_text(item, "started", ""));
-    (void)buf_printf(list, "\n  %s  %s  %s@%s  %s", json_get_text(item, "id", ""), json_get_text(item, "user", ""),
-                     json_get_text(item, "login", ""),
-                     json_get_text(item, "hostname", json_get_text(item, "kubernetes_cluster", "")), when);
+    char *row = mem_printf("%s  %s  %s@%s  %s", json_get_text(item, "id", ""), json_get_text(item, "user", ""),
+                           json_get_text(item, "login", ""),
+                           json_get_text(item, "hostname", json_get_text(item, "kubernetes_cluster", "")), when);
+    char *safe = text_safe(row); /* a host says the login: no end of a line may make up another row */
+    (void)buf_printf(list, "\n  %s", safe);
+    mem_free(safe);
+    mem_free(row);
     mem_free(when);
 }
 

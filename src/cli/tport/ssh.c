@@ -94,8 +94,12 @@ static enum tp_err several(const json_t *nodes, const char *asked, struct tp_err
         if (index < CANDIDATES) {
             json_t *labels = output_node_labels(node);
             char *text = output_labels(labels);
-            (void)buf_printf(&list, "\n  %s  %s  %s", output_text_at(node, "metadata.name"),
-                             output_text_at(node, "spec.hostname"), text);
+            char *row = mem_printf("%s  %s  %s", output_text_at(node, "metadata.name"),
+                                   output_text_at(node, "spec.hostname"), text);
+            char *safe = text_safe(row); /* a host's labels may hold the end of a line, and make up another row */
+            (void)buf_printf(&list, "\n  %s", safe);
+            mem_free(safe);
+            mem_free(row);
             mem_free(text);
             json_decref(labels);
         }
