@@ -15,6 +15,7 @@ from terminal import BINARY, CLOSE, WebSocket
 from tport import wait_for
 
 MASTERS = {"kubernetes_groups": ["system:masters"]}
+REASONS = {"lock": "locked", "role": "right_lost"}
 SHELL = "/api/v1/namespaces/default/pods/shell"
 
 
@@ -87,7 +88,7 @@ def test_what_runs_is_cut_within_a_second_and_says_why(site, what, by):
     assert took[-1] < 1, took
     if what.startswith("exec"):
         end = wait_for(lambda: site.events("session.end", user=name))[0]
-        assert end["reason"] == ("locked" if by == "lock" else end["reason"]) and end["kubernetes_node_name"] == "localhost"
+        assert end["reason"] == REASONS[by] and end["kubernetes_node_name"] == "localhost"
 
 
 # --- terminals ---

@@ -56,7 +56,7 @@ def odd(site):
     parts = [
         context_of("slow", f"https://{prod.address}:7443", ca, agent_keys),
         context_of("away", f"https://{prod.address}:7444", ca, agent_keys),
-        context_of("stale", f"https://{prod.address}:{kube.API_PORT}", ca, {"token": TOKEN}),
+        context_of("stale", f"https://{demo.address}:{kube.API_PORT}", demo_ca, {"token": TOKEN}),
         context_of("stranger", f"https://{demo.address}:{kube.API_PORT}", demo_ca,
                    {"client-certificate-data": pki.data("stranger.crt"), "client-key-data": pki.data("stranger.key")}),
         context_of("mistaken", f"https://{prod.address}:{kube.API_PORT}", demo_ca, agent_keys),
@@ -72,6 +72,8 @@ def odd(site):
     yield agent, files
     listener.close()
     agent.stop()
+    for part in parts: # others count on what there is
+        site.cluster.ctl("rm", f"kube_server/{part['contexts'][0]['name']}")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,7 @@ def test_the_agent_survives_the_rotation_of_certificates(site, odd, olaf):
         replace(files / "tport-agent.key", (folder / "tport-agent-2.key").read_bytes())
         replace(files / "tport-agent.crt", (folder / "tport-agent-2.crt").read_bytes())
         wait_for(lambda: works(site, olaf), timeout=60)
-        assert "tport-agent-2" in {e["user"]["username"] for e in site.demo.audit()[-50:]}
+        assert "tport-agent-2" in {e["user"].get("username") for e in site.demo.audit()[-50:]}
         with site.running(olaf, "get", "cm", "-w", "-n", "kube-public", "-o", "name", context="rotating") as watch:
             site.kubectl(olaf, "create", "cm", "-n", "kube-public", "after-rotation", context="rotating", check=True)
             until(watch, "after-rotation")
