@@ -308,5 +308,6 @@ void tls_client_close(struct tls_client *client)
     mem_free(client->verify_name);
     mem_free(client->name);
     mem_free(client->alpn);
+    mem_free(client->ahead);
     mem_free(client);
 }

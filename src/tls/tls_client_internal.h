@@ -6,6 +6,8 @@
 
 #include <openssl/base.h>
 
+#define TLS_CLIENT_AHEAD ((size_t)64 * 1024)
+
 struct tls_client {
     int fd; /* non-blocking; the waiting is done by poll */
     SSL_CTX *ctx;
@@ -17,7 +19,12 @@ struct tls_client {
     char *verify_name; /* what the certificate must hold */
     char **pins;
     size_t pin_count;
-    bool own_cas;      /* ca_pem was given */
+    bool own_cas; /* ca_pem was given */
+    /* Bytes that were read before TLS asked for them, so that several records take one system call; NULL: none are. While it
+     * is used, poll says nothing about what waits here: read until TLS wants more. */
+    uint8_t *ahead;
+    size_t ahead_start;
+    size_t ahead_end;
     char refusal[700]; /* why the certificate was refused, or "" */
 };
 

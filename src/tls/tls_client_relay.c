@@ -203,6 +203,8 @@ enum tp_err tls_client_relay(struct tls_client *client, int in_fd, int out_fd, s
     /* A terminal's description is shared with the shell, so its flags are left alone. */
     if (S_ISSOCK(kind.st_mode) || S_ISFIFO(kind.st_mode))
         nonblocking = fcntl(out_fd, F_SETFL, flags | O_NONBLOCK) == 0;
+    if (!client->ahead)
+        client->ahead = mem_alloc(TLS_CLIENT_AHEAD);
     relay.up.data = mem_alloc(RELAY_BUFFER);
     relay.down.data = mem_alloc(RELAY_BUFFER);
     code = fill_down(&relay); /* bytes may wait inside TLS already, where poll does not see them */

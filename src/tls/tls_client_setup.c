@@ -37,10 +37,28 @@ static int socket_write(BIO *bio, const char *data, int size)
     return (int)count;
 }
 
+static ssize_t receive(struct tls_client *client, void *out, size_t size)
+{
+    if (!client->ahead)
+        return recv(client->fd, out, size, 0);
+    if (client->ahead_start == client->ahead_end) {
+        ssize_t count = recv(client->fd, client->ahead, TLS_CLIENT_AHEAD, 0);
+        if (count <= 0)
+            return count;
+        client->ahead_start = 0;
+        client->ahead_end = (size_t)count;
+    }
+    if (size > client->ahead_end - client->ahead_start)
+        size = client->ahead_end - client->ahead_start;
+    memcpy(out, client->ahead + client->ahead_start, size);
+    client->ahead_start += size;
+    return (ssize_t)size;
+}
+
 static int socket_read(BIO *bio, char *out, int size)
 {
-    const struct tls_client *client = BIO_get_data(bio);
-    ssize_t count = recv(client->fd, out, (size_t)size, 0);
+    struct tls_client *client = BIO_get_data(bio);
+    ssize_t count = receive(client, out, (size_t)size);
     BIO_clear_retry_flags(bio);
     if (count < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
