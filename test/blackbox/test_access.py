@@ -155,10 +155,13 @@ def test_cable_pulled_and_back(fresh):
 
 
 def test_dynamic_labels_show(cluster):
-    node = cluster.add_node("node3", extra="") if "node3" not in cluster.nodes else cluster.nodes["node3"]
-    conf = node.conf.read_text()
-    if "commands" not in conf:
+    node = cluster.add_node("node3", extra="")
+    try:
         node.stop()
-        node.write(conf.replace("ssh_service:\n", "ssh_service:\n  commands:\n    - name: kernel\n      command: [uname, -s]\n      period: 1s\n", 1))
+        node.write(node.conf.read_text().replace("ssh_service:\n", "ssh_service:\n  commands:\n    - name: kernel\n      command: [uname, -s]\n      period: 1s\n", 1))
         node.start()
-    wait_for(lambda: "Linux" in cluster.ctl("nodes", "ls").stdout, 30)
+        wait_for(lambda: "Linux" in cluster.ctl("nodes", "ls").stdout, 30)
+    finally:  # others count the servers of this cluster
+        node.stop()
+        del cluster.nodes["node3"]
+        cluster.ctl("rm", "node/" + next(item["metadata"]["name"] for item in cluster.node_list() if item["spec"]["hostname"] == "node3"))

@@ -205,8 +205,10 @@ export function Pop(props: { label: string; kind?: string; icon?: IconName; only
     const close = (event: Event) => {
       if (!panel.contains(event.target as Node) && !from.contains(event.target as Node)) setOpen(false);
     };
+    // The event of a scroll that was over before it opened comes late: what counts is whether the button has moved since.
+    const top = from.getBoundingClientRect().top;
     const scrolled = (event: Event) => {
-      if (!panel.contains(event.target as Node)) setOpen(false);
+      if (!panel.contains(event.target as Node) && Math.abs(from.getBoundingClientRect().top - top) > 1) setOpen(false);
     };
     document.addEventListener("pointerdown", close);
     document.addEventListener("focusin", close);
