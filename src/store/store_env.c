@@ -197,8 +197,8 @@ static enum tp_err open_checked(struct store *store, bool made, struct tp_error 
     MDB_txn *txn = NULL;
     enum tp_err err = TP_OK;
     int code;
-    store_rekey_clean(store->dir);
-    if (made)
+    err = store_rekey_clean(store->dir, error);
+    if (err == TP_OK && made)
         err = refuse_lost_data(store->dir, error);
     if (err == TP_OK)
         err = store_check(store->dir, &store->options, made, error);

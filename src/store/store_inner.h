@@ -66,8 +66,9 @@ enum tp_err store_seal_begin(struct store *store, struct tp_error *error) TP_MUS
 struct seal *store_seal_of(const uint8_t key[STORE_KEY_SIZE]) TP_MUST;
 /* Writes the mark of store->seal with store->revision into "meta" of store->lmdb; a code of LMDB. */
 int store_seal_mark(const struct store *store, MDB_txn *txn) TP_MUST;
-/* Removes what a store_rekey that was cut short left beside the store. */
-void store_rekey_clean(const char *dir);
+/* Removes what a store_rekey that was cut short left beside the store. When the disk does not say that the store of after is
+ * what it has, that fails and everything stays as it is: the store of before may yet be the one. */
+enum tp_err store_rekey_clean(const char *dir, struct tp_error *error) TP_MUST;
 /* What is to stand on the disk for a value, in memory of its own that the caller frees; only where store->seal is set. */
 void *store_value_seal(const struct store *store, const char *key, uint64_t revision, const void *value, size_t size,
                        size_t *ret_size) TP_MUST;

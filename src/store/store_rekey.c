@@ -129,29 +129,42 @@ static void overwrite(const char *path)
         (void)close(fd);
 }
 
-void store_rekey_clean(const char *dir)
+/* The old file is the store itself when the change was cut short before the rename, and as long as the disk may have the folder
+ * as it was before. */
+static enum tp_err drop_old(const char *dir, const char *file, const char *old_file, struct tp_error *error)
+{
+    struct stat old;
+    struct stat now;
+    if (lstat(old_file, &old) != 0 || lstat(file, &now) != 0)
+        return TP_OK;
+    if (now.st_ino != old.st_ino || now.st_dev != old.st_dev) {
+        enum tp_err err = fsync_path(dir, O_DIRECTORY, error);
+        if (err != TP_OK)
+            return err;
+        overwrite(old_file);
+    }
+    (void)unlink(old_file);
+    return TP_OK;
+}
+
+enum tp_err store_rekey_clean(const char *dir, struct tp_error *error)
 {
     static const char *const files[] = {"data.mdb", "lock.mdb"};
     char *folder = mem_printf("%s/" FOLDER, dir);
     char *old_file = mem_printf("%s/old.mdb", folder);
     char *file = mem_printf("%s/data.mdb", dir);
-    struct stat old;
-    struct stat now;
-    if (lstat(old_file, &old) == 0) {
-        /* Cut short before the rename, it is the store itself. */
-        if (stat(file, &now) == 0 && (now.st_ino != old.st_ino || now.st_dev != old.st_dev))
-            overwrite(old_file);
-        (void)unlink(old_file);
-    }
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+    enum tp_err err = drop_old(dir, file, old_file, error);
+    for (size_t i = 0; err == TP_OK && i < sizeof(files) / sizeof(files[0]); i++) {
         char *path = mem_printf("%s/%s", folder, files[i]);
         (void)unlink(path);
         mem_free(path);
     }
-    (void)rmdir(folder);
+    if (err == TP_OK)
+        (void)rmdir(folder);
     mem_free(folder);
     mem_free(old_file);
     mem_free(file);
+    return err;
 }
 
 /* Whoever runs this, the file goes on to belong to whom it belonged. */
@@ -206,6 +219,7 @@ enum tp_err store_rekey(const char *dir, const struct store_options *options, co
 {
     struct rekey rekey = {0};
     struct stat old;
+    struct tp_error ignored = {0};
     enum tp_err err = store_open(dir, options, &rekey.store, error);
     if (err != TP_OK)
         return err;
@@ -223,7 +237,10 @@ enum tp_err store_rekey(const char *dir, const struct store_options *options, co
         err = write_fresh(&rekey, &old, error);
     if (err == TP_OK)
         err = take_place(&rekey, error);
-    store_rekey_clean(dir);
+    if (err == TP_OK)
+        err = store_rekey_clean(dir, error);
+    else if (store_rekey_clean(dir, &ignored) != TP_OK)
+        log_warn("what the change of the key left stays", "why=\"%s\"", ignored.text);
     store_close(rekey.store);
     seal_free(rekey.fresh.seal);
     mem_free(rekey.dir);

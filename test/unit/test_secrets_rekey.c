@@ -2,6 +2,7 @@
 #include "auth/secrets_key.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <lmdb.h>
@@ -46,11 +47,25 @@ WRAP(int, link, (const char *from, const char *to), (from, to))
 WRAP(int, unlink, (const char *path), (path))
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode))
 WRAP(int, rmdir, (const char *path), (path))
-WRAP(int, fsync, (int fd), (fd))
 WRAP(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
 WRAP(int, mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags),
      (txn, dbi, key, data, flags))
 WRAP(int, mdb_txn_commit, (MDB_txn * txn), (txn))
+
+static ino_t broken; /* a folder that the disk does not take, 0: none */
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    struct stat info;
+    step();
+    if (broken != 0 && fstat(fd, &info) == 0 && info.st_ino == broken) {
+        errno = EIO;
+        return -1;
+    }
+    return __real_fsync(fd);
+}
 
 struct place {
     char dir[64];
@@ -242,6 +257,58 @@ static void test_what_is_refused(void **state)
     assert_tidy(place);
 }
 
+static void assert_holds(const char *path, const void *data, size_t size)
+{
+    char *now = mem_alloc(size + 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, now, size + 1), size);
+    assert_memory_equal(now, data, size);
+    (void)close(fd);
+    mem_free(now);
+}
+
+/* As long as a power cut could bring the old file back, it is not overwritten, and both keys are there. */
+static void test_R14_the_old_store_stays_until_the_disk_has_the_new_one(void **state)
+{
+    struct place *place = *state;
+    struct tp_error error = {0};
+    struct secrets_key source;
+    struct store *store = NULL;
+    enum secrets_rekeyed done = SECRETS_REKEYED;
+    struct stat info;
+    bool next = true;
+    char *file = mem_printf("%s/data.mdb", place->store);
+    char *old_file = mem_printf("%s/rekeying/old.mdb", place->store);
+    char *before = read_file(place->key);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &info), 0);
+    size_t size = (size_t)info.st_size;
+    char *data = mem_alloc(size);
+    assert_int_equal(read(fd, data, size), size);
+    (void)close(fd);
+    assert_int_equal(stat(place->store, &info), 0);
+    broken = info.st_ino;
+    assert_int_equal(secrets_rekey(place->dir, place->key, &done, &error), TP_IO);
+    assert_holds(old_file, data, size);
+    assert_int_equal(open_store(place, &source, &store, &error), TP_IO); /* and so auth does not begin */
+    assert_holds(old_file, data, size);
+    assert_int_equal(secrets_rekey(place->dir, place->key, &done, &error), TP_IO);
+    assert_holds(old_file, data, size);
+    assert_holds(place->key, before, strlen(before));
+    assert_true(exists(".next", place->key));
+    broken = 0;
+    assert_int_equal(secrets_rekey(place->dir, place->key, &done, &error), TP_OK);
+    assert_int_equal(done, SECRETS_FINISHED);
+    assert_whole(place, &next);
+    assert_false(next);
+    assert_tidy(place);
+    secret_free(before);
+    mem_free(data);
+    mem_free(old_file);
+    mem_free(file);
+}
+
 /* Before each step that changes something, until one is not reached any more. Afterwards auth opens the store with what is
  * there, and another call brings it to an end. */
 static void test_R14_a_kill_at_any_step_loses_nothing(void **state)
@@ -290,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_the_new_key_opens_it_and_the_old_one_does_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_R14_the_old_store_stays_until_the_disk_has_the_new_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_R14_a_kill_at_any_step_loses_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
