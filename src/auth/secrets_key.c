@@ -98,9 +98,14 @@ static enum tp_err take_after(int fd, const struct stat *like)
     if (fstat(fd, &info) != 0) {
         return TP_IO;
     }
-    bool same = info.st_uid == like->st_uid && info.st_gid == like->st_gid;
-    return (same || fchown(fd, like->st_uid, like->st_gid) == 0) && fchmod(fd, like->st_mode & 0440) == 0 ? TP_OK
-                                                                                                          : TP_IO;
+    mode_t mode = like->st_mode & 0440;
+    if ((info.st_uid != like->st_uid || info.st_gid != like->st_gid) && fchown(fd, like->st_uid, like->st_gid) != 0) {
+        if (errno != EPERM) {
+            return TP_IO;
+        }
+        mode = 0400; /* the folder is ours, so we may replace a file of root's in it, but not make one */
+    }
+    return fchmod(fd, mode) == 0 ? TP_OK : TP_IO;
 }
 
 /* Durable before it is used: what is sealed with a key that a crash takes away is lost. It gets its name last, so that half
@@ -143,6 +148,11 @@ static enum tp_err make_key(const char *path, struct tp_error *error)
     return err;
 }
 
+static int open_key(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
 static char *next_path(const struct secrets_key *source)
 {
     return mem_printf("%s.next", source->path);
@@ -152,15 +162,44 @@ enum tp_err secrets_key_next(void *ctx, bool sealed, uint8_t key[STORE_KEY_SIZE]
 {
     struct secrets_key *source = ctx;
     char *path = next_path(source);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = source->next_fd;
+    if (source->next_opened) {
+        errno = source->next_errno;
+    } else {
+        fd = open_key(path);
+    }
     enum tp_err err = fd >= 0 ? read_key(fd, path, key, error) : err_errno(error, errno, "cannot read %s", path);
     (void)sealed;
     source->next = err == TP_OK;
-    if (fd >= 0) {
+    if (fd >= 0 && !source->next_opened) {
         (void)close(fd);
     }
     mem_free(path);
     return err;
+}
+
+void secrets_key_open(struct secrets_key *source)
+{
+    char *path = next_path(source);
+    source->fd = open_key(source->path);
+    source->open_errno = source->fd < 0 ? errno : 0;
+    source->next_fd = open_key(path);
+    source->next_errno = source->next_fd < 0 ? errno : 0;
+    source->next_opened = true;
+    mem_free(path);
+}
+
+void secrets_key_close(struct secrets_key *source)
+{
+    if (source->fd >= 0) {
+        (void)close(source->fd);
+    }
+    if (source->next_fd >= 0) {
+        (void)close(source->next_fd);
+    }
+    source->fd = -1;
+    source->open_errno = 0;
+    source->next_opened = false;
 }
 
 enum tp_err secrets_key_make_next(struct secrets_key *source, uint8_t key[STORE_KEY_SIZE], struct tp_error *error)
@@ -214,7 +253,7 @@ enum tp_err secrets_key_get(void *ctx, bool sealed, uint8_t key[STORE_KEY_SIZE],
     if (fd < 0 && source->open_errno != 0) {
         errno = source->open_errno;
     } else if (fd < 0) {
-        fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        fd = open_key(source->path);
     }
     if (fd < 0 && errno == ENOENT) {
         err = source->make && !sealed ? make_key(source->path, error) : missing(source, sealed, error);

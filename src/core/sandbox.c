@@ -100,6 +100,18 @@ enum tp_err sandbox_enter(enum sandbox_role role, struct tp_error *error)
 #endif
 }
 
+/* name: whose groups, or NULL. */
+static enum tp_err become(const char *name, uid_t uid, gid_t gid, struct tp_error *error)
+{
+    int groups = name ? initgroups(name, gid) : setgroups(0, NULL);
+    if (groups != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+        return name ? err_errno(error, errno, "can't become user %s", name)
+                    : err_errno(error, errno, "can't become user %u", (unsigned)uid);
+    if (uid != 0 && setuid(0) == 0)
+        return err_set(error, TP_INTERNAL, "user %u can become root again", (unsigned)uid);
+    return TP_OK;
+}
+
 enum tp_err sandbox_become(const char *user, struct tp_error *error)
 {
     const struct passwd *entry;
@@ -111,10 +123,14 @@ enum tp_err sandbox_become(const char *user, struct tp_error *error)
         return err_set(error, TP_NOT_FOUND,
                        "there is no user %s on this machine: make install makes it, or useradd --system %s", user,
                        user);
-    if (initgroups(user, entry->pw_gid) != 0 || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
-        setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0)
-        return err_errno(error, errno, "can't become user %s", user);
-    if (entry->pw_uid != 0 && setuid(0) == 0)
-        return err_set(error, TP_INTERNAL, "user %s can become root again", user);
-    return TP_OK;
+    return become(user, entry->pw_uid, entry->pw_gid, error);
+}
+
+enum tp_err sandbox_become_owner(uid_t uid, gid_t gid, struct tp_error *error)
+{
+    const struct passwd *entry;
+    if (geteuid() != 0 || uid == 0)
+        return TP_OK;
+    entry = getpwuid(uid);
+    return entry ? become(entry->pw_name, uid, entry->pw_gid, error) : become(NULL, uid, gid, error);
 }

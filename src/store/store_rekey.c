@@ -167,17 +167,6 @@ enum tp_err store_rekey_clean(const char *dir, struct tp_error *error)
     return err;
 }
 
-/* Whoever runs this, the file goes on to belong to whom it belonged. */
-static enum tp_err keep_owner(const char *path, const struct stat *old, struct tp_error *error)
-{
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return err_errno(error, errno, "cannot look at %s", path);
-    if ((info.st_uid != old->st_uid || info.st_gid != old->st_gid) && chown(path, old->st_uid, old->st_gid) != 0)
-        return err_errno(error, errno, "cannot give %s to the user of the store; run this as root", path);
-    return TP_OK;
-}
-
 static enum tp_err write_fresh(struct rekey *rekey, const struct stat *old, struct tp_error *error)
 {
     struct store_options options = rekey->store->options;
@@ -194,9 +183,7 @@ static enum tp_err write_fresh(struct rekey *rekey, const struct stat *old, stru
     mdb_env_close(rekey->fresh.lmdb.env);
     if (code != 0)
         return store_mdb_error(rekey->store->dir, code, "writing the store anew", error);
-    err = keep_owner(rekey->fresh_file, old, error);
-    if (err == TP_OK)
-        err = fsync_path(rekey->fresh_file, 0, error);
+    err = fsync_path(rekey->fresh_file, 0, error);
     return err == TP_OK ? fsync_path(rekey->dir, O_DIRECTORY, error) : err;
 }
 

@@ -217,27 +217,39 @@ def test_R14_the_key_of_the_store_is_changed(fresh):
     assert "kept" in cluster.ctl("users", "ls").stdout
 
 
-def test_R14_a_change_of_the_key_survives_kill_9(fresh):
+def key_in_a_folder_of_roots(cluster):
+    """The words that name it."""
+    folder = cluster.folder / "vault"
+    folder.mkdir(mode=0o700)
+    key = shutil.move(cluster.daemon.data / "keys" / "secrets.key", folder / "secrets.key")
+    os.chown(key, os.geteuid(), os.getegid())
+    return key, [f"--key-file={key}"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_R14_a_change_of_the_key_survives_kill_9(fresh, elsewhere):
     """At any time of it; then it is run again, and auth has everything."""
     cluster = fresh(workers=1)
     person = cluster.person("kept", sign_in=False)
     cluster.daemon.stop()
-    words = [str(BIN / "tportd"), "secrets", "rekey", "-c", str(cluster.daemon.conf)]
+    key, more = key_in_a_folder_of_roots(cluster) if elsewhere else (cluster.daemon.data / "keys" / "secrets.key", [])
+    words = [str(BIN / "tportd"), "secrets", "rekey", "-c", str(cluster.daemon.conf), *more]
     took = 60
     for _ in range(3):
         start = time.monotonic()
-        rekey(cluster)
+        rekey(cluster, *more)
         took = min(took, time.monotonic() - start)
     rounds, killed = 12, 0
 
     def unlocked():
-        """The child in which a killed one had the store checked has ended, too."""
-        with open(cluster.daemon.data / "auth" / "secrets" / "store.lock", "rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                return False
+        """The children of a killed one, in which it worked and had the store checked, have ended, too."""
+        try:
+            for path in (cluster.daemon.data / "auth" / "secrets" / "store.lock", cluster.daemon.data / "tportd.lock"):
+                with open(path, "rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
 
     for n in range(rounds):
         wait_for(unlocked)
@@ -247,9 +259,11 @@ def test_R14_a_change_of_the_key_survives_kill_9(fresh):
             killed += process.wait() == -signal.SIGKILL
     assert killed > rounds // 3
     wait_for(unlocked)
-    rekey(cluster)
-    assert sorted(path.name for path in (cluster.daemon.data / "keys").iterdir() if "secrets" in path.name) == ["secrets.key"]
+    rekey(cluster, *more)
+    assert [path.name for path in key.parent.iterdir()] == ["secrets.key"]
     assert not (cluster.daemon.data / "auth" / "secrets" / "rekeying").exists()
+    if elsewhere:
+        cluster.daemon.write(cluster.conf().replace("  cluster_name:", f"  secrets_key_file: {key}\n  cluster_name:"))
     cluster.start()
     assert person.login()[0] == 0
 
@@ -269,3 +283,91 @@ def test_a_key_elsewhere_is_changed_there(fresh):
     shutil.move(elsewhere, cluster.daemon.data / "keys" / "secrets.key")
     cluster.start()
     assert "kept" in cluster.ctl("users", "ls").stdout
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): (*owned(path), path.read_bytes() if path.is_file() else None) for path in [folder, *folder.rglob("*")]}
+
+
+def link_data(secrets, outside):
+    (secrets / "data.mdb").unlink()
+    (secrets / "data.mdb").symlink_to(outside / "readable")
+
+
+def link_lock(secrets, outside):
+    (secrets / "lock.mdb").unlink(missing_ok=True)
+    (secrets / "lock.mdb").symlink_to(outside / "readable")
+
+
+def link_leftovers(secrets, outside):
+    (secrets / "rekeying").symlink_to(outside)
+
+
+def link_store(secrets, outside):
+    secrets.rename(secrets.with_name("aside"))
+    secrets.symlink_to(outside)
+
+
+def link_key(secrets, outside):
+    key = secrets.parent.parent / "keys" / "secrets.key"
+    if key.exists():
+        key.unlink()
+        key.symlink_to(outside / "readable")
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="what root must not be led to")
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("plant", [link_data, link_lock, link_leftovers, link_store, link_key])
+def test_R14_a_link_of_auths_user_leads_root_nowhere(fresh, plant, elsewhere):
+    """Who has taken auth over puts links into its folders and waits for root to change the key."""
+    cluster = fresh(workers=1)
+    cluster.daemon.stop()
+    _, more = key_in_a_folder_of_roots(cluster) if elsewhere else (None, [])
+    outside = cluster.folder / "outside"
+    outside.mkdir(mode=0o755)
+    # What a store has, what a change of its key that was cut short leaves, and what everybody may read.
+    for name in ("data.mdb", "lock.mdb", "store.lock", "old.mdb", "readable"):
+        (outside / name).write_text(f"root's {name}\n" * 1000)
+        (outside / name).chmod(0o644)
+    before = everything(outside)
+    plant(cluster.daemon.data / "auth" / "secrets", outside)
+    done = rekey(cluster, *more, check=False)
+    assert everything(outside) == before
+    if plant == link_key and elsewhere:  # it is in root's folder
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("tportd: "), done
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="root alone could make files of root's")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_changed_key_leaves_no_file_of_roots(fresh, elsewhere):
+    """Auth could not open one; LMDB makes its lock file anew when it is missing."""
+    cluster = fresh(workers=1)
+    cluster.daemon.stop()
+    auth = cluster.daemon.data / "auth"
+    key, more = key_in_a_folder_of_roots(cluster) if elsewhere else (None, [])
+    (auth / "secrets" / "lock.mdb").unlink()
+    rekey(cluster, *more)
+    assert (auth / "secrets" / "lock.mdb").exists()
+    assert auth.stat().st_uid != 0
+    for path in [*auth.rglob("*"), *(cluster.daemon.data / "keys").rglob("*")]:
+        assert owned(path)[:2] == owned(auth)[:2], path
+    if key:
+        assert owned(key)[:2] == (0, 0)
+        shutil.move(key, cluster.daemon.data / "keys" / "secrets.key")
+        shutil.chown(cluster.daemon.data / "keys" / "secrets.key", *owned(auth)[:2])
+    cluster.start()
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="root alone has other people's folders to beware of")
+def test_root_makes_no_key_in_another_users_folder(fresh):
+    cluster = fresh(workers=1)
+    cluster.daemon.stop()
+    key, more = key_in_a_folder_of_roots(cluster)
+    shutil.chown(key.parent, "nobody")
+    before = everything(key.parent)
+    refused = rekey(cluster, *more, check=False)
+    assert refused.returncode == 1
+    assert f"root makes no key in {key.parent}, which belongs to user {key.parent.stat().st_uid}: put the key into a folder of root's" in refused.stderr
+    assert everything(key.parent) == before
