@@ -29,7 +29,7 @@ struct master_plan {
     char *log_file; /* NULL: standard error */
     char *log_level;
     bool log_json;
-    char *auth_key_file; /* goes to auth as a descriptor with its "config"; NULL: none, auth has a key of its own */
+    char *auth_key_file; /* in a folder of ours auth gets its descriptor with "config"; NULL: auth has its own */
     char *auth_user;     /* "" keeps the user */
     char *worker_user;
     char *agent_user; /* "": root, as ssh_service needs it */

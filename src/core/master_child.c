@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -204,10 +205,23 @@ static size_t child_environment(char **env, size_t size)
     return count;
 }
 
+/* In another user's folder, auth's perhaps, a link could lead us to a file that is not for auth: it opens that one itself. */
+static bool is_in_own_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash && slash > path ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup("/");
+    struct stat info;
+    bool own = stat(folder, &info) == 0 && info.st_uid == geteuid();
+    mem_free(folder);
+    return own;
+}
+
 /* The configuration, to auth with the file of its key, which may be root's alone, or why there is none: auth says so. */
 static void send_config(const struct master *master, struct master_child *child)
 {
     const char *key_file = child->role == CHILD_AUTH ? master->plan.auth_key_file : NULL;
+    if (key_file && !is_in_own_folder(key_file))
+        key_file = NULL;
     int fd = key_file ? open(key_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
     if (fd >= 0) {
         rpc_event_fd(child->line, "config", json_incref(child->config), fd);

@@ -126,6 +126,25 @@ def test_key_of_the_store_may_be_for_root_alone(fresh):
     assert f"{elsewhere} is missing" in refused_start(cluster)
 
 
+@pytest.mark.skipif(not ROOT_USER, reason="root alone could open what auth may not")
+def test_R14_master_opens_no_key_in_a_folder_of_auths_user(fresh):
+    """A link there would have auth handed a file of root's. What auth itself may read is still its key."""
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    key = cluster.daemon.data / "keys" / "secrets.key"
+    cluster.daemon.write(cluster.conf().replace("  cluster_name:", f"  secrets_key_file: {key}\n  cluster_name:"))
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+    cluster.daemon.stop()
+    outside = cluster.folder / "outside"
+    outside.mkdir(mode=0o700)
+    shutil.move(key, outside / "secrets.key")
+    os.chown(outside / "secrets.key", 0, 0)
+    key.symlink_to(outside / "secrets.key")
+    assert f"cannot read {key}, the key of the secrets store: Permission denied" in refused_start(cluster)
+
+
 @pytest.mark.skipif(not ROOT_USER, reason="mounts a small file system")
 def test_disk_full_refuses_and_recovers_by_itself(fresh):
     cluster = fresh(workers=1)
