@@ -50,6 +50,11 @@ struct recording_piece {
 void recordings_answer(struct call *call, const json_t *meta, const struct recording_piece *piece, json_t *event);
 
 /* watchers.c */
+/* The caller, who may read it, reads a piece of a recording that is still in memory. While it runs he is a watcher by that as by
+ * sessions.watch: he gives a code where one is asked for, the person is told, and 10 s after his last read he has left.
+ * ret_event: of somebody who was not there until now (his to emit), or NULL. TP_MFA_NEEDED, TP_DENIED, TP_LIMIT, TP_INVALID. */
+enum tp_err watchers_read(struct recording *recording, const struct call *call, const struct recording_piece *piece,
+                          json_t **ret_event, struct tp_error *error) TP_MUST;
 /* More of it is there, or it has ended: calls that wait for it are decided anew and answered. */
 void watchers_wake(struct recording *recording);
 /* Answers who has waited long enough, forgets who has gone. Each tick. A recording stays in memory while it has watchers: they

@@ -394,23 +394,15 @@ static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_met
     return err;
 }
 
-/* What still runs is watched, whichever way it is read. */
-static enum tp_err check_running(const struct call *call, const char *id, struct tp_error *error)
-{
-    const struct recording *open = map_get(call->auth->recordings, id);
-    const char *device = NULL;
-    if (open == NULL || open->ended) {
-        return TP_OK;
-    }
-    return mfa_check_watch(call, json_get_text(open->meta, "sid", ""), NULL, &device, error);
-}
-
 void do_recordings_read(struct call *call)
 {
     struct auth *auth = call->auth;
     struct tp_error error = {0};
     const char *id = NULL;
     json_t *meta = NULL;
+    json_t *joined = NULL;
+    struct recording_piece piece = {.offset = json_get_int(call->params, "offset", 0),
+                                    .limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX)};
     enum tp_err err = json_need_text(call->params, "id", &id, &error);
     if (err == TP_OK && (strlen(id) != UUID_TEXT_SIZE - 1 || strspn(id, "0123456789abcdef-") != UUID_TEXT_SIZE - 1)) {
         err = err_set(&error, TP_INVALID, "id must be that of a session");
@@ -422,13 +414,13 @@ void do_recordings_read(struct call *call)
     if (err == TP_NOT_FOUND || (err == TP_OK && !recordings_may(call, "read", meta))) {
         err = err_set(&error, TP_NOT_FOUND, "there is no recording %s that you may read", id);
     }
-    if (err == TP_OK) {
-        err = check_running(call, id, &error);
-    }
-    int64_t offset = json_get_int(call->params, "offset", 0);
-    int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
-    if (err == TP_OK && (offset < 0 || limit <= 0)) {
+    if (err == TP_OK && (piece.offset < 0 || piece.limit <= 0)) {
         err = err_set(&error, TP_INVALID, "offset and limit must be positive");
+    }
+    if (err == TP_OK) {
+        struct recording *open = map_get(auth->recordings, id);
+        piece.limit = piece.limit < RECORDING_PIECE_MAX ? piece.limit : RECORDING_PIECE_MAX;
+        err = open != NULL ? watchers_read(open, call, &piece, &joined, &error) : TP_OK;
     }
     if (err != TP_OK) {
         json_decref(meta);
@@ -438,13 +430,18 @@ void do_recordings_read(struct call *call)
     const char *type = strcmp(json_get_text(meta, "proto", "ssh"), "kube") == 0 ? "k8s" : "ssh";
     char *access = mem_printf("%u\n%s\n%s", call->caller.who, call->caller.user, id);
     json_t *event = NULL;
-    if (offset == 0 || !access_recorded(auth, access)) {
+    if (piece.offset == 0 || !access_recorded(auth, access)) {
         event = call_event(call, "session.recording.access", true);
         json_object_set_new(event, "sid", json_string(id));
         json_object_set_new(event, "session_type", json_string(type));
         json_object_set_new(event, "format", json_string("asciicast"));
     }
-    recordings_answer(call, meta, &(struct recording_piece){.offset = offset, .limit = limit, .access = access}, event);
+    if (event != NULL && joined != NULL) { /* durable before the other, which the answer waits for */
+        audit_emit(auth, joined, NULL, NULL);
+        joined = NULL;
+    }
+    piece.access = access;
+    recordings_answer(call, meta, &piece, event != NULL ? event : joined);
     mem_free(access);
     json_decref(meta);
 }

@@ -1,7 +1,8 @@
 /*
  * sessions.watch: the recording of a running session, read as it grows. A call that has read everything waits here for more,
  * for a while; then it is decided anew and answered, so that nobody goes on watching by a right that he had. Who watches is
- * on record (session.join, session.leave), among the participants, and in the list of running sessions.
+ * on record (session.join, session.leave), among the participants, and in the list of running sessions; so is who reads it by
+ * recordings.read while it runs.
  */
 #include "auth/mfa.h"
 #include "auth/running.h"
@@ -201,6 +202,14 @@ static enum tp_err caller_anew(struct call *call, struct tp_error *error)
     return err;
 }
 
+static enum tp_err check_recorded(const struct recording *recording, struct tp_error *error)
+{
+    if (!recording->auth->settings.record && !json_get_bool(recording->meta, "recorded", false)) {
+        return err_set(error, TP_INVALID, "this session is not recorded, so there is nothing to watch");
+    }
+    return TP_OK;
+}
+
 /* Whoever may not watch it learns no more than that it is not there for him. */
 enum tp_err watchers_find(const struct call *call, const struct recording *recording, struct live **ret_live,
                           struct tp_error *error)
@@ -209,24 +218,29 @@ enum tp_err watchers_find(const struct call *call, const struct recording *recor
     if (live == NULL || !running_rights(call, live, recording->meta).watch) {
         return err_set(error, TP_NOT_FOUND, "there is no running session with this id that you may watch");
     }
-    if (!call->auth->settings.record && !json_get_bool(recording->meta, "recorded", false)) {
-        return err_set(error, TP_INVALID, "this session is not recorded, so there is nothing to watch");
+    enum tp_err err = check_recorded(recording, error);
+    if (err == TP_OK) {
+        *ret_live = live;
     }
-    *ret_live = live;
-    return TP_OK;
+    return err;
 }
 
-/* The one decision. ret_device: the second factor that he watches by, or NULL: none is asked for. */
+/* ret_device: the second factor that he watches by, or NULL: none is asked for. */
+static enum tp_err check_code(const struct call *call, const struct recording *recording, const char **ret_device,
+                              struct tp_error *error)
+{
+    const struct watcher *watcher = find_watcher(recording, &call->caller);
+    return mfa_check_watch(call, json_get_text(recording->meta, "sid", ""), watcher != NULL ? watcher->device : NULL,
+                           ret_device, error);
+}
+
+/* The one decision; ret_device as in check_code. */
 static enum tp_err decide(const struct call *call, const struct recording *recording, const char **ret_device,
                           struct tp_error *error)
 {
     struct live *live = NULL;
     enum tp_err err = watchers_find(call, recording, &live, error);
-    if (err != TP_OK) {
-        return err;
-    }
-    const struct watcher *watcher = find_watcher(recording, &call->caller);
-    return mfa_check_watch(call, live->sid, watcher != NULL ? watcher->device : NULL, ret_device, error);
+    return err == TP_OK ? check_code(call, recording, ret_device, error) : err;
 }
 
 static json_t *meta_now(const struct recording *recording)
@@ -236,6 +250,20 @@ static json_t *meta_now(const struct recording *recording)
     return meta;
 }
 
+/* He who has the end leaves: nobody waits for him. */
+static void leave_at_end(struct recording *recording, const struct call *call, const struct recording_piece *piece)
+{
+    if (!recording->ended || recording->size - piece->offset > piece->limit) {
+        return;
+    }
+    for (struct watcher **at = &recording->watchers; *at != NULL; at = &(*at)->next) {
+        if (is_watcher(*at, &call->caller)) {
+            leave(recording, at);
+            return;
+        }
+    }
+}
+
 static void answer(struct recording *recording, struct call *call, const char *device)
 {
     int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
@@ -243,15 +271,7 @@ static void answer(struct recording *recording, struct call *call, const char *d
                                     .limit = limit < RECORDING_PIECE_MAX ? limit : RECORDING_PIECE_MAX};
     json_t *event = join(recording, call, device);
     json_t *meta = meta_now(recording);
-    bool all = recording->ended && recording->size - piece.offset <= piece.limit;
-    if (all) { /* he has the end: nobody waits for him */
-        for (struct watcher **at = &recording->watchers; *at != NULL; at = &(*at)->next) {
-            if (is_watcher(*at, &call->caller)) {
-                leave(recording, at);
-                break;
-            }
-        }
-    }
+    leave_at_end(recording, call, &piece);
     recordings_answer(call, meta, &piece, event);
     json_decref(meta);
 }
@@ -349,13 +369,38 @@ static void park(struct recording *recording, struct call *call, int64_t wait_ms
     }
 }
 
-static size_t count_watchers(const struct recording *recording)
+/* There is room for one more, or he is there already. */
+static enum tp_err check_room(const struct recording *recording, const struct caller *caller, struct tp_error *error)
 {
     size_t count = 0;
     for (const struct watcher *watcher = recording->watchers; watcher != NULL; watcher = watcher->next) {
         count++;
     }
-    return count;
+    return count < WATCHERS_MAX || find_watcher(recording, caller) != NULL
+               ? TP_OK
+               : err_set(error, TP_LIMIT, "too many people watch this session");
+}
+
+enum tp_err watchers_read(struct recording *recording, const struct call *call, const struct recording_piece *piece,
+                          json_t **ret_event, struct tp_error *error)
+{
+    const char *device = NULL;
+    *ret_event = NULL;
+    if (recording->ended) {
+        leave_at_end(recording, call, piece);
+        return TP_OK;
+    }
+    enum tp_err err = check_recorded(recording, error);
+    if (err == TP_OK) {
+        err = check_code(call, recording, &device, error);
+    }
+    if (err == TP_OK) {
+        err = check_room(recording, &call->caller, error);
+    }
+    if (err == TP_OK) {
+        *ret_event = join(recording, call, device);
+    }
+    return err;
 }
 
 void do_sessions_watch(struct call *call)
@@ -375,8 +420,8 @@ void do_sessions_watch(struct call *call)
         recording = map_get(call->auth->recordings, id);
         err = decide(call, recording, &device, &error);
     }
-    if (err == TP_OK && find_watcher(recording, &call->caller) == NULL && count_watchers(recording) >= WATCHERS_MAX) {
-        err = err_set(&error, TP_LIMIT, "too many people watch this session");
+    if (err == TP_OK) {
+        err = check_room(recording, &call->caller, &error);
     }
     if (err != TP_OK) {
         call_fail(call, &error);

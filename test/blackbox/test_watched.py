@@ -158,3 +158,23 @@ def test_a_policy_may_leave_it_out(home, owner, observer):
     finally:
         home.daemon.write(conf)
         assert home.daemon.signal("reload").returncode == 0
+
+
+def test_who_plays_a_running_session_is_seen(home, owner, observer):
+    """The auditor reads the recording as it grows, in the browser and with tport play; the administrator on the machine too."""
+    auditor = Web(home.person("p-reader", roles="auditor", logins="")).sign_in()
+    with shell(home, owner.person) as (child, sid):
+        assert auditor.ask("GET", f"/v1/webapi/sites/test/sessions/{sid}/stream").status == 200
+        child.sendline("")
+        child.expect_exact("tport: p-reader is watching this session")
+        child.sendline("")
+        child.expect_exact("tport: p-reader has stopped watching this session", timeout=30)
+        child.sendline("echo grown-$((8+8))")
+        child.expect_exact("grown-16")
+        wait_for(lambda: "grown-16" in recorded(owner, sid))
+        played = auditor.person.tport("play", "--format=json", sid)
+        assert played.returncode == 0 and "grown-16" in played.stdout, played
+        child.sendline("")
+        child.expect_exact("tport: p-reader is watching this session")
+    events = [(e["event"], e["user"]) for kind in ("session.join", "session.leave") for e in home.audit(type=kind) if e["sid"] == sid and e["user"] == "p-reader"]
+    assert events.count(("session.join", "p-reader")) == 2 and ("session.leave", "p-reader") in events, events

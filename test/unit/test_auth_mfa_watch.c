@@ -1,6 +1,8 @@
 /* Watching a running session takes a code where opening one does: for that session, in the web session that watches. */
 #include "auth_mfa_help.h"
 
+#include "auth/recording.h"
+
 struct watched {
     struct world world;
     char *sid;   /* alice's session on a */
@@ -136,7 +138,7 @@ static void who_watches_goes_on_with_his_device(void **state)
         seen(&watched, who, watched.sid);
         pass(5);
     }
-    must_fail(fixture, web(&watched, who), "recordings.read", piece(watched.sid), TP_MFA_NEEDED);
+    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid))); /* the same to him */
     json_t *login = NULL;
     struct tp_error error = {0};
     assert_int_equal(doc_find(fixture->auth->secrets, "/login/", "bob", &login, NULL, &error), TP_OK);
@@ -169,6 +171,88 @@ static void nobody_else_is_asked(void **state)
     seen(&watched, who, watched.sid);
     json_decref(must(fixture, as_local(), "sessions.watch", piece(watched.sid)));
     json_decref(who);
+    watched_close(&watched);
+}
+
+static size_t watchers_listed(struct fixture *fixture)
+{
+    json_t *list = must(fixture, as_local(), "sessions.list", json_object());
+    size_t count = 0;
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(list, "items"), i, item) {
+        count += json_array_size(json_object_get(json_array_get(json_object_get(item, "channels"), 0), "watchers"));
+    }
+    json_decref(list);
+    return count;
+}
+
+/* Read piece by piece while it runs, a recording shows what sessions.watch shows: its reader is a watcher in all that others see,
+ * and so is the machine's administrator. */
+static void a_running_session_is_not_read_in_silence(void **state)
+{
+    struct watched watched = watched_open(state, asks_for_code(), "dev");
+    struct fixture *fixture = watched.world.fixture;
+    struct recording *recording = map_get(fixture->auth->recordings, watched.sid);
+    json_t *who = web_open(&watched);
+    json_decref(must(fixture, as_host(HOST_A, "a"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", watched.sid, "offset", 0, "data", "e30K")));
+    assert_int_equal(watchers_listed(fixture), 0);
+    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    int64_t told = recording->told;
+    assert_true(told > 0);
+    assert_int_equal(watchers_listed(fixture), 1);
+    assert_true(json_list_has(json_object_get(recording->meta, "participants"), "bob"));
+    assert_int_equal(events(&watched.world, "session.recording.access", "user", "bob"), 1);
+    json_decref(must(fixture, as_local(), "recordings.read", piece(watched.sid)));
+    assert_true(recording->told > told);
+    assert_int_equal(watchers_listed(fixture), 2);
+    /* Who goes on reading is there, and no news. */
+    told = recording->told;
+    for (int i = 0; i < 3; i++) {
+        pass(8);
+        json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+        json_decref(must(fixture, web(&watched, who), "sessions.watch", piece(watched.sid)));
+        json_decref(must(fixture, as_local(), "recordings.read", piece(watched.sid)));
+        watchers_tick(recording);
+    }
+    assert_int_equal(recording->told, told);
+    assert_int_equal(events(&watched.world, "session.join", "user", "bob"), 1);
+    assert_int_equal(events(&watched.world, "session.join", "user", "admin"), 1);
+    fixture_settle(fixture, 100);
+    assert_int_equal(events(&watched.world, "session.leave", "mode", "observer"), 0);
+    pass(11);
+    watchers_tick(recording);
+    assert_true(recording->told > told);
+    assert_int_equal(watchers_listed(fixture), 0);
+    fixture_settle(fixture, 100); /* nobody waits for these events */
+    assert_int_equal(events(&watched.world, "session.leave", "user", "bob"), 1);
+    assert_int_equal(events(&watched.world, "session.leave", "user", "admin"), 1);
+    /* When it is over it is a recording like others. */
+    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    json_decref(must(fixture, as_host(HOST_A, "a"), "session.end",
+                     json_pack("{s:s, s:s, s:b}", "id", watched.sid, "reason", "exit", "recorded", 1)));
+    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    fixture_settle(fixture, 100);
+    assert_int_equal(events(&watched.world, "session.leave", "user", "bob"), 2);
+    assert_int_equal(events(&watched.world, "session.join", "user", "bob"), 2);
+    json_decref(who);
+    watched_close(&watched);
+}
+
+static void readers_of_a_running_session_are_counted(void **state)
+{
+    struct watched watched = watched_open(state, asks_for_code(), "dev");
+    struct fixture *fixture = watched.world.fixture;
+    for (int i = 0; i <= 64; i++) {
+        struct caller caller = as_user(fixture, "bob");
+        caller.web_key = mem_printf("browser-%d", i);
+        if (i < 64) {
+            json_decref(must(fixture, caller, "recordings.read", piece(watched.sid)));
+        } else {
+            must_fail(fixture, caller, "recordings.read", piece(watched.sid), TP_LIMIT);
+        }
+    }
     watched_close(&watched);
 }
 
@@ -211,6 +295,8 @@ int main(void)
         TEST(who_watches_goes_on_with_his_device),
         TEST(nobody_else_is_asked),
         TEST(what_takes_no_code),
+        TEST(a_running_session_is_not_read_in_silence),
+        TEST(readers_of_a_running_session_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
