@@ -12,6 +12,10 @@
 /* Parses size bytes as one JSON object, at most limit bytes, no duplicate keys. The caller json_decref's it. */
 enum tp_err json_parse_object(const void *data, size_t size, size_t limit, json_t **ret_object,
                               struct tp_error *error) TP_MUST;
+/* The same, and refused (TP_TOO_LARGE) before it is parsed when its tree could take more than memory bytes: a list of empty
+ * lists takes forty times its text. */
+enum tp_err json_parse_bounded(const void *data, size_t size, size_t memory, json_t **ret_object,
+                               struct tp_error *error) TP_MUST;
 /* Compact text, keys in insertion order; mem_free it. */
 char *json_text(const json_t *value) TP_MUST;
 

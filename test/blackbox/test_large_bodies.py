@@ -1,12 +1,13 @@
 """Roles as large as a resource may be, from the browser; and what strangers may not send."""
 
+import contextlib
 import json
 import re
 
 import pytest
 
 from terminal import Browser as Web
-from tport import Cluster
+from tport import Cluster, wait_for
 
 MB = 1024 * 1024
 
@@ -67,8 +68,7 @@ def head(home, cookie, token, more):
             f"Authorization: Bearer {token}\r\n{more}\r\n").encode()
 
 
-def answer(tls, until=b"\r\n\r\n"):
-    seen = b""
+def answer(tls, until=b"\r\n\r\n", seen=b""):
     while until not in seen:
         piece = tls.recv(65536)
         if not piece:
@@ -109,3 +109,72 @@ def test_a_client_that_waits_for_its_go_ahead_gets_it(home, admin):
             tls.sendall(data[at:at + 9973])
         seen = answer(tls, b"no end")
         assert seen.count(b"HTTP/1.1 200 ") == 2 and b'"name":"drops"' in seen
+
+
+def test_who_may_not_write_roles_sends_no_large_body(home):
+    """The audit's readers, hosts' users: signed in, and kept to what others send."""
+    home.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: reader}\nspec:\n  allow: {rules: [{resources: [role], verbs: [list, read]}]}\n")
+    reader = Web(home.person("reader", roles="reader", logins="", sign_in=False)).sign_in()
+    for method, path in (("POST", "/webapi/roles/check"), ("POST", "/webapi/roles"), ("PUT", "/webapi/roles/large")):
+        reply = reader.ask(method, path, {"content": "x" * 60000})
+        assert reply.status == 413 and reply.json()["error"]["message"] == "you may not create or update roles, so your request may have 40960 bytes at most"
+    assert reader.ask("POST", "/webapi/roles/check", {"content": "x" * 30000}).status == 400  # read, and no role
+
+
+def test_a_body_of_many_values_is_refused(home, admin):
+    """2 MB of empty lists would be a tree of 90 MB in a worker."""
+    body = '{"a":[' + "[]," * (2 * MB // 3 - 10) + "[]]}"
+    reply = home.https("POST", "/webapi/roles/check", body=body, headers=admin.headers(), host=admin.person.host)
+    assert reply.status == 413 and "too many values" in reply.json()["error"]["message"], reply.text
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    made = Cluster(name="narrow", workers=1)
+    yield made
+    made.close()
+
+
+def certificate(person):
+    keys = person.home / ".tport" / "keys" / person.cluster.proxy.split(":")[0]
+    return keys / f"{person.name}.crt", keys / f"{person.name}.key"
+
+
+def test_large_bodies_on_their_way_are_counted(narrow):
+    """A worker holds eight, two of one person; who comes then is told so, and what is small goes on."""
+    people = [Web(narrow.person(f"writer-{n}", sign_in=n == 0)).sign_in() for n in range(5)]
+    ask = f"Content-Length: {MB}\r\nExpect: 100-continue\r\n"
+
+    def begin(stack, web):
+        tls = stack.enter_context(web.connect())
+        tls.sendall(head(narrow, web.cookie, web.token, ask))
+        said = answer(tls)
+        return said if said.startswith(b"HTTP/1.1 100 ") else answer(tls, b"}}", said), tls
+
+    with contextlib.ExitStack() as stack:
+        lines = []
+        for web in people[:4]:
+            for _ in range(2):
+                said, tls = begin(stack, web)
+                assert said.startswith(b"HTTP/1.1 100 ")
+                lines.append(tls)
+            said, _ = begin(stack, web)
+            assert said.startswith(b"HTTP/1.1 503 ") and b"2 large requests of yours are under way, and no more are taken; try again in a moment" in said
+        said, _ = begin(stack, people[4])
+        assert said.startswith(b"HTTP/1.1 503 ") and b"8 large requests are under way" in said
+        # By a certificate it is the same, and the same person.
+        rpc = f"POST /webapi/rpc/nodes.list HTTP/1.1\r\nHost: {narrow.proxy}\r\nContent-Type: application/json\r\n{ask}\r\n".encode()
+        with narrow.connection(load_cert_chain=certificate(people[0].person), set_alpn_protocols=(["tport-api"],)) as tls:
+            tls.sendall(rpc)
+            assert answer(tls, b"}}").startswith(b"HTTP/1.1 503 ")
+        for web in people:
+            assert web.ask("POST", "/webapi/roles/check", {"content": text_of(30000)}).status == 200
+        # One is done, one is given up: there is room again.
+        lines[0].sendall(json.dumps({"content": "x"}).encode().ljust(MB))
+        assert answer(lines[0]).startswith(b"HTTP/1.1 400 ")
+        lines[7].close()
+        with narrow.connection(load_cert_chain=certificate(people[0].person), set_alpn_protocols=(["tport-api"],)) as tls:
+            tls.sendall(rpc)
+            assert answer(tls).startswith(b"HTTP/1.1 100 ")
+        wait_for(lambda: people[4].ask("POST", "/webapi/roles/check", {"content": text_of(MB)}).status == 200)
+    wait_for(lambda: people[0].ask("POST", "/webapi/roles/check", {"content": text_of(MB)}).status == 200)

@@ -9,11 +9,14 @@
 #include "base/clock.h"
 #include "base/close.h"
 #include "base/enc.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/wire.h"
 
+#include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void queue_keeps_its_limit(void **state)
@@ -163,6 +166,120 @@ static void secrets_compare(void **state)
     assert_false(secret_equal_text(NULL, NULL));
 }
 
+/* What jansson holds, by its own allocator. */
+static size_t held;
+static size_t held_most;
+
+static void *counted_alloc(size_t size)
+{
+    void *block = malloc(size);
+    held += malloc_usable_size(block) + 8; /* and malloc's own word */
+    held_most = held > held_most ? held : held_most;
+    return block;
+}
+
+static void counted_free(void *block)
+{
+    if (block) {
+        held -= malloc_usable_size(block) + 8;
+        free(block);
+    }
+}
+
+/* {"a":[unit,unit,...]} of at most size bytes; or {unit,unit,...} with numbered keys where it has a place for one. */
+static char *repeated(const char *unit, size_t size)
+{
+    bool members = strstr(unit, "%zu") != NULL;
+    struct buf text;
+    buf_init(&text, 0);
+    assert_int_equal(buf_append_text(&text, members ? "{" : "{\"a\":["), TP_OK);
+    for (size_t n = 0; buf_size(&text) + strlen(unit) + 16 < size; n++) {
+        if (n > 0)
+            assert_int_equal(buf_append_text(&text, ","), TP_OK);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        char *one = members ? mem_printf(unit, n) : mem_strdup(unit);
+#pragma GCC diagnostic pop
+        assert_int_equal(buf_append_text(&text, one), TP_OK);
+        mem_free(one);
+    }
+    assert_int_equal(buf_append_text(&text, members ? "}" : "]}"), TP_OK);
+    char *all = mem_strdup(buf_text(&text));
+    buf_free(&text);
+    return all;
+}
+
+/* A body of 2 MB of "[]," was a tree of 90 MB. What is taken stays within the bound, whatever it is made of. */
+static void a_small_document_is_no_large_tree(void **state)
+{
+    static const char *const units[] = {"[]",
+                                        "{}",
+                                        "0",
+                                        "\"\"",
+                                        "\"a\"",
+                                        "{\"a\":{}}",
+                                        "{\"a\":\"b\"}",
+                                        "[[[[[[[[]]]]]]]]",
+                                        "{\"\":[]}",
+                                        "1.5",
+                                        "[0]",
+                                        "\"%zu\":{}",
+                                        "\"%zu\":0",
+                                        "\"%zu\":\"\"",
+                                        "\"abcdefgh%zu\":[\"\\\"[,\"]"};
+    const size_t memory = (size_t)12 * 1024 * 1024;
+    (void)state;
+    json_set_alloc_funcs(counted_alloc, counted_free);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        size_t small = 1024;
+        size_t large = (size_t)2 * 1024 * 1024;
+        json_t *tree = NULL;
+        size_t worst = 0;
+        /* The largest that is taken. */
+        for (bool first = true; first || large - small > 4096; first = false) {
+            size_t size = first ? large : (small + large) / 2;
+            char *text = repeated(units[i], size);
+            struct tp_error error = {0};
+            held = held_most = 0;
+            enum tp_err err = json_parse_bounded(text, strlen(text), memory, &tree, &error);
+            if (err == TP_OK) {
+                worst = held_most;
+                json_decref(tree);
+                assert_int_equal(held, 0);
+                small = size;
+            } else {
+                assert_int_equal(err, TP_TOO_LARGE);
+                assert_int_equal(held_most, 0); /* before anything was parsed */
+                large = size;
+            }
+            mem_free(text);
+            if (first && err == TP_OK)
+                break;
+        }
+        print_message("%-24s %8zu bytes of text, %9zu of memory\n", units[i], small, worst);
+        assert_true(worst > 0 && worst < (size_t)16 * 1024 * 1024);
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
+/* What stands in a string is no value: a role of a megabyte is one. */
+static void text_in_a_document_is_free(void **state)
+{
+    (void)state;
+    struct tp_error error = {0};
+    json_t *tree = NULL;
+    const size_t size = (size_t)1024 * 1024;
+    char *content = mem_alloc(size + 1);
+    memset(content, ',', size);
+    content[size] = '\0';
+    char *text = mem_printf("{\"content\":\"%s\\\"[{\",\"revision\":\"\\\\\"}", content);
+    assert_int_equal(json_parse_bounded(text, strlen(text), size + 4096, &tree, &error), TP_OK);
+    assert_int_equal(json_string_length(json_object_get(tree, "content")), size + 3);
+    json_decref(tree);
+    mem_free(text);
+    mem_free(content);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +290,8 @@ int main(void)
         cmocka_unit_test(maps),
         cmocka_unit_test(reasons_have_names),
         cmocka_unit_test(secrets_compare),
+        cmocka_unit_test(a_small_document_is_no_large_tree),
+        cmocka_unit_test(text_in_a_document_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -275,6 +275,95 @@ static void test_script_and_programs(void **state)
     assert_int_equal(bench->calls, 0);
 }
 
+/* Who may not write roles sends no more than others do, whatever route he takes. */
+static void test_large_bodies_are_for_who_may_write_them(void **state)
+{
+    static const char *const routes[][2] = {
+        {"POST", "/webapi/roles/check"}, {"POST", "/webapi/roles"}, {"PUT", "/webapi/roles/dev"}};
+    struct bench *bench = *state;
+    char *hex = web_cookie_session_text("alice", "5f3a");
+    char *headers = mem_printf(JSON "Cookie: __Host-session=%s\r\nAuthorization: Bearer 5f3a\r\n", hex);
+    char *big = mem_printf("{\"content\":\"%0*d\"}", 100000, 1);
+    char *huge = mem_printf("{\"content\":\"%0*d\"}", 2 * 1024 * 1024, 1);
+    for (size_t i = 0; i < 3; i++) {
+        bench->writes_roles = false;
+        bench->calls = 0;
+        const char *answer = ask(bench, routes[i][0], routes[i][1], headers, big, false);
+        assert_int_equal(status_of(answer), 413);
+        assert_non_null(strstr(answer, "you may not create or update roles"));
+        assert_non_null(strstr(answer, "X-Content-Type-Options: nosniff\r\n"));
+        assert_int_equal(bench->calls, 1);
+        bench->writes_roles = true;
+        answer = ask(bench, routes[i][0], routes[i][1], headers, big, false);
+        assert_int_equal(status_of(answer), 400); /* it was read, and is no role */
+        assert_int_equal(bench->calls, 3);
+        assert_int_equal(status_of(ask(bench, routes[i][0], routes[i][1], headers, huge, false)), 413);
+        assert_int_equal(bench->calls, 3);
+    }
+    mem_free(huge);
+    mem_free(big);
+    mem_free(headers);
+    mem_free(hex);
+}
+
+/* Small bodies that would be large trees are refused before anybody is asked who sends them. */
+static void test_R9_a_small_body_is_no_large_tree(void **state)
+{
+    struct bench *bench = *state;
+    char *hex = web_cookie_session_text("alice", "5f3a");
+    char *headers = mem_printf(JSON "Cookie: __Host-session=%s\r\nAuthorization: Bearer 5f3a\r\n", hex);
+    char lists[16000];
+    struct buf text;
+    memset(lists, '[', sizeof(lists) - 1);
+    lists[sizeof(lists) - 1] = '\0';
+    const char *answer = ask(bench, "POST", "/webapi/sessions/web", JSON, lists, false);
+    assert_int_equal(status_of(answer), 413);
+    assert_non_null(strstr(answer, "too many values"));
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/locks", headers, lists, false)), 413);
+    assert_int_equal(bench->calls, 0);
+    /* Of a certificate's owner more is taken, and not 90 MB. */
+    buf_init(&text, 0);
+    assert_int_equal(buf_append_text(&text, "{\"a\":[[]"), TP_OK);
+    while (buf_size(&text) < (size_t)2 * 1024 * 1024 - 16)
+        assert_int_equal(buf_append_text(&text, ",[]"), TP_OK);
+    assert_int_equal(buf_append_text(&text, "]}"), TP_OK);
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/rpc/nodes.list", JSON, buf_text(&text), true)), 413);
+    bench->writes_roles = true;
+    assert_int_equal(status_of(ask(bench, "POST", "/webapi/roles/check", headers, buf_text(&text), false)), 413);
+    assert_int_equal(bench->calls, 1); /* the right to send it */
+    buf_free(&text);
+    mem_free(headers);
+    mem_free(hex);
+}
+
+static void test_a_worker_takes_eight_large_bodies_and_two_of_one_person(void **state)
+{
+    static const char *const names[] = {"ann", "ann", "bob", "bob", "eve", "eve", "joe", "joe"};
+    struct web_bodies bodies = {0};
+    struct web_body *taken[8];
+    struct web_body *more = NULL;
+    struct tp_error error = {0};
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(web_body_take(&bodies, names[i], &taken[i], &error), TP_OK);
+        if (i % 2 == 1) {
+            assert_int_equal(web_body_take(&bodies, names[i], &more, &error), TP_UNAVAILABLE);
+            assert_non_null(strstr(error.text, "2 large requests of yours are under way"));
+            assert_non_null(strstr(error.text, "; try again in a moment"));
+        }
+    }
+    assert_int_equal(web_body_take(&bodies, "kim", &more, &error), TP_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "8 large requests are under way"));
+    web_body_give(taken[3]);
+    assert_int_equal(web_body_take(&bodies, "ann", &more, &error), TP_UNAVAILABLE);
+    assert_int_equal(web_body_take(&bodies, "kim", &taken[3], &error), TP_OK);
+    web_body_give(taken[0]);
+    web_body_give(NULL);
+    web_bodies_end(&bodies);
+    for (size_t i = 1; i < 8; i++)
+        web_body_give(taken[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +375,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_web_session, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rpc_needs_a_certificate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_join_and_export, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_bodies_are_for_who_may_write_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_R9_a_small_body_is_no_large_tree, set_up, tear_down),
+        cmocka_unit_test(test_a_worker_takes_eight_large_bodies_and_two_of_one_person),
         cmocka_unit_test_setup_teardown(test_script_and_programs, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,7 @@ struct bench {
     bool away;
     const char *label; /* value of the label that tokens.script answers with */
     const char *pin;
+    bool writes_roles;
 };
 
 static inline struct rpc *get_auth(void *ctx)
@@ -59,6 +60,9 @@ static inline json_t *canned(const struct bench *bench, const char *method)
     if (strcmp(method, "login.web") == 0)
         return json_pack("{s:s, s:s, s:s, s:s}", "sid", "0a0b", "token", "tok", "expires", "2099-01-01T00:00:00Z",
                          "user", "alice");
+    if (strcmp(method, "user.context") == 0)
+        return json_pack("{s:s, s:{s:{s:b, s:b}}}", "user", "alice", "acl", "roles", "create", 0, "edit",
+                         bench->writes_roles);
     if (strcmp(method, "invite.get") == 0)
         return json_pack("{s:s, s:s, s:s, s:s}", "user", "<alice>", "kind", "invite", "secret", SECRET, "otpauth",
                          "otpauth://totp/example.com:alice?secret=" SECRET "&issuer=example.com");

@@ -435,6 +435,15 @@ void http_server_proceed(struct http_server *server, size_t limit, int64_t reque
     go_on(server);
 }
 
+void http_server_refuse(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
+                        const void *body, size_t size)
+{
+    if (server->state != SERVER_HOLDING && server->state != SERVER_READING)
+        return;
+    write_answer(server, status, headers, header_count, body, size, false, false);
+    linger(server, CLOSE_TOO_LARGE);
+}
+
 void http_server_drain(struct http_server *server)
 {
     server->draining = true;

@@ -41,6 +41,9 @@ void http_server_hold(struct http_server *server);
 /* After http_server_hold: a body of at most limit bytes, all of it within request_ms (0: the option's) of the request's first
  * byte. Nothing happens to a request that does not wait any more. */
 void http_server_proceed(struct http_server *server, size_t limit, int64_t request_ms);
+/* Inside on_head, or in place of http_server_proceed: answers a request whose body has not been read, and closes the connection. */
+void http_server_refuse(struct http_server *server, int status, const struct http_header *headers, size_t header_count,
+                        const void *body, size_t size);
 /* One more answer at most: closes at once when idle between requests, else after the answer under way or the first one. */
 void http_server_drain(struct http_server *server);
 /* Requests answered so far. */

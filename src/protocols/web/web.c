@@ -12,18 +12,11 @@
 /* R9: with a head of 16 KB and what TLS holds a stranger has 64 KB. That a session is good is known when all has come, but for
  * large bodies. */
 #define ANONYMOUS_BODY ((size_t)16 * 1024)
-#define SESSION_BODY ((size_t)40 * 1024)
 #define STRANGER_HIGH ((size_t)8 * 1024) /* bytes of an answer that wait for him */
 #define STRANGER_MS 10000                /* for his whole request */
 #define FORM_BODY ((size_t)8 * 1024)
-#define LARGE_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
 #define LARGE_MS 60000
 #define HEADERS_MAX 16
-
-/* A large body is not read before auth has said that its session is good. */
-struct hold {
-    struct web_conn *conn; /* NULL: it is gone */
-};
 
 struct web_conn {
     struct web *web; /* NULL once the web is gone */
@@ -31,7 +24,9 @@ struct web_conn {
     struct web_conn **prev;
     struct http_server *server;
     struct web_request *request;
-    struct hold *hold;
+    struct web_hold *hold; /* a large body waits for auth's word */
+    const struct web_route *held;
+    struct web_body *large; /* of the request that is being read */
     char *addr;
     char *cert; /* base64 of DER, or NULL */
     char *user; /* of cert, or NULL */
@@ -40,6 +35,7 @@ struct web_conn {
 
 struct web {
     bool draining; /* each further connection gets one answer */
+    struct web_bodies bodies;
     struct loop *loop;
     struct web_options options;
     struct web_conn *first;
@@ -64,6 +60,7 @@ static void request_free(struct web_request *request)
         secret_free(request->params[i]);
     json_decref(request->caller);
     json_decref(request->body);
+    web_body_give(request->large);
     secret_wipe(request->csrf, sizeof(request->csrf));
     mem_free(request);
 }
@@ -118,21 +115,27 @@ struct answer {
 /* The player's terminal is WebAssembly, which a browser compiles for this one page only. */
 #define CSP_PLAYER CSP_SCRIPTS(" 'wasm-unsafe-eval'")
 
+/* What every answer says. */
+static void put_usual(const struct web *web, const struct answer *what, struct http_header *headers, size_t *count)
+{
+    put(headers, count, "Content-Type", what->content_type);
+    put(headers, count, "Content-Security-Policy", what->csp ? what->csp : CSP_PAGE);
+    put(headers, count, "X-Content-Type-Options", "nosniff");
+    put(headers, count, "X-Frame-Options", "DENY");
+    put(headers, count, "Referrer-Policy", "no-referrer");
+    put(headers, count, "Cross-Origin-Opener-Policy", "same-origin");
+    put(headers, count, "Cross-Origin-Resource-Policy", "same-origin");
+    put(headers, count, "Cache-Control", what->cache ? what->cache : "no-store");
+    if (!web->options.no_hsts)
+        put(headers, count, "Strict-Transport-Security", "max-age=31536000");
+}
+
 static void answer(struct web_request *request, const struct answer *what)
 {
     struct http_header headers[HEADERS_MAX];
     struct http_exchange *exchange = request->exchange;
     size_t count = 0;
-    put(headers, &count, "Content-Type", what->content_type);
-    put(headers, &count, "Content-Security-Policy", what->csp ? what->csp : CSP_PAGE);
-    put(headers, &count, "X-Content-Type-Options", "nosniff");
-    put(headers, &count, "X-Frame-Options", "DENY");
-    put(headers, &count, "Referrer-Policy", "no-referrer");
-    put(headers, &count, "Cross-Origin-Opener-Policy", "same-origin");
-    put(headers, &count, "Cross-Origin-Resource-Policy", "same-origin");
-    put(headers, &count, "Cache-Control", what->cache ? what->cache : "no-store");
-    if (!request->conn->web->options.no_hsts)
-        put(headers, &count, "Strict-Transport-Security", "max-age=31536000");
+    put_usual(request->conn->web, what, headers, &count);
     if (what->gzip)
         put(headers, &count, "Content-Encoding", "gzip");
     if (what->varies)
@@ -171,15 +174,19 @@ void web_answer_json(struct web_request *request, int status, json_t *json)
     web_answer_json_cookie(request, status, json, NULL);
 }
 
-void web_answer_error(struct web_request *request, const struct tp_error *error)
+static json_t *error_json(const struct tp_error *error)
 {
     const char *text = error->text[0] ? error->text : err_text(error->code);
+    json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
+    if (!json) /* the sentence is not UTF-8 */
+        json = json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
+    return json;
+}
+
+void web_answer_error(struct web_request *request, const struct tp_error *error)
+{
     if (request->route && request->route->shape != WEB_PAGE && request->route->shape != WEB_FORM) {
-        json_t *json = json_pack("{s:{s:s, s:s}}", "error", "message", text, "code", err_name(error->code));
-        if (!json) /* the sentence is not UTF-8 */
-            json =
-                json_pack("{s:{s:s, s:s}}", "error", "message", err_text(error->code), "code", err_name(error->code));
-        web_answer_json(request, err_http(error->code), json);
+        web_answer_json(request, err_http(error->code), error_json(error));
     } else {
         web_page_error(request, error);
     }
@@ -424,6 +431,7 @@ static void conn_free(struct web_conn *conn)
     if (conn->next)
         conn->next->prev = conn->prev;
     conn->web->count--;
+    web_body_give(conn->large);
     mem_free(conn->addr);
     mem_free(conn->cert);
     mem_free(conn->user);
@@ -461,29 +469,45 @@ void web_hand_over(struct web_request *request, const char *accept, const char *
     conn_free(conn);
 }
 
-static void on_hold_reply(void *ctx, json_t *result, const struct tp_error *error)
+/* A request whose body is not read. */
+static void refuse_body(struct web_conn *conn, const struct tp_error *error)
 {
-    struct hold *hold = ctx;
-    struct web_conn *conn = hold->conn;
-    (void)result;
-    mem_free(hold);
-    if (!conn)
-        return;
-    conn->hold = NULL;
-    http_server_proceed(conn->server, error ? SESSION_BODY : LARGE_BODY, error ? 0 : LARGE_MS);
+    const struct answer what = {.content_type = "application/json; charset=utf-8"};
+    struct http_header headers[HEADERS_MAX];
+    size_t count = 0;
+    json_t *json = error_json(error);
+    char *text = json_text(json);
+    int status = err_http(error->code);
+    put_usual(conn->web, &what, headers, &count);
+    log_info("request", "id=%llu peer=%s method=%s route=%s body=refused status=%d", (unsigned long long)conn->id,
+             conn->addr, conn->held->method, conn->held->path, status);
+    http_server_refuse(conn->server, status, headers, count, text, strlen(text));
+    json_decref(json);
+    mem_free(text);
 }
 
-/* Asks auth whether the session of this head is good. */
+static void on_leave(void *ctx, struct web_body *body, const struct tp_error *error)
+{
+    struct web_conn *conn = ctx;
+    conn->hold = NULL;
+    conn->large = body;
+    if (body)
+        http_server_proceed(conn->server, WEB_LARGE_BODY, LARGE_MS);
+    else if (error->code == TP_UNAVAILABLE || error->code == TP_TOO_LARGE)
+        refuse_body(conn, error);
+    else
+        http_server_proceed(conn->server, WEB_SMALL_BODY, 0);
+}
+
+/* Asks auth whether the caller of this head may write what is in the body. */
 static void hold(struct web_conn *conn, const struct http_request *http)
 {
     struct rpc *auth = conn->web->options.auth(conn->web->options.auth_ctx);
     json_t *caller = auth ? web_session_caller(http, conn->addr) : NULL;
     if (!caller)
         return;
-    conn->hold = mem_alloc(sizeof(*conn->hold));
-    conn->hold->conn = conn;
     http_server_hold(conn->server);
-    (void)rpc_request(auth, "user.status", json_object(), caller, CALL_MS, on_hold_reply, conn->hold);
+    conn->hold = web_body_ask(&conn->web->bodies, auth, caller, on_leave, conn);
 }
 
 static size_t on_head(void *ctx, const struct http_request *http)
@@ -491,13 +515,22 @@ static size_t on_head(void *ctx, const struct http_request *http)
     bool other = false;
     const struct web_route *route = web_route_find(http->method, http->path, NULL, &other);
     struct web_conn *conn = ctx;
+    struct tp_error error = {0};
+    bool large = http->has_length && http->length > WEB_SMALL_BODY && http->length <= WEB_LARGE_BODY && conn->web;
     if (!route || route->shape == WEB_FORM)
         return FORM_BODY;
-    if (route->who == WEB_CERT && conn->cert)
-        return LARGE_BODY;
-    if (route->shape == WEB_LARGE && http->length > SESSION_BODY && conn->web)
+    conn->held = route;
+    if (route->who == WEB_CERT && conn->cert) {
+        if (!large)
+            return WEB_SMALL_BODY;
+        if (web_body_take(&conn->web->bodies, conn->user ? conn->user : "", &conn->large, &error) == TP_OK)
+            return WEB_LARGE_BODY;
+        refuse_body(conn, &error);
+        return WEB_SMALL_BODY;
+    }
+    if (route->shape == WEB_LARGE && large)
         hold(conn, http);
-    return route->who == WEB_SESSION ? SESSION_BODY : ANONYMOUS_BODY;
+    return route->who == WEB_SESSION ? WEB_SMALL_BODY : ANONYMOUS_BODY;
 }
 
 static void on_request(void *ctx, struct http_exchange *exchange)
@@ -510,6 +543,8 @@ static void on_request(void *ctx, struct http_exchange *exchange)
     request->exchange = exchange;
     request->started_ms = clock_mono_ms();
     conn->request = request;
+    request->large = conn->large;
+    conn->large = NULL;
     request->route = web_route_find(http->method, http->path, request->params, &other);
     if (!conn->web) {
         http_server_close(conn->server, CLOSE_SHUTDOWN);
@@ -524,8 +559,7 @@ static void on_request(void *ctx, struct http_exchange *exchange)
 static void on_close(void *ctx, enum close_reason reason)
 {
     struct web_conn *conn = ctx;
-    if (conn->hold)
-        conn->hold->conn = NULL; /* freed by the reply */
+    web_hold_forget(conn->hold);
     if (conn->request && conn->request->waiting)
         conn->request->conn = NULL; /* freed by the reply */
     else if (conn->request)
@@ -535,6 +569,7 @@ static void on_close(void *ctx, enum close_reason reason)
         conn_free(conn);
         return;
     }
+    web_body_give(conn->large);
     mem_free(conn->addr);
     mem_free(conn->cert);
     mem_free(conn->user);
@@ -609,9 +644,12 @@ size_t web_count(const struct web *web)
 void web_free(struct web *web)
 {
     struct web_conn *conn = web->first;
+    web_bodies_end(&web->bodies);
     while (conn) {
         struct web_conn *next = conn->next;
         conn->web = NULL;
+        web_hold_forget(conn->hold);
+        conn->hold = NULL;
         if (conn->request && conn->request->waiting) {
             conn->request->conn = NULL;
             conn->request = NULL;

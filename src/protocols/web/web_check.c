@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+#define TREE_MAX ((size_t)12 * 1024 * 1024) /* a list of 100,000 texts */
+#define SESSION_TREE_MAX ((size_t)256 * 1024)
+#define STRANGER_TREE_MAX ((size_t)64 * 1024)
+
 json_t *web_session_caller(const struct http_request *http, const char *addr)
 {
     const char *bearer = web_cookie_bearer(http_request_header(http, "authorization"));
@@ -30,6 +34,14 @@ static bool has_type(const struct http_request *http, const char *type)
            (value[length] == '\0' || value[length] == ';' || value[length] == ' ');
 }
 
+/* How large the body may be as a tree. Whose session it is has not been asked yet, except for a large one. */
+static size_t tree_max(const struct web_request *request, size_t size)
+{
+    if (size > WEB_SMALL_BODY || request->route->who == WEB_CERT)
+        return TREE_MAX;
+    return request->route->who == WEB_SESSION ? SESSION_TREE_MAX : STRANGER_TREE_MAX;
+}
+
 enum tp_err web_check_body(struct web_request *request, struct tp_error *error)
 {
     const struct http_request *http = web_http(request);
@@ -37,7 +49,7 @@ enum tp_err web_check_body(struct web_request *request, struct tp_error *error)
     if ((request->route->shape == WEB_API || request->route->shape == WEB_LARGE) && size > 0) {
         if (!has_type(http, "application/json"))
             return err_set(error, TP_INVALID, "the body must be JSON: send \"Content-Type: application/json\"");
-        return json_parse_object(buf_head(&http->body), size, size, &request->body, error);
+        return json_parse_bounded(buf_head(&http->body), size, tree_max(request, size), &request->body, error);
     }
     if (request->route->shape == WEB_FORM && !has_type(http, "application/x-www-form-urlencoded"))
         return err_set(error, TP_INVALID, "the form must come from its page");

@@ -66,6 +66,31 @@ struct web_session_cookie {
 };
 
 struct web_conn;
+struct rpc;
+
+/* web_bodies.c: bodies above WEB_SMALL_BODY. */
+#define WEB_SMALL_BODY ((size_t)40 * 1024)
+#define WEB_LARGE_BODY ((size_t)2 * 1024 * 1024) /* a resource of 1 MB, escaped */
+/* Those that a worker holds. */
+struct web_bodies {
+    struct web_body *first;
+};
+/* Leave to send one, from before its first byte until its request has been answered. */
+struct web_body;
+/* TP_UNAVAILABLE: the worker or this person has as many as may be. */
+enum tp_err web_body_take(struct web_bodies *bodies, const char *user, struct web_body **ret_body,
+                          struct tp_error *error) TP_MUST;
+/* NULL is fine. */
+void web_body_give(struct web_body *body);
+/* The web is gone; what is given back afterwards is not counted. */
+void web_bodies_end(struct web_bodies *bodies);
+/* body is the callee's, or NULL: error says why (TP_TOO_LARGE: he may write nothing that is large; TP_UNAVAILABLE). */
+typedef void web_body_fn(void *ctx, struct web_body *body, const struct tp_error *error);
+/* Asks auth whether this caller (stolen) may write what large bodies hold. done is called later, exactly once unless it is
+ * forgotten. */
+struct web_hold *web_body_ask(struct web_bodies *bodies, struct rpc *auth, json_t *caller, web_body_fn *done,
+                              void *ctx) TP_MUST;
+void web_hold_forget(struct web_hold *hold); /* NULL is fine */
 
 struct web_request {
     struct web_conn *conn; /* NULL: the connection is gone, only the reply of auth is still awaited */
@@ -73,7 +98,8 @@ struct web_request {
     const struct web_route *route;
     char *params[WEB_PARAMS_MAX];
     json_t *caller;
-    json_t *body; /* of API routes with a body */
+    json_t *body;           /* of API routes with a body */
+    struct web_body *large; /* of a large one, else NULL */
     int64_t started_ms;
     bool waiting;             /* a call to auth is under way */
     struct tp_error kept;     /* what was refused, while the page around it is fetched */
