@@ -140,7 +140,7 @@ def certificate(person):
     return keys / f"{person.name}.crt", keys / f"{person.name}.key"
 
 
-def test_large_bodies_on_their_way_are_counted(narrow):
+def test_R9_large_bodies_on_their_way_are_counted(narrow):
     """A worker holds eight, two of one person; who comes then is told so, and what is small goes on."""
     people = [Web(narrow.person(f"writer-{n}", sign_in=n == 0)).sign_in() for n in range(5)]
     ask = f"Content-Length: {MB}\r\nExpect: 100-continue\r\n"

@@ -189,7 +189,7 @@ static size_t watchers_listed(struct fixture *fixture)
 
 /* Read piece by piece while it runs, a recording shows what sessions.watch shows: its reader is a watcher in all that others see,
  * and so is the machine's administrator. */
-static void a_running_session_is_not_read_in_silence(void **state)
+static void r3_a_running_session_is_not_read_in_silence(void **state)
 {
     struct watched watched = watched_open(state, asks_for_code(), "dev");
     struct fixture *fixture = watched.world.fixture;
@@ -295,7 +295,7 @@ int main(void)
         TEST(who_watches_goes_on_with_his_device),
         TEST(nobody_else_is_asked),
         TEST(what_takes_no_code),
-        TEST(a_running_session_is_not_read_in_silence),
+        TEST(r3_a_running_session_is_not_read_in_silence),
         TEST(readers_of_a_running_session_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
