@@ -401,7 +401,8 @@ def test_who_watches_needs_no_second_code(home, running):
     assert give_for(late, sid, late.person.code()).status == 200
     time.sleep(5)
     assert needs_code(watch(late, sid))
-    assert needs_code(watch(page, sid, how="stream"))
+    assert needs_code(watch(late, sid, how="stream"))
+    assert watch(page, sid, how="stream").status == 200  # to who watches it is the same
     shell.sendline("echo still-$((40+3))")
     for _ in range(20):
         reply = watch(page, sid, len(text))
@@ -413,6 +414,7 @@ def test_who_watches_needs_no_second_code(home, running):
     # A lock on the device ends it.
     home.ctl("lock", f"--mfa-device={device_of(home, page.person.name)}", "--ttl=10m")
     assert watch(page, sid, len(text)).status == 403
+    assert watch(page, sid, how="stream").status == 403
 
 
 def test_nobody_else_is_asked_to_watch(home, running):
