@@ -6,7 +6,8 @@
 
 /* Do hosts have to renew in the phase that this CA is in? */
 bool ca_moves_hosts(const struct auth *auth, enum ca_kind kind) TP_MUST;
-/* Who has not: {"total", "not_renewed", "names": [{"id", "hostname", "online"}]}, the first hundred by name. */
+/* Who has not: {"total", "not_renewed", "names": [{"id", "hostname", "online"}]}, the first hundred by name.
+ * Of all hosts: for the local administrator and those who may rotate. */
 json_t *ca_hosts(const struct auth *auth) TP_MUST;
 /* Some of them, for a sentence: "db1, web3 (offline, ID) and 7 more". mem_free it. */
 char *ca_hosts_said(const json_t *hosts) TP_MUST;

@@ -226,6 +226,62 @@ static void a_rotation_by_itself_names_who_is_left(void **state)
     keys_free(&keys);
 }
 
+static void put_rule(struct fixture *fixture, const char *name, const char *verb)
+{
+    json_t *role =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[{s:[s], s:[s]}]}}}", "kind", "role", "version", "v7", "metadata",
+                  "name", name, "spec", "allow", "rules", "resources", "cert_authority", "verbs", verb);
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
+}
+
+/* The row of the host CA as the caller reads it. What he may not know stands nowhere in the whole answer. */
+static json_t *hosts_shown(struct fixture *fixture, struct caller caller, bool may)
+{
+    json_t *status = must(fixture, caller, "cluster.status", json_object());
+    json_t *hosts = NULL;
+    char *text = json_text(status);
+    size_t i;
+    json_t *row;
+    json_array_foreach (json_object_get(status, "cas"), i, row) {
+        if (strcmp(json_get_text(row, "type", ""), "host") == 0) {
+            assert_string_equal(json_get_text(row, "state", ""), "update_clients");
+            hosts = json_incref(json_object_get(row, "hosts"));
+            break;
+        }
+    }
+    assert_int_equal(strstr(text, "web-1") != NULL, may);
+    assert_int_equal(strstr(text, HOST_A) != NULL, may);
+    assert_int_equal(strstr(text, "\"not_renewed\"") != NULL, may);
+    mem_free(text);
+    json_decref(status);
+    return hosts;
+}
+
+/* cluster.status is for everybody, and told everybody the names, ids and whereabouts of all hosts while the host CA rotated. */
+static void a_status_names_hosts_to_those_alone_who_may_rotate(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    put_rule(fixture, "reads", "read");
+    put_rule(fixture, "rotates", "rotate");
+    mem_free(make_user(fixture, "alice", "access", "root"));
+    mem_free(make_user(fixture, "bob", "reads", "root"));
+    mem_free(make_user(fixture, "carol", "rotates", "root"));
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_decref(must(fixture, as_local(), "ca.rotate", step_params("init", false)));
+    json_decref(must(fixture, as_local(), "ca.rotate", step_params("update_clients", false)));
+    assert_null(hosts_shown(fixture, as_user(fixture, "alice"), false));
+    assert_null(hosts_shown(fixture, as_user(fixture, "bob"), false));
+    json_t *to_carol = hosts_shown(fixture, as_user(fixture, "carol"), true);
+    json_t *to_local = hosts_shown(fixture, as_local(), true);
+    assert_int_equal(json_get_int(to_carol, "not_renewed", 0), 1);
+    assert_true(json_equal(to_carol, to_local));
+    json_decref(to_carol);
+    json_decref(to_local);
+    keys_free(&keys);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_phase_by_hand_waits_for_all_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_left_behind_stands_in_the_event, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rotation_by_itself_names_who_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_status_names_hosts_to_those_alone_who_may_rotate, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
