@@ -80,7 +80,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
                      "cluster", auth->settings.cluster, "host_id", connect->host_id, "service", want->service, "logins",
                      logins, "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
                      doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000),
-                     "mfa_device", device, "login_device", caller->web_key == NULL ? caller->login_device : NULL);
+                     "mfa_device", device, "login_device", caller->login_device);
 }
 
 /* Between the decision and now a lock may have come: the live entry stands since the decision, so whatever cut it shows

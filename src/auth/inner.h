@@ -165,8 +165,7 @@ struct live {
     char *client_addr;
     char *pinned_login; /* the login that was used so far, or NULL */
     char *mfa_device;   /* the second factor was given for it with this device; NULL: none was needed */
-    char *
-        login_device; /* of the certificate that opened it (caller.login_device), or NULL; a web session knows its own */
+    char *login_device; /* of the login that opened it (caller.login_device), or NULL; see term_login_device */
     int worker;
     int64_t started_ms;
     int64_t not_after; /* Unix seconds, of the certificate */
@@ -572,6 +571,9 @@ const char *sessions_proto(const struct live *live);
 bool sessions_recheck_one(struct auth *auth, struct live *live);
 /* Is a terminal of this web session open, or can be come back to? (term.c) */
 bool term_is_open(const struct auth *auth, const char *web_key) TP_MUST;
+/* The device that a session hangs on: that of its web session, which may have moved to another one, and when that session is
+ * gone the last that it had; without one, that of the certificate. NULL: none. (term.c) */
+const char *term_login_device(const struct auth *auth, struct live *live) TP_MUST;
 /* Ends the terminals of a web session. */
 void sessions_cut_web(struct auth *auth, const char *web_key, enum close_reason reason, const char *text);
 /* Cuts the sessions of a user, those of the web session but (or NULL) excepted. */

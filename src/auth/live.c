@@ -96,9 +96,7 @@ struct live *sessions_add(struct auth *auth, const struct call *call, const stru
     live->mfa_device = fresh->mfa_device != NULL ? mem_strdup(fresh->mfa_device) : NULL;
     live->grant = fresh->grant != NULL ? json_deep_copy(fresh->grant) : NULL;
     live->web_key = call->caller.web_key != NULL ? mem_strdup(call->caller.web_key) : NULL;
-    if (live->web_key == NULL && call->caller.login_device != NULL) {
-        live->login_device = mem_strdup(call->caller.login_device);
-    }
+    live->login_device = call->caller.login_device != NULL ? mem_strdup(call->caller.login_device) : NULL;
     live->attach = mem_strdup(fresh->sid);
     live->client_addr = mem_strdup(call->caller.addr);
     live->worker = call->caller.worker;
@@ -250,8 +248,7 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
         err = err_set(error, TP_DENIED, "%s", lost);
     }
     if (err == TP_OK) {
-        const char *own = live->login_device;
-        err = caller_check_login(auth, live->user, own != NULL ? own : websess_device(auth, live->web_key), error);
+        err = caller_check_login(auth, live->user, term_login_device(auth, live), error);
         *ret_reason = err == TP_UNAUTHENTICATED ? CLOSE_RIGHT_LOST : CLOSE_LOCKED;
     }
     live->recheck_ms = caller.ends_ms;

@@ -110,6 +110,17 @@ bool term_is_open(const struct auth *auth, const char *web_key)
     return find.found;
 }
 
+const char *term_login_device(const struct auth *auth, struct live *live)
+{
+    const char *now = websess_device(auth, live->web_key);
+    if (now != NULL && (live->login_device == NULL || strcmp(now, live->login_device) != 0)) {
+        mem_free(live->login_device);
+        live->login_device = mem_strdup(now);
+        live->dirty = true;
+    }
+    return live->login_device;
+}
+
 void do_term_connect(struct call *call)
 {
     struct tp_error error = {0};

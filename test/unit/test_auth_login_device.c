@@ -282,6 +282,121 @@ static void a_removed_device_ends_all_but_the_session_that_removes_it(void **sta
     world_close(&world);
 }
 
+/* Twenty newer sign-ins push the web session out, which ends no terminal. */
+static void push_out(struct world *world, json_t *who)
+{
+    struct auth *auth = world->fixture->auth;
+    struct websess_from from = {.ip = ADDRESS, .agent = "", .device = "44444444-4444-4444-8444-444444444444"};
+    struct caller caller = web(world, who);
+    char *key = mem_strdup(caller.web_key);
+    for (size_t i = 0; i < 20; i++) {
+        struct tp_error error = {0};
+        json_t *made = NULL;
+        int64_t ttl_ms = (int64_t)100 * 3600 * 1000; /* the one that ends first goes */
+        assert_true(i == 19 || websess_alive(auth, key));
+        assert_int_equal(websess_make(auth, "alice", caller.roles, caller.traits, &from, ttl_ms, &made, &error), TP_OK);
+        json_decref(made);
+    }
+    assert_false(websess_alive(auth, key));
+    mem_free(key);
+    caller_free(&caller);
+}
+
+/* Its device was known to the web session alone: when that had gone by itself, a lock did not reach the shell. */
+static void a_lock_reaches_a_terminal_whose_web_session_is_gone(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    char *device = login_device(world.base);
+    json_t *who = web_open(&world, world.seed);
+    char *sid = open_terminal(&world, who);
+    push_out(&world, who);
+    assert_false(live_of(&world, sid)->cut);
+    mem_free(lock_device(&world, "44444444-4444-4444-8444-444444444444")); /* of other web sessions of hers */
+    assert_false(live_of(&world, sid)->cut);
+    mem_free(lock_device(&world, device));
+    assert_true(live_of(&world, sid)->cut);
+    assert_string_equal(live_of(&world, sid)->cut_text, locked);
+    assert_int_equal(live_of(&world, sid)->cut_reason, CLOSE_LOCKED);
+    json_decref(who);
+    mem_free(sid);
+    mem_free(device);
+    world_close(&world);
+}
+
+/* The same, with the device removed, and with a new auth process: from the store, or by the grant. */
+static void a_removed_device_ends_a_terminal_whose_web_session_is_gone(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    struct fixture *fixture = world.fixture;
+    char *device = login_device(world.base);
+    json_t *who = web_open(&world, world.seed);
+    char *seed = add_device(&world, who);
+    char *stored = open_terminal(&world, who);
+    json_t *killed =
+        must(fixture, web(&world, who), "term.connect", json_pack("{s:s, s:s}", "target", "c", "login", "ubuntu"));
+    const char *unstored = json_get_text(killed, "sid", "");
+    push_out(&world, who);
+    fixture_settle(fixture, 400);
+    struct tp_error error = {0};
+    batch_delete(fixture->auth, "/live/", unstored);
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    const char *host = "33333333-3333-4333-8333-333333333333";
+    json_t *alive = json_pack("[{s:s, s:s, s:s, s:s}, {s:s}]", "sid", unstored, "service", "term", "host_id", host,
+                              "grant", json_get_text(killed, "grant", ""), "sid", stored);
+    json_decref(must(fixture, as_proxy(), "session.resume", json_pack("{s:o, s:b}", "sessions", alive, "last", 0)));
+    json_decref(must(fixture, as_host(host, "c"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
+    json_t *by_second = web_open(&world, seed);
+    char *other = open_terminal(&world, by_second);
+    assert_false(live_of(&world, stored)->cut);
+    assert_false(live_of(&world, unstored)->cut);
+    remove_device(&world, by_second, device, seed);
+    assert_true(live_of(&world, stored)->cut);
+    assert_true(live_of(&world, unstored)->cut);
+    assert_int_equal(live_of(&world, stored)->cut_reason, CLOSE_RIGHT_LOST);
+    assert_false(live_of(&world, other)->cut);
+    json_decref(killed);
+    json_decref(who);
+    json_decref(by_second);
+    mem_free(stored);
+    mem_free(other);
+    mem_free(seed);
+    mem_free(device);
+    world_close(&world);
+}
+
+/* Its web session had moved to another device: that one counts, also when the session is gone, and over a restart. */
+static void a_terminal_hangs_on_the_last_device_of_its_web_session(void **state)
+{
+    struct world world = world_open(state, asks_for_code());
+    char *device = login_device(world.base);
+    json_t *who = web_open(&world, world.seed);
+    char *seed = add_device(&world, who);
+    char *sid = open_terminal(&world, who);
+    assert_string_equal(live_of(&world, sid)->login_device, device);
+    remove_device(&world, who, device, seed);
+    struct caller caller = web(&world, who);
+    char *now = mem_strdup(caller.login_device);
+    caller_free(&caller);
+    push_out(&world, who);
+    fixture_settle(world.fixture, 400);
+    fixture_shut(world.fixture);
+    fixture_open(world.fixture);
+    sessions_recheck(world.fixture->auth);
+    assert_false(live_of(&world, sid)->cut);
+    assert_string_equal(live_of(&world, sid)->login_device, now);
+    mem_free(lock_device(&world, now));
+    assert_true(live_of(&world, sid)->cut);
+    assert_string_equal(live_of(&world, sid)->cut_text, locked);
+    json_decref(who);
+    mem_free(now);
+    mem_free(sid);
+    mem_free(seed);
+    mem_free(device);
+    world_close(&world);
+}
+
 /* Signed by the administrator's hand: there was no device. */
 static void certificates_without_a_login_hang_on_no_device(void **state)
 {
@@ -303,6 +418,9 @@ int main(void)
         TEST(it_reaches_sessions_that_outlive_a_restart),
         TEST(a_lock_reaches_the_browser),
         TEST(a_removed_device_ends_all_but_the_session_that_removes_it),
+        TEST(a_lock_reaches_a_terminal_whose_web_session_is_gone),
+        TEST(a_removed_device_ends_a_terminal_whose_web_session_is_gone),
+        TEST(a_terminal_hangs_on_the_last_device_of_its_web_session),
         TEST(certificates_without_a_login_hang_on_no_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
