@@ -22,7 +22,7 @@ struct lookup {
     size_t edits;
 };
 
-static bool may_list(const struct rbac_set *set, const struct host *host)
+bool access_may_list(const struct rbac_set *set, const struct host *host)
 {
     if (!hosts_is_node(host)) {
         return false;
@@ -37,7 +37,7 @@ static void match_name(void *ctx, const char *key, void *value)
     struct lookup *lookup = ctx;
     struct host *host = value;
     (void)key;
-    if (strcasecmp(host->name, lookup->target) == 0 && hosts_current(host) && may_list(lookup->set, host)) {
+    if (strcasecmp(host->name, lookup->target) == 0 && hosts_current(host) && access_may_list(lookup->set, host)) {
         if (lookup->count < SHOWN_MAX) {
             lookup->hits[lookup->count] = host;
         }
@@ -62,7 +62,7 @@ static void match_near(void *ctx, const char *key, void *value)
     }
     bool better = lookup->near == NULL || edits < lookup->edits ||
                   (edits == lookup->edits && strcmp(host->name, lookup->near->name) < 0);
-    if (better && hosts_current(host) && may_list(lookup->set, host)) {
+    if (better && hosts_current(host) && access_may_list(lookup->set, host)) {
         lookup->near = host;
         lookup->edits = edits;
     }
@@ -147,7 +147,7 @@ enum tp_err access_find_node(const struct call *call, const char *target, struct
 {
     struct lookup lookup = {.target = target, .set = call->caller.set};
     struct host *host = hosts_get(call->auth, target);
-    if (host != NULL && may_list(call->caller.set, host)) {
+    if (host != NULL && access_may_list(call->caller.set, host)) {
         *ret_host = host;
         return TP_OK;
     }

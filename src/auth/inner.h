@@ -594,6 +594,8 @@ struct node_want {
     const char *login;   /* the only one that is wanted; NULL: all that are allowed */
     bool file_copy;      /* it is for a file: refused where the roles do not allow file copy */
 };
+/* Is it a node that these roles list? What they don't is not there for their owner: no answer names it. (find_node.c) */
+bool access_may_list(const struct rbac_set *set, const struct host *host) TP_MUST;
 /* A node by id, then by name among those that the caller may list; TP_NOT_FOUND, TP_AMBIGUOUS. */
 enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,
                              struct tp_error *error) TP_MUST;

@@ -7,7 +7,37 @@
 
 #define SWEEP_MAX 64 /* in one second; the rest goes in the next one */
 
-enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_error *error)
+struct named {
+    const struct call *call;
+    const char *name;
+    const struct host *host; /* one of this name that the caller may list, or NULL: none */
+};
+
+static void look_at_name(void *ctx, const char *id, void *value)
+{
+    struct named *named = ctx;
+    const struct host *host = value;
+    const struct caller *caller = &named->call->caller;
+    (void)id;
+    if (strcasecmp(host->name, named->name) == 0 && (caller->who == WHO_LOCAL || access_may_list(caller->set, host))) {
+        named->host = host;
+    }
+}
+
+/* A lock holds for the id of a host; a name would shut nobody out. Which names exist is nothing for who may not list them. */
+static enum tp_err check_host(const struct call *call, const struct lock *lock, struct tp_error *error)
+{
+    struct named named = {.call = call, .name = lock->target.server_id};
+    if (named.name != NULL && hosts_get(call->auth, named.name) == NULL) {
+        map_each(call->auth->hosts, look_at_name, &named);
+    }
+    return named.host == NULL
+               ? TP_OK
+               : err_set(error, TP_INVALID, "a host is locked by its id, for names may change: the id of %s is %s",
+                         named.host->name, named.host->id);
+}
+
+enum tp_err locks_read(const struct call *call, const json_t *doc, struct lock **ret_lock, struct tp_error *error)
 {
     struct lock *lock = NULL;
     enum tp_err err = lock_parse_json(doc, &lock, error);
@@ -21,6 +51,11 @@ enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_erro
         return err_set(error, TP_INVALID,
                        "such a lock would shut nobody out: this cluster knows sessions by user, role, login, node and "
                        "mfa_device; lock one of these");
+    }
+    err = check_host(call, lock, error);
+    if (err != TP_OK) {
+        lock_free(lock);
+        return err;
     }
     *ret_lock = lock;
     return TP_OK;
@@ -57,36 +92,12 @@ static bool user_known(struct auth *auth, const char *name)
     return known;
 }
 
-struct named {
-    const char *name;
-    const struct host *host; /* the one of this name, or NULL: none */
-};
-
-static void look_at_name(void *ctx, const char *id, void *value)
-{
-    struct named *named = ctx;
-    const struct host *host = value;
-    (void)id;
-    if (strcasecmp(host->name, named->name) == 0) {
-        named->host = host;
-    }
-}
-
-/* A lock holds for the id of a host; a name would shut nobody out. NULL: what is locked is no name of one. */
-static const struct host *host_by_name(struct auth *auth, const struct lock *lock)
-{
-    struct named named = {.name = lock->target.server_id};
-    if (named.name != NULL && hosts_get(auth, named.name) == NULL) {
-        map_each(auth->hosts, look_at_name, &named);
-    }
-    return named.host;
-}
-
 char *locks_warning(struct auth *auth, const struct lock *lock)
 {
     const struct lock_target *target = &lock->target;
     const char *kind = NULL;
     const char *name = NULL;
+    const char *hint = "";
     if (target->user != NULL && !user_known(auth, target->user)) {
         kind = "user";
         name = target->user;
@@ -95,14 +106,15 @@ char *locks_warning(struct auth *auth, const struct lock *lock)
         name = target->role;
     } else if (target->server_id != NULL && hosts_get(auth, target->server_id) == NULL) {
         kind = "host with the id";
+        hint = " (a host is locked by its id, not by its name; `tportctl nodes ls` shows it)";
         name = target->server_id;
     } else if (target->mfa_device != NULL && !device_known(auth, target->mfa_device)) {
         kind = "one-time-code device with the id";
         name = target->mfa_device;
     }
     return kind == NULL ? NULL
-                        : mem_printf("there is no %s %s now; the lock is there and will hold as soon as there is one",
-                                     kind, name);
+                        : mem_printf("there is no %s %s now%s; the lock is there and will hold as soon as there is one",
+                                     kind, name, hint);
 }
 
 struct lock_sweep {
@@ -156,12 +168,7 @@ void do_locks_add(struct call *call)
     if (expires[0] != '\0') {
         json_object_set_new(spec, "expires", json_string(expires));
     }
-    enum tp_err err = locks_read(doc, &lock, &error);
-    const struct host *named = err == TP_OK ? host_by_name(auth, lock) : NULL;
-    if (named != NULL) {
-        err = err_set(&error, TP_INVALID, "a host is locked by its id, for names may change: --node=%s is %s",
-                      named->id, named->name);
-    }
+    enum tp_err err = locks_read(call, doc, &lock, &error);
     if (err == TP_OK) {
         err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, &error);
     }

@@ -49,8 +49,10 @@ bool put_group_has(const struct put_group *group, const char *prefix, const char
 
 /* ---- locks.c ---- */
 /* A lock that somebody writes now, by whichever way. One that would shut nobody out is refused: he would believe that it did.
- * (What is stored from before is kept as it is.) */
-enum tp_err locks_read(const json_t *doc, struct lock **ret_lock, struct tp_error *error) TP_MUST;
+ * So is one on the name of a host, with the id; but for who may not list that host it is a name like any other, of which
+ * locks_warning speaks. (What is stored from before is kept as it is.) */
+enum tp_err locks_read(const struct call *call, const json_t *doc, struct lock **ret_lock,
+                       struct tp_error *error) TP_MUST;
 
 /* ---- delegate.c ---- */
 /* Nobody hands out more than what he has himself or could write into a role anyway. Checks the roles and trait values that

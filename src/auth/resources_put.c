@@ -6,20 +6,20 @@
 #include <string.h>
 
 /* What is kept in memory of a document comes back in role or lock. */
-static enum tp_err validate(struct auth *auth, const struct kind *kind, const json_t *doc, struct role **ret_role,
+static enum tp_err validate(const struct call *call, const struct kind *kind, const json_t *doc, struct role **ret_role,
                             struct lock **ret_lock, struct tp_error *error)
 {
     enum tp_err err = resource_check_json(doc, error);
     if (err == TP_OK && strcmp(kind->name, "role") == 0) {
         err = role_parse_json(doc, ROLE_WRITTEN, ret_role, error);
     } else if (err == TP_OK && strcmp(kind->name, "lock") == 0) {
-        err = locks_read(doc, ret_lock, error);
+        err = locks_read(call, doc, ret_lock, error);
     } else if (err == TP_OK && strcmp(kind->name, "user") == 0) {
         json_t *roles = json_object_get(json_object_get(doc, "spec"), "roles");
         if (strlen(resource_name(doc)) > 200) {
             err = err_set(error, TP_INVALID, "a user name has 1 to 200 letters, digits or . _ - @ +");
         } else if (json_array_size(roles) > 0) {
-            err = users_check_roles(auth, roles, error);
+            err = users_check_roles(call->auth, roles, error);
         }
     }
     if (err == TP_OK && strlen(resource_name(doc)) > 255) {
@@ -184,7 +184,7 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     /* Whoever may not write this kind learns nothing about what is in it. */
     enum tp_err err = may_write(call, kind, &error);
     if (err == TP_OK) {
-        err = validate(auth, kind, doc, &role, &lock, &error);
+        err = validate(call, kind, doc, &role, &lock, &error);
     }
     if (err == TP_OK) {
         err = put_check(call, kind, doc, &exists, &revision, &error);

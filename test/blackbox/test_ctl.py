@@ -309,7 +309,7 @@ def test_a_host_is_locked_by_its_id(cluster):
     """lock --node=NAME made a lock that held for nobody."""
     ids = {n["spec"]["hostname"]: n["metadata"]["name"] for n in cluster.node_list()}
     refused = cluster.ctl("lock", "--node=Node1", check=False)
-    assert refused.returncode == 1 and refused.stderr == f"ERROR: a host is locked by its id, for names may change: --node={ids['node1']} is node1\n"
+    assert refused.returncode == 1 and refused.stderr == f"ERROR: a host is locked by its id, for names may change: the id of node1 is {ids['node1']}\n"
     assert "no-such-host" in cluster.ctl("lock", "--node=no-such-host").stderr
     for lock in json.loads(cluster.ctl("get", "lock", "--format=json").stdout):
         cluster.ctl("rm", f"lock/{lock['metadata']['name']}")

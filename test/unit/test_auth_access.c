@@ -181,6 +181,64 @@ static void locks_that_are_over_go(void **state)
     assert_int_equal(map_count(fixture->auth->locks), 3);
 }
 
+static json_t *lock_of(const char *server_id)
+{
+    return json_pack("{s:{s:s, s:s, s:{s:s}, s:{s:{s:s}}}, s:b}", "resource", "kind", "lock", "version", "v2",
+                     "metadata", "name", "of-a-name", "spec", "target", "server_id", server_id, "force", 1);
+}
+
+/* What both ways to write a lock say about a name: a refusal, or the warning that comes with the lock. mem_free it. */
+static char *said_of_lock(struct fixture *fixture, const char *user, const char *method, const char *name)
+{
+    struct tp_error error = {0};
+    bool adds = strcmp(method, "locks.add") == 0;
+    json_t *params = adds ? json_pack("{s:{s:s}}", "target", "server_id", name) : lock_of(name);
+    json_t *result = ask(fixture, user != NULL ? as_user(fixture, user) : as_local(), method, params, &error);
+    char *text = result != NULL ? mem_printf("made: %s", json_get_text(result, "warnings", ""))
+                                : mem_printf("%s: %s", err_name(error.code), error.text);
+    json_decref(result);
+    return text;
+}
+
+/* Who may lock, but not list a host, learned from a guessed name that it exists, and its id. */
+static void a_lock_tells_nobody_of_hosts_that_he_may_not_list(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const ways[] = {"locks.add", "resources.put"};
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:{s:s}, s:[{s:[s], s:[s, s]}]}}}", "kind", "role", "version",
+                             "v7", "metadata", "name", "locker", "spec", "allow", "node_labels", "environment", "dev",
+                             "rules", "resources", "lock", "verbs", "create", "update");
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
+    mem_free(make_user(fixture, "alice", "locker", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "db-1", "prod", true);
+    for (size_t i = 0; i < 2; i++) {
+        char *listed = said_of_lock(fixture, "alice", ways[i], "Web-1");
+        char *hidden = said_of_lock(fixture, "alice", ways[i], "db-1");
+        char *unknown = said_of_lock(fixture, "alice", ways[i], "db-7");
+        char *local = said_of_lock(fixture, NULL, ways[i], "db-1");
+        assert_string_equal(
+            listed, "bad_parameter: a host is locked by its id, for names may change: the id of web-1 is " HOST_A);
+        assert_string_equal(hidden, "made: there is no host with the id db-1 now (a host is locked by its id, not by "
+                                    "its name; `tportctl nodes ls` shows it); the lock is there and will hold as soon "
+                                    "as there is one");
+        assert_null(strstr(hidden, HOST_B));
+        strstr(unknown, "db-7")[3] = '1';
+        assert_string_equal(hidden, unknown); /* one sentence for both */
+        assert_non_null(strstr(local, HOST_B));
+        mem_free(listed);
+        mem_free(hidden);
+        mem_free(unknown);
+        mem_free(local);
+    }
+    /* By the id it holds, whoever may list the host. */
+    json_t *made =
+        must(fixture, as_user(fixture, "alice"), "locks.add", json_pack("{s:{s:s}}", "target", "server_id", HOST_B));
+    assert_null(json_object_get(made, "warnings"));
+    json_decref(made);
+}
+
 /* A date that comes by itself takes the right as a change does: of the user, of the role that carried the session; a
  * session that another role allows too goes on. */
 static void expiry_cuts_sessions(void **state)
@@ -459,6 +517,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nearly_right_names_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_that_are_over_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lock_tells_nobody_of_hosts_that_he_may_not_list, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
