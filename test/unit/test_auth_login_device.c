@@ -375,6 +375,7 @@ static void a_terminal_hangs_on_the_last_device_of_its_web_session(void **state)
     char *seed = add_device(&world, who);
     char *sid = open_terminal(&world, who);
     assert_string_equal(live_of(&world, sid)->login_device, device);
+    fixture_settle(world.fixture, 400); /* it is stored, with this one */
     remove_device(&world, who, device, seed);
     struct caller caller = web(&world, who);
     char *now = mem_strdup(caller.login_device);
