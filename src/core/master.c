@@ -223,17 +223,39 @@ static void finish_if_alone(struct master *master)
 static void on_deadline(void *ctx)
 {
     struct master *master = ctx;
+    if (!master->rest_stopped)
+        timer_start(master->deadline, STOP_MS, 0); /* for the others, which have not been told yet */
     for (struct master_child *child = master->children; child; child = child->next) {
+        if (!master->rest_stopped && child->role != CHILD_AGENT)
+            continue;
         log_warn("process does not end, killing it", "role=%s pid=%d", master_role_name(child->role), (int)child->pid);
         (void)kill(child->pid, SIGKILL);
     }
 }
 
+/* Agents end first: what their sessions still have to say goes through a worker to auth. */
+static void stop_next(struct master *master)
+{
+    bool agents = false;
+    if (master->rest_stopped)
+        return;
+    for (const struct master_child *child = master->children; child; child = child->next)
+        agents |= child->role == CHILD_AGENT;
+    if (agents)
+        return;
+    master->rest_stopped = true;
+    for (struct master_child *child = master->children; child; child = child->next)
+        master_child_tell(child, "stop");
+}
+
 static void stop_all(struct master *master)
 {
     master->stopping = true;
-    for (struct master_child *child = master->children; child; child = child->next)
-        master_child_tell(child, "stop");
+    for (struct master_child *child = master->children; child; child = child->next) {
+        if (child->role == CHILD_AGENT)
+            master_child_tell(child, "stop");
+    }
+    stop_next(master);
     timer_start(master->deadline, STOP_MS, 0);
     finish_if_alone(master);
 }
@@ -261,6 +283,8 @@ void master_child_gone(struct master *master)
             timer_start(master->restart, 0, 0);
         }
     }
+    if (master->stopping)
+        stop_next(master);
     finish_if_alone(master);
 }
 

@@ -50,7 +50,8 @@ struct master {
     uint64_t files_seen;    /* what they looked like last time */
     bool restart_auth;      /* at an upgrade: when the old auth has gone, start the new one */
     bool stopping;
-    bool failed; /* master_give_up: the exit code is 1 */
+    bool rest_stopped; /* the agents have ended, all others were told to stop */
+    bool failed;       /* master_give_up: the exit code is 1 */
     bool graceful;
     bool upgrading;
 };

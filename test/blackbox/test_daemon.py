@@ -159,6 +159,29 @@ def test_stop_ends_everything(fresh):
     assert not [p for p in pids if pathlib.Path(f"/proc/{p}").exists()]
 
 
+def test_what_a_session_has_to_say_at_a_stop_is_heard(fresh):
+    """Found by stopping the demo with a shell open: auth stopped together with the agent, so the end of the session was not on record, and the
+    recording stayed "live"."""
+    cluster = fresh()
+    cluster.daemon.stop()
+    cluster.daemon.write(cluster.conf().replace("ssh_service:\n  enabled: no", "ssh_service:\n  enabled: yes"))
+    cluster.daemon.start()
+    cluster.wait_online("proxy")
+    person = cluster.person("stopper")
+    shell = person.spawn(BIN / "tport", "ssh", "root@proxy")
+    shell.sendline("echo in-$((1+1))")
+    shell.expect("in-2")
+    assert cluster.daemon.stop() == 0
+    log = cluster.daemon.text()
+    assert "killing it" not in log and "session process does not end" not in log and "recording failed" not in log
+    shell.close(force=True)
+    cluster.daemon.start()
+    [end] = wait_for(lambda: cluster.audit(type="session.end", user="stopper"), 30)
+    assert end["interactive"] and end["session_stop"]
+    [kept] = json.loads(cluster.ctl("recordings", "ls", "--format=json").stdout)
+    assert kept["state"] == "done" and kept["size"] > 100, kept
+
+
 def test_port_taken(cluster, tmp_path):
     conf = tmp_path / "tport.conf"
     conf.write_text(cluster.conf().replace(f"{cluster.folder}/proxy/data", f"{cluster.folder}/second"))

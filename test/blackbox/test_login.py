@@ -131,6 +131,19 @@ def test_a_wrong_pin_is_said_also_when_signed_in(cluster):
     assert paula.tport("login", f"--proxy={cluster.proxy}", "--user=paula", f"--ca-pin={cluster.pin()}").returncode == 0
 
 
+def test_the_ca_of_one_proxy_vouches_for_no_other(cluster):
+    """Found by following the README: any file in the folder counted for any proxy, so each could pose as another."""
+    stranger = cluster.person("stranger-of-two", sign_in=False)
+    host, port = cluster.proxy.split(":")
+    folder = stranger.home / ".tport" / "trusted"
+    own = next(folder.iterdir())
+    assert stranger.tport("login", f"--proxy={cluster.proxy}", "--user=nobody", input="x\n0\n").stderr.count("invalid user name") == 1
+    for name in ("192.0.2.1_3443.pem", f"{host}_{int(port) + 1}.pem", "proxy.pem"):
+        own = own.rename(folder / name)
+        result = stranger.tport("login", f"--proxy={cluster.proxy}", "--user=nobody", input="x\n0\n")
+        assert result.returncode != 0 and "trusted" in result.stderr and "invalid user name" not in result.stderr, (name, result.stderr)
+
+
 def test_unknown_ca_is_never_trusted(cluster):
     stranger = Person(cluster, "zed")
     for pem in (stranger.home / ".tport" / "trusted").iterdir():

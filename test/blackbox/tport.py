@@ -135,7 +135,7 @@ class Person:
         self.home = cluster.folder / f"home-{name}"
         self.home.mkdir(exist_ok=True)
         (self.home / ".tport" / "trusted").mkdir(parents=True, exist_ok=True)
-        (self.home / ".tport" / "trusted" / "proxy.pem").write_text(cluster.ca())
+        (self.home / ".tport" / "trusted" / f"{cluster.proxy.replace(':', '_').removesuffix('_443')}.pem").write_text(cluster.ca())
         self.secret = None
         self.used_step = 0
         self.password = PASSWORD

@@ -10,7 +10,6 @@
 #include "protocols/http/http_client.h"
 #include "tls/tls_client.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -19,7 +18,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SYSTEM_CAS "/etc/ssl/certs/ca-certificates.crt"
 #define PEM_MAX ((size_t)4 * 1024 * 1024)
 #define TIMEOUT_MS INT64_C(30000)
 #define KEEP_MS INT64_C(5000) /* a connection that was idle for longer may be closed on the other side by now */
@@ -87,39 +85,19 @@ static char *trusted_path(const char *home, const char *host, uint16_t port)
                        : mem_printf("%s/trusted/%s_%u.pem", home, host, (unsigned)port);
 }
 
-/* The proxy's own file alone when it is there, next HOST.pem for any of its ports, else all of HOME/trusted/(name).pem with
- * the system's CAs. */
+/* The CAs of that proxy: its own file, else HOST.pem for any of its ports. Empty: none is there, and the system's count. A
+ * file that was put there for one proxy vouches for no other. */
 static enum tp_err read_trusted(const struct api_trust *trust, const char *host, uint16_t port, struct buf *out,
                                 struct tp_error *error)
 {
-    char *folder = mem_printf("%s/trusted", trust->home);
     char *own = trusted_path(trust->home, host, port);
+    enum tp_err err = TP_OK;
     if (!file_exists(own)) {
         mem_free(own);
         own = trusted_path(trust->home, host, 443);
     }
-    enum tp_err err = TP_OK;
-
-    if (file_exists(own)) {
+    if (file_exists(own))
         err = file_read(own, out, error);
-    } else {
-        DIR *dir = opendir(folder);
-        for (struct dirent *entry; err == TP_OK && dir && (entry = readdir(dir)) != NULL;) {
-            size_t length = strlen(entry->d_name);
-            if (length <= 4 || entry->d_name[0] == '.' || strcmp(entry->d_name + length - 4, ".pem") != 0)
-                continue;
-            char *path = mem_printf("%s/%s", folder, entry->d_name);
-            err = file_read(path, out, error);
-            if (err == TP_OK)
-                err = buf_append(out, "\n", 1);
-            mem_free(path);
-        }
-        if (dir)
-            (void)closedir(dir);
-        if (err == TP_OK && buf_size(out) > 0 && file_exists(SYSTEM_CAS))
-            err = file_read(SYSTEM_CAS, out, error);
-    }
-    mem_free(folder);
     mem_free(own);
     return err;
 }

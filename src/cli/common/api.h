@@ -11,7 +11,7 @@ struct api;
 
 /* How an unknown proxy proves itself. */
 struct api_trust {
-    const char *home;   /* HOME/trusted holds PEM files of further CAs */
+    const char *home;   /* HOME/trusted holds PEM files of CAs, each for one proxy: HOST.pem, HOST_PORT.pem */
     const char *ca_pin; /* "sha256:<hex>" or NULL */
     bool insecure;      /* accept any certificate */
 };
