@@ -56,6 +56,20 @@ const commands = {
   async forgive({ what }) {
     forgiven = what;
   },
+  // The next such call comes to the server and is done there; its answer is lost on the way back.
+  async lose_answer({ name = "main", method, path }) {
+    await pages.get(name).route((url) => url.pathname.startsWith(path), async (route) => {
+      if (route.request().method() !== method) return route.fallback();
+      await route.fetch();
+      await route.abort("connectionreset");
+    });
+  },
+  async lose_nothing({ name = "main" }) {
+    await pages.get(name).unrouteAll({ behavior: "wait" });
+  },
+  async offline({ name = "main", off = true }) {
+    await pages.get(name).context().setOffline(off);
+  },
   async close({ name = "main" }) {
     await pages.get(name).context().close();
     pages.delete(name);

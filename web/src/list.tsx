@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "./api";
-import { type Column, Empty, type Label, Note, Search, sayError, Table } from "./design/parts";
+import { type Column, Empty, Failed, type Label, Search, Table } from "./design/parts";
 import { Button } from "./design/parts";
 import { t } from "./i18n";
 import { setQuery, usePlace } from "./router";
@@ -61,7 +61,7 @@ export async function allPages<T>(path: string): Promise<T[]> {
  * values of the query, "" for none. Labels go as a predicate to lists of what is reached by labels, else as a map. */
 export function useList<T>(path: string, every = 0, more: Record<string, string> = {}, reached = true): ListState<T> {
   const { query } = usePlace();
-  const [page, setPage] = useState<{ of: string; page: Page<T> } | null>(null);
+  const [page, setPage] = useState<{ of: string; url: string; page: Page<T> } | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [turn, setTurn] = useState(0);
   const asked = new URLSearchParams();
@@ -88,7 +88,7 @@ export function useList<T>(path: string, every = 0, more: Record<string, string>
     load().then(
       (got) => {
         setError(null);
-        setPage({ of: path, page: got });
+        setPage({ of: path, url, page: got });
       },
       (failed) => !stop.signal.aborted && setError(failed),
     );
@@ -99,7 +99,8 @@ export function useList<T>(path: string, every = 0, more: Record<string, string>
     const timer = setInterval(() => document.visibilityState === "visible" && setTurn((n) => n + 1), every);
     return () => clearInterval(timer);
   }, [every]);
-  const shown = page?.of === path ? page.page : null;
+  // Until another page is there the last one stays; when it cannot come, what stands there must be what was asked for.
+  const shown = page?.of === path && (page.url === url || !error) ? page.page : null;
   return { items: shown?.items ?? shown?.events ?? null, total: shown?.totalCount, next: shown?.startKey ?? "", error, reload: () => setTurn((n) => n + 1), query };
 }
 
@@ -132,7 +133,7 @@ export function ListView<T>(props: {
           {list.items && list.total !== undefined ? t("list.count", { shown: list.items.length, total: list.total }) : ""}
         </span>
       </div>
-      {list.error ? <Note bad>{sayError(list.error)}</Note> : null}
+      {list.error ? <Failed error={list.error} again={list.reload} /> : null}
       {list.items && list.items.length === 0 ? (
         filtered ? (
           <Empty title={t("list.nothing")} text={t("list.nothing.text")}>

@@ -5,13 +5,14 @@ import { ApiError } from "../api";
 import { has, t, useLanguage } from "../i18n";
 import { store, useStore } from "../store";
 import { plain } from "../text";
+import { useAttempt } from "./attempt";
 import { Icon, type IconName } from "./icons";
 
 /** What to tell a person about a failure: what happened and what to do. The server's own sentences are English; other
  *  languages say what kind of failure it is and quote them. */
 export function sayError(error: unknown): string {
   if (error instanceof ApiError) {
-    if (error.status === 0) return t("error.offline");
+    if (error.status === 0) return t(error.code === "unsure" ? "error.unsure" : "error.offline");
     if (error.status === 429) return t("error.limit");
     if (error.status === 403 && !error.message) return t("error.denied");
     const key = `error.code.${error.code}`;
@@ -161,23 +162,22 @@ export function Dialog(props: { title: string; onClose: () => void; wide?: boole
 }
 
 export function Confirm(props: { title: string; text: string; action: string; run: () => Promise<unknown>; onClose: () => void }) {
-  const [error, setError] = useState("");
+  const attempt = useAttempt();
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <p>{props.text}</p>
-      {error && <Note bad>{error}</Note>}
+      {attempt.error && <Note bad>{attempt.error}</Note>}
       <div class="actions">
         <Button onClick={props.onClose}>{t("cancel")}</Button>
         <Button
           kind="bad main"
-          onClick={async () => {
-            try {
+          busy={attempt.busy}
+          onClick={() =>
+            void attempt.go(async () => {
               await props.run();
               props.onClose();
-            } catch (failed) {
-              setError(sayError(failed));
-            }
-          }}
+            })
+          }
         >
           {props.action}
         </Button>
@@ -276,6 +276,20 @@ export function Note({ bad, warn, children }: { bad?: boolean; warn?: boolean; c
     <div class={bad ? "note bad" : warn ? "note warn" : "note"} role={bad ? "alert" : undefined}>
       {children}
     </div>
+  );
+}
+
+/** What could not be loaded, and a button that tries again. */
+export function Failed({ error, again }: { error: unknown; again: () => void }) {
+  return (
+    <Note bad>
+      <div class="row">
+        <span class="grow">{sayError(error)}</span>
+        <Button kind="slim" onClick={again}>
+          {t("retry")}
+        </Button>
+      </div>
+    </Note>
   );
 }
 

@@ -1,7 +1,8 @@
 // What a person changes about himself: password, devices of one-time codes, web sessions.
-import { useState } from "preact/hooks";
-import { api, ApiError } from "../api";
-import { Button, type Column, Command, Confirm, Dialog, Field, Head, Note, sayError, Table, toast } from "../design/parts";
+import { useRef, useState } from "preact/hooks";
+import { api, ApiError, remove } from "../api";
+import { Button, type Column, Command, Confirm, Dialog, Failed, Field, Head, Note, sayError, Table, toast } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { ago, dateTime, t } from "../i18n";
 import { useWhole } from "../list";
 
@@ -26,6 +27,17 @@ interface WebSession {
 /** Wrong tries are counted for longer than elsewhere. */
 const say = (error: unknown) => (error instanceof ApiError && error.status === 429 ? t("account.limit") : sayError(error));
 
+/** A code that was looked at is worth nothing more; one that may not have come to the server stays. */
+async function withCode(call: Promise<unknown>, setCode: (text: string) => void): Promise<void> {
+  try {
+    await call;
+    setCode("");
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 0)) setCode("");
+    throw error;
+  }
+}
+
 const base64 = (text: string) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
 /** A code that is good now: every change asks for one. */
@@ -44,25 +56,17 @@ function Password() {
   const [fresh, setFresh] = useState("");
   const [again, setAgain] = useState("");
   const [code, setCode] = useState("");
-  const [error, setError] = useState("");
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent) => {
+  const attempt = useAttempt((error) => (error instanceof ApiError && error.status === 0 ? t("account.password.unsure") : say(error)));
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    setError("");
-    if (fresh !== again) return setError(t("account.password.differ"));
-    setBusy(true);
-    try {
-      await api("PUT", "/webapi/users/password", { old_password: base64(old), new_password: base64(fresh), second_factor_token: digits(code) });
+    if (fresh !== again) return attempt.fail(t("account.password.differ"));
+    void attempt.go(async () => {
+      await withCode(api("PUT", "/webapi/users/password", { old_password: base64(old), new_password: base64(fresh), second_factor_token: digits(code) }), setCode);
       setOld("");
       setFresh("");
       setAgain("");
       toast(t("account.password.done"));
-    } catch (failed) {
-      setError(say(failed));
-    } finally {
-      setCode("");
-      setBusy(false);
-    }
+    });
   };
   const password = (label: string, value: string, set: (text: string) => void, complete: "current-password" | "new-password", hint?: string) => (
     <Field label={label} hint={hint}>
@@ -77,9 +81,9 @@ function Password() {
         {password(t("account.password.new"), fresh, setFresh, "new-password", t("account.password.hint", { count: MIN_PASSWORD }))}
         {password(t("account.password.again"), again, setAgain, "new-password")}
         <Code value={code} onChange={setCode} hint={t("signin.code.hint")} />
-        {error && <Note bad>{error}</Note>}
+        {attempt.error && <Note bad>{attempt.error}</Note>}
         <div>
-          <Button type="submit" kind="main" busy={busy}>
+          <Button type="submit" kind="main" busy={attempt.busy}>
             {t("account.password.change")}
           </Button>
         </div>
@@ -88,28 +92,30 @@ function Password() {
   );
 }
 
-function AddDevice({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
+function AddDevice({ onClose }: { onClose: () => void }) {
   const seed = useWhole<{ qrCode: string; secret: string; expires: string }>(async (signal) => [await api("POST", "/webapi/mfa/devices/new", undefined, signal)]);
   const [name, setName] = useState("");
   const [fresh, setFresh] = useState("");
   const [code, setCode] = useState("");
-  const [error, setError] = useState("");
   const made = seed.items?.[0];
-  const submit = async (event: SubmitEvent) => {
+  const unsure = useRef(false); // the answer to a try was lost
+  const attempt = useAttempt((error) => {
+    const late = unsure.current;
+    if (error instanceof ApiError && error.status === 0) unsure.current = true;
+    else if (late) return `${say(error)} ${t("account.device.unsure")}`;
+    return say(error);
+  });
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    try {
-      await api("POST", "/webapi/mfa/devices", { deviceName: name.trim(), new_code: digits(fresh), second_factor_token: digits(code) });
+    void attempt.go(async () => {
+      await withCode(api("POST", "/webapi/mfa/devices", { deviceName: name.trim(), new_code: digits(fresh), second_factor_token: digits(code) }), setCode);
       toast(t("account.device.added", { name: name.trim() }));
-      onDone();
       onClose();
-    } catch (failed) {
-      setError(say(failed));
-      setCode("");
-    }
+    });
   };
   return (
     <Dialog title={t("account.device.add")} onClose={onClose}>
-      {seed.error ? <Note bad>{sayError(seed.error)}</Note> : null}
+      {seed.error ? <Failed error={seed.error} again={seed.reload} /> : null}
       {!made && !seed.error && <div class="bone" aria-label={t("loading")} />}
       {made && (
         <form class="stack" onSubmit={submit}>
@@ -131,10 +137,10 @@ function AddDevice({ onClose, onDone }: { onClose: () => void; onDone: () => voi
               <Code value={code} onChange={setCode} label={t("account.code.now")} hint={t("account.code.now.hint")} />
             </li>
           </ol>
-          {error && <Note bad>{error}</Note>}
+          {attempt.error && <Note bad>{attempt.error}</Note>}
           <div class="actions">
             <Button onClick={onClose}>{t("cancel")}</Button>
-            <Button type="submit" kind="main">
+            <Button type="submit" kind="main" busy={attempt.busy}>
               {t("account.device.add")}
             </Button>
           </div>
@@ -144,32 +150,30 @@ function AddDevice({ onClose, onDone }: { onClose: () => void; onDone: () => voi
   );
 }
 
-function ChangeDevice({ device, remove, onClose, onDone }: { device: Device; remove: boolean; onClose: () => void; onDone: () => void }) {
+function ChangeDevice({ device, removing, onClose }: { device: Device; removing: boolean; onClose: () => void }) {
   const [name, setName] = useState(device.name);
   const [code, setCode] = useState("");
-  const [error, setError] = useState("");
-  const submit = async (event: SubmitEvent) => {
+  const attempt = useAttempt(say);
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    try {
-      await api(remove ? "DELETE" : "PUT", `/webapi/mfa/devices/${encodeURIComponent(device.id)}`, { deviceName: name.trim(), second_factor_token: digits(code) });
-      toast(remove ? t("account.device.removed", { name: device.name }) : t("saved"));
-      onDone();
+    void attempt.go(async () => {
+      const path = `/webapi/mfa/devices/${encodeURIComponent(device.id)}`;
+      const given = { deviceName: name.trim(), second_factor_token: digits(code) };
+      await withCode(removing ? remove(path, given) : api("PUT", path, given), setCode);
+      toast(removing ? t("account.device.removed", { name: device.name }) : t("saved"));
       onClose();
-    } catch (failed) {
-      setError(say(failed));
-      setCode("");
-    }
+    });
   };
   return (
-    <Dialog title={remove ? t("account.device.remove.ask", { name: device.name }) : t("account.device.rename", { name: device.name })} onClose={onClose}>
+    <Dialog title={removing ? t("account.device.remove.ask", { name: device.name }) : t("account.device.rename", { name: device.name })} onClose={onClose}>
       <form class="stack" onSubmit={submit}>
-        {remove ? <p>{t("account.device.remove.text")}</p> : <Field label={t("account.device.name")}>{(ids) => <input {...ids} class="input" value={name} maxLength={40} required onInput={(event) => setName(event.currentTarget.value)} />}</Field>}
+        {removing ? <p>{t("account.device.remove.text")}</p> : <Field label={t("account.device.name")}>{(ids) => <input {...ids} class="input" value={name} maxLength={40} required onInput={(event) => setName(event.currentTarget.value)} />}</Field>}
         <Code value={code} onChange={setCode} hint={t("account.code.now.hint")} />
-        {error && <Note bad>{error}</Note>}
+        {attempt.error && <Note bad>{attempt.error}</Note>}
         <div class="actions">
           <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button type="submit" kind={remove ? "bad main" : "main"}>
-            {remove ? t("account.device.remove") : t("save")}
+          <Button type="submit" kind={removing ? "bad main" : "main"} busy={attempt.busy}>
+            {removing ? t("account.device.remove") : t("save")}
           </Button>
         </div>
       </form>
@@ -180,7 +184,7 @@ function ChangeDevice({ device, remove, onClose, onDone }: { device: Device; rem
 function Devices() {
   const list = useWhole<Device>(async (signal) => (await api<{ items: Device[] }>("GET", "/webapi/mfa/devices", undefined, signal)).items);
   const [adding, setAdding] = useState(false);
-  const [changing, setChanging] = useState<{ device: Device; remove: boolean } | null>(null);
+  const [changing, setChanging] = useState<{ device: Device; removing: boolean } | null>(null);
   const only = list.items?.length === 1;
   const columns: Column<Device>[] = [
     { id: "name", title: t("name"), cell: (device) => <b>{device.name}</b> },
@@ -192,11 +196,11 @@ function Devices() {
       end: true,
       cell: (device) => (
         <>
-          <Button kind="slim" onClick={() => setChanging({ device, remove: false })}>
+          <Button kind="slim" onClick={() => setChanging({ device, removing: false })}>
             {t("account.rename")}
           </Button>
           {!only && (
-            <Button kind="slim" onClick={() => setChanging({ device, remove: true })}>
+            <Button kind="slim" onClick={() => setChanging({ device, removing: true })}>
               {t("account.device.remove")}
             </Button>
           )}
@@ -215,9 +219,10 @@ function Devices() {
         </Button>
       </div>
       <p class="quiet">{only ? t("account.devices.only") : t("account.devices.text")}</p>
-      {list.error ? <Note bad>{sayError(list.error)}</Note> : <Table label={t("account.devices")} columns={columns} items={list.items} keyOf={(device) => device.id} />}
-      {adding && <AddDevice onClose={() => setAdding(false)} onDone={list.reload} />}
-      {changing && <ChangeDevice {...changing} onClose={() => setChanging(null)} onDone={list.reload} />}
+      {list.error ? <Failed error={list.error} again={list.reload} /> : null}
+      {list.error && !list.items ? null : <Table label={t("account.devices")} columns={columns} items={list.items} keyOf={(device) => device.id} />}
+      {adding && <AddDevice onClose={() => (setAdding(false), list.reload())} />}
+      {changing && <ChangeDevice {...changing} onClose={() => (setChanging(null), list.reload())} />}
     </section>
   );
 }
@@ -233,7 +238,7 @@ function Sessions() {
   const list = useWhole<WebSession>(async (signal) => (await api<{ items: WebSession[] }>("GET", "/webapi/sessions/web", undefined, signal)).items.sort((a, b) => Number(b.current) - Number(a.current) || b.used.localeCompare(a.used)), 30000);
   const [all, setAll] = useState(false);
   const end = async (id: string) => {
-    await api("DELETE", `/webapi/sessions/web/${id}`);
+    await remove(`/webapi/sessions/web/${id}`);
     toast(t("account.session.ended"));
     list.reload();
   };
@@ -271,8 +276,9 @@ function Sessions() {
         {(list.items?.length ?? 0) > 1 && <Button onClick={() => setAll(true)}>{t("account.session.others")}</Button>}
       </div>
       <p class="quiet">{t("account.sessions.text")}</p>
-      {list.error ? <Note bad>{sayError(list.error)}</Note> : <Table label={t("account.sessions")} columns={columns} items={list.items} keyOf={(one) => one.id} />}
-      {all && <Confirm title={t("account.session.others.ask")} text={t("account.session.others.text")} action={t("account.session.others")} onClose={() => setAll(false)} run={() => end("others")} />}
+      {list.error ? <Failed error={list.error} again={list.reload} /> : null}
+      {list.error && !list.items ? null : <Table label={t("account.sessions")} columns={columns} items={list.items} keyOf={(one) => one.id} />}
+      {all && <Confirm title={t("account.session.others.ask")} text={t("account.session.others.text")} action={t("account.session.others")} onClose={() => (setAll(false), list.reload())} run={() => end("others")} />}
     </section>
   );
 }

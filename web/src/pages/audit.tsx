@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, save } from "../api";
 import { site } from "../context";
-import { Button, type Column, Dialog, Empty, Field, Head, Note, Search, sayError, Table } from "../design/parts";
+import { Button, type Column, Dialog, Empty, Failed, Field, Head, Note, Search, Table } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { dateTime, has, type Key, t } from "../i18n";
 import { setQuery, usePlace } from "../router";
 import { plain } from "../text";
@@ -16,6 +17,7 @@ export interface Event {
 }
 
 const PAGE = 50;
+const EXPORT_MAX = 200000; // what a browser holds without pain
 
 function text(value: unknown): string {
   if (value === undefined || value === null) return "";
@@ -68,6 +70,8 @@ export function sentence(event: Event): string {
 export function AuditPage() {
   const { query } = usePlace();
   const [events, setEvents] = useState<Event[] | null>(null);
+  const [of, setOf] = useState(""); // the address that the events are from
+  const [turn, setTurn] = useState(0);
   const [next, setNext] = useState("");
   const [error, setError] = useState<unknown>(null);
   const [shown, setShown] = useState<Event | null>(null);
@@ -91,15 +95,21 @@ export function AuditPage() {
         setError(null);
         setEvents(got.events);
         setNext(got.startKey);
+        setOf(url);
       },
       (failed) => !stop.signal.aborted && setError(failed),
     );
     return () => stop.abort();
-  }, [url]);
+  }, [url, turn]);
+  const stale = !!error && of !== url; // another page than the one that was asked for
   useEffect(() => {
     api<{ checkpoint: string }>("GET", site("/events/checkpoint")).then(setProof, () => undefined);
   }, []);
+  const attempt = useAttempt();
+  const [cut, setCut] = useState(false);
+  /** The file is made when all of it is there, never of a part. */
   const exportAll = async () => {
+    setCut(false);
     const parts: string[] = [];
     let from = "";
     let count = 0;
@@ -109,8 +119,8 @@ export function AuditPage() {
       count += page.events.length;
       setExporting(count);
       from = page.startKey;
-    } while (from && count < 200000);
-    setExporting(0);
+    } while (from && count < EXPORT_MAX);
+    setCut(!!from);
     save("audit.ndjson", "application/x-ndjson", parts);
   };
   const size = proof?.checkpoint.split("\n")[1];
@@ -125,7 +135,7 @@ export function AuditPage() {
   return (
     <>
       <Head title={t("menu.audit")} text={size ? t("audit.proof", { size }) : undefined}>
-        <Button onClick={exportAll}>{exporting ? t("audit.exporting", { count: exporting }) : t("audit.export")}</Button>
+        <Button busy={attempt.busy} onClick={() => void attempt.go(exportAll).finally(() => setExporting(0))}>{exporting ? t("audit.exporting", { count: exporting }) : t("audit.export")}</Button>
       </Head>
       <div class="tools">
         <Search value={query.get("search") ?? ""} label={t("audit.search")} onChange={(search) => setQuery({ search, start: "" }, true)} />
@@ -144,8 +154,10 @@ export function AuditPage() {
           </button>
         )}
       </div>
-      {error ? <Note bad>{sayError(error)}</Note> : null}
-      {events?.length === 0 ? (
+      {error ? <Failed error={error} again={() => setTurn((n) => n + 1)} /> : null}
+      {attempt.error && <Note bad>{attempt.error}</Note>}
+      {cut && <Note warn>{t("audit.export.cut", { count: EXPORT_MAX })}</Note>}
+      {stale ? null : events?.length === 0 ? (
         <Empty title={t("list.nothing")} text={t("list.nothing.text")}>
           <Button onClick={() => setQuery({ search: "", type: "", user: "", from: "", to: "", start: "" })}>{t("list.clear")}</Button>
         </Empty>
@@ -153,7 +165,7 @@ export function AuditPage() {
       {(start || next) && (
         <div class="pages">
           <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>{t("list.previous")}</Button>
-          <Button disabled={!next} onClick={() => { before.current.push(start); setQuery({ start: next }); }}>{t("list.next")}</Button>
+          <Button disabled={!next || stale} onClick={() => { before.current.push(start); setQuery({ start: next }); }}>{t("list.next")}</Button>
         </div>
       )}
       {shown && (

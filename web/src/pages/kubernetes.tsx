@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { acl, context, proxy, site } from "../context";
 import { save } from "../api";
 import { Button, CannotNow, type Column, Command, Dialog, Empty, Head, type Label, Note, Tags } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { dateTime, t } from "../i18n";
 import { makeKubeconfig } from "../kubeconfig";
 import { labelsOf, ListView, toggleLabel, useList } from "../list";
@@ -19,7 +20,9 @@ interface Cluster {
 /** For tools that take a file: a key made here, a certificate for this cluster alone. */
 function Kubeconfig({ cluster }: { cluster: Cluster }) {
   const [until, setUntil] = useState("");
+  const attempt = useAttempt();
   const download = async () => {
+    setUntil("");
     const made = await makeKubeconfig(cluster.name);
     save(`${made.context.replace(/[^A-Za-z0-9._-]/g, "_")}.kubeconfig`, "application/yaml", [made.text]);
     setUntil(made.until);
@@ -28,8 +31,11 @@ function Kubeconfig({ cluster }: { cluster: Cluster }) {
     <div class="panel">
       <div class="row">
         <p class="grow">{t("kube.static.text")}</p>
-        <Button onClick={download}>{t("kube.static")}</Button>
+        <Button onClick={() => void attempt.go(download)} busy={attempt.busy}>
+          {t("kube.static")}
+        </Button>
       </div>
+      {attempt.error && <Note bad>{attempt.error}</Note>}
       {until && <Note>{t("kube.static.done", { until: dateTime(until) })}</Note>}
     </div>
   );

@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
-import { api } from "../api";
+import { api, remove } from "../api";
 import { acl } from "../context";
-import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, sayError, toast } from "../design/parts";
+import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, toast } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { dateTime, t } from "../i18n";
 import { ListView, useList } from "../list";
 import { setQuery, usePlace } from "../router";
@@ -19,22 +20,19 @@ function over(lock: Lock): boolean {
   return !!lock.spec.expires && new Date(lock.spec.expires).getTime() <= Date.now();
 }
 
-function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => void; onDone: () => void }) {
+function LockDialog({ user, onClose }: { user: string; onClose: () => void }) {
   const [kind, setKind] = useState("user");
   const [name, setName] = useState(user);
   const [message, setMessage] = useState("");
   const [ttl, setTtl] = useState(0);
-  const [error, setError] = useState("");
-  const submit = async (event: SubmitEvent) => {
+  const attempt = useAttempt();
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    try {
+    void attempt.go(async () => {
       await api("POST", "/webapi/locks", { target: { [kind]: name.trim() }, message, ttl });
       toast(t("locks.done"));
-      onDone();
       onClose();
-    } catch (failed) {
-      setError(sayError(failed));
-    }
+    });
   };
   return (
     <Dialog title={t("locks.create")} onClose={onClose}>
@@ -64,10 +62,10 @@ function LockDialog({ user, onClose, onDone }: { user: string; onClose: () => vo
             </select>
           )}
         </Field>
-        {error && <Note bad>{error}</Note>}
+        {attempt.error && <Note bad>{attempt.error}</Note>}
         <div class="actions">
           <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button type="submit" kind="bad main">
+          <Button type="submit" kind="bad main" busy={attempt.busy}>
             {t("locks.do")}
           </Button>
         </div>
@@ -114,12 +112,12 @@ export function LocksPage() {
           user={query.get("user") ?? ""}
           onClose={() => {
             setMaking(false);
+            list.reload();
             setQuery({ user: "" }, true);
           }}
-          onDone={list.reload}
         />
       )}
-      {removing && <Confirm title={t(over(removing) ? "locks.delete.ask" : "locks.remove.ask", { target: target(removing) })} text={t(over(removing) ? "locks.delete.text" : "locks.remove.text")} action={t(over(removing) ? "delete" : "locks.remove")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/locks/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
+      {removing && <Confirm title={t(over(removing) ? "locks.delete.ask" : "locks.remove.ask", { target: target(removing) })} text={t(over(removing) ? "locks.delete.text" : "locks.remove.text")} action={t(over(removing) ? "delete" : "locks.remove")} onClose={() => (setRemoving(null), list.reload())} run={() => remove(`/webapi/locks/${encodeURIComponent(removing.metadata.name)}`)} />}
     </>
   );
 }

@@ -1,9 +1,10 @@
 import { lazyEditor } from "./roles-editor";
 import { ReachDialog, type Subject } from "./reach";
-import { useState } from "preact/hooks";
-import { api, ApiError } from "../api";
+import { useRef, useState } from "preact/hooks";
+import { api, ApiError, remove } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Confirm, Dialog, Empty, Head, Note, sayError, toast } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { bytes, t } from "../i18n";
 import { ListView, useList } from "../list";
 import { byteLength, plain, RESOURCE_MAX } from "../text";
@@ -45,34 +46,36 @@ function description(role: Role): string {
   return /^ {2}description: (.*)$/m.exec(role.content)?.[1]?.replace(/^(["'])(.*)\1$/, "$2") ?? "";
 }
 
-function RoleDialog({ role, onClose, onSaved }: { role: Role | null; onClose: () => void; onSaved: () => void }) {
+function RoleDialog({ role, onClose }: { role: Role | null; onClose: () => void }) {
   // The revision stays beside the text: it is nothing that people edit.
   const revision = /^ {2}revision: ["']?([^\s"']+)["']?$/m.exec(role?.content ?? "")?.[1] ?? "";
   const [text, setText] = useState(role ? role.content.replace(/^ {2}revision: .*\n/m, "") : example);
-  const [error, setError] = useState("");
+  const unsure = useRef(false); // the answer to a try was lost
+  const attempt = useAttempt((failed) => {
+    const code = failed instanceof ApiError ? failed.status : -1;
+    if (code === 0) unsure.current = true;
+    if (unsure.current && (code === 412 || code === 409)) return t("roles.conflict.unsure");
+    return code === 412 ? t("roles.conflict") : code === 413 ? t("roles.large", { size: bytes(byteLength(text)) }) : sayError(failed);
+  });
   const may = role ? acl("roles").edit : acl("roles").create;
-  const save = async () => {
-    if (byteLength(text) > RESOURCE_MAX) return setError(t("roles.large", { size: bytes(byteLength(text)) }));
-    try {
+  const save = () => {
+    if (byteLength(text) > RESOURCE_MAX) return attempt.fail(t("roles.large", { size: bytes(byteLength(text)) }));
+    void attempt.go(async () => {
       if (role) await api("PUT", `/webapi/roles/${encodeURIComponent(role.name)}`, { content: text, revision });
       else await api("POST", "/webapi/roles", { content: text });
       toast(t("saved"));
-      onSaved();
       onClose();
-    } catch (failed) {
-      const code = failed instanceof ApiError ? failed.status : 0;
-      setError(code === 412 ? t("roles.conflict") : code === 413 ? t("roles.large", { size: bytes(byteLength(text)) }) : sayError(failed));
-    }
+    });
   };
   return (
     <Dialog wide title={role ? role.name : t("roles.create")} onClose={onClose}>
       <Editor value={text} at={role ? undefined : example.indexOf("''") + 1} label={t("roles.text")} readOnly={!may} onChange={setText} />
-      {error && <Note bad>{error}</Note>}
+      {attempt.error && <Note bad>{attempt.error}</Note>}
       <div class="actions">
         <span class="grow quiet small">{t("roles.hint")}</span>
         <Button onClick={onClose}>{may ? t("cancel") : t("close")}</Button>
         {may && (
-          <Button kind="main" onClick={save}>
+          <Button kind="main" onClick={save} busy={attempt.busy}>
             {role ? t("save") : t("create")}
           </Button>
         )}
@@ -123,9 +126,9 @@ export function RolesPage() {
         )}
       </Head>
       <ListView list={list} label={t("menu.roles")} search={t("roles.search")} columns={columns} keyOf={(role) => role.id} sort="name:asc" empty={<Empty title={t("roles.empty")} />} />
-      {editing && <RoleDialog role={editing === "new" ? null : editing} onClose={() => setEditing(null)} onSaved={list.reload} />}
+      {editing && <RoleDialog role={editing === "new" ? null : editing} onClose={() => (setEditing(null), list.reload())} />}
       {reach && <ReachDialog subject={reach} onPick={setReach} onClose={() => setReach(null)} />}
-      {removing && <Confirm title={t("roles.delete", { name: removing.name })} text={t("roles.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/roles/${encodeURIComponent(removing.name)}`), list.reload())} />}
+      {removing && <Confirm title={t("roles.delete", { name: removing.name })} text={t("roles.delete.text")} action={t("delete")} onClose={() => (setRemoving(null), list.reload())} run={() => remove(`/webapi/roles/${encodeURIComponent(removing.name)}`)} />}
     </>
   );
 }

@@ -1,8 +1,9 @@
 // Sessions that run now: who, where, since when; to watch and to end.
 import { useState } from "preact/hooks";
-import { api } from "../api";
+import { api, remove } from "../api";
 import { context, site } from "../context";
-import { Button, type Column, Dialog, Empty, Field, Head, Note, sayError, toast } from "../design/parts";
+import { Button, type Column, Dialog, Empty, Field, Head, Note, toast } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { Icon } from "../design/icons";
 import { ago, dateTime, t } from "../i18n";
 import { ListView, useList } from "../list";
@@ -50,19 +51,16 @@ function what(channel: Channel): string {
   return pod + (channel.command ? channel.command.slice(0, 120) : t("recordings.shell"));
 }
 
-function EndDialog({ one, onClose, onDone }: { one: Running; onClose: () => void; onDone: () => void }) {
+function EndDialog({ one, onClose }: { one: Running; onClose: () => void }) {
   const [reason, setReason] = useState("");
-  const [error, setError] = useState("");
-  const submit = async (event: SubmitEvent) => {
+  const attempt = useAttempt();
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    try {
-      await api("DELETE", site(`/sessions/${one.id}`), { reason: reason.trim() });
+    void attempt.go(async () => {
+      await remove(site(`/sessions/${one.id}`), { reason: reason.trim() });
       toast(t("sessions.ended"));
-      onDone();
       onClose();
-    } catch (failed) {
-      setError(sayError(failed));
-    }
+    });
   };
   return (
     <Dialog title={t("sessions.end.ask", { user: one.user, place: runningPlace(one) })} onClose={onClose}>
@@ -71,10 +69,10 @@ function EndDialog({ one, onClose, onDone }: { one: Running; onClose: () => void
         <Field label={t("sessions.reason")} hint={t("locks.message.hint")}>
           {(ids) => <input {...ids} class="input" value={reason} maxLength={160} onInput={(event) => setReason(event.currentTarget.value)} />}
         </Field>
-        {error && <Note bad>{error}</Note>}
+        {attempt.error && <Note bad>{attempt.error}</Note>}
         <div class="actions">
           <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button type="submit" kind="bad main">
+          <Button type="submit" kind="bad main" busy={attempt.busy}>
             {t("sessions.end")}
           </Button>
         </div>
@@ -173,7 +171,7 @@ export function SessionsPage() {
     <>
       <Head title={t("menu.sessions")} text={t("sessions.text")} />
       <ListView list={list} label={t("menu.sessions")} search={t("sessions.search")} columns={columns} keyOf={(one) => one.id} sort="started:desc" empty={<Empty title={t("sessions.empty")} text={t("sessions.empty.text")} />} />
-      {ending && <EndDialog one={ending} onClose={() => setEnding(null)} onDone={list.reload} />}
+      {ending && <EndDialog one={ending} onClose={() => (setEnding(null), list.reload())} />}
     </>
   );
 }

@@ -30,7 +30,7 @@ export function SignInPage() {
     } catch (failed) {
       const wrong = failed instanceof ApiError && (failed.status === 401 || failed.status === 403);
       setError(wrong ? t("signin.wrong") : sayError(failed));
-      if (code.current) code.current.value = "";
+      if (code.current && !(failed instanceof ApiError && failed.status === 0)) code.current.value = "";
       code.current?.focus();
     } finally {
       setBusy(false);
@@ -49,6 +49,7 @@ export function SignInPage() {
         {motd && <div class="motd">{motd}</div>}
         {why === "idle" && !error && <Note warn>{t("signin.idle")}</Note>}
         {why === "ended" && !error && <Note warn>{t("signin.ended")}</Note>}
+        {why === "untold" && !error && <Note bad>{t("signin.untold")}</Note>}
         <form onSubmit={submit}>
           <Field label={t("signin.user")}>{(ids) => <input {...ids} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus maxLength={200} />}</Field>
           <Field label={t("signin.password")}>{(ids) => <input {...ids} class="input" name="password" type="password" autocomplete="current-password" required maxLength={256} />}</Field>

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { api } from "../api";
+import { remove } from "../api";
 import { acl } from "../context";
 import { Icon } from "../design/icons";
 import { Button, type Column, Confirm, Empty, Head, type Label, Pop, Tags } from "../design/parts";
@@ -64,7 +64,7 @@ export function TokensPage() {
       </Head>
       <ListView list={list} label={t("menu.tokens")} search={t("tokens.search")} columns={columns} keyOf={(token) => token.metadata.name} sort="until:asc" empty={<Empty title={t("tokens.empty")} text={acl("tokens").create ? t("tokens.empty.text") : undefined} />} />
       {Making && <Making onClose={() => (setMaking(null), list.reload())} />}
-      {removing && <Confirm title={t("tokens.delete", { name: removing.metadata.name })} text={t("tokens.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/tokens/${encodeURIComponent(removing.metadata.name)}`), list.reload())} />}
+      {removing && <Confirm title={t("tokens.delete", { name: removing.metadata.name })} text={t("tokens.delete.text")} action={t("delete")} onClose={() => (setRemoving(null), list.reload())} run={() => remove(`/webapi/tokens/${encodeURIComponent(removing.metadata.name)}`)} />}
     </>
   );
 }

@@ -1,7 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
-import { api, ApiError } from "../api";
+import { api, ApiError, remove } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Command, Confirm, Dialog, Empty, Field, Head, Note, Pop, sayError, toast } from "../design/parts";
+import { useAttempt } from "../design/attempt";
 import { dateTime, has, type Key, t } from "../i18n";
 import { allPages, ListView, useList } from "../list";
 import { ReachDialog, type Subject } from "./reach";
@@ -30,26 +31,19 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
   const [roles, setRoles] = useState<string[]>(user?.roles ?? []);
   const [traits, setTraits] = useState<Record<string, string>>(() => Object.fromEntries(Object.entries(user?.allTraits ?? {}).map(([key, values]) => [key, values.join(" ")])));
   const [all, setAll] = useState<string[]>(user?.roles ?? []);
-  const [error, setError] = useState("");
-  const [busy, setBusy] = useState(false);
+  const attempt = useAttempt((failed) => (failed instanceof ApiError && failed.code === "already_exists" ? t("users.exists", { name: name.trim() }) : sayError(failed)));
   useEffect(() => {
     // Who may not list roles types their names.
     allPages<{ name: string }>("/webapi/roles").then((got) => setAll([...new Set([...got.map((role) => role.name), ...(user?.roles ?? [])])].sort()), () => undefined);
   }, []);
-  const submit = async (event: SubmitEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    setBusy(true);
-    setError("");
     const lists = Object.fromEntries([...new Set([...known, ...Object.keys(traits)])].map((key) => [key, words(traits[key] ?? "")]).filter(([key, list]) => list!.length > 0 || (user?.allTraits[key as string]?.length ?? 0) > 0));
-    try {
+    void attempt.go(async () => {
       if (user) await api("PUT", "/webapi/users", { name: user.name, roles, traits: lists });
       onDone(user ? null : await api<Link>("POST", "/webapi/users", { name: name.trim(), roles, traits: lists }));
       onClose();
-    } catch (failed) {
-      setError(failed instanceof ApiError && failed.code === "already_exists" ? t("users.exists", { name: name.trim() }) : sayError(failed));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
     <Dialog title={user ? t("users.edit", { name: user.name }) : t("users.create")} onClose={onClose}>
@@ -75,10 +69,10 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
             {(ids) => <input {...ids} class="input mono" value={traits[key] ?? ""} spellcheck={false} autocapitalize="none" onInput={(event) => setTraits({ ...traits, [key]: event.currentTarget.value })} />}
           </Field>
         ))}
-        {error && <Note bad>{error}</Note>}
+        {attempt.error && <Note bad>{attempt.error}</Note>}
         <div class="actions">
           <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button type="submit" kind="main" busy={busy} disabled={roles.length === 0}>
+          <Button type="submit" kind="main" busy={attempt.busy} disabled={roles.length === 0}>
             {user ? t("save") : t("users.invite")}
           </Button>
         </div>
@@ -168,11 +162,10 @@ export function UsersPage() {
       {editing && (
         <UserDialog
           user={editing === "new" ? null : editing}
-          onClose={() => setEditing(null)}
+          onClose={() => (setEditing(null), list.reload())}
           onDone={(made) => {
             if (made) setLink(made);
             else toast(t("saved"));
-            list.reload();
           }}
         />
       )}
@@ -183,7 +176,7 @@ export function UsersPage() {
         </Dialog>
       )}
       {reach && <ReachDialog subject={reach} onPick={setReach} onClose={() => setReach(null)} />}
-      {removing && <Confirm title={t("users.delete", { name: removing.name })} text={t("users.delete.text")} action={t("delete")} onClose={() => setRemoving(null)} run={async () => (await api("DELETE", `/webapi/users/${encodeURIComponent(removing.name)}`), list.reload())} />}
+      {removing && <Confirm title={t("users.delete", { name: removing.name })} text={t("users.delete.text")} action={t("delete")} onClose={() => (setRemoving(null), list.reload())} run={() => remove(`/webapi/users/${encodeURIComponent(removing.name)}`)} />}
       {resetting && (
         <Confirm
           title={t("users.reset.ask", { name: resetting.name })}
