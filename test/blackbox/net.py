@@ -49,6 +49,11 @@ class Net:
         """Pulls the host's cable, or puts it back."""
         self._sw("ip", "link", "set", self.names[name][2], "down" if off else "up")
 
+    def slow(self, name, rate):
+        """What comes to the host comes at this rate ("100kbit"), or at full speed again (None)."""
+        words = ("add", "dev", self.names[name][2], "root", "tbf", "rate", rate, "burst", "4kb", "latency", "5s") if rate else ("del", "dev", self.names[name][2], "root")
+        self._sw("tc", "qdisc", *words)
+
     def close(self):
         if self.real:
             for space, _, _ in self.names.values():

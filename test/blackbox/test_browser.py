@@ -238,6 +238,9 @@ def test_team_roles(cluster, browser, admin):
     assert "Somebody else" in browser.see(target="dialog .note.bad")
     browser.usable()
     browser.press(key="Escape")
+    browser.click(target="tr:has-text('hostile') button:has-text('Edit')")  # as he was told: it is the new text, without loading the page again
+    browser.see(target=".cm-content:has-text('max_session_ttl')")
+    browser.press(key="Escape")
     browser.visit("/web/roles")
     browser.click(target="button:has-text('New role')")
     browser.see(target=".cm-content")

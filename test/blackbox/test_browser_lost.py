@@ -387,7 +387,7 @@ def test_the_network_goes_when_a_person_signs_out(cluster, browser):
     try:
         browser.click(name="acc", target=".who")
         browser.click(name="acc", target=".pop .item:has-text('Sign out')")
-        assert "could not be told" in browser.see(name="acc", target=".door .note.bad")
+        assert "did not answer" in browser.see(name="acc", target=".door .note.bad")
         browser.picture("lost-signout", name="acc")
         browser.usable(name="acc")
     finally:

@@ -70,6 +70,29 @@ def test_the_network_goes_in_the_middle(cluster, browser, page, opens, fields, g
         cluster.ctl("users", "rm", "kept-user")
 
 
+def test_an_answer_that_stops_in_its_middle(cluster, browser):
+    """Once the answer had begun nothing watched the time: the export waited for as long as the network was silent."""
+    cluster.ctl("create", "-f", input="---\n".join(f"kind: role\nversion: v5\nmetadata: {{name: many-{n}}}\nspec: {{}}\n" for n in range(200)))
+    for n in range(200):
+        cluster.ctl("rm", f"role/many-{n}")
+    browser.visit("/web/audit")
+    browser.see(target="td .tag.type")
+    cluster.net.slow(HOST, "16kbit")
+    try:
+        def act():
+            assert browser.count(target=".head button[aria-busy=true]") == 1
+            assert "cannot be reached" in browser.see(target=".note.bad", timeout=60000)
+            assert browser.count(target=".head button[aria-busy=true]") == 0
+        browser.click(target=".head button")
+        time.sleep(1.5)  # the head of the answer is there, and some of its body
+        without_network(cluster, browser, act)
+    finally:
+        cluster.net.slow(HOST, None)
+    browser.run("forgive", what="ERR_")
+    assert browser.download(target=".head button")["text"].endswith("}\n")
+    browser.run("forgive", what="")
+
+
 def test_a_role_of_a_megabyte(cluster, browser):
     """It is refused with the way out, and the text stays; made shorter, it is saved."""
     browser.visit("/web/roles")

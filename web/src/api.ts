@@ -33,7 +33,7 @@ function load(): Session | null {
 }
 
 export const session = store<Session | null>(load());
-/** Why the last session is over, for the sign-in page: "ended", "idle", "untold" (signed out here, and the server does not know) or "". */
+/** Why the last session is over, for the sign-in page: "ended", "idle", "untold" (signed out here, and the server did not answer) or "". */
 export const ended = store("");
 
 export function setSession(next: Session | null, why = ""): void {

@@ -55,7 +55,7 @@ export const en = {
   "signin.code.hint": "Six digits from your authenticator app.",
   "signin.go": "Sign in",
   "signin.ended": "Your session has ended. Sign in again to go on where you were.",
-  "signin.untold": "You are signed out in this browser, but the server could not be told: your session goes on there until its time is over. When you have a connection, sign in again and end it under \"Where you are signed in\" on the page of your account.",
+  "signin.untold": "You are signed out in this browser, but the server did not answer: your session may go on there until its time is over. When you have a connection, sign in again and end it under \"Where you are signed in\" on the page of your account.",
   "signin.idle": "You were signed out because nothing was done for a while. Sign in again to go on where you were.",
   "motd.close": "Close this message",
   "idle.ask": "Are you still there? You will be signed out in less than a minute.",
