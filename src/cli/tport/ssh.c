@@ -76,7 +76,7 @@ static enum tp_err choose_login(const struct command_line *line, const char *nam
             err = err_set(
                 error, TP_DENIED,
                 "access denied: your roles do not allow the login %s%s%s; a login that was given since you signed "
-                "in needs another \"tport login\"",
+                "in needs \"tport logout\" and another \"tport login\"",
                 login, *list ? ", they allow " : ", nor any other", list);
         mem_free(list);
     }
