@@ -262,7 +262,8 @@ def test_R9_a_stranger_has_64_kilobytes(fresh, shape):
             break
         wait_for(lambda least=before: resident() <= least + 1024, 30)
     assert grown <= 64
-    assert not late and (shape == "record" or grown > 8)  # they are held, or this measures nothing
+    # They are held, or this measures nothing. Of a packed answer the kernel takes nearly all.
+    assert not late and (shape == "record" or grown > (3 if shape == "answer" else 8))
 
 
 
