@@ -22,22 +22,26 @@ def copies_all(browser, least):
     count = browser.count(target="dialog .command")
     assert count >= least
     for n in range(count):
-        text = browser.text(target=f"dialog .command >> nth={n} >> pre").strip()
-        browser.evaluate(script="navigator.clipboard.writeText('nothing yet')")
-        browser.click(target=f"dialog .command >> nth={n} >> button")
-        wait_for(lambda wanted=text: browser.evaluate(script=CLIPBOARD).strip() == wanted)
+        def copies(n=n):
+            text = browser.text(target=f"dialog .command >> nth={n} >> pre").strip()
+            browser.evaluate(script="navigator.clipboard.writeText('nothing yet')")
+            browser.click(target=f"dialog .command >> nth={n} >> button")
+            return text and browser.evaluate(script=CLIPBOARD).strip() == text
+        wait_for(copies)
 
 
 @pytest.mark.parametrize("language, server, make", [("en", "Add server", "Make the line"), ("ko", "서버 추가", "명령 만들기")])
 def test_the_line_of_add_server(browser, language, server, make):
     browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}')")
-    browser.visit("/web/servers")
-    browser.click(target=f".head button:has-text('{server}')")
-    browser.click(target=f"dialog button:has-text('{make}')")
-    browser.see(target="dialog .command:has-text('install-node.sh')")
-    copies_all(browser, 1)
-    browser.press(key="Escape")
-    browser.evaluate(script="localStorage.removeItem('tport.language')")
+    try:
+        browser.visit("/web/servers")
+        browser.click(target=f".head button:has-text('{server}')")
+        browser.click(target=f"dialog button:has-text('{make}')")
+        browser.see(target="dialog .command:has-text('install-node.sh')")
+        copies_all(browser, 1)
+        browser.press(key="Escape")
+    finally:
+        browser.evaluate(script="localStorage.removeItem('tport.language')")
 
 
 def test_add_kubernetes_and_an_invitation(cluster, browser):
