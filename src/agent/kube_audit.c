@@ -120,7 +120,9 @@ static void send_events(struct kube *kube)
     kube->events_tries++;
     const struct audit_event *event = kube->events;
     for (size_t i = 0; i < kube->events_sent; i++, event = event->next) {
-        (void)json_array_append(list, event->params);
+        if (json_array_append(list, event->params) != 0) {
+            (void)json_array_append_new(list, json_null()); /* refused in its own place, and no other in its stead */
+        }
     }
     kube->events_call = line->request(line->ctx, "session.events", json_pack("{s:o}", "events", list), on_reply, kube);
 }
