@@ -180,8 +180,7 @@ static void on_renewed(void *ctx, json_t *result, const struct tp_error *failure
         return;
     }
     /* The keys stay: a crash between two files then never leaves a key beside the other's certificate. */
-    enum tp_err err = agent_state_make(agent->state.host_id, agent->state.tls_key, agent->state.ssh_key,
-                                       agent->state.ssh_public, result, &fresh, &error);
+    enum tp_err err = agent_state_renew(&agent->state, result, &fresh, &error);
     if (err == TP_OK) {
         err = agent_state_save(agent->dir, &fresh, &error);
         if (err == TP_OK) {

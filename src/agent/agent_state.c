@@ -1,9 +1,12 @@
 #include "agent/agent_state.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/enc.h"
 #include "base/mem.h"
 #include "crypt/key.h"
+#include "crypt/sshcert.h"
+#include "crypt/statement.h"
 #include "crypt/x509.h"
 
 #include <errno.h>
@@ -22,14 +25,20 @@ void agent_state_init(struct agent_state *state)
     identity_init(&state->identity);
 }
 
+static void free_lines(char **lines)
+{
+    for (size_t i = 0; lines != NULL && lines[i] != NULL; i++) {
+        mem_free(lines[i]);
+    }
+    mem_free(lines);
+}
+
 static void free_trust(struct agent_state *state)
 {
     json_decref(state->cas);
     mem_free(state->host_ca_pems);
-    for (size_t i = 0; state->user_ca_ssh != NULL && state->user_ca_ssh[i] != NULL; i++) {
-        mem_free(state->user_ca_ssh[i]);
-    }
-    mem_free(state->user_ca_ssh);
+    free_lines(state->host_ca_ssh);
+    free_lines(state->user_ca_ssh);
     mem_free(state->grant_keys);
 }
 
@@ -194,6 +203,32 @@ enum tp_err agent_state_host_id(const char *dir, char **ret_host_id, struct tp_e
 
 /* ---- what we trust ---- */
 
+static void add_lines(const json_t *list, char **lines, size_t *count)
+{
+    size_t i;
+    json_t *line;
+    json_array_foreach (list, i, line) {
+        if (json_string_value(line) != NULL) {
+            lines[(*count)++] = mem_strdup(json_string_value(line));
+        }
+    }
+}
+
+static void read_host_lines(const json_t *signers, struct agent_state *state)
+{
+    size_t room = 1;
+    size_t count = 0;
+    size_t i;
+    json_t *signer;
+    json_array_foreach (signers, i, signer) {
+        room += json_array_size(json_object_get(signer, "checking_keys"));
+    }
+    state->host_ca_ssh = mem_array(room, sizeof(char *));
+    json_array_foreach (signers, i, signer) {
+        add_lines(json_object_get(signer, "checking_keys"), state->host_ca_ssh, &count);
+    }
+}
+
 static enum tp_err read_signers(const json_t *cas, struct agent_state *state, struct tp_error *error)
 {
     json_t *signers;
@@ -201,6 +236,7 @@ static enum tp_err read_signers(const json_t *cas, struct agent_state *state, st
     if (err != TP_OK) {
         return err;
     }
+    read_host_lines(signers, state);
     struct buf pems;
     buf_init(&pems, FILE_MAX);
     size_t i, j;
@@ -232,13 +268,7 @@ static enum tp_err read_user_cas(const json_t *cas, struct agent_state *state, s
     }
     state->user_ca_ssh = mem_array(json_array_size(lines) + 1, sizeof(char *));
     size_t count = 0;
-    size_t i;
-    json_t *line;
-    json_array_foreach (lines, i, line) {
-        if (json_string_value(line) != NULL) {
-            state->user_ca_ssh[count++] = mem_strdup(json_string_value(line));
-        }
-    }
+    add_lines(lines, state->user_ca_ssh, &count);
     return count > 0 ? TP_OK : err_set(error, TP_INVALID, "the answer names no user CA");
 }
 
@@ -295,12 +325,34 @@ static enum tp_err read_cas(const json_t *answer, struct agent_state *state, str
     return err;
 }
 
+/* A worker brings the answer, which could name CAs and grant keys of its own: those whom we trust now must have signed it. An
+ * auth of before signs nothing; what it says is fine while it says nothing new. Fills in fresh; on failure the caller frees. */
+static enum tp_err read_trust(const struct agent_state *state, const json_t *answer, struct agent_state *fresh,
+                              struct tp_error *error)
+{
+    json_t *said = NULL;
+    enum tp_err err = statement_open(answer, (const char *const *)state->host_ca_ssh, state->identity.cluster,
+                                     clock_wall(), &said, error);
+    bool bare = err == TP_NOT_FOUND;
+    if (bare || err == TP_OK) {
+        err = read_cas(bare ? answer : said, fresh, error);
+    }
+    if (err == TP_OK && bare && !json_equal(fresh->cas, state->cas)) {
+        err =
+            err_set(error, TP_DENIED,
+                    "the proxy names other CAs than those that are trusted here, and the cluster has not signed that; "
+                    "update the proxy and auth first, or remove DATA_DIR/agent and join this host again");
+    }
+    json_decref(said);
+    return err;
+}
+
 enum tp_err agent_state_set_cas(struct agent_state *state, const json_t *answer, bool *ret_changed,
                                 struct tp_error *error)
 {
     struct agent_state fresh;
     agent_state_init(&fresh);
-    enum tp_err err = read_cas(answer, &fresh, error);
+    enum tp_err err = read_trust(state, answer, &fresh, error);
     if (err != TP_OK || json_equal(fresh.cas, state->cas)) {
         *ret_changed = false;
         free_trust(&fresh);
@@ -309,6 +361,7 @@ enum tp_err agent_state_set_cas(struct agent_state *state, const json_t *answer,
     free_trust(state);
     state->cas = fresh.cas;
     state->host_ca_pems = fresh.host_ca_pems;
+    state->host_ca_ssh = fresh.host_ca_ssh;
     state->user_ca_ssh = fresh.user_ca_ssh;
     state->grant_keys = fresh.grant_keys;
     state->grant_key_count = fresh.grant_key_count;
@@ -333,26 +386,38 @@ static enum tp_err read_identity(struct agent_state *state, struct tp_error *err
     return err;
 }
 
-enum tp_err agent_state_make(const char *host_id, const char *tls_key, const char *ssh_key, const char *ssh_public,
-                             const json_t *answer, struct agent_state *ret_state, struct tp_error *error)
+/* Keys of before and the certificates of the answer; whom to trust is still missing. On failure the caller frees. */
+static enum tp_err fill(const struct agent_state *keys, const json_t *answer, struct agent_state *state,
+                        struct tp_error *error)
 {
-    struct agent_state state;
-    agent_state_init(&state);
     const char *tls_cert = NULL;
     const char *ssh_cert = NULL;
     enum tp_err err = json_need_text(answer, "tls_cert", &tls_cert, error);
     if (err == TP_OK) {
         err = json_need_text(answer, "ssh_cert", &ssh_cert, error);
     }
-    if (err == TP_OK) {
-        state.host_id = mem_strdup(host_id);
-        state.tls_key = mem_strdup(tls_key);
-        state.ssh_key = mem_strdup(ssh_key);
-        state.ssh_public = mem_strdup(ssh_public);
-        state.tls_cert = mem_strdup(tls_cert);
-        state.ssh_cert = mem_strdup(ssh_cert);
-        err = read_identity(&state, error);
+    if (err != TP_OK) {
+        return err;
     }
+    state->host_id = mem_strdup(keys->host_id);
+    state->tls_key = mem_strdup(keys->tls_key);
+    state->ssh_key = mem_strdup(keys->ssh_key);
+    state->ssh_public = mem_strdup(keys->ssh_public);
+    state->tls_cert = mem_strdup(tls_cert);
+    state->ssh_cert = mem_strdup(ssh_cert);
+    return read_identity(state, error);
+}
+
+enum tp_err agent_state_make(const char *host_id, const char *tls_key, const char *ssh_key, const char *ssh_public,
+                             const json_t *answer, struct agent_state *ret_state, struct tp_error *error)
+{
+    struct agent_state state;
+    const struct agent_state keys = {.host_id = (char *)(uintptr_t)host_id,
+                                     .tls_key = (char *)(uintptr_t)tls_key,
+                                     .ssh_key = (char *)(uintptr_t)ssh_key,
+                                     .ssh_public = (char *)(uintptr_t)ssh_public};
+    agent_state_init(&state);
+    enum tp_err err = fill(&keys, answer, &state, error);
     if (err == TP_OK) {
         err = read_cas(answer, &state, error);
     }
@@ -361,6 +426,89 @@ enum tp_err agent_state_make(const char *host_id, const char *tls_key, const cha
         return err;
     }
     *ret_state = state;
+    return TP_OK;
+}
+
+static bool same_tls_key(const char *one, const char *other)
+{
+    char *pins[2] = {NULL, NULL};
+    bool same = x509_pin(one, &pins[0], NULL) == TP_OK && x509_pin(other, &pins[1], NULL) == TP_OK &&
+                strcmp(pins[0], pins[1]) == 0;
+    mem_free(pins[0]);
+    mem_free(pins[1]);
+    return same;
+}
+
+static enum tp_err check_tls_cert(const struct agent_state *state, struct tp_error *error)
+{
+    struct identity identity;
+    struct buf der;
+    identity_init(&identity);
+    buf_init(&der, FILE_MAX);
+    enum tp_err err = x509_pem_to_der(state->tls_cert, strlen(state->tls_cert), &der, error);
+    if (err == TP_OK) { /* at its first second: our clock may be off, which is not its fault */
+        err = x509_check(buf_head(&der), buf_size(&der), state->host_ca_pems, state->identity.not_before + 1, &identity,
+                         error);
+    }
+    identity_free(&identity);
+    buf_free(&der);
+    return err;
+}
+
+static enum tp_err check_ssh_cert(const struct agent_state *state, struct tp_error *error)
+{
+    struct sshcert cert = {0};
+    struct buf blob, key;
+    uint8_t hash[32];
+    buf_init(&blob, FILE_MAX);
+    buf_init(&key, FILE_MAX);
+    enum tp_err err = sshcert_blob(state->ssh_cert, &blob, error);
+    if (err == TP_OK) {
+        err = sshcert_blob(state->ssh_public, &key, error);
+    }
+    if (err == TP_OK) {
+        err = sshcert_check(buf_head(&blob), buf_size(&blob), true, (const char *const *)state->host_ca_ssh,
+                            state->identity.not_before + 1, state->host_id, NULL, &cert, error);
+    }
+    if (err == TP_OK) {
+        crypt_sha256(buf_head(&key), buf_size(&key), hash);
+        if (memcmp(hash, cert.key_hash, sizeof(hash)) != 0) {
+            err = err_set(error, TP_DENIED, "the SSH certificate is for another key");
+        }
+        sshcert_free(&cert);
+    }
+    buf_free(&blob);
+    buf_free(&key);
+    return err;
+}
+
+/* What a worker brings must not cost this host its identity: certificates that fit nothing would be kept for months. */
+static enum tp_err check_certs(const struct agent_state *old, const struct agent_state *state, struct tp_error *error)
+{
+    enum tp_err err = check_tls_cert(state, error);
+    if (err == TP_OK && !same_tls_key(old->tls_cert, state->tls_cert)) {
+        err = err_set(error, TP_DENIED, "the certificate is for another key");
+    }
+    return err == TP_OK ? check_ssh_cert(state, error) : err;
+}
+
+enum tp_err agent_state_renew(const struct agent_state *state, const json_t *answer, struct agent_state *ret_state,
+                              struct tp_error *error)
+{
+    struct agent_state fresh;
+    agent_state_init(&fresh);
+    enum tp_err err = fill(state, answer, &fresh, error);
+    if (err == TP_OK) {
+        err = read_trust(state, answer, &fresh, error);
+    }
+    if (err == TP_OK) {
+        err = check_certs(state, &fresh, error);
+    }
+    if (err != TP_OK) {
+        agent_state_free(&fresh);
+        return err;
+    }
+    *ret_state = fresh;
     return TP_OK;
 }
 

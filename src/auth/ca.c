@@ -1,6 +1,7 @@
 /* The certificate authorities and the two signing keys (grants, audit): made at the first start, PEM in the secrets
  * store, in memory while the process runs. */
 #include "auth/ca_hosts.h"
+#include "crypt/statement.h"
 
 #include <string.h>
 
@@ -270,9 +271,22 @@ json_t *ca_pins(const struct auth *auth)
     return list;
 }
 
+json_t *ca_describe_signed(const struct auth *auth)
+{
+    /* In a rotation by both: who does not know the fresh one yet learns of it by the word of the old one. */
+    const struct ca *host = &auth->ca[CA_HOST];
+    const struct key *const keys[] = {host->keys.ssh_key, host->fresh.ssh_key};
+    json_t *answer = ca_describe(auth);
+    size_t count = host->fresh.ssh_key != NULL ? 2 : 1;
+    if (statement_sign(answer, auth->settings.cluster, keys, count, clock_wall()) != TP_OK) {
+        log_error("the cluster's CAs could not be signed for those who ask", "");
+    }
+    return answer;
+}
+
 void do_cluster_cas(struct call *call)
 {
-    call_reply(call, ca_describe(call->auth));
+    call_reply(call, ca_describe_signed(call->auth));
 }
 
 void do_cluster_info(struct call *call)

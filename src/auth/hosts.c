@@ -358,11 +358,10 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
         err = issue_host_certs(auth, &want, &result, &event, &error);
     }
     if (err == TP_OK) {
-        char key_hash[HASH_TEXT_SIZE];
-        doc_hash(tls_pub, key_hash);
-        json_t *doc = json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:O}", "name", name, "key", key_hash, "joined",
-                                doc_time(clock_wall_ms()), "made", (json_int_t)issue_host_time(auth), "since",
-                                (json_int_t)since, "roles", tokens_role_names(roles), "names", names);
+        json_t *doc = json_pack("{s:s, s:o, s:I, s:I, s:o, s:O}", "name", name, "joined", doc_time(clock_wall_ms()),
+                                "made", (json_int_t)issue_host_time(auth), "since", (json_int_t)since, "roles",
+                                tokens_role_names(roles), "names", names);
+        host_keys_note(doc, tls_pub, ssh_pub);
         if (token_hash[0] != '\0') {
             json_object_set_new(doc, "token", json_string(token_hash));
         }
@@ -401,26 +400,18 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     call_reply_audited(call, event, result);
 }
 
-/* A registered id belongs to the key that registered it: a token alone must not take over another host. */
-static enum tp_err check_id_free(struct auth *auth, const char *id, const char *tls_pub, struct tp_error *error)
+/* A registered id belongs to the keys that registered it: a token alone must not take over another host. */
+static enum tp_err check_id_free(const struct call *call, const char *id, struct tp_error *error)
 {
-    json_t *doc = NULL;
-    enum tp_err err = doc_find(auth->state, "/host/", id, &doc, NULL, error);
-    if (err == TP_NOT_FOUND) {
-        return TP_OK;
+    bool same = false;
+    enum tp_err err = host_keys_check(call->auth, id, call->params, &same, error);
+    if (err != TP_OK || same) {
+        return err;
     }
-    if (err == TP_OK) {
-        char hash[HASH_TEXT_SIZE];
-        doc_hash(tls_pub, hash);
-        if (strcmp(hash, json_get_text(doc, "key", "")) != 0) {
-            err = err_set(error, TP_EXISTS,
-                          "a host with the id %s is registered already; remove it first with `tportctl rm "
-                          "node/%s`, or delete the agent's state so that it takes a new id",
-                          id, id);
-        }
-        json_decref(doc);
-    }
-    return err;
+    return err_set(error, TP_EXISTS,
+                   "a host with the id %s is registered already; remove it first with `tportctl rm "
+                   "node/%s`, or delete the agent's state so that it takes a new id",
+                   id, id);
 }
 
 /* "node", "kube" or "node,kube". */
@@ -475,7 +466,7 @@ void do_host_join(struct call *call)
         err = caller_locked(auth, NULL, NULL, id, &error);
     }
     if (err == TP_OK) {
-        err = check_id_free(auth, id, json_get_text(call->params, "tls_pub_key", ""), &error);
+        err = check_id_free(call, id, &error);
     }
     json_decref(labels);
     if (err != TP_OK) {
@@ -502,7 +493,7 @@ void do_host_join_local(struct call *call)
         err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
     }
     if (err == TP_OK && (call->caller.host_id == NULL || strcmp(call->caller.host_id, id) != 0)) {
-        err = check_id_free(auth, id, json_get_text(call->params, "tls_pub_key", ""), &error);
+        err = check_id_free(call, id, &error);
     }
     if (err == TP_OK) {
         json_t *doc = json_pack("{s:s}", "host_id", id);
@@ -536,14 +527,22 @@ static enum tp_err check_own_name(struct call *call, const char *name, struct tp
 void do_host_renew(struct call *call)
 {
     const char *name = NULL;
+    bool same = false;
     struct tp_error error = {0};
     if (call->caller.host_id == NULL) {
         call_fail_text(call, TP_DENIED, "this agent has not joined yet");
         return;
     }
     if (json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
-        check_own_name(call, name, &error) != TP_OK) {
+        check_own_name(call, name, &error) != TP_OK ||
+        host_keys_check(call->auth, call->caller.host_id, call->params, &same, &error) != TP_OK) {
         call_fail(call, &error);
+        return;
+    }
+    if (!same) {
+        call_fail_text(call, TP_DENIED,
+                       "a renewal keeps the keys that a host joined with; for other keys remove the host and join it "
+                       "again");
         return;
     }
     char *id = mem_strdup(call->caller.host_id);

@@ -302,6 +302,8 @@ enum ca_phase ca_phase_parse(const char *name);
 void ca_tick(struct auth *auth);
 /* The result of cluster.cas. */
 json_t *ca_describe(const struct auth *auth) TP_MUST;
+/* The same, signed for who gets it from a worker (crypt/statement.h). */
+json_t *ca_describe_signed(const struct auth *auth) TP_MUST;
 /* Pins of the host CA, both while a rotation runs: ["sha256:HEX"]. */
 json_t *ca_pins(const struct auth *auth) TP_MUST;
 
@@ -497,6 +499,13 @@ json_t *tokens_role_names(unsigned roles) TP_MUST;
 char *tokens_mask(const char *secret) TP_MUST;
 /* Drops expired ones. */
 void tokens_sweep(struct auth *auth);
+
+/* ---- host_keys.c ---- */
+/* Notes in the registration of a host which keys are its. */
+void host_keys_note(json_t *doc, const char *tls_pub, const char *ssh_pub);
+/* Are tls_pub_key and ssh_pub_key of these parameters the host's? Of one that is not registered: yes. */
+enum tp_err host_keys_check(struct auth *auth, const char *id, const json_t *params, bool *ret_same,
+                            struct tp_error *error) TP_MUST;
 
 /* ---- hosts.c, routes.c ---- */
 enum tp_err hosts_load(struct auth *auth, struct tp_error *error) TP_MUST;

@@ -328,7 +328,7 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
         err = sshcert_make(ca_signer(auth, CA_HOST, true)->ssh_key, &options, &ssh, error);
     }
     if (err == TP_OK) {
-        *ret_result = ca_describe(auth);
+        *ret_result = ca_describe_signed(auth);
         json_object_set_new(*ret_result, "host_id", json_string(want->host_id));
         json_object_set_new(*ret_result, "tls_cert", json_string(tls));
         json_object_set_new(*ret_result, "ssh_cert", json_string(ssh));

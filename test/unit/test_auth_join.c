@@ -207,6 +207,32 @@ static void r4_renewal_is_never_wider(void **state)
     keys_free(&keys);
 }
 
+/* R4: renewals come through a worker. One that asks with keys of its own would have the certificates of every host, and could sit
+ * in the middle of every session; nor is a token of any use for that. */
+static void r4_a_renewal_keeps_the_keys(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct keys evil = keys_make();
+    char *token = make_token(fixture, "node", 60000);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &keys)));
+    for (int restarted = 0; restarted < 2; restarted++) {
+        struct keys halves[] = {{keys.tls, evil.ssh}, {evil.tls, keys.ssh}, evil};
+        for (size_t i = 0; i < 3; i++) {
+            must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-1", &halves[i]),
+                      TP_DENIED);
+            must_fail(fixture, as_nobody("10.0.0.2"), "host.join", join_params(token, HOST_A, "web-1", &halves[i]),
+                      TP_EXISTS);
+        }
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-1", &keys)));
+        fixture_shut(fixture);
+        fixture_open(fixture);
+    }
+    mem_free(token);
+    keys_free(&keys);
+    keys_free(&evil);
+}
+
 struct base {
     json_t *identity;
     struct sshcert ssh;
@@ -395,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r14_guesses_at_scripts_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
+        cmocka_unit_test_setup_teardown(r4_a_renewal_keeps_the_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),

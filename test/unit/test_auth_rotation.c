@@ -2,6 +2,7 @@
 #include "auth_help.h"
 
 #include "auth/ca_hosts.h"
+#include "crypt/statement.h"
 
 static json_t *rotate_params(const char *phase)
 {
@@ -42,6 +43,59 @@ static void r6_a_ca_rotates_by_phases(void **state)
     assert_int_equal(auth->ca[CA_HOST].phase, CA_STANDBY);
     mem_free(old);
     mem_free(fresh);
+}
+
+/* Does somebody who trusts this host CA alone believe the answer (stolen), and learn of so many? */
+static void believed(json_t *answer, const char *line, size_t cas)
+{
+    const char *const lines[] = {line, NULL};
+    struct tp_error error = {0};
+    json_t *said = NULL;
+    enum tp_err err = statement_open(answer, lines, "demo.test", clock_wall(), &said, &error);
+    assert_int_equal(err, cas > 0 ? TP_OK : TP_DENIED);
+    if (err == TP_OK) {
+        const json_t *signer = json_array_get(json_object_get(said, "host_signers"), 0);
+        assert_int_equal(json_array_size(json_object_get(signer, "checking_keys")), cas);
+        assert_true(json_equal(json_object_get(said, "grant_keys"), json_object_get(answer, "grant_keys")));
+    }
+    json_decref(said);
+    json_decref(answer);
+}
+
+static json_t *host_step(const char *phase)
+{
+    return json_pack("{s:s, s:b, s:s}", "type", "host", "manual", 1, "phase", phase);
+}
+
+/* R6: what goes through workers is signed by those whom people and hosts know; in a rotation by the old and by the new. */
+static void r6_whom_to_trust_is_signed_in_each_phase(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct ca *ca = &fixture->auth->ca[CA_HOST];
+    struct keys keys = keys_make();
+    char *old = mem_strdup(ca->keys.ssh_line);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()), old, 1);
+    believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()),
+             fixture->auth->ca[CA_USER].keys.ssh_line, 0);
+    json_decref(must(fixture, as_local(), "ca.rotate", host_step("init")));
+    char *fresh = mem_strdup(ca->fresh.ssh_line);
+    static const char *const phases[] = {"update_clients", "update_servers", "standby"};
+    for (size_t i = 0; i < 3; i++) {
+        believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()), old, 2);
+        believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()), fresh, 2);
+        believed(must(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-1", &keys)), old,
+                 2);
+        json_t *step = host_step(phases[i]);
+        json_object_set_new(step, "force", json_true());
+        json_decref(must(fixture, as_local(), "ca.rotate", step));
+    }
+    believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()), fresh, 1);
+    believed(must(fixture, as_nobody("10.0.0.2"), "cluster.cas", json_object()), old, 0);
+    mem_free(old);
+    mem_free(fresh);
+    keys_free(&keys);
 }
 
 static json_int_t renew_within(struct fixture *fixture)
@@ -286,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r6_a_ca_rotates_by_phases, setup, teardown),
+        cmocka_unit_test_setup_teardown(r6_whom_to_trust_is_signed_in_each_phase, setup, teardown),
         cmocka_unit_test_setup_teardown(a_ca_rotates_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(a_phase_by_hand_waits_for_all_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_left_behind_stands_in_the_event, setup, teardown),

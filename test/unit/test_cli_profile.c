@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "cli/common/file.h"
 #include "cli/common/profile.h"
+#include "cli/tport/trust.h"
+#include "base/enc.h"
 #include "crypt/key.h"
+#include "crypt/statement.h"
 #include "crypt/x509.h"
 
 #include <stdlib.h>
@@ -197,10 +200,75 @@ static void proxy_addresses_are_read(void **state)
     }
 }
 
+/* cluster.cas as it names these two CAs (fresh may be NULL), signed by signer (or NULL). */
+static json_t *cas_answer(const struct key *old, const struct key *fresh, const struct key *signer)
+{
+    struct key *tls = key_generate(KEY_P256);
+    char *pem = x509_make_ca(tls, "example.com", "host", clock_wall());
+    char *pem64 = enc_base64(pem, strlen(pem));
+    json_t *lines = json_array();
+    const struct key *keys[] = {old, fresh};
+    for (size_t i = 0; i < 2 && keys[i]; i++) {
+        char *line = key_public_ssh(keys[i], NULL);
+        json_array_append_new(lines, json_string(line));
+        mem_free(line);
+    }
+    json_t *answer = json_pack("{s:[{s:s, s:o, s:[s]}]}", "host_signers", "domain_name", "example.com", "checking_keys",
+                               lines, "tls_certs", pem64);
+    if (signer)
+        assert_int_equal(statement_sign(answer, "example.com", &signer, 1, clock_wall()), TP_OK);
+    key_free(tls);
+    mem_free(pem);
+    mem_free(pem64);
+    return answer;
+}
+
+static void take(const struct profile *profile, json_t *answer, enum tp_err want, size_t lines)
+{
+    struct buf text;
+    struct tp_error error = {0};
+    size_t count = 0;
+    buf_init(&text, 65536);
+    assert_int_equal(trust_take(profile, answer, &error), want);
+    assert_int_equal(file_read(profile->known_hosts, &text, &error), TP_OK);
+    for (const char *at = buf_text(&text); (at = strchr(at, '\n')) != NULL; at++)
+        count++;
+    assert_int_equal(count, lines);
+    buf_free(&text);
+    json_decref(answer);
+}
+
+/* A worker brings the news of a CA: it can name none that the cluster has not signed. */
+static void r6_a_profile_trusts_no_ca_that_is_not_signed(void **state)
+{
+    (void)state;
+    char *home = new_home();
+    struct profile profile;
+    struct tp_error error = {0};
+    struct key *old = key_generate(KEY_ED25519), *fresh = key_generate(KEY_ED25519), *evil = key_generate(KEY_ED25519);
+    char *line = key_public_ssh(old, NULL);
+    save(home, "p.example.com", "alice", clock_wall() + 3600, line);
+    assert_int_equal(profile_load(home, NULL, &profile, &error), TP_OK);
+    take(&profile, cas_answer(evil, NULL, NULL), TP_NOT_FOUND, 1);
+    take(&profile, cas_answer(old, evil, NULL), TP_NOT_FOUND, 1);
+    take(&profile, cas_answer(old, evil, evil), TP_DENIED, 1);
+    take(&profile, cas_answer(old, fresh, old), TP_OK, 2);
+    take(&profile, cas_answer(fresh, NULL, evil), TP_DENIED, 2);
+    take(&profile, cas_answer(fresh, NULL, fresh), TP_OK, 1);
+    take(&profile, cas_answer(old, NULL, old), TP_DENIED, 1);
+    profile_free(&profile);
+    key_free(old);
+    key_free(fresh);
+    key_free(evil);
+    mem_free(line);
+    mem_free(home);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_profile_comes_back), cmocka_unit_test(an_expired_profile_says_what_to_do),
-        cmocka_unit_test(names_of_others_never_leave_the_folder), cmocka_unit_test(proxy_addresses_are_read)};
+        cmocka_unit_test(names_of_others_never_leave_the_folder), cmocka_unit_test(proxy_addresses_are_read),
+        cmocka_unit_test(r6_a_profile_trusts_no_ca_that_is_not_signed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

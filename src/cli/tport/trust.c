@@ -4,13 +4,17 @@
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/mem.h"
+#include "cli/common/file.h"
 #include "crypt/sshcert.h"
+#include "crypt/statement.h"
 #include "crypt/x509.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define FIELD_MAX ((size_t)1024 * 1024)
+#define KNOWN_HOSTS_MAX ((size_t)16 * 1024 * 1024)
 #define OLD_SECONDS 300
 
 void trust_init(struct trust *trust)
@@ -97,21 +101,57 @@ enum tp_err trust_read(struct trust *trust, const json_t *answer, const char *cl
     return err;
 }
 
+/* The keys of the cluster's SSH host CA that the profile knows (its lines of known_hosts). */
+static void known_keys(const struct profile *profile, struct argv *lines)
+{
+    struct buf text;
+    char *mark = mem_printf(",*.%s ", profile->cluster);
+    buf_init(&text, KNOWN_HOSTS_MAX);
+    enum tp_err err = file_read(profile->known_hosts, &text, NULL);
+    for (const char *at = buf_text(&text); err == TP_OK && *at;) {
+        size_t length = strcspn(at, "\n");
+        char *line = mem_strndup(at, length);
+        const char *key = strncmp(line, "@cert-authority ", 16) == 0 ? strstr(line, mark) : NULL;
+        if (key)
+            argv_add(lines, key + strlen(mark));
+        mem_free(line);
+        at += length;
+        at += *at == '\n';
+    }
+    buf_free(&text);
+    mem_free(mark);
+}
+
+enum tp_err trust_take(const struct profile *profile, const json_t *answer, struct tp_error *error)
+{
+    static const char *const none[] = {NULL};
+    struct trust trust;
+    struct argv known = {0};
+    json_t *said = NULL;
+    trust_init(&trust);
+    known_keys(profile, &known);
+    enum tp_err err = statement_open(answer, known.count > 0 ? (const char *const *)known.items : none,
+                                     profile->cluster, clock_wall(), &said, error);
+    if (err == TP_OK)
+        err = trust_read(&trust, said, profile->cluster, error);
+    if (err == TP_OK)
+        err = profile_update_trust(profile, buf_text(&trust.cas), (const char *const *)trust.host_keys.items, error);
+    json_decref(said);
+    argv_free(&known);
+    trust_free(&trust);
+    return err;
+}
+
 void trust_refresh(struct api *api, const struct profile *profile)
 {
     struct tp_error error = {0};
-    struct trust trust;
     json_t *answer = NULL;
-    trust_init(&trust);
-    /* The answer came over TLS with a server of the CA that we trust: it may name the next one. */
     enum tp_err err = api_rpc(api, "cluster.cas", json_object(), &answer, &error);
     if (err == TP_OK)
-        err = trust_read(&trust, answer, profile->cluster, &error);
-    if (err == TP_OK)
-        err = profile_update_trust(profile, buf_text(&trust.cas), (const char *const *)trust.host_keys.items, &error);
-    (void)err; /* the command itself goes on, and says what is wrong if something is */
+        err = trust_take(profile, answer, &error);
+    if (err == TP_DENIED && answer)
+        (void)fprintf(stderr, "WARNING: %s; this profile goes on trusting the CAs of its login\n", error.text);
     json_decref(answer);
-    trust_free(&trust);
 }
 
 void trust_refresh_old(const struct profile *profile)
