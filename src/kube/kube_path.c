@@ -94,6 +94,37 @@ static void find_verb(struct kube_request *request, const struct kube_query *que
 
 /* ---- paths ---- */
 
+/* The API server takes "NAME", "NAME:PORT" and "SCHEME:NAME:PORT" for the object NAME, and so must the rules: a service that is
+ * denied is denied on each of its ports. */
+static void strip_port(struct kube_request *request)
+{
+    static const char *const proxied[] = {"services", "pods", "nodes"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof proxied / sizeof *proxied; i++)
+        known |= strcmp(request->resource, proxied[i]) == 0;
+    const char *first = strchr(request->name, ':');
+    if (!known || !first)
+        return;
+    const char *second = strchr(first + 1, ':');
+    const char *start = second ? first + 1 : request->name;
+    char *name = mem_strndup(start, second ? (size_t)(second - start) : (size_t)(first - start));
+    mem_free(request->name);
+    request->name = name;
+    request->node_port = strcmp(request->resource, "nodes") == 0;
+}
+
+/* The object that a proxy subresource leads to, and what of a kubelet is asked for: what is behind number parts of the path. */
+static void read_proxied(struct kube_request *request, size_t number)
+{
+    const char *rest = request->path;
+    strip_port(request);
+    if (strcmp(request->resource, "nodes") != 0)
+        return;
+    for (size_t i = 0; rest && i <= number; i++)
+        rest = strchr(rest + (i > 0), '/');
+    set(&request->proxied, rest ? rest + 1 : "");
+}
+
 /* What lies behind group and version, from number on. */
 static enum tp_err read_resource(struct kube_request *request, struct parts *parts, size_t number, bool *ret_watch,
                                  struct tp_error *error)
@@ -116,6 +147,8 @@ static enum tp_err read_resource(struct kube_request *request, struct parts *par
         set(&request->name, parts->items[number + 1]);
     if (number + 2 < parts->count)
         set(&request->subresource, parts->items[number + 2]);
+    if (kube_request_is_proxied(request) && *request->api_group == '\0')
+        read_proxied(request, number + 3);
     return TP_OK;
 }
 
@@ -241,6 +274,7 @@ void kube_request_free(struct kube_request *request)
     mem_free(request->subresource);
     mem_free(request->kind);
     mem_free(request->name);
+    mem_free(request->proxied);
     mem_free(request->container);
     mem_free(request->command);
     mem_free(request);
@@ -273,6 +307,38 @@ bool kube_request_is_about_oneself(const struct kube_request *request)
 
 /* ---- rules ---- */
 
+static bool leads_to(const char *path, const char *const *names)
+{
+    for (size_t i = 0; names[i]; i++) {
+        size_t size = strlen(names[i]);
+        if (strncasecmp(path, names[i], size) == 0 && (path[size] == '/' || path[size] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* With the rights of the API server the kubelet runs commands in all pods of its node and shows what they log. */
+static bool kubelet_allows(const struct rbac_kube_rules *rules, const struct kube_request *request,
+                           struct tp_error *error)
+{
+    static const char *const commands[] = {"run", "exec", "attach", "portForward", "cri", NULL};
+    static const char *const state[] = {"healthz", "metrics", "stats", "spec", "configz", NULL};
+    if (leads_to(request->proxied, commands)) {
+        (void)err_set(error, TP_DENIED,
+                      "commands by way of the kubelet (nodes/proxy) are on no record; use kubectl exec, attach or "
+                      "port-forward");
+        return false;
+    }
+    if (rbac_kube_rules_open(rules) || (!request->node_port && leads_to(request->proxied, state)))
+        return true;
+    (void)err_set(
+        error, TP_DENIED,
+        "your roles limit what you may do with resources, so of the node %s only metrics, stats and health are "
+        "served by nodes/proxy: the rest would show all its pods",
+        request->name);
+    return false;
+}
+
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
 {
@@ -281,6 +347,8 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
     enum rbac_kube_answer answer;
     if (!*request->resource || kube_request_is_about_oneself(request))
         return RBAC_KUBE_ALLOW;
+    if (request->proxied && !kubelet_allows(rules, request, error))
+        return RBAC_KUBE_DENY;
     answer = rbac_kube_check(rules, &asked);
     if (answer == RBAC_KUBE_FILTER && strcmp(request->verb, "deletecollection") == 0) {
         (void)err_set(error, TP_DENIED,

@@ -16,12 +16,14 @@ struct kube_request {
     char *resource;     /* plural, "pods"; "": no resource (discovery, /version, /healthz ...) */
     char *subresource;  /* "exec", "log", "status" ... or "" */
     char *kind;         /* for people and events: "pods/exec" */
-    char *name;         /* "": none is named */
+    char *name;         /* "": none is named; of a proxied service, pod or node without scheme and port */
     const char
         *verb;       /* as rules know it: get list watch create update patch delete deletecollection exec portforward */
     bool collection; /* list, watch or deletecollection of what no name limits */
     bool is_watch;
     bool audited;    /* worth an event: all but discovery and health */
+    char *proxied;   /* of nodes/proxy: the path on the kubelet, without the first slash; else NULL */
+    bool node_port;  /* of nodes/proxy: the name says another port or scheme than the kubelet's */
     char *container; /* of exec, attach, log; "" when the query names none */
     char *command;   /* of exec: its words joined by blanks; NULL: none */
     bool tty;        /* exec, attach */
@@ -49,7 +51,8 @@ bool kube_request_is_access_review(const struct kube_request *request) TP_MUST;
 
 /* Asks the rules of a grant. RBAC_KUBE_DENY comes with a sentence in error; RBAC_KUBE_FILTER is for lists and watches
  * only. What is no resource is always allowed: the API server decides about it under the person's own name. So is asking
- * what one may do oneself. */
+ * what one may do oneself. Behind nodes/proxy is the kubelet with all pods of its node: its ways to run commands are never
+ * allowed, for they are no sessions on record, and rules that are limited give its state alone. */
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error) TP_MUST;
 /* May this item of the request's answer be shown? For filters. */

@@ -50,8 +50,14 @@ static const struct {
     {"GET", "/api/v1/namespaces/d/pods/web/portforward", NULL, "", "d", "pods/portforward", "web", "portforward", false,
      false},
     {"GET", "/api/v1/namespaces/d/pods/web/log", "follow=true", "", "d", "pods/log", "web", "get", false, false},
-    {"GET", "/api/v1/namespaces/d/services/s:80/proxy/a/b/c/d/e", NULL, "", "d", "services/proxy", "s:80", "get", false,
+    {"GET", "/api/v1/namespaces/d/services/s:80/proxy/a/b/c/d/e", NULL, "", "d", "services/proxy", "s", "get", false,
      false},
+    {"GET", "/api/v1/namespaces/d/services/https:s:443/proxy/", NULL, "", "d", "services/proxy", "s", "get", false,
+     false},
+    {"POST", "/api/v1/namespaces/d/pods/p:http/proxy", NULL, "", "d", "pods/proxy", "p", "create", false, false},
+    {"GET", "/api/v1/nodes/https:n1:10250/proxy/metrics", NULL, "", "", "nodes/proxy", "n1", "get", false, false},
+    {"GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node:x", NULL, "rbac.authorization.k8s.io", "",
+     "clusterroles", "system:node:x", "get", false, false},
     {"GET", "/apis/example.com/v1/namespaces/d/pods/web/exec", NULL, "example.com", "d", "pods/exec", "web", "get",
      false, false},
     {"GET", "/api", NULL, "", "", "", "", "get", false, false},
@@ -258,12 +264,90 @@ static void test_status(void **state)
     mem_free(text);
 }
 
+/* One request, asked by these rules. */
+static void asks(const char *json, const char *method, const char *path, enum rbac_kube_answer want)
+{
+    struct rbac_kube_rules *rules = NULL;
+    struct kube_request *request = NULL;
+    struct tp_error error = {0};
+    json_t *resources = json_loads(json, 0, NULL);
+    assert_int_equal(rbac_kube_rules_new(resources, &rules, &error), TP_OK);
+    assert_int_equal(kube_request_parse(method, path, NULL, &request, &error), TP_OK);
+    if (kube_request_check(rules, request, &error) != want)
+        fail_msg("%s %s: %s", method, path, error.text);
+    assert_true(want != RBAC_KUBE_DENY || strlen(error.text) > 10);
+    kube_request_free(request);
+    rbac_kube_rules_free(rules);
+    json_decref(resources);
+}
+
+#define ANY(kind, space, name) \
+    "{\"kind\":\"" kind "\",\"api_group\":\"*\",\"namespace\":\"" space "\",\"name\":\"" name "\",\"verbs\":[\"*\"]}"
+
+/* Who may look at nodes came by nodes/proxy to the kubelet, which runs commands in every pod: no right to exec, no namespace and no
+ * recording was asked for. */
+static void R2_the_kubelet_is_no_way_round_exec(void **state)
+{
+    static const char all[] = "{\"allowed\":[" ANY("*", "*", "*") "],\"denied\":[]}";
+    static const char some[] = "{\"allowed\":[" ANY("pods", "dev", "*") "," ANY("nodes", "", "*") "],\"denied\":[]}";
+    static const char no_exec[] =
+        "{\"allowed\":[" ANY("*", "*", "*") "],\"denied\":[{\"kind\":\"pods\",\"api_group\":"
+                                            "\"*\",\"namespace\":\"*\",\"name\":\"*\",\"verbs\":[\"exec\"]}]}";
+    static const char *const commands[] = {
+        "exec/prod/db/main",   "run/prod/db/main", "attach/prod/db/main", "exec", "Exec/x",
+        "portForward/prod/db", "cri/exec/token"};
+    static const char *const inside[] = {"pods", "runningpods/", "containerLogs/prod/db/main", "logs/",
+                                         "",     "debug/pprof"};
+    static const char *const state_of[] = {"metrics", "metrics/cadvisor", "stats/summary", "healthz"};
+    (void)state;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char *path = mem_printf("/api/v1/nodes/n1:10250/proxy/%s", commands[i]);
+        asks(all, "GET", path, RBAC_KUBE_DENY);
+        asks(some, "POST", path, RBAC_KUBE_DENY);
+        asks(no_exec, "GET", path, RBAC_KUBE_DENY);
+        mem_free(path);
+    }
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        char *path = mem_printf("/api/v1/nodes/n1/proxy/%s", inside[i]);
+        asks(all, "GET", path, RBAC_KUBE_ALLOW);
+        asks(some, "GET", path, RBAC_KUBE_DENY);
+        asks(no_exec, "GET", path, RBAC_KUBE_DENY);
+        mem_free(path);
+    }
+    for (size_t i = 0; i < sizeof state_of / sizeof *state_of; i++) {
+        char *path = mem_printf("/api/v1/nodes/n1/proxy/%s", state_of[i]);
+        asks(all, "GET", path, RBAC_KUBE_ALLOW);
+        asks(some, "GET", path, RBAC_KUBE_ALLOW);
+        mem_free(path);
+    }
+    asks(all, "GET", "/api/v1/nodes/n1:2379/proxy/metrics", RBAC_KUBE_ALLOW);
+    asks(some, "GET", "/api/v1/nodes/n1:2379/proxy/metrics", RBAC_KUBE_DENY);
+    asks(some, "GET", "/api/v1/nodes/n1", RBAC_KUBE_ALLOW);
+}
+
+/* "http:admin:80" is the service admin for the API server, and was another name for the rules. */
+static void R5_a_denied_service_is_denied_on_each_port(void **state)
+{
+    static const char rules[] = "{\"allowed\":[" ANY("*", "*", "*") "],\"denied\":[" ANY("services", "*", "admin") "]}";
+    static const char *const names[] = {"admin",         "admin:80",     "admin:http",
+                                        "http:admin:80", "https:admin:", "https:admin:443"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = mem_printf("/api/v1/namespaces/d/services/%s/proxy/", names[i]);
+        asks(rules, "GET", path, RBAC_KUBE_DENY);
+        mem_free(path);
+    }
+    asks(rules, "GET", "/api/v1/namespaces/d/services/web:80/proxy/", RBAC_KUBE_ALLOW);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_paths_that_two_readers_could_take_differently),
         cmocka_unit_test(test_session_fields),
+        cmocka_unit_test(R2_the_kubelet_is_no_way_round_exec),
+        cmocka_unit_test(R5_a_denied_service_is_denied_on_each_port),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_R10_identity_headers_are_dropped_in_every_spelling),
