@@ -133,6 +133,19 @@ enum tp_err delegate_user(const struct call *call, const json_t *old, const json
     return err;
 }
 
+enum tp_err delegate_sign_in(const struct call *call, const json_t *doc, struct tp_error *error)
+{
+    struct tp_error why = {0};
+    enum tp_err err = delegate_user(call, NULL, doc, &why);
+    if (err == TP_DENIED) {
+        return err_set(error, TP_DENIED,
+                       "access denied: you can't reset the sign-in of \"%s\", because whoever has the link is that "
+                       "user, who may do what you neither may nor could give to anybody",
+                       resource_name(doc));
+    }
+    return err == TP_OK ? TP_OK : err_set(error, err, "%s", why.text);
+}
+
 enum tp_err delegate_mapping(const struct call *call, const json_t *old, const json_t *doc, struct tp_error *error)
 {
     if (call->caller.who == WHO_LOCAL) {

@@ -59,7 +59,9 @@ enum tp_err locks_read(const struct call *call, const json_t *doc, struct lock *
  * a user resource gains; old is NULL for a new one. TP_DENIED with a sentence. */
 enum tp_err delegate_user(const struct call *call, const json_t *old, const json_t *doc,
                           struct tp_error *error) TP_MUST;
-/* The same for the roles to which a connector or trusted cluster maps people. */
+/* A link that resets a sign-in hands out all that the user (doc) is: all of it counts as gained. */
+enum tp_err delegate_sign_in(const struct call *call, const json_t *doc, struct tp_error *error) TP_MUST;
+/* The same as delegate_user for the roles to which a connector or trusted cluster maps people. */
 enum tp_err delegate_mapping(const struct call *call, const json_t *old, const json_t *doc,
                              struct tp_error *error) TP_MUST;
 /* Does this connector map people to that role? */

@@ -162,6 +162,9 @@ void do_users_reset(struct call *call)
         if (err == TP_OK) {
             err = call_rule(call, "update", "user", &context, &error);
         }
+        if (err == TP_OK) {
+            err = delegate_sign_in(call, doc, &error);
+        }
         json_decref(doc);
     }
     if (err == TP_OK) {

@@ -119,6 +119,32 @@ static void code_and_password_apart(void **state)
 }
 
 /* A proof is no standing right: it goes with the link, and after a while by itself. */
+static void put_helpdesk(struct fixture *fixture)
+{
+    json_t *role =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:{s:[{s:[s], s:[s, s, s]}]}}}", "kind", "role", "version", "v7", "metadata",
+                  "name", "helpdesk", "spec", "allow", "rules", "resources", "user", "verbs", "list", "read", "update");
+    json_decref(must(fixture, as_local(), "resources.put", json_pack("{s:o}", "resource", role)));
+}
+
+/* R1: who may update users, but not give them more than he has, took an administrator's account by resetting it: the link makes
+ * whoever has it that administrator. */
+static void r1_a_reset_hands_out_no_more_than_the_caller_has(void **state)
+{
+    struct fixture *fixture = *state;
+    put_helpdesk(fixture);
+    mem_free(make_user(fixture, "hel", "helpdesk", "support"));
+    mem_free(make_user(fixture, "boss", "editor", "support"));
+    mem_free(make_user(fixture, "hank", "helpdesk", "support"));
+    mem_free(make_user(fixture, "root", "helpdesk", "root")); /* a login that hel has not */
+    must_fail(fixture, as_user(fixture, "hel"), "users.reset", json_pack("{s:s}", "name", "boss"), TP_DENIED);
+    must_fail(fixture, as_user(fixture, "hel"), "users.reset", json_pack("{s:s}", "name", "root"), TP_DENIED);
+    json_decref(must(fixture, as_user(fixture, "boss"), "user.status", json_object())); /* nothing was wiped */
+    json_decref(must(fixture, as_user(fixture, "hel"), "users.reset", json_pack("{s:s}", "name", "hank")));
+    json_decref(must(fixture, as_user(fixture, "boss"), "users.reset", json_pack("{s:s}", "name", "root")));
+    json_decref(must(fixture, as_local(), "users.reset", json_pack("{s:s}", "name", "boss")));
+}
+
 static void a_proof_grows_old(void **state)
 {
     struct fixture *fixture = *state;
@@ -175,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r14_works_once, setup, teardown),
         cmocka_unit_test_setup_teardown(newer_link_replaces_older, setup, teardown),
         cmocka_unit_test_setup_teardown(code_and_password_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(r1_a_reset_hands_out_no_more_than_the_caller_has, setup, teardown),
         cmocka_unit_test_setup_teardown(a_proof_grows_old, setup, teardown),
         cmocka_unit_test_setup_teardown(expires, setup, teardown),
     };
