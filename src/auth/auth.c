@@ -138,6 +138,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->roles = map_new();
     auth->locks = map_new();
     auth->hosts = map_new();
+    auth->host_names = map_new();
     auth->live = map_new();
     auth->recordings = map_new();
     auth->websessions = map_new();

@@ -1,10 +1,9 @@
 /* A server by what people call it: its id, or its name among those that the caller may list, so that a stranger cannot learn
  * which names exist. What is missed by a letter is named, and servers of one name are told apart by their labels. */
-#include "auth/inner.h"
+#include "auth/hosts.h"
 
 #include "rbac/names.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +31,9 @@ bool access_may_list(const struct rbac_set *set, const struct host *host)
     return rbac_can_list(set, &target);
 }
 
-static void match_name(void *ctx, const char *key, void *value)
+static void match_name(struct lookup *lookup, struct host *host)
 {
-    struct lookup *lookup = ctx;
-    struct host *host = value;
-    (void)key;
-    if (strcasecmp(host->name, lookup->target) == 0 && hosts_current(host) && access_may_list(lookup->set, host)) {
+    if (hosts_current(host) && access_may_list(lookup->set, host)) {
         if (lookup->count < SHOWN_MAX) {
             lookup->hits[lookup->count] = host;
         }
@@ -70,10 +66,7 @@ static void match_near(void *ctx, const char *key, void *value)
 
 static enum tp_err say_none(const struct call *call, struct lookup *lookup, struct tp_error *error)
 {
-    lookup->lower = mem_strdup(lookup->target);
-    for (char *at = lookup->lower; *at != '\0'; at++) {
-        *at = (char)tolower((unsigned char)*at);
-    }
+    lookup->lower = host_names_lower(lookup->target);
     map_each(call->auth->hosts, match_near, lookup);
     mem_free(lookup->lower);
     if (lookup->near != NULL) {
@@ -151,7 +144,9 @@ enum tp_err access_find_node(const struct call *call, const char *target, struct
         *ret_host = host;
         return TP_OK;
     }
-    map_each(call->auth->hosts, match_name, &lookup);
+    for (host = host_names_first(call->auth, target); host != NULL; host = host->next_named) {
+        match_name(&lookup, host);
+    }
     if (lookup.count == 0) {
         return say_none(call, &lookup, error);
     }

@@ -1,13 +1,11 @@
-/* Hosts: joining with a token, renewing with their own certificate, telling what they are. A host speaks for its own id
- * only (R15). */
+/* The table of hosts, and their telling what they are. A host speaks for its own id only (R15). */
+#include "auth/hosts.h"
 #include "auth/kube.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #define HEARTBEAT_MS ((int64_t)60 * 1000)
 #define PRESENCE_MS ((int64_t)10 * 60 * 1000)
-#define ADDITIONAL_MAX 32
 #define LABELS_MAX 200
 
 static void host_destroy(struct host *host)
@@ -79,7 +77,7 @@ static void set_resource(struct auth *auth, struct host *host, json_t *resource)
     buf_free(&host->text);
 }
 
-static struct host *host_add(struct auth *auth, const char *id, const char *name)
+struct host *hosts_add(struct auth *auth, const char *id, const char *name)
 {
     struct host *host = map_get(auth->hosts, id);
     if (host == NULL) {
@@ -87,10 +85,11 @@ static struct host *host_add(struct auth *auth, const char *id, const char *name
         host->id = mem_strdup(id);
         map_set(auth->hosts, id, host);
     }
-    mem_free(host->name);
-    host->name = mem_strdup(name);
-    buf_free(&host->text);
-    hosts_order_changed(auth);
+    if (host->name == NULL || strcasecmp(host->name, name) != 0) {
+        host_names_set(auth, host, name);
+        buf_free(&host->text);
+        hosts_order_changed(auth);
+    }
     host->last_seen_ms = clock_wall_ms();
     return host;
 }
@@ -107,7 +106,7 @@ static unsigned roles_of(const json_t *list)
     return roles & (TOKEN_NODE | TOKEN_KUBE);
 }
 
-static void keep_token(struct host *host, const char *hash)
+void hosts_keep_token(struct host *host, const char *hash)
 {
     char *copy = hash != NULL ? mem_strdup(hash) : NULL;
     mem_free(host->token);
@@ -116,13 +115,13 @@ static void keep_token(struct host *host, const char *hash)
 
 static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
-    struct host *host = host_add(ctx, name, json_get_text(doc, "name", name));
+    struct host *host = hosts_add(ctx, name, json_get_text(doc, "name", name));
     const json_t *roles = json_object_get(doc, "roles");
     (void)revision;
     host->since = json_get_int(doc, "since", 0);
     hosts_saw_cert(host, json_get_int(doc, "made", doc_ms(doc, "joined") / 1000));
     host->roles = roles != NULL ? roles_of(roles) : TOKEN_NODE;
-    keep_token(host, json_get_text(doc, "token", NULL));
+    hosts_keep_token(host, json_get_text(doc, "token", NULL));
     return true;
 }
 
@@ -156,6 +155,7 @@ void hosts_free(struct auth *auth)
 {
     map_each(auth->hosts, destroy_each, NULL);
     map_free(auth->hosts);
+    map_free(auth->host_names);
     hosts_order_changed(auth);
     kube_order_changed(auth);
 }
@@ -179,377 +179,12 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
     auth_tell_workers(auth, "tunnel.cut",
                       json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
     (void)map_remove(auth->hosts, id);
+    host_names_drop(auth, host);
     hosts_order_changed(auth);
     kube_order_changed(auth);
     host_destroy(host);
     sessions_recheck(auth);
     return TP_OK;
-}
-
-static bool uuid_valid(const char *text)
-{
-    if (strlen(text) != 36) {
-        return false;
-    }
-    for (size_t i = 0; i < 36; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : strchr("0123456789abcdef", text[i]) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool name_valid(const char *text)
-{
-    size_t length = strlen(text);
-    return length > 0 && length <= 253 && text[0] != '.' && text[0] != '-' && text[length - 1] != '.' &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == length;
-}
-
-static char *lower(const char *text)
-{
-    char *copy = mem_strdup(text);
-    for (char *p = copy; *p != '\0'; p++) {
-        *p = (char)tolower((unsigned char)*p);
-    }
-    return copy;
-}
-
-struct claim {
-    const char *id;
-    const char *name;
-    const char *cluster;
-    bool taken;
-};
-
-static void find_claim(void *ctx, const char *key, void *value)
-{
-    struct claim *claim = ctx;
-    const struct host *host = value;
-    const char *const owned[] = {host->id, host->name};
-    for (size_t i = 0; i < 2 && strcmp(key, claim->id) != 0; i++) {
-        size_t length = strlen(owned[i]);
-        const char *rest = claim->name + length;
-        /* Alone, or in the cluster's own form NAME.CLUSTER. */
-        claim->taken |= strncasecmp(claim->name, owned[i], length) == 0 &&
-                        (*rest == '\0' || (*rest == '.' && strcasecmp(rest + 1, claim->cluster) == 0));
-    }
-}
-
-/* Additional principals: names or addresses that are not another host's, nor the cluster's own. */
-static enum tp_err check_additional(struct auth *auth, const char *id, const json_t *list, struct tp_error *error)
-{
-    if (list == NULL || json_is_null(list)) {
-        return TP_OK;
-    }
-    enum tp_err err = doc_text_list(list, "additional_principals", ADDITIONAL_MAX, error);
-    for (size_t i = 0; err == TP_OK && i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        struct claim claim = {.id = id, .name = name, .cluster = auth->settings.cluster};
-        map_each(auth->hosts, find_claim, &claim);
-        char public_host[64];
-        caller_ip(auth->settings.public_addr, public_host);
-        bool address = strspn(name, "0123456789abcdefABCDEF:.") == strlen(name);
-        if (!name_valid(name) && !address) {
-            err = err_set(error, TP_INVALID, "\"%s\" is no host name or address", name);
-        } else if (claim.taken || strcasecmp(name, auth->settings.cluster) == 0 || strcasecmp(name, public_host) == 0) {
-            err = err_set(error, TP_DENIED, "the name \"%s\" belongs to somebody else", name);
-        }
-    }
-    return err;
-}
-
-/* The agent of the machine that auth itself is on. */
-static bool is_local(const struct call *call, const char *id)
-{
-    json_t *doc = NULL;
-    bool local = call->caller.local_agent;
-    if (!local && doc_find(call->auth->state, "/local_agent", "", &doc, NULL, NULL) == TP_OK) {
-        local = strcmp(json_get_text(doc, "host_id", ""), id) == 0;
-        json_decref(doc);
-    }
-    return local;
-}
-
-/* A node's own name must not be a trick: it may not look like another host's id or be the cluster's. Beside auth it may: there
- * the machine's name is the cluster's when nothing else was said, and often part of public_addr. */
-static enum tp_err check_name(const struct call *call, const char *id, const char *name, struct tp_error *error)
-{
-    const struct auth *auth = call->auth;
-    char public_host[64];
-    caller_ip(auth->settings.public_addr, public_host);
-    if (!name_valid(name)) {
-        return err_set(error, TP_INVALID, "\"%s\" is no valid node name; use letters, digits, '.', '-' and '_'", name);
-    }
-    bool clusters = strcasecmp(name, auth->settings.cluster) == 0 || strcasecmp(name, public_host) == 0;
-    if ((uuid_valid(name) && strcmp(name, id) != 0) || (clusters && !is_local(call, id))) {
-        return err_set(error, TP_DENIED, "the name \"%s\" belongs to somebody else; set another nodename", name);
-    }
-    return TP_OK;
-}
-
-/* The further names of a host's certificate. At a join those that it asks for; a renewal gives those of the join, or fewer of
- * them, and never another (R4). ret_names (json_decref) is what the host is registered with, ret_given (the same) what the
- * certificate gets. */
-static enum tp_err further_names(struct auth *auth, const char *id, const json_t *asked, bool joining,
-                                 json_t **ret_names, json_t **ret_given, struct tp_error *error)
-{
-    json_t *doc = NULL;
-    struct tp_error none = {0};
-    bool given = json_is_array(asked);
-    enum tp_err err = check_additional(auth, id, asked, error);
-    *ret_names = joining && given ? json_deep_copy(asked) : json_array();
-    if (!joining && doc_find(auth->state, "/host/", id, &doc, NULL, &none) == TP_OK) {
-        const json_t *names = json_object_get(doc, "names");
-        if (json_is_array(names)) {
-            json_decref(*ret_names);
-            *ret_names = json_deep_copy(names);
-        }
-        json_decref(doc);
-    }
-    for (size_t i = 0; err == TP_OK && i < json_array_size(asked); i++) {
-        const char *name = json_string_value(json_array_get(asked, i));
-        if (!json_list_has(*ret_names, name)) {
-            err = err_set(error, TP_DENIED, "this host did not join with the name \"%s\"; join it again", name);
-        }
-    }
-    *ret_given = given ? json_deep_copy(asked) : json_incref(*ret_names);
-    return err;
-}
-
-/* Certificates for a host whose right to them has been established, and its registration. token is the secret it joins
- * with; NULL: none, it renews or stands beside auth. */
-static void give_certs(struct call *call, const char *id, const char *raw_name, unsigned roles, const char *token,
-                       bool joining)
-{
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    const char *tls_pub = NULL;
-    const char *ssh_pub = NULL;
-    const json_t *additional = json_object_get(call->params, "additional_principals");
-    char *name = lower(raw_name);
-    json_t *names = NULL;
-    json_t *given = NULL;
-    json_t *result = NULL;
-    json_t *event = NULL;
-    /* A host that was removed and joins anew under its old id must not bring back whoever holds its old certificate. */
-    const struct host *known = hosts_get(auth, id);
-    int64_t since = known != NULL ? known->since : clock_wall();
-    char token_hash[HASH_TEXT_SIZE] = "";
-    if (token != NULL) {
-        doc_hash(token, token_hash);
-    } else if (known != NULL && known->token != NULL) {
-        snprintf(token_hash, sizeof token_hash, "%s", known->token);
-    }
-    enum tp_err err = json_need_text(call->params, "tls_pub_key", &tls_pub, &error);
-    if (err == TP_OK) {
-        err = json_need_text(call->params, "ssh_pub_key", &ssh_pub, &error);
-    }
-    if (err == TP_OK) {
-        err = check_name(call, id, name, &error);
-    }
-    if (err == TP_OK) {
-        err = further_names(auth, id, additional, joining, &names, &given, &error);
-    }
-    if (err == TP_OK) {
-        struct issue_host want = {
-            .host_id = id, .name = name, .tls_pub = tls_pub, .ssh_pub = ssh_pub, .additional = given, .roles = roles};
-        err = issue_host_certs(auth, &want, &result, &event, &error);
-    }
-    if (err == TP_OK) {
-        json_t *doc = json_pack("{s:s, s:o, s:I, s:I, s:o, s:O}", "name", name, "joined", doc_time(clock_wall_ms()),
-                                "made", (json_int_t)issue_host_time(auth), "since", (json_int_t)since, "roles",
-                                tokens_role_names(roles), "names", names);
-        host_keys_note(doc, tls_pub, ssh_pub);
-        if (token_hash[0] != '\0') {
-            json_object_set_new(doc, "token", json_string(token_hash));
-        }
-        err = doc_put(auth->state, "/host/", id, doc, STORE_ANY, NULL, &error);
-        json_decref(doc);
-    }
-    json_decref(names);
-    json_decref(given);
-    if (err != TP_OK) {
-        json_decref(result);
-        json_decref(event);
-        mem_free(name);
-        call_fail(call, &error);
-        return;
-    }
-    struct host *host = host_add(auth, id, name);
-    host->since = since;
-    host->roles = roles;
-    if (joining || call->caller.local_agent) {
-        hosts_saw_cert(host, issue_host_time(auth)); /* others show it when they have it */
-    }
-    keep_token(host, token_hash[0] != '\0' ? token_hash : NULL);
-    if (joining) {
-        char *mask = token != NULL ? tokens_mask(token) : mem_strdup("local");
-        audit_emit(auth, event, NULL, NULL);
-        event = call_event(call, "instance.join", true);
-        json_object_set_new(event, "method", json_string("token"));
-        json_object_set_new(event, "role", json_string((roles & TOKEN_NODE) != 0 ? "Node" : "Kube"));
-        json_object_set_new(event, "roles", tokens_role_names(roles));
-        json_object_set_new(event, "node_name", json_string(name));
-        json_object_set_new(event, "host_id", json_string(id));
-        json_object_set_new(event, "token_name", json_string(mask));
-        mem_free(mask);
-    }
-    mem_free(name);
-    call_reply_audited(call, event, result);
-}
-
-/* A registered id belongs to the keys that registered it: a token alone must not take over another host. */
-static enum tp_err check_id_free(const struct call *call, const char *id, struct tp_error *error)
-{
-    bool same = false;
-    enum tp_err err = host_keys_check(call->auth, id, call->params, &same, error);
-    if (err != TP_OK || same) {
-        return err;
-    }
-    return err_set(error, TP_EXISTS,
-                   "a host with the id %s is registered already; remove it first with `tportctl rm "
-                   "node/%s`, or delete the agent's state so that it takes a new id",
-                   id, id);
-}
-
-/* "node", "kube" or "node,kube". */
-static enum tp_err read_roles(const char *text, unsigned *ret_roles, struct tp_error *error)
-{
-    unsigned roles = 0;
-    for (const char *p = text; *p != '\0';) {
-        size_t length = strcspn(p, ",");
-        char *name = mem_strndup(p, length);
-        unsigned role = token_role(name) & (TOKEN_NODE | TOKEN_KUBE);
-        mem_free(name);
-        if (role == 0) {
-            return err_set(error, TP_INVALID, "only the roles \"node\" and \"kube\" can join");
-        }
-        roles |= role;
-        p += length + (p[length] == ',');
-    }
-    *ret_roles = roles;
-    return roles != 0 ? TP_OK : err_set(error, TP_INVALID, "say as what this host joins: node, kube or node,kube");
-}
-
-void do_host_join(struct call *call)
-{
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    const char *secret = NULL;
-    const char *id = NULL;
-    const char *name = NULL;
-    const char *role = NULL;
-    unsigned roles = 0;
-    json_t *labels = NULL;
-    enum tp_err err = json_need_text(call->params, "token", &secret, &error);
-    if (err == TP_OK) {
-        err = json_need_text(call->params, "host_id", &id, &error);
-    }
-    if (err == TP_OK) {
-        err = json_need_text(call->params, "node_name", &name, &error);
-    }
-    if (err == TP_OK) {
-        err = json_need_text(call->params, "role", &role, &error);
-    }
-    if (err == TP_OK) {
-        err = read_roles(role, &roles, &error);
-    }
-    if (err == TP_OK) {
-        err = tokens_check(auth, secret, roles, &labels, &error);
-    }
-    if (err == TP_OK && !uuid_valid(id)) {
-        err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
-    }
-    if (err == TP_OK) {
-        err = caller_locked(auth, NULL, NULL, id, &error);
-    }
-    if (err == TP_OK) {
-        err = check_id_free(call, id, &error);
-    }
-    json_decref(labels);
-    if (err != TP_OK) {
-        json_t *event = call_event(call, "instance.join", false);
-        json_object_set_new(event, "error", json_string(error.text));
-        json_object_set_new(event, "host_id", json_string(id != NULL && uuid_valid(id) ? id : ""));
-        call_fail_audited(call, event, &error);
-        return;
-    }
-    give_certs(call, id, name, roles, secret, true);
-}
-
-void do_host_join_local(struct call *call)
-{
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    const char *id = NULL;
-    const char *name = NULL;
-    enum tp_err err = json_need_text(call->params, "host_id", &id, &error);
-    if (err == TP_OK) {
-        err = json_need_text(call->params, "node_name", &name, &error);
-    }
-    if (err == TP_OK && !uuid_valid(id)) {
-        err = err_set(&error, TP_INVALID, "host_id must be a UUID in lower case");
-    }
-    if (err == TP_OK && (call->caller.host_id == NULL || strcmp(call->caller.host_id, id) != 0)) {
-        err = check_id_free(call, id, &error);
-    }
-    if (err == TP_OK) {
-        json_t *doc = json_pack("{s:s}", "host_id", id);
-        err = doc_put(auth->state, "/local_agent", "", doc, STORE_ANY, NULL, &error);
-        json_decref(doc);
-    }
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    give_certs(call, id, name, TOKEN_NODE | TOKEN_KUBE, NULL, true);
-}
-
-/* R15: a certificate that renews itself keeps its name or takes a free one; another host's name needs a token (a machine
- * that was set up anew joins under its old name while the old registration is still there). */
-static enum tp_err check_own_name(struct call *call, const char *name, struct tp_error *error)
-{
-    const struct host *self = hosts_get(call->auth, call->caller.host_id);
-    if (self != NULL && strcasecmp(self->name, name) == 0) {
-        return TP_OK;
-    }
-    struct claim claim = {.id = call->caller.host_id, .name = name, .cluster = call->auth->settings.cluster};
-    map_each(call->auth->hosts, find_claim, &claim);
-    return claim.taken ? err_set(error, TP_DENIED,
-                                 "\"%s\" is the name of another host; choose another nodename, or remove "
-                                 "that host and join this one with a new token",
-                                 name)
-                       : TP_OK;
-}
-
-void do_host_renew(struct call *call)
-{
-    const char *name = NULL;
-    bool same = false;
-    struct tp_error error = {0};
-    if (call->caller.host_id == NULL) {
-        call_fail_text(call, TP_DENIED, "this agent has not joined yet");
-        return;
-    }
-    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
-        check_own_name(call, name, &error) != TP_OK ||
-        host_keys_check(call->auth, call->caller.host_id, call->params, &same, &error) != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    if (!same) {
-        call_fail_text(call, TP_DENIED,
-                       "a renewal keeps the keys that a host joined with; for other keys remove the host and join it "
-                       "again");
-        return;
-    }
-    char *id = mem_strdup(call->caller.host_id);
-    /* Never wider than what it joined as. */
-    const struct host *self = hosts_get(call->auth, id);
-    give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, NULL, false);
-    mem_free(id);
 }
 
 enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error)

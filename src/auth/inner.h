@@ -128,6 +128,7 @@ struct host {
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
     int64_t cert_made;    /* Unix seconds: when the youngest certificate that it has shown was made */
+    struct host *next_named, *prev_named; /* those of the same name (hosts.h) */
 };
 
 struct kube_order;
@@ -211,6 +212,7 @@ struct auth {
     struct map *locks; /* name to struct lock */
     struct cert_cache *certs;
     struct map *hosts;       /* id to struct host */
+    struct map *host_names;  /* name to the first struct host of it (hosts.h) */
     struct map *live;        /* sid to struct live */
     struct map *recordings;  /* id to struct recording: those that are being written */
     struct map *websessions; /* sha256 of sid (hex) to struct websess */

@@ -1,40 +1,27 @@
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. When its time is
  * over it goes, as any list of locks is read as what is in force. */
 #include "auth/devices.h"
+#include "auth/hosts.h"
 #include "auth/resources.h"
 
 #include <string.h>
 
 #define SWEEP_MAX 64 /* in one second; the rest goes in the next one */
 
-struct named {
-    const struct call *call;
-    const char *name;
-    const struct host *host; /* one of this name that the caller may list, or NULL: none */
-};
-
-static void look_at_name(void *ctx, const char *id, void *value)
-{
-    struct named *named = ctx;
-    const struct host *host = value;
-    const struct caller *caller = &named->call->caller;
-    (void)id;
-    if (strcasecmp(host->name, named->name) == 0 && (caller->who == WHO_LOCAL || access_may_list(caller->set, host))) {
-        named->host = host;
-    }
-}
-
 /* A lock holds for the id of a host; a name would shut nobody out. Which names exist is nothing for who may not list them. */
 static enum tp_err check_host(const struct call *call, const struct lock *lock, struct tp_error *error)
 {
-    struct named named = {.call = call, .name = lock->target.server_id};
-    if (named.name != NULL && hosts_get(call->auth, named.name) == NULL) {
-        map_each(call->auth->hosts, look_at_name, &named);
+    const char *name = lock->target.server_id;
+    const struct caller *caller = &call->caller;
+    const struct host *host =
+        name != NULL && hosts_get(call->auth, name) == NULL ? host_names_first(call->auth, name) : NULL;
+    while (host != NULL && caller->who != WHO_LOCAL && !access_may_list(caller->set, host)) {
+        host = host->next_named;
     }
-    return named.host == NULL
+    return host == NULL
                ? TP_OK
                : err_set(error, TP_INVALID, "a host is locked by its id, for names may change: the id of %s is %s",
-                         named.host->name, named.host->id);
+                         host->name, host->id);
 }
 
 enum tp_err locks_read(const struct call *call, const json_t *doc, struct lock **ret_lock, struct tp_error *error)
