@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +56,11 @@ static int complain(const char *format, ...)
 static void put_text(json_t *object, const char *key, const char *text)
 {
     (void)json_object_set_new(object, key, json_string(text));
+}
+
+static void put_enabled(json_t *service, bool enabled)
+{
+    (void)json_object_set_new(service, "enabled", json_boolean(enabled));
 }
 
 static json_t *section(json_t *root, const char *name)
@@ -223,7 +227,7 @@ static int add_gate(json_t *root, const struct wish *wish)
     json_t *gate = section(root, "proxy_service");
     json_t *names;
     char *addr;
-    put_text(gate, "enabled", wish->gate ? "yes" : "no");
+    put_enabled(gate, wish->gate);
     if (!wish->gate)
         return EXIT_DONE;
     put_text(gate, "web_listen_addr", "0.0.0.0:443");
@@ -244,7 +248,7 @@ static int add_auth(json_t *root, const struct wish *wish)
     json_t *auth = section(root, "auth_service");
     char *host = NULL;
     uint16_t port = 0;
-    put_text(auth, "enabled", wish->auth ? "yes" : "no");
+    put_enabled(auth, wish->auth);
     if (!wish->auth)
         return EXIT_DONE;
     if (wish->cluster_name) {
@@ -301,7 +305,7 @@ static int add_kube(json_t *root, const struct wish *wish)
         return complain("--kube-cluster-name is for the cluster that tportd runs in, a kubeconfig file brings its own "
                         "names; give one of them");
     kube = section(root, "kubernetes_service");
-    put_text(kube, "enabled", "yes");
+    put_enabled(kube, true);
     if (wish->kube_cluster_name)
         put_text(kube, "kube_cluster_name", wish->kube_cluster_name);
     if (wish->kubeconfig_file) {
@@ -336,7 +340,7 @@ static int build(struct wish *wish, json_t *root)
     if (result != EXIT_DONE)
         return result;
     ssh = section(root, "ssh_service");
-    put_text(ssh, "enabled", wish->ssh ? "yes" : "no");
+    put_enabled(ssh, wish->ssh);
     if (wish->labels && wish->ssh)
         result = add_labels(ssh, wish->labels);
     if (result == EXIT_DONE && wish->labels && !wish->ssh && !wish->kube)
@@ -412,6 +416,24 @@ static int test_file(const char *path)
     return err == TP_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* Section by section, with an empty line between them. */
+static char *text_of(const json_t *root)
+{
+    struct buf out;
+    const char *name;
+    json_t *part;
+    buf_init(&out, 0);
+    (void)buf_append_text(&out, "# Written by tportd configure; tport.conf(5) explains every key.\n");
+    json_object_foreach ((json_t *)(uintptr_t)root, name, part) {
+        json_t *one = json_pack("{s:O}", name, part);
+        char *yaml = node_yaml_from_json(one);
+        (void)buf_printf(&out, "%s%s", json_is_object(part) ? "\n" : "", yaml);
+        secret_free(yaml);
+        json_decref(one);
+    }
+    return buf_take(&out);
+}
+
 static int write_wish(struct wish *wish)
 {
     json_t *root = json_object();
@@ -419,172 +441,100 @@ static int write_wish(struct wish *wish)
     struct tp_error error = {0};
     int result = build(wish, root);
     if (result == EXIT_DONE) {
-        char *yaml = node_yaml_from_json(root);
-        char *text = mem_printf("# Written by tportd configure; tport.conf(5) explains every key.\n%s", yaml);
+        char *text = text_of(root);
         if (conf_parse(text, strlen(text), "these settings", &conf, NULL, &error) != TP_OK)
             result = complain("%s", error.text);
         else
             result = deliver(wish, text);
         conf_free(conf);
-        secret_free(yaml);
         secret_free(text);
     }
     json_decref(root);
     return result;
 }
 
-static int usage(const struct wish *wish, int code)
-{
-    FILE *out = code == EXIT_DONE ? stdout : stderr;
-    (void)fprintf(out, "usage: tportd %s [options]\n", wish->node_only ? "node configure" : "configure");
-    if (!wish->node_only)
-        (void)fputs(
-            "  --cluster-name NAME   name of the cluster, a domain name\n"
-            "  --public-addr HOST    name (and port) under which people reach the proxy\n"
-            "  --cert-file PATH      certificate of the public port (PEM)\n"
-            "  --key-file PATH       its key (PEM)\n"
-            "  --roles LIST          of auth, proxy, node and kube; default: auth,proxy,node, or node with --proxy\n",
-            out);
-    else
-        (void)fputs("  --roles LIST          of node and kube; default: node\n", out);
-    (void)fputs("  --proxy HOST:PORT     proxy of the cluster to join\n"
-                "  --token TOKEN         join token, or the absolute path of a file that holds it\n"
-                "  --ca-pin PIN          sha256:HEX, or the absolute path of a file that holds it\n"
-                "  --labels LIST         NAME=VALUE,NAME=[PERIOD:\"COMMAND\"]\n"
-                "  --kube-cluster-name NAME  role kube: name of the Kubernetes cluster that tportd runs in\n"
-                "  --kubeconfig-file PATH    role kube: a kubeconfig whose contexts are the clusters\n"
-                "  --node-name NAME      default: the host name\n"
-                "  --data-dir PATH       default: /var/lib/tport\n"
-                "  -o, --output WHERE    stdout (default), file (" CONF_DEFAULT_FILE "), file:///PATH or a path\n"
-                "  --test PATH           check a configuration instead of writing one\n",
-                out);
-    return code;
-}
-
-static int run(struct wish *wish, int argc, char **argv)
-{
-    enum {
-        CLUSTER = 256,
-        PUBLIC,
-        CERT,
-        KEY,
-        DATA,
-        ROLES,
-        TOKEN,
-        PROXY,
-        PIN,
-        LABELS,
-        NAME,
-        TEST,
-        METHOD,
-        ACME,
-        KUBE,
-        KUBECONFIG
-    };
-    static const struct option options[] = {
-        {"cluster-name", required_argument, NULL, CLUSTER},
-        {"public-addr", required_argument, NULL, PUBLIC},
-        {"cert-file", required_argument, NULL, CERT},
-        {"key-file", required_argument, NULL, KEY},
-        {"data-dir", required_argument, NULL, DATA},
-        {"roles", required_argument, NULL, ROLES},
-        {"token", required_argument, NULL, TOKEN},
-        {"proxy", required_argument, NULL, PROXY},
-        {"auth-server", required_argument, NULL, PROXY},
-        {"ca-pin", required_argument, NULL, PIN},
-        {"labels", required_argument, NULL, LABELS},
-        {"node-name", required_argument, NULL, NAME},
-        {"nodename", required_argument, NULL, NAME},
-        {"output", required_argument, NULL, 'o'},
-        {"test", required_argument, NULL, TEST},
-        {"join-method", required_argument, NULL, METHOD},
-        {"acme", no_argument, NULL, ACME},
-        {"acme-email", required_argument, NULL, ACME},
-        {"kube-cluster-name", required_argument, NULL, KUBE},
-        {"kubeconfig-file", required_argument, NULL, KUBECONFIG},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
-    optind = 0; /* the daemon may have read its own options before */
-    while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        switch (option) {
-        case CLUSTER:
-            wish->cluster_name = optarg;
-            break;
-        case PUBLIC:
-            wish->public_addr = optarg;
-            break;
-        case CERT:
-            wish->cert_file = optarg;
-            break;
-        case KEY:
-            wish->key_file = optarg;
-            break;
-        case DATA:
-            wish->data_dir = optarg;
-            break;
-        case ROLES:
-            wish->roles = optarg;
-            break;
-        case TOKEN:
-            wish->token = optarg;
-            break;
-        case PROXY:
-            wish->proxy = optarg;
-            break;
-        case PIN:
-            wish->ca_pin = optarg;
-            break;
-        case LABELS:
-            wish->labels = optarg;
-            break;
-        case NAME:
-            wish->node_name = optarg;
-            break;
-        case KUBE:
-            wish->kube_cluster_name = optarg;
-            break;
-        case KUBECONFIG:
-            wish->kubeconfig_file = optarg;
-            break;
-        case TEST:
-            wish->test = optarg;
-            break;
-        case 'o':
-            wish->output = optarg;
-            break;
-        case METHOD:
-            if (strcmp(optarg, "token") != 0) {
-                (void)complain("the join method \"%s\" is not supported by this version; use token", optarg);
-                return EXIT_USAGE;
-            }
-            break;
-        case ACME:
-            (void)complain(
-                "--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
-            return EXIT_USAGE;
-        case 'h':
-            return usage(wish, EXIT_DONE);
-        default:
-            return usage(wish, EXIT_USAGE);
-        }
+#define NONE                              \
+    {                                     \
+        NULL, 0, COMMAND_FLAG, NULL, NULL \
     }
-    if (optind < argc) {
-        (void)complain("what is \"%s\"?", argv[optind]);
-        return usage(wish, EXIT_USAGE);
+#define COMMON_OPTIONS                                                                                           \
+    {"proxy", 0, COMMAND_TEXT, "HOST:PORT", "Proxy of the cluster to join"},                                     \
+        {"auth-server", 0, COMMAND_TEXT, "HOST:PORT", "The same, as older versions of Teleport call it"},        \
+        {"token", 0, COMMAND_TEXT, "TOKEN", "Join token, or the absolute path of a file that holds it"},         \
+        {"ca-pin", 0, COMMAND_TEXT, "PIN", "sha256:HEX, or the absolute path of a file that holds it"},          \
+        {"join-method", 0, COMMAND_TEXT, "token", "How it joins; by a token is what there is"},                  \
+        {"labels", 0, COMMAND_TEXT, "LIST", "NAME=VALUE,NAME=[PERIOD:\"COMMAND\"]"},                             \
+        {"kube-cluster-name", 0, COMMAND_TEXT, "NAME",                                                           \
+         "Role kube: name of the Kubernetes cluster that tportd runs in"},                                       \
+        {"kubeconfig-file", 0, COMMAND_TEXT, "PATH", "Role kube: a kubeconfig whose contexts are the clusters"}, \
+        {"node-name", 0, COMMAND_TEXT, "NAME", "Name of this machine (the host name)"},                          \
+        {"nodename", 0, COMMAND_TEXT, "NAME", "The same, as older versions of Teleport call it"},                \
+        {"data-dir", 0, COMMAND_TEXT, "PATH", "Where state is kept (/var/lib/tport)"},                           \
+        {"output", 'o', COMMAND_TEXT, "WHERE",                                                                   \
+         "stdout (so without this option), file (" CONF_DEFAULT_FILE "), file:///PATH or a path"},               \
+    {                                                                                                            \
+        "test", 0, COMMAND_TEXT, "PATH", "Check this configuration instead of writing one"                       \
     }
-    return wish->test ? test_file(wish->test) : write_wish(wish);
+
+const struct command_option configure_options[] = {
+    {"cluster-name", 0, COMMAND_TEXT, "NAME", "Name of the cluster, a domain name"},
+    {"public-addr", 0, COMMAND_TEXT, "HOST[:PORT]", "Under which people reach the proxy"},
+    {"cert-file", 0, COMMAND_TEXT, "PATH", "Certificate of the public port (PEM)"},
+    {"key-file", 0, COMMAND_TEXT, "PATH", "Its key (PEM)"},
+    {"roles", 0, COMMAND_TEXT, "LIST", "Of auth, proxy, node and kube (auth,proxy,node, or node with --proxy)"},
+    COMMON_OPTIONS,
+    {"acme", 0, COMMAND_FLAG, NULL, "Refused by this version, which gets no certificates"},
+    {"acme-email", 0, COMMAND_TEXT, "ADDRESS", "The same"},
+    NONE};
+const struct command_option configure_node_options[] = {
+    {"roles", 0, COMMAND_TEXT, "LIST", "Of node and kube (node)"}, COMMON_OPTIONS, NONE};
+
+/* The last value of either name. */
+static const char *either(const struct command_line *line, const char *name, const char *older)
+{
+    return command_text(line, name, command_text(line, older, NULL));
 }
 
-int configure_run(int argc, char **argv)
+static int run(const struct command_line *line, bool node_only)
 {
-    struct wish wish = {0};
-    return run(&wish, argc, argv);
+    struct wish wish = {.node_only = node_only,
+                        .cluster_name = command_text(line, "cluster-name", NULL),
+                        .public_addr = command_text(line, "public-addr", NULL),
+                        .cert_file = command_text(line, "cert-file", NULL),
+                        .key_file = command_text(line, "key-file", NULL),
+                        .data_dir = command_text(line, "data-dir", NULL),
+                        .roles = command_text(line, "roles", NULL),
+                        .token = command_text(line, "token", NULL),
+                        .proxy = either(line, "proxy", "auth-server"),
+                        .ca_pin = command_text(line, "ca-pin", NULL),
+                        .labels = command_text(line, "labels", NULL),
+                        .node_name = either(line, "node-name", "nodename"),
+                        .kube_cluster_name = command_text(line, "kube-cluster-name", NULL),
+                        .kubeconfig_file = command_text(line, "kubeconfig-file", NULL),
+                        .output = command_text(line, "output", NULL),
+                        .test = command_text(line, "test", NULL)};
+    const char *method = command_text(line, "join-method", "token");
+    if (strcmp(method, "token") != 0) {
+        (void)complain("the join method \"%s\" is not supported by this version; use token", method);
+        return EXIT_USAGE;
+    }
+    if (command_flag(line, "acme") || command_text(line, "acme-email", NULL)) {
+        (void)complain("--acme is not supported by this version; get a certificate and use --cert-file and --key-file");
+        return EXIT_USAGE;
+    }
+    return wish.test ? test_file(wish.test) : write_wish(&wish);
 }
 
-int configure_node_run(int argc, char **argv)
+enum tp_err configure_run(struct command_line *line, struct tp_error *error)
 {
-    struct wish wish = {.node_only = true};
-    return run(&wish, argc, argv);
+    (void)error;
+    line->exit_code = run(line, false);
+    return TP_OK;
+}
+
+enum tp_err configure_node_run(struct command_line *line, struct tp_error *error)
+{
+    (void)error;
+    line->exit_code = run(line, true);
+    return TP_OK;
 }

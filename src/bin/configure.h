@@ -2,9 +2,14 @@
 #ifndef BIN_CONFIGURE_H
 #define BIN_CONFIGURE_H
 
-/* The command line behind "tportd" ("configure" is argv[0]). Returns the exit code: 0 done, 1 failed, 2 wrong usage. */
-int configure_run(int argc, char **argv);
-/* The same for "tportd node configure" ("configure" is argv[0]): a machine that joins a cluster. */
-int configure_node_run(int argc, char **argv);
+#include "cli/common/command.h"
+
+extern const struct command_option configure_options[];
+extern const struct command_option configure_node_options[];
+
+/* "tportd configure". exit_code becomes 0: done, 1: failed, 2: wrong usage; what is wrong has been said. */
+enum tp_err configure_run(struct command_line *line, struct tp_error *error) TP_MUST;
+/* "tportd node configure": a machine that joins a cluster. */
+enum tp_err configure_node_run(struct command_line *line, struct tp_error *error) TP_MUST;
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "crypt/key.h"
 #include "crypt/x509.h"
 
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #ifndef TPORT_VERSION
-#define TPORT_VERSION "0.1.0"
 #endif
 #define PEM_LIMIT ((size_t)256 * 1024)
 

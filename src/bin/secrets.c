@@ -7,34 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-static int usage(FILE *out)
-{
-    (void)fputs("Usage: tportd secrets rekey [-c FILE] [--key-file=FILE]\n"
-                "\n"
-                "Makes a new key for the secrets store and seals the store with it. tportd must be stopped. It may be "
-                "cut short\n"
-                "at any moment: run it again, or start tportd.\n"
-                "\n"
-                "  -c, --config=FILE   the configuration (default /etc/tport/tport.conf)\n"
-                "      --key-file=FILE where the key is now and the new one is to be, when that is not where the "
-                "configuration\n"
-                "                      says: a credential of systemd, for example, is there only while tportd runs\n"
-                "  -h, --help          this text\n",
-                out);
-    return out == stdout ? 0 : 1;
-}
-
-static int complain(const char *text)
-{
-    (void)fprintf(stderr, "tportd: %s\n", text);
-    return 1;
-}
 
 /* The lock that a running tportd holds. Without the file none has ever run here. */
 static enum tp_err lock_data(const char *data_dir, int *ret_fd, struct tp_error *error)
@@ -53,24 +29,23 @@ static enum tp_err lock_data(const char *data_dir, int *ret_fd, struct tp_error 
     return err;
 }
 
-static int rekey(const char *conf_path, const char *key_file)
+static enum tp_err rekey(const char *conf_path, const char *key_file, struct tp_error *error)
 {
     struct conf *conf = NULL;
-    struct tp_error error = {0};
     enum secrets_rekeyed done = SECRETS_REKEYED;
     int lock = -1;
     char *path = NULL;
-    enum tp_err err = conf_load(conf_path, &conf, NULL, &error);
+    enum tp_err err = conf_load(conf_path, &conf, NULL, error);
     if (err == TP_OK && !conf->auth_enabled)
-        err = err_set(&error, TP_INVALID, "auth_service is off in %s, so there is no secrets store here", conf_path);
+        err = err_set(error, TP_INVALID, "auth_service is off in %s, so there is no secrets store here", conf_path);
     if (err == TP_OK) {
         path = key_file                  ? mem_strdup(key_file)
                : *conf->secrets_key_file ? mem_strdup(conf->secrets_key_file)
                                          : mem_printf("%s/keys/secrets.key", conf->data_dir);
-        err = lock_data(conf->data_dir, &lock, &error);
+        err = lock_data(conf->data_dir, &lock, error);
     }
     if (err == TP_OK)
-        err = secrets_rekey(conf->data_dir, path, &done, &error);
+        err = secrets_rekey(conf->data_dir, path, &done, error);
     if (err == TP_OK)
         (void)printf(
             "%s %s.\n"
@@ -83,35 +58,21 @@ static int rekey(const char *conf_path, const char *key_file)
         (void)close(lock);
     conf_free(conf);
     mem_free(path);
-    return err == TP_OK ? 0 : complain(error.text);
+    return err;
 }
 
-int secrets_run(int argc, char **argv)
+const struct command_option secrets_options[] = {
+    {"config", 'c', COMMAND_TEXT, "FILE", "The configuration (" CONF_DEFAULT_FILE ")"},
+    {"key-file", 0, COMMAND_TEXT, "FILE",
+     "Where the key is now and the new one is to be, when that is not where the configuration says: a credential of "
+     "systemd, for example, is there only while tportd runs"},
+    {NULL, 0, COMMAND_FLAG, NULL, NULL}};
+
+enum tp_err secrets_run(struct command_line *line, struct tp_error *error)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"key-file", required_argument, NULL, 'k'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    const char *conf_path = CONF_DEFAULT_FILE;
-    const char *key_file = NULL;
-    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            conf_path = optarg;
-            break;
-        case 'k':
-            key_file = optarg;
-            break;
-        case 'h':
-            return usage(stdout);
-        default:
-            return usage(stderr);
-        }
-    }
-    if (argc - optind != 1 || strcmp(argv[optind], "rekey") != 0)
-        return usage(stderr);
+    const char *key_file = command_text(line, "key-file", NULL);
     if (key_file && *key_file != '/')
-        return complain("--key-file needs an absolute path");
+        return err_set(error, TP_INVALID, "--key-file needs an absolute path");
     log_init("secrets", STDERR_FILENO, LOG_LEVEL_WARN, false);
-    return rekey(conf_path, key_file);
+    return rekey(command_text(line, "config", CONF_DEFAULT_FILE), key_file, error);
 }

@@ -2,7 +2,11 @@
 #ifndef BIN_SECRETS_H
 #define BIN_SECRETS_H
 
-/* argv[0] is "secrets". Returns what main returns. */
-int secrets_run(int argc, char **argv);
+#include "cli/common/command.h"
+
+extern const struct command_option secrets_options[];
+
+/* "tportd secrets rekey". */
+enum tp_err secrets_run(struct command_line *line, struct tp_error *error) TP_MUST;
 
 #endif

@@ -3,6 +3,7 @@
 #include "auth/auth.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "bin/configure.h"
 #include "bin/plan.h"
 #include "bin/secrets.h"
@@ -19,24 +20,6 @@
 #include <unistd.h>
 
 #define CONTROL_FD 3
-#define VERSION "0.1.0"
-
-static int usage(FILE *out)
-{
-    (void)fputs(
-        "tportd: one door to every server: proxy, auth and node agent\n"
-        "\n"
-        "  tportd -c FILE                    run in the foreground (default /etc/tport/tport.conf)\n"
-        "  tportd -t -c FILE                 test the file: every error with line and key\n"
-        "  tportd -s SIGNAL -c FILE          reload, quit (drain first), stop, reopen (log file), upgrade\n"
-        "  tportd configure [flags]          write a configuration for a cluster; see --help\n"
-        "  tportd node configure [flags]     write a configuration for a node; see --help\n"
-        "  tportd secrets rekey [flags]      change the key of the secrets store, while tportd is stopped; see --help\n"
-        "  tportd status                     say whether this shell is inside a tport session\n"
-        "  tportd version, --version, -v     print the version\n",
-        out);
-    return out == stdout ? 0 : 1;
-}
 
 /* ---- children ---- */
 
@@ -134,82 +117,89 @@ static int send_signal(const char *conf_path, const char *word)
     return pid > 1 ? 0 : 1;
 }
 
+/* ---- commands ---- */
+
 /* As Teleport's status: which session is this shell in. */
-static int status(void)
+static enum tp_err status(struct command_line *line, struct tp_error *error)
 {
     const char *user = getenv("SSH_TELEPORT_USER");
     const char *session = getenv("SSH_SESSION_ID");
+    (void)error;
     if (!user || !session) {
         (void)puts("You are not inside a tport SSH session.");
-        return 1;
+        line->exit_code = 1;
+        return TP_OK;
     }
     (void)printf("User ID     : %s, logged in as %s from %s\n", user, getenv("USER") ? getenv("USER") : "",
                  getenv("SSH_CONNECTION") ? getenv("SSH_CONNECTION") : "");
     (void)printf("Cluster Name: %s\n", getenv("SSH_TELEPORT_CLUSTER_NAME") ? getenv("SSH_TELEPORT_CLUSTER_NAME") : "");
     (void)printf("Host UUID   : %s\n", getenv("SSH_TELEPORT_HOST_UUID") ? getenv("SSH_TELEPORT_HOST_UUID") : "");
     (void)printf("Session ID  : %s\n", session);
-    return 0;
+    return TP_OK;
 }
 
-static int version(void)
+static enum tp_err version(struct command_line *line, struct tp_error *error)
 {
-    (void)puts("tport v" VERSION);
-    return 0;
+    (void)line;
+    (void)error;
+    (void)puts("tport v" TPORT_VERSION);
+    return TP_OK;
 }
+
+static char **own_argv; /* an upgrade executes the program with it again */
+
+static enum tp_err start(struct command_line *line, struct tp_error *error)
+{
+    const char *conf_path = command_text(line, "config", CONF_DEFAULT_FILE);
+    const char *word = command_text(line, "signal", NULL);
+    if (command_flag(line, "version"))
+        return version(line, error);
+    if (command_flag(line, "test"))
+        line->exit_code = plan_test(conf_path);
+    else if (word)
+        line->exit_code = send_signal(conf_path, word);
+    else
+        line->exit_code = master_run(conf_path, own_argv, plan_load);
+    return TP_OK;
+}
+
+static const struct command_option start_options[] = {
+    {"config", 'c', COMMAND_TEXT, "FILE", "The configuration (" CONF_DEFAULT_FILE ")"},
+    {"test", 't', COMMAND_FLAG, NULL, "Test the configuration: every error with line and key"},
+    {"signal", 's', COMMAND_TEXT, "WORD",
+     "Tell the tportd that runs with this configuration: reload, quit (drain first), stop, reopen (the log file) or "
+     "upgrade"},
+    {"version", 'v', COMMAND_FLAG, NULL, "Show the version"},
+    {NULL, 0, COMMAND_FLAG, NULL, NULL}};
+
+static const struct command commands[] = {
+    {"start", "", "Run in the foreground, as tportd without a command does", start, start_options, 0, 0, 0, false,
+     NULL},
+    {"configure", "", "Write a configuration for a cluster", configure_run, configure_options, 0, 0, 0, false,
+     "configure --public-addr=tport.example.com -o file"},
+    {"node configure", "", "Write a configuration for a machine that joins a cluster", configure_node_run,
+     configure_node_options, 0, 0, 0, false, "node configure --proxy=tport.example.com --token=TOKEN -o file"},
+    {"secrets rekey", "", "Seal the secrets store with a new key, while tportd is stopped", secrets_run,
+     secrets_options, 0, 0, 0, false, NULL},
+    {"status", "", "Say whether this shell is inside a tport session", status, NULL, 0, 0, 0, false, NULL},
+    {"version", "", "Show the version", version, NULL, 0, 0, 0, false, NULL},
+};
 
 int main(int argc, char **argv)
 {
-    const char *conf_path = CONF_DEFAULT_FILE;
-    const char *word = NULL;
-    bool test = false;
-    int first = 1;
-
+    static const struct command_option none = {NULL, 0, COMMAND_FLAG, NULL, NULL};
+    const struct command_program program = {
+        .name = "tportd",
+        .about = "One door to every server: proxy, auth and node agent. Without a command it runs in the foreground.",
+        .globals = &none,
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0]),
+        .examples = "-t -c /etc/tport/tport.conf\n-s reload",
+        .bare = &commands[0],
+        .complaint = "tportd: ",
+        .usage_code = 2};
     if (argc > 1 && strcmp(argv[1], "--child") == 0)
         return run_child(argc, argv);
-    if (argc > 1 && strcmp(argv[1], "configure") == 0)
-        return configure_run(argc - 1, argv + 1);
-    if (argc > 2 && strcmp(argv[1], "node") == 0 && strcmp(argv[2], "configure") == 0)
-        return configure_node_run(argc - 2, argv + 2);
-    if (argc > 1 && strcmp(argv[1], "secrets") == 0)
-        return secrets_run(argc - 1, argv + 1);
-    if (argc > 2 && strcmp(argv[1], "status") == 0)
-        return usage(strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0 ? stdout : stderr);
-    if (argc > 1 && strcmp(argv[1], "status") == 0)
-        return status();
-    if (argc > 1 && (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0))
-        return version();
-    if (argc > 1 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0))
-        return usage(stdout);
-    /* Teleport's word for running. */
-    if (argc > 1 && strcmp(argv[1], "start") == 0)
-        first = 2;
-    optind = first;
-    for (int option; (option = getopt(argc, argv, "c:s:tvh")) != -1;) {
-        switch (option) {
-        case 'c':
-            conf_path = optarg;
-            break;
-        case 's':
-            word = optarg;
-            break;
-        case 't':
-            test = true;
-            break;
-        case 'v':
-            return version();
-        case 'h':
-            return usage(stdout);
-        default:
-            return usage(stderr);
-        }
-    }
-    if (optind < argc) {
-        (void)fprintf(stderr, "tportd: %s is no command; tportd --help lists them\n", argv[optind]);
-        return 1;
-    }
-    if (test)
-        return plan_test(conf_path);
-    if (word)
-        return send_signal(conf_path, word);
-    return master_run(conf_path, argv, plan_load);
+    own_argv = argv;
+    return command_main(&program, argc, argv);
 }

@@ -1,5 +1,5 @@
 tport_unit_test(test_conf tport_core tport_base)
 target_compile_definitions(test_conf PRIVATE TPORT_SOURCE="${CMAKE_SOURCE_DIR}")
 tport_fuzz(fuzz_conf tport_core tport_base)
-tport_unit_test(test_configure tport_core tport_base)
+tport_unit_test(test_configure tport_cli_common tport_core tport_base)
 target_sources(test_configure PRIVATE ${CMAKE_SOURCE_DIR}/src/bin/configure.c)

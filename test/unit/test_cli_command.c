@@ -33,11 +33,12 @@ static const struct command_option options[] = {{"format", 'f', COMMAND_TEXT, "t
                                                 {"limit", 0, COMMAND_TEXT, "N", "n"},
                                                 NONE};
 static const struct command commands[] = {
-    {"ls", "[LABELS]", "List", nothing, options, 0, 1, 0, false},
-    {"users add", "NAME", "Add", nothing, options, 1, 1, 0, false},
-    {"users ls", "", "List users", nothing, options, 0, 0, 0, false},
-    {"ssh", "HOST [COMMAND...]", "Shell", nothing, options, 1, COMMAND_ANY_ARGS, 1, false}};
-static const struct command_program program = {"tport", "About.", globals, commands, 4};
+    {"ls", "[LABELS]", "List", nothing, options, 0, 1, 0, false, NULL},
+    {"users add", "NAME", "Add", nothing, options, 1, 1, 0, false, NULL},
+    {"users ls", "", "List users", nothing, options, 0, 0, 0, false, NULL},
+    {"ssh", "HOST [COMMAND...]", "Shell", nothing, options, 1, COMMAND_ANY_ARGS, 1, false, NULL}};
+static const struct command_program program = {
+    .name = "tport", .about = "About.", .globals = globals, .commands = commands, .count = 4};
 
 static enum tp_err parse(struct command_line *line, struct tp_error *error, char **argv)
 {

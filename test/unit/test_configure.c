@@ -57,21 +57,30 @@ static int teardown(void **state)
     return 0;
 }
 
+static const struct command commands[] = {
+    {"configure", "", "Write", configure_run, configure_options, 0, 0, 0, false, NULL},
+    {"node configure", "", "Join", configure_node_run, configure_node_options, 0, 0, 0, false, NULL}};
+static const struct command_program program = {
+    .name = "tportd", .commands = commands, .count = 2, .complaint = "tportd: ", .usage_code = 2};
+
 /* Runs with standard output and error in files, so that the words can be looked at. */
 static int run(struct place *place, bool node, const char *const *words)
 {
-    char *argv[WORDS_MAX] = {(char *)(uintptr_t) "configure"};
+    char *argv[WORDS_MAX] = {(char *)(uintptr_t) "tportd"};
     int argc = 1;
     int result;
     int out = dup(STDOUT_FILENO);
     int err = dup(STDERR_FILENO);
     int fd = open(place->said, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    for (; words[argc - 1]; argc++)
-        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+    if (node)
+        argv[argc++] = (char *)(uintptr_t) "node";
+    argv[argc++] = (char *)(uintptr_t) "configure";
+    for (size_t i = 0; words[i]; i++)
+        argv[argc++] = (char *)(uintptr_t)words[i];
     (void)fflush(NULL);
     (void)dup2(fd, STDOUT_FILENO);
     (void)dup2(fd, STDERR_FILENO);
-    result = node ? configure_node_run(argc, argv) : configure_run(argc, argv);
+    result = command_main(&program, argc, argv);
     (void)fflush(NULL);
     (void)dup2(out, STDOUT_FILENO);
     (void)dup2(err, STDERR_FILENO);
@@ -215,6 +224,8 @@ static void test_stdout_and_manual_tab(void **state)
                             NULL};
     struct conf *conf;
     assert_int_equal(run(place, false, plain), 0);
+    assert_said(place, "version: v3\n\ntport:\n  nodename: ");
+    assert_said(place, "\n\nauth_service:\n  enabled: true\n  cluster_name: gate.example.com\n");
     conf = load(place->said);
     assert_string_equal(conf->cluster_name, "gate.example.com");
     conf_free(conf);
@@ -251,9 +262,10 @@ static void test_refusals(void **state)
     assert_fails(place, false, 1, "--test", "/proc/nonexistent/x", "cannot open the configuration");
     assert_fails(place, false, 2, "--acme", NULL, "not supported by this version");
     assert_fails(place, false, 2, "--join-method", "iam", "not supported by this version");
-    assert_fails(place, false, 2, "extra", NULL, "what is \"extra\"?");
-    assert_fails(place, false, 2, "--nonsense", NULL, "usage: tportd configure");
-    assert_fails(place, true, 0, "--help", NULL, "usage: tportd node configure");
+    assert_fails(place, false, 2, "extra", NULL, "does not take the argument \"extra\"");
+    assert_fails(place, false, 2, "--nonsense", NULL,
+                 "tportd: unknown option --nonsense; see \"tportd configure --help\"");
+    assert_fails(place, true, 0, "--help", NULL, "Usage: tportd node configure [options]\n");
 }
 
 int main(void)

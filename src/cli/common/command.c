@@ -6,7 +6,6 @@
 #include "cli/common/table.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,12 +59,19 @@ struct cursor {
     int at;
 };
 
+/* The options that may stand here besides those of every command. */
+static const struct command_option *locals_of(const struct command_line *line)
+{
+    const struct command *command = line->command ? line->command : line->program->bare;
+    return command ? command->options : NULL;
+}
+
 static enum tp_err parse_long(struct command_line *line, struct cursor *cursor, struct tp_error *error)
 {
     const char *word = cursor->argv[cursor->at] + 2;
     const char *equals = strchr(word, '=');
     size_t length = equals ? (size_t)(equals - word) : strlen(word);
-    const struct command_option *locals = line->command ? line->command->options : NULL;
+    const struct command_option *locals = locals_of(line);
     const struct command_option *option = find_long(locals, word, length);
     bool negated = false;
 
@@ -110,7 +116,7 @@ static enum tp_err parse_long(struct command_line *line, struct cursor *cursor, 
 static enum tp_err parse_letters(struct command_line *line, struct cursor *cursor, struct tp_error *error)
 {
     for (const char *at = cursor->argv[cursor->at] + 1; *at; at++) {
-        const struct command_option *option = line->command ? find_letter(line->command->options, *at) : NULL;
+        const struct command_option *option = find_letter(locals_of(line), *at);
         if (!option)
             option = find_letter(line->program->globals, *at);
         if (!option && *at == 'h') {
@@ -222,6 +228,9 @@ static enum tp_err find_command(struct command_line *line, struct cursor *cursor
     }
     if (!line->command)
         return unknown_command(line->program, cursor, error);
+    if (line->program->bare && line->value_count > 0 && line->command->options != line->program->bare->options)
+        return err_set(error, TP_INVALID, "\"%s\" comes before its options; see \"%s %s --help\"", line->command->words,
+                       line->program->name, line->command->words);
     cursor->at += longest - 1;
     return TP_OK;
 }
@@ -270,6 +279,8 @@ enum tp_err command_parse(const struct command_program *program, int argc, char 
         if (err != TP_OK)
             return err;
     }
+    if (!line->command && !line->help)
+        line->command = program->bare;
     return check_count(line, error);
 }
 
@@ -278,57 +289,6 @@ void command_line_free(struct command_line *line)
     mem_free(line->values);
     mem_free(line->args);
     memset(line, 0, sizeof(*line));
-}
-
-static void print_options(struct buf *out, const char *title, const struct command_option *options)
-{
-    bool any = false;
-    for (; options && options->help; options++) {
-        char *left;
-        if (!any)
-            (void)buf_printf(out, "\n%s:\n", title);
-        any = true;
-        const char *value = options->kind == COMMAND_TEXT ? options->value : "";
-        if (!options->name)
-            left = mem_printf("-%c %s", options->letter, value);
-        else if (options->letter)
-            left = mem_printf("-%c, --%s%s%s", options->letter, options->name, *value ? "=" : "", value);
-        else
-            left = mem_printf("    --%s%s%s", options->name, *value ? "=" : "", value);
-        (void)buf_printf(out, "  %-28s  %s\n", left, options->help);
-        mem_free(left);
-    }
-}
-
-static void print_commands(struct buf *out, const struct command_program *program, const char *group)
-{
-    size_t length = group ? strlen(group) : 0;
-    for (size_t i = 0; i < program->count; i++) {
-        const struct command *command = &program->commands[i];
-        if (command->hidden)
-            continue;
-        if (group && (strncmp(command->words, group, length) != 0 ||
-                      (command->words[length] != ' ' && command->words[length] != '\0')))
-            continue;
-        (void)buf_printf(out, "  %-18s %s\n", command->words, command->help);
-    }
-}
-
-char *command_help(const struct command_program *program, const struct command *command)
-{
-    struct buf out;
-    buf_init(&out, 0);
-    if (command) {
-        (void)buf_printf(&out, "Usage: %s %s%s%s%s\n\n%s.\n", program->name, command->words,
-                         command->options ? " [options]" : "", *command->args ? " " : "", command->args, command->help);
-        print_options(&out, "Options", command->options);
-    } else {
-        (void)buf_printf(&out, "Usage: %s COMMAND [options]\n\n%s\n\nCommands:\n", program->name, program->about);
-        print_commands(&out, program, NULL);
-    }
-    print_options(&out, "Options of every command", program->globals);
-    (void)buf_printf(&out, "  %-28s  %s\n", "-h, --help", "Show this text");
-    return buf_take(&out);
 }
 
 /* help, help COMMAND, COMMAND --help. */
@@ -341,9 +301,9 @@ static int show_help(const struct command_program *program, const struct command
 }
 
 /* Messages quote files and servers: whatever they hold, the terminal gets text. Lines of a message stay lines. */
-static void print_error(const char *text)
+static void print_error(const struct command_program *program, const char *text)
 {
-    (void)fprintf(stderr, "ERROR: ");
+    (void)fputs(program->complaint ? program->complaint : "ERROR: ", stderr);
     while (*text) {
         size_t length = strcspn(text, "\n");
         char *line = mem_strndup(text, length);
@@ -353,6 +313,11 @@ static void print_error(const char *text)
         mem_free(safe);
         text += length + (text[length] != '\0');
     }
+}
+
+static int usage_code(const struct command_program *program)
+{
+    return program->usage_code ? program->usage_code : 1;
 }
 
 /* The help of the words from at on: those of a command, or of a group of commands ("users"). */
@@ -365,16 +330,24 @@ static int help_words(const struct command_program *program, int argc, char **ar
         return show_help(program, NULL);
     if (find_command(&line, &cursor, &error) == TP_OK)
         return show_help(program, line.command);
-    struct buf out;
-    buf_init(&out, 0);
-    print_commands(&out, program, argv[at]);
-    bool found = buf_size(&out) > 0;
-    if (found)
-        (void)printf("Commands of \"%s %s\":\n%s", program->name, argv[at], buf_text(&out));
-    else
-        print_error(error.text);
-    buf_free(&out);
-    return found ? 0 : 1;
+    char *text = command_group_help(program, argv[at]);
+    if (!text) {
+        print_error(program, error.text);
+        return usage_code(program);
+    }
+    (void)fputs(text, stdout);
+    mem_free(text);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* "users help", "users --help", "ls --help"; not "ls help", where help may be an argument. */
+static bool asks_for_help(const struct command_program *program, int argc, char **argv)
+{
+    if (argc < 3 || argv[1][0] == '-')
+        return false;
+    if (strcmp(argv[2], "help") == 0)
+        return !find_words(program, argv[1]);
+    return argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
 }
 
 int command_main(const struct command_program *program, int argc, char **argv)
@@ -383,16 +356,16 @@ int command_main(const struct command_program *program, int argc, char **argv)
     struct tp_error error = {0};
     int code = 0;
 
-    /* With fast bins each large block that is given back has all small ones sorted anew: a quarter of a long list's time. */
-    (void)mallopt(M_MXFAST, 0);
     if (argc >= 2 && strcmp(argv[1], "help") == 0)
         return help_words(program, argc, argv, 2);
-    if (argc == 3 && argv[1][0] != '-' && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
+    if (asks_for_help(program, argc, argv))
         return help_words(program, 2, argv, 1);
     enum tp_err err = command_parse(program, argc, argv, &line, &error);
+    if (err != TP_OK)
+        line.error_code = usage_code(program);
     if (err == TP_OK && (line.help || !line.command)) {
         code = show_help(program, line.command);
-        code = line.help ? code : 1;
+        code = line.help ? code : usage_code(program);
     } else if (err == TP_OK) {
         err = line.command->run(&line, &error);
         code = line.exit_code;
@@ -401,7 +374,7 @@ int command_main(const struct command_program *program, int argc, char **argv)
         err = err_set(&error, TP_IO, "writing the output failed");
     if (err != TP_OK) {
         (void)fflush(stdout);
-        print_error(error.text[0] ? error.text : err_text(err));
+        print_error(program, error.text[0] ? error.text : err_text(err));
         code = line.error_code ? line.error_code : 1;
     }
     command_line_free(&line);

@@ -47,8 +47,9 @@ struct command {
     const struct command_option *options; /* or NULL */
     size_t min_args;
     size_t max_args;
-    size_t stop_after; /* options end at the argument after this many; 0: they may stand anywhere */
-    bool hidden;       /* not in the list of commands */
+    size_t stop_after;    /* options end at the argument after this many; 0: they may stand anywhere */
+    bool hidden;          /* not in the list of commands */
+    const char *examples; /* lines without the program's name, or NULL */
 };
 
 struct command_program {
@@ -57,20 +58,27 @@ struct command_program {
     const struct command_option *globals;
     const struct command *commands;
     size_t count;
+    const char *examples;       /* as those of a command */
+    const struct command *bare; /* what runs when no command is named; NULL: the help is shown */
+    const char *complaint;      /* begins a message of an error; NULL: "ERROR: " */
+    int usage_code;             /* what the program ends with when the command line is wrong; 0: 1 */
 };
 
 #define COMMAND_ANY_ARGS SIZE_MAX
 
-/* Parses argv (argv[0] is skipped); --version in front is the command "version", where there is one. TP_INVALID with a sentence for an unknown command or option, a missing value, too many
- * or too few arguments. command_line_free it in every case. */
+/* Parses argv (argv[0] is skipped); --version in front is the command "version", where there is one. TP_INVALID with a
+ * sentence for an unknown command or option, a missing value, too many or too few arguments. command_line_free it in every
+ * case. */
 enum tp_err command_parse(const struct command_program *program, int argc, char **argv, struct command_line *ret_line,
                           struct tp_error *error) TP_MUST;
 void command_line_free(struct command_line *line);
 /* Parses, runs, prints "ERROR: ..." and returns what main returns: 0 or the handler's exit_code, after an error 1 or its
- * error_code. */
+ * error_code, after a wrong command line the program's usage_code. */
 int command_main(const struct command_program *program, int argc, char **argv) TP_MUST;
-/* The help of one command, or of the program (command NULL); mem_free it. */
+/* The help of one command, or of the program (command NULL), in lines of 80 columns at most; mem_free it. */
 char *command_help(const struct command_program *program, const struct command *command) TP_MUST;
+/* The commands that begin with this word, or NULL when there are none; mem_free it. */
+char *command_group_help(const struct command_program *program, const char *group) TP_MUST;
 
 /* The last value given for an option, or otherwise. name must be in the tables of that command. */
 const char *command_text(const struct command_line *line, const char *name, const char *otherwise);

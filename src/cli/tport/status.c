@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/wire.h"
+#include "base/version.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
 #include "cli/common/table.h"
@@ -15,7 +16,6 @@
 #include <time.h>
 
 #define CERT_MAX ((size_t)256 * 1024)
-#define TPORT_VERSION_TEXT "0.1.0"
 
 /* The names of the extensions in an Ed25519 user certificate (PROTOCOL.certkeys), for showing. */
 static json_t *cert_extensions(const char *path)
@@ -278,10 +278,10 @@ enum tp_err tport_version(struct command_line *line, struct tp_error *error)
     if (err != TP_OK)
         return err;
     if (strcmp(format, "text") == 0) {
-        (void)printf("tport v%s\n", TPORT_VERSION_TEXT);
+        (void)printf("tport v%s\n", TPORT_VERSION);
         return TP_OK;
     }
-    json_t *object = json_pack("{s:s}", "version", TPORT_VERSION_TEXT);
+    json_t *object = json_pack("{s:s}", "version", TPORT_VERSION);
     if (strcmp(format, "json") == 0)
         output_json(object);
     else

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "base/node.h"
+#include "base/version.h"
 #include "cli/common/file.h"
 #include "cli/common/identity_file.h"
 #include "cli/common/output.h"
@@ -14,7 +15,6 @@
     }
 #define DEFAULT_CONFIG "/etc/tport/tport.conf"
 #define DEFAULT_DATA_DIR "/var/lib/tport"
-#define TPORTCTL_VERSION_TEXT "0.1.0"
 
 static const struct command_option globals[] = {
     {"config", 'c', COMMAND_TEXT, "FILE", "Configuration of the daemon on this machine (" DEFAULT_CONFIG ")"},
@@ -167,46 +167,57 @@ static const struct command_option access_test_options[] = {
 static const struct command_option access_options[] = {WORLD_OPTIONS, NONE};
 
 static const struct command commands[] = {
-    {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0,
-     false},
-    {"users ls", "", "List users", tportctl_users_ls, format_options, 0, 0, 0, false},
-    {"users update", "NAME", "Change roles or traits of a user", tportctl_users_update, users_update, 1, 1, 0, false},
-    {"users rm", "NAME[,NAME...]", "Delete users", tportctl_users_rm, NULL, 1, 1, 0, false},
+    {"users add", "NAME", "Make a user and a link for the first sign-in", tportctl_users_add, users_add, 1, 1, 0, false,
+     "users add alice --roles=access --logins=root,alice"},
+    {"users ls", "", "List users", tportctl_users_ls, format_options, 0, 0, 0, false, NULL},
+    {"users update", "NAME", "Change roles or traits of a user", tportctl_users_update, users_update, 1, 1, 0, false,
+     "users update alice --set-roles=access,editor"},
+    {"users rm", "NAME[,NAME...]", "Delete users", tportctl_users_rm, NULL, 1, 1, 0, false, NULL},
     {"users reset", "NAME", "Take password and devices away and make a link for new ones", tportctl_users_reset,
-     users_reset, 1, 1, 0, false},
-    {"nodes add", "", "Make a token with which a host joins", tportctl_nodes_add, nodes_add, 0, 0, 0, false},
-    {"nodes ls", "[LABELS]", "List hosts", tportctl_nodes_ls, nodes_ls, 0, COMMAND_ANY_ARGS, 0, false},
-    {"kube ls", "", "List Kubernetes clusters and who serves them", tportctl_kube_ls, kube_ls, 0, 0, 0, false},
-    {"tokens add", "", "Make a join token", tportctl_tokens_add, tokens_add, 0, 0, 0, false},
-    {"tokens ls", "", "List join tokens", tportctl_tokens_ls, tokens_ls, 0, 0, 0, false},
-    {"tokens rm", "TOKEN", "Delete a join token", tportctl_tokens_rm, NULL, 1, 1, 0, false},
-    {"get", "KIND[/NAME][,...]", "Print resources", tportctl_get, get_options, 1, 1, 0, false},
+     users_reset, 1, 1, 0, false, NULL},
+    {"nodes add", "", "Make a token with which a host joins", tportctl_nodes_add, nodes_add, 0, 0, 0, false,
+     "nodes add --roles=node --ttl=1h"},
+    {"nodes ls", "[LABELS]", "List hosts", tportctl_nodes_ls, nodes_ls, 0, COMMAND_ANY_ARGS, 0, false,
+     "nodes ls env=dev"},
+    {"kube ls", "", "List Kubernetes clusters and who serves them", tportctl_kube_ls, kube_ls, 0, 0, 0, false, NULL},
+    {"tokens add", "", "Make a join token", tportctl_tokens_add, tokens_add, 0, 0, 0, false,
+     "tokens add --type=node --ttl=1h --format=text"},
+    {"tokens ls", "", "List join tokens", tportctl_tokens_ls, tokens_ls, 0, 0, 0, false, NULL},
+    {"tokens rm", "TOKEN", "Delete a join token", tportctl_tokens_rm, NULL, 1, 1, 0, false, NULL},
+    {"get", "KIND[/NAME][,...]", "Print resources", tportctl_get, get_options, 1, 1, 0, false,
+     "get roles\nget role/dev,user/alice -f json"},
     {"create", "[FILE]", "Create resources from YAML (FILE or standard input)", tportctl_create, create_options, 0, 1,
-     0, false},
-    {"edit", "KIND/NAME", "Change a resource in an editor", tportctl_edit, NULL, 1, 1, 0, false},
-    {"rm", "KIND/NAME", "Delete a resource", tportctl_rm, NULL, 1, 1, 0, false},
-    {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false},
-    {"status", "", "Show the cluster and its CAs", tportctl_status, format_options, 0, 0, 0, false},
-    {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false},
+     0, false, "create -f role.yaml"},
+    {"edit", "KIND/NAME", "Change a resource in an editor", tportctl_edit, NULL, 1, 1, 0, false, "edit role/dev"},
+    {"rm", "KIND/NAME", "Delete a resource", tportctl_rm, NULL, 1, 1, 0, false, "rm role/dev"},
+    {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false,
+     "lock --user=alice --ttl=10h --message=\"Call security\""},
+    {"status", "", "Show the cluster and its CAs", tportctl_status, format_options, 0, 0, 0, false, NULL},
+    {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false,
+     "auth export --type=tls-host"},
     {"auth rotate", "", "Replace the keys of a CA, phase by phase", tportctl_auth_rotate, rotate_options, 0, 0, 0,
-     false},
-    {"auth sign", "", "Make certificates for a user or host", tportctl_auth_sign, sign_options, 0, 0, 0, false},
-    {"auth ls", "", "List CAs", tportctl_auth_ls, format_options, 0, 0, 0, false},
-    {"sessions ls", "", "List running sessions", tportctl_sessions_ls, format_options, 0, 0, 0, false},
-    {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false},
-    {"recordings ls", "", "List recordings", tportctl_recordings_ls, recordings_options, 0, 0, 0, false},
-    {"audit ls", "", "List audit events, newest first", tportctl_audit_ls, audit_options, 0, 0, 0, false},
-    {"audit checkpoint", "", "Print the log's newest signed checkpoint, or its key, to be kept in a safe place",
-     tportctl_audit_checkpoint, checkpoint_options, 0, 0, 0, false},
-    {"audit verify", "DIR", "Prove offline that an audit log (DATA_DIR/auth/audit) is whole and unchanged",
-     tportctl_audit_verify, verify_options, 1, 1, 0, false},
-    {"access explain", "USER VERB KIND[/NAME]", "Say why somebody may or may not (VERB: access, list, read ...)",
-     tportctl_access_explain, access_options, 3, 3, 0, false},
+     false, "auth rotate --type=user --manual --phase=init"},
+    {"auth sign", "", "Make certificates for a user or host", tportctl_auth_sign, sign_options, 0, 0, 0, false,
+     "auth sign --user=ci --format=openssh -o ci\nauth sign --host=web1 --format=openssh -o web1"},
+    {"auth ls", "", "List CAs", tportctl_auth_ls, format_options, 0, 0, 0, false, NULL},
+    {"sessions ls", "", "List running sessions", tportctl_sessions_ls, format_options, 0, 0, 0, false, NULL},
+    {"sessions end", "ID", "End a running session", tportctl_sessions_end, end_options, 1, 1, 0, false,
+     "sessions end ID --reason=\"Maintenance\""},
+    {"recordings ls", "", "List recordings", tportctl_recordings_ls, recordings_options, 0, 0, 0, false, NULL},
+    {"audit ls", "", "List audit events, newest first", tportctl_audit_ls, audit_options, 0, 0, 0, false,
+     "audit ls --type=user.login --last=7d\naudit ls --user=alice -f json"},
+    {"audit checkpoint", "", "Print the newest signed checkpoint of the log, or its key", tportctl_audit_checkpoint,
+     checkpoint_options, 0, 0, 0, false, "audit checkpoint > /safe/checkpoint\naudit checkpoint --key > /safe/key"},
+    {"audit verify", "DIR", "Prove offline that an audit log is whole and unchanged", tportctl_audit_verify,
+     verify_options, 1, 1, 0, false, "audit verify /var/lib/tport/auth/audit --key=/safe/key"},
+    {"access explain", "USER VERB KIND[/NAME]", "Say why somebody may or may not do something", tportctl_access_explain,
+     access_options, 3, 3, 0, false,
+     "access explain alice access node/web1 --login=root\naccess explain alice list role"},
     {"access who", "KIND/NAME", "List the users who may reach a resource", tportctl_access_who, access_options, 1, 1, 0,
-     false},
+     false, "access who node/web1 --login=root"},
     {"access test", "FILE...", "Run a file of expectations about roles, offline", tportctl_access_test,
-     access_test_options, 1, COMMAND_ANY_ARGS, 0, false},
-    {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false},
+     access_test_options, 1, COMMAND_ANY_ARGS, 0, false, "access test cases.yaml --roles=roles.yaml"},
+    {"version", "", "Print the version", tportctl_version, NULL, 0, 0, 0, false, NULL},
 };
 
 int tportctl_main(int argc, char **argv)
@@ -225,7 +236,7 @@ enum tp_err tportctl_version(struct command_line *line, struct tp_error *error)
 {
     (void)line;
     (void)error;
-    (void)printf("tportctl v%s\n", TPORTCTL_VERSION_TEXT);
+    (void)printf("tportctl v%s\n", TPORT_VERSION);
     return TP_OK;
 }
 
