@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from test_help import commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TPORT_BUILD", ROOT / "build"))
@@ -18,67 +19,94 @@ def run(*words):
     return result.stdout + result.stderr
 
 
-def commands(program):
-    """The names in the list of commands, as `--help` prints them."""
-    block = run(BUILD / "bin" / program, "--help").split("Commands:\n")[1].split("\n\n")[0]
-    return [re.split(r"\s{2,}", line.strip())[0] for line in block.splitlines()]
-
-
 def flags(text):
     """The flags in the left column of a help text, each with its spellings: {("-o", "--out"), ("--ttl",), ...}."""
     found = set()
     for line in text.splitlines():
-        left = re.match(r"\s+((?:-\w, )?--[\w-]+|-\w)", line)
+        left = re.match(r"  (?:-\w, |    )--[\w-]+|  -\w(?= )", line)
         if left:
-            found.add(tuple(re.findall(r"--[\w-]+|-\w(?=,|$)", left.group(1))))
-    return found
+            found.add(tuple(re.findall(r"--[\w-]+|-\w(?=,|$)", left.group(0))))
+    return found - {("-h", "--help")}
 
 
-def undocumented(found, text):
-    """Flags of which the page shows no spelling."""
-    return [" ".join(names) for names in sorted(found)
-            if not any(re.search(r"(?<![\w-])%s(?![\w-])" % re.escape(name), text) for name in names)]
+def named(text):
+    """Every flag that a text of the manual names."""
+    return set(re.findall(r"(?<![\w-])(?:--[a-z][\w-]*|-[A-Za-z])(?![\w-])", text))
 
 
 def manual(name):
     """A page without its markup: .Fl -name and \\-\\-name are --name."""
-    text = (MAN / name).read_text().replace("\\-", "-").replace("\\&", "")
-    text = re.sub(r"\\f\[?\w+\]?|\\f.", "", text)
+    text = (MAN / name).read_text().replace("\\-", "-").replace("\\&", "").replace("\\(dq", '"')
+    text = re.sub(r"\\f(?:\[\w*\]|.)", "", text)
     return re.sub(r"\bFl (-?[\w-]+)", r"-\1", text)
 
 
+def spoken(line):
+    """A line of man(7) as it is read: .BR joins its words, .B puts blanks between them."""
+    macro = re.match(r"\.([BIR]{1,2}) (.*)", line)
+    if not macro:
+        return line
+    words = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|(\S+)', macro.group(2))]
+    return (" " if len(macro.group(1)) == 1 else "").join(words)
+
+
+def entries(page, names):
+    """For each entry of the list of commands: the commands that its tag names, the tag, tag and text."""
+    block = manual(page).split("\n.SH COMMANDS\n")[1].split("\n.SH ")[0]
+    for part in re.split(r"^\.TP\n", block, flags=re.M)[1:]:
+        lines = [spoken(line) for line in part.splitlines()]
+        tag, told = lines[0], []
+        for name in sorted(names, key=len, reverse=True):
+            if re.search(rf"(?<![\w-]){name}(?![\w-])", re.sub(r"\[[^]]*\]", "", tag)):
+                tag = re.sub(rf"(?<![\w-]){name}(?![\w-])", "", tag)
+                told.append(name)
+        yield told, lines[0], "\n".join(lines)
+
+
 @pytest.mark.parametrize("program, page", [("tport", "tport.1"), ("tportctl", "tportctl.8")])
-def test_every_command_and_flag_is_in_the_manual(program, page):
-    text = manual(page)
-    words = re.sub(r"\b(Cm|Ic|Nm|Ar|Op|Fl)\b|[.\"]", " ", text)
-    words = re.sub(r"\s+", " ", words)
+def test_each_command_has_its_flags_in_the_manual_and_no_others(program, page):
+    """In the entry that names the command, not anywhere; and what stands in a tag is a flag of one of its commands."""
     names = commands(program)
-    assert len(names) > 10
-    missing = [name for name in names if not re.search(r"\b%s\b" % name.replace(" ", r" +"), words)]
+    helps = {name: flags(run(BUILD / "bin" / program, *name.split(), "--help")) for name in names}
+    common = {spelling for names in flags(run(BUILD / "bin" / program, "--help")) for spelling in names}
+    told = {name: "" for name in names}
+    wrong = []
+    for here, tag, text in entries(page, names):
+        wrong += [] if here else [f"no command in: {tag}"]
+        known = common | {spelling for name in here for names in helps[name] for spelling in names}
+        wrong += [f"{' '.join(here)}: there is no {flag}" for flag in named(tag) - known]
+        for name in here:
+            told[name] += text + "\n"
     for name in names:
-        missing += [f"{name} {flag}" for flag in undocumented(flags(run(BUILD / "bin" / program, *name.split(), "--help")), text)]
-    assert not missing, "\n".join(sorted(missing))
+        wrong += [] if told[name] else [f"{name} is not there"]
+        wrong += [f"{name} {'|'.join(flag)} is not told" for flag in helps[name] if not set(flag) & named(told[name])]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+@pytest.mark.parametrize("program, page", [("tport", "tport.1"), ("tportctl", "tportctl.8")])
+def test_common_flags_are_in_the_manual(program, page):
+    found = flags(run(BUILD / "bin" / program, "--help"))
+    assert len(found) > 4
+    assert not [flag for flag in found if not set(flag) & named(manual(page))]
 
 
 @pytest.mark.parametrize("program, page", [("tport", "tport.1"), ("tportctl", "tportctl.8")])
 def test_forms_of_output_are_those_that_the_command_takes(program, page):
     """Where the manual names forms of a command ("-f text|json"), its help names the same."""
     wrong, seen = [], 0
-    for line in manual(page).splitlines():
-        entry = re.match(r'\.BR (?:"([a-z ]+)"|([a-z]+)).*?(?:-f|--format=)[" ]*([a-z]+(?:\|[a-z]+)+)', line)
-        name = entry and (entry.group(1) or entry.group(2))
-        if name in commands(program):
+    for here, tag, _ in entries(page, commands(program)):
+        form = re.search(r"(?:-f |--format=)([a-z]+(?:\|[a-z]+)+)", tag)
+        for name in here if form else []:
+            taken = re.search(r"--format=(\S+)", run(BUILD / "bin" / program, *name.split(), "--help"))
             seen += 1
-            help_text = run(BUILD / "bin" / program, *name.split(), "--help")
-            wrong += [] if f"--format={entry.group(3)} " in help_text else [line]
-    assert seen > 1 and not wrong, "\n".join(wrong)
+            wrong += [] if taken and taken.group(1) == form.group(1) else [f"{name}: {tag}"]
+    assert seen > 5 and not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("words", [["configure"], ["node", "configure"]])
+@pytest.mark.parametrize("words", [[], *[name.split() for name in commands("tportd")]])
 def test_flags_of_tportd_are_in_the_manual(words):
     found = flags(run(BUILD / "bin" / "tportd", *words, "--help"))
-    assert len(found) > 3
-    assert not undocumented(found, manual("tportd.8"))
+    assert not [flag for flag in found if not set(flag) & named(manual("tportd.8"))]
 
 
 def test_every_key_of_the_configuration_is_in_the_manual():
