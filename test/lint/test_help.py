@@ -64,3 +64,14 @@ def test_every_program_has_help_and_version(program):
     for words in (["version"], ["--version"]):
         code, text, error = say(program, *words)
         assert (code, error) == (0, "") and re.fullmatch(r"tport(ctl|-session)? v\d+\.\d+\.\d+\n", text)
+
+
+@pytest.mark.parametrize("program", ["bench/kube", "bench/run", "bench/profile", "bench/policy/run"])
+def test_measures_have_a_whole_help(program):
+    """bench/kube's was cut in the middle of a sentence."""
+    result = subprocess.run(["/usr/bin/python3", ROOT / program, "--help"], capture_output=True, text=True, timeout=60, check=False,
+                            env={**os.environ, "COLUMNS": "80"})
+    assert result.returncode == 0 and result.stdout.startswith(f"usage: {program} ")
+    assert not [line for line in result.stdout.splitlines() if len(line) > 80]
+    about = result.stdout.split("\n\n", 1)[1].split("\n\n")
+    assert all(re.search(r"[.:]$", part) for part in about if part and part[0] != " " and not part.startswith(("options:", "positional"))), about
