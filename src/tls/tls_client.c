@@ -19,30 +19,46 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define SLOW_MS 1000 /* a person begins to wonder */
+#define POLL_MAX_MS (1000 * 1000)
+
 static int64_t deadline_of(int64_t timeout_ms)
 {
     return timeout_ms > 0 ? clock_mono_ms() + timeout_ms : INT64_MAX;
 }
 
-/* Waits for events on fd until the deadline. */
-static enum tp_err wait_for(int fd, short events, int64_t deadline)
+static void tell_wait(struct tls_client *client)
 {
+    void (*on_wait)(void *owner) = client->on_wait;
+    client->on_wait = NULL;
+    on_wait(client->on_wait_owner);
+}
+
+/* Waits for events on fd until the deadline. */
+static enum tp_err wait_for(struct tls_client *client, int fd, short events, int64_t deadline)
+{
+    int64_t slow = clock_mono_ms() + SLOW_MS;
     for (;;) {
         struct pollfd item = {.fd = fd, .events = events};
-        int64_t left = deadline == INT64_MAX ? -1 : deadline - clock_mono_ms();
-        int count;
-        if (deadline != INT64_MAX && left <= 0)
-            return TP_TIMEOUT;
-        count = poll(&item, 1, left > 1000 * 1000 ? 1000 * 1000 : (int)left);
+        int64_t now = clock_mono_ms();
+        int64_t until = client->on_wait && slow < deadline ? slow : deadline;
+        int64_t left = until == INT64_MAX ? -1 : until > now ? until - now : 0;
+        int count = poll(&item, 1, left > POLL_MAX_MS ? POLL_MAX_MS : (int)left);
         if (count > 0)
             return TP_OK;
         if (count < 0 && errno != EINTR)
             return TP_IO;
+        now = clock_mono_ms();
+        if (now >= deadline)
+            return TP_TIMEOUT;
+        if (client->on_wait && now >= slow)
+            tell_wait(client);
     }
 }
 
 /* One address; TP_OK with a connected socket, or errno in *ret_errno. */
-static enum tp_err connect_one(const struct addrinfo *address, int64_t deadline, int *ret_fd, int *ret_errno)
+static enum tp_err connect_one(struct tls_client *client, const struct addrinfo *address, int64_t deadline,
+                               int *ret_errno)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int failure = 0, one = 1;
@@ -56,7 +72,7 @@ static enum tp_err connect_one(const struct addrinfo *address, int64_t deadline,
         if (errno != EINPROGRESS)
             failure = errno;
         else
-            code = wait_for(fd, POLLOUT, deadline);
+            code = wait_for(client, fd, POLLOUT, deadline);
         if (code == TP_OK && failure == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length) != 0)
             failure = errno;
     }
@@ -66,11 +82,11 @@ static enum tp_err connect_one(const struct addrinfo *address, int64_t deadline,
         return code == TP_OK ? TP_IO : code;
     }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only speed depends on it */
-    *ret_fd = fd;
+    client->fd = fd;
     return TP_OK;
 }
 
-static enum tp_err connect_any(const struct tls_client_options *options, int64_t deadline, int *ret_fd,
+static enum tp_err connect_any(struct tls_client *client, const struct tls_client_options *options, int64_t deadline,
                                struct tp_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
@@ -88,7 +104,7 @@ static enum tp_err connect_any(const struct tls_client_options *options, int64_t
         return err_set(error, TP_UNAVAILABLE, "the name %s cannot be resolved: %s", options->host,
                        gai_strerror(failure));
     for (const struct addrinfo *at = list; at && code != TP_OK && code != TP_TIMEOUT; at = at->ai_next)
-        code = connect_one(at, deadline, ret_fd, &why);
+        code = connect_one(client, at, deadline, &why);
     freeaddrinfo(list);
     if (code == TP_OK)
         return TP_OK;
@@ -147,9 +163,10 @@ enum tls_step tls_client_step(struct tls_client *client, int result, struct tp_e
 /* Waits as the step says; TP_OK: try the call again. */
 static enum tp_err wait_step(struct tls_client *client, enum tls_step step, int64_t deadline, struct tp_error *error)
 {
-    enum tp_err code = wait_for(client->fd, step == TLS_STEP_WANT_READ ? POLLIN : POLLOUT, deadline);
+    enum tp_err code = wait_for(client, client->fd, step == TLS_STEP_WANT_READ ? POLLIN : POLLOUT, deadline);
     if (code == TP_TIMEOUT)
-        return err_set(error, code, "no answer from %s in time", client->name);
+        return err_set(error, code, "%s has taken the connection, but has not answered within %d seconds", client->name,
+                       (int)(client->timeout_ms / 1000));
     return code == TP_OK ? TP_OK : err_set(error, code, "waiting for %s failed", client->name);
 }
 
@@ -198,10 +215,12 @@ enum tp_err tls_client_connect(const struct tls_client_options *options, struct 
     enum tp_err code;
     client->fd = -1;
     client->timeout_ms = options->timeout_ms;
+    client->on_wait = options->on_wait;
+    client->on_wait_owner = options->on_wait_owner;
     client->name = mem_printf(strchr(options->host, ':') ? "[%s]:%u" : "%s:%u", options->host, (unsigned)options->port);
     code = tls_client_prepare(client, options, error);
     if (code == TP_OK)
-        code = connect_any(options, deadline, &client->fd, error);
+        code = connect_any(client, options, deadline, error);
     if (code == TP_OK) {
         tls_client_attach(client);
         code = handshake(client, deadline, error);
@@ -228,6 +247,7 @@ enum tp_err tls_client_read(struct tls_client *client, void *out, size_t size, s
         ERR_clear_error();
         result = SSL_read(client->ssl, out, wanted);
         if (result > 0) {
+            client->on_wait = NULL;
             *ret_size = (size_t)result;
             return TP_OK;
         }

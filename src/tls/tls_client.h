@@ -25,6 +25,9 @@ struct tls_client_options {
     const char *key_pem;  /* its private key, P-256 */
     bool insecure;        /* accept any certificate: the caller has warned the person */
     int64_t timeout_ms;   /* for connecting and the handshake together, and for each read and write; 0: none */
+    void (*on_wait)(void *owner); /* called once, when the server has been waited for for a second in vain and has not
+                                     sent a byte for us to read yet; or NULL */
+    void *on_wait_owner;
 };
 
 /* Resolves host, tries its addresses one after the other, does the handshake. TP_UNAVAILABLE: nobody answers; TP_TIMEOUT;

@@ -14,6 +14,8 @@ struct tls_client {
     SSL *ssl;
     BIO_METHOD *method;
     int64_t timeout_ms;
+    void (*on_wait)(void *owner); /* NULL: called already, or nobody is to be told */
+    void *on_wait_owner;
     char *name;        /* "host:port" for messages */
     char *alpn;        /* agreed on */
     char *verify_name; /* what the certificate must hold */

@@ -4,11 +4,14 @@ import base64
 import json
 import pathlib
 import re
+import signal
+import termios
 import time
 
+import pexpect
 import pytest
 
-from tport import PASSWORD, Person, totp, wait_for
+from tport import BIN, PASSWORD, Person, totp, wait_for
 
 
 def test_login_status_logout(cluster):
@@ -19,6 +22,21 @@ def test_login_status_logout(cluster):
     assert status["active"]["username"] == "carol"
     assert carol.tport("logout").returncode == 0
     assert carol.tport("status").returncode == 1
+
+
+@pytest.mark.parametrize("end", [lambda child: child.sendcontrol("c"), lambda child: child.kill(signal.SIGTERM)], ids=["ctrl-c", "term"])
+def test_the_terminal_is_as_before_when_a_login_ends_at_the_password(cluster, alice, end):
+    """Ctrl-C gave status 1 and "ERROR: no answer to: Enter password ..."; a signal left the terminal without echo."""
+    child = alice.spawn(BIN / "tport", "login", f"--proxy={cluster.proxy}", "--user=carol")
+    before = termios.tcgetattr(child.child_fd)
+    child.expect("password for tport user carol: ")
+    assert termios.tcgetattr(child.child_fd) != before
+    child.send("sec")
+    end(child)
+    child.expect(pexpect.EOF)
+    assert child.before == "\r\n" and termios.tcgetattr(child.child_fd) == before
+    child.close()
+    assert child.signalstatus in (signal.SIGINT, signal.SIGTERM), child.exitstatus
 
 
 def test_R14_invitation_works_once(cluster):

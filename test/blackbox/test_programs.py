@@ -1,7 +1,9 @@
 """What the programs say by themselves, without a cluster: versions, help, wrong words."""
 
+import socket
 import subprocess
 
+import pexpect
 import pytest
 
 from tport import BIN
@@ -66,3 +68,15 @@ def test_a_file_with_a_verifier_key_that_is_not_there_is_said(tmp_path):
         assert (result.returncode, result.stderr) == (1, f"ERROR: {name} cannot be opened: No such file or directory\n")
     malformed = say("tportctl", "audit", "verify", str(tmp_path), "--key=name+x+y")
     assert malformed.returncode == 1 and "verifier key" in malformed.stderr
+
+
+def test_who_waits_for_a_silent_proxy_is_told_for_whom(tmp_path):
+    """It was 30 seconds with nothing on the screen. That they are 10 now, and what is said then: test_tls_client.c."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"127.0.0.1:{silent.getsockname()[1]}"
+        child = pexpect.spawn(str(BIN / "tport"), ["login", f"--proxy={proxy}", "--user=alice"], env={"TPORT_HOME": str(tmp_path)}, timeout=8)
+        child.expect_exact(f"Waiting for {proxy} ...\r\n")
+        child.sendcontrol("c")
+        child.expect(pexpect.EOF)
+        assert child.before in (b"", b"^C")
+        child.close()

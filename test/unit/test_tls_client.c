@@ -427,6 +427,33 @@ static void test_client_certificate(void **state)
     mem_free(chain);
 }
 
+static void count_wait(void *owner)
+{
+    (*(int *)owner)++;
+}
+
+/* tport login stood for 30 seconds before a proxy that took its connection and then said nothing. */
+static void test_silence_is_told_once_and_then_ends(void **state)
+{
+    struct server server = {.mode = SILENT};
+    struct tls_client_options options;
+    struct tls_client *client = NULL;
+    struct tp_error error = {0};
+    int told = 0;
+    int64_t before = clock_mono_ms();
+    (void)state;
+    start(&server);
+    options = options_for(&server);
+    options.timeout_ms = 2100;
+    options.on_wait = count_wait;
+    options.on_wait_owner = &told;
+    assert_int_equal(tls_client_connect(&options, &client, &error), TP_TIMEOUT);
+    assert_in_range(clock_mono_ms() - before, 2000, 6000);
+    assert_int_equal(told, 1);
+    assert_non_null(strstr(error.text, " has taken the connection, but has not answered within 2 seconds"));
+    stop(&server);
+}
+
 static void test_nobody_there(void **state)
 {
     struct server server = {.mode = SILENT};
@@ -594,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_an_end_that_nobody_announced),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_client_certificate),
+        cmocka_unit_test(test_silence_is_told_once_and_then_ends),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_relay_half_close_over_a_socket),
         cmocka_unit_test(test_relay_both_ways_over_pipes),

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,7 +22,8 @@
 
 #define PEM_MAX ((size_t)4 * 1024 * 1024)
 #define TIMEOUT_MS INT64_C(30000)
-#define KEEP_MS INT64_C(5000) /* a connection that was idle for longer may be closed on the other side by now */
+#define GREETING_MS INT64_C(10000) /* for a connection, the handshake and the first answer of a stranger */
+#define KEEP_MS INT64_C(5000)      /* a connection that was idle for longer may be closed on the other side by now */
 #define PAGE 1000
 #define SENT_MAX ((size_t)64 * 1024) /* of standard input, before the server has said a word */
 #define REFUSAL_MAX 1024             /* bytes of a line that stands in place of the SSH greeting */
@@ -38,6 +40,13 @@ struct api {
     int fd; /* admin socket, or -1 */
 };
 
+/* A person who looks at a screen on which nothing happens. */
+static void say_who(void *owner)
+{
+    const struct api *api = owner;
+    (void)fprintf(stderr, "Waiting for %s ...\n", api->host_header);
+}
+
 static struct api *api_new(void)
 {
     struct api *api = mem_alloc(sizeof(*api));
@@ -46,7 +55,11 @@ static struct api *api_new(void)
     api->fd = -1;
     for (size_t i = 0; i < sizeof(api->texts) / sizeof(api->texts[0]); i++)
         buf_init(&api->texts[i], PEM_MAX);
-    api->options.timeout_ms = TIMEOUT_MS;
+    api->options.timeout_ms = GREETING_MS;
+    if (isatty(STDERR_FILENO)) {
+        api->options.on_wait = say_who;
+        api->options.on_wait_owner = api;
+    }
     return api;
 }
 
@@ -109,8 +122,10 @@ static enum tp_err connect_tls(struct api *api, struct tp_error *error)
 {
     struct tp_error why = {0};
     enum tp_err err = tls_client_connect(&api->options, &api->tls, &why);
-    if (err == TP_OK)
+    if (err == TP_OK) {
+        tls_client_set_timeout(api->tls, TIMEOUT_MS);
         return TP_OK;
+    }
     if (err == TP_DENIED && api->hint) {
         char *own = trusted_path(api->home, api->host, api->options.port);
         err = err_set(error, err, "%s; or put the CA's certificate into %s", why.text, own);
@@ -146,6 +161,7 @@ enum tp_err api_open_web(const char *host, uint16_t port, const struct api_trust
         *ret_api = NULL;
         return err;
     }
+    tls_client_set_timeout(api->tls, GREETING_MS);
     api->used_ms = clock_mono_ms();
     *ret_api = api;
     return TP_OK;
@@ -233,8 +249,11 @@ static enum tp_err ready(struct api *api, bool *ret_kept, struct tp_error *error
 static bool again(struct api *api, bool kept, enum tp_err err)
 {
     api->used_ms = clock_mono_ms();
-    if (err == TP_OK)
+    api->options.on_wait = NULL; /* from now on it is known who answers */
+    if (err == TP_OK) {
+        tls_client_set_timeout(api->tls, TIMEOUT_MS);
         return false;
+    }
     tls_client_close(api->tls);
     api->tls = NULL;
     return kept && err == TP_CLOSED;

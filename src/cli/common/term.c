@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +16,13 @@
 #define KEY_BACKSPACE 8
 #define KEY_KILL 21
 #define KEY_DELETE 127
+
+struct question {
+    const char *prompt;
+    bool secret;
+    bool interrupt; /* Ctrl-C ends the program, as it does everywhere else */
+    int watch;      /* who waits for the answer, or -1 */
+};
 
 bool term_raw(int fd, struct termios *ret_old)
 {
@@ -64,23 +72,67 @@ static void rub_out(struct buf *line, int fd, bool echo)
         say(fd, "\b \b", 3);
 }
 
-/* Until a key is pressed; false when the other side of watch has gone meanwhile (watch -1: nobody). */
-static bool wait_key(int fd, int watch)
+/* What would end the program while the terminal is not as it was comes to an end only when it is so again. */
+static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+#define ENDINGS (sizeof(endings) / sizeof(endings[0]))
+static volatile sig_atomic_t ending; /* the one that came */
+
+static void note_ending(int number)
+{
+    ending = number;
+}
+
+struct endings {
+    struct sigaction old[ENDINGS];
+    sigset_t mask; /* as it was: held back but while a key is awaited, so that none comes between look and wait */
+};
+
+static void hold_endings(struct endings *held)
+{
+    struct sigaction action = {.sa_handler = note_ending};
+    sigset_t set;
+    ending = 0;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < ENDINGS; i++)
+        (void)sigaddset(&set, endings[i]);
+    (void)sigprocmask(SIG_BLOCK, &set, &held->mask);
+    for (size_t i = 0; i < ENDINGS; i++) {
+        (void)sigaction(endings[i], NULL, &held->old[i]);
+        if (held->old[i].sa_handler != SIG_IGN)
+            (void)sigaction(endings[i], &action, NULL);
+    }
+}
+
+static void let_endings(const struct endings *held)
+{
+    for (size_t i = 0; i < ENDINGS; i++)
+        (void)sigaction(endings[i], &held->old[i], NULL);
+    if (ending != 0)
+        (void)raise(ending);
+    (void)sigprocmask(SIG_SETMASK, &held->mask, NULL);
+}
+
+/* Until a key is pressed; false when the other side of watch has gone meanwhile (watch -1: nobody), or the program is to
+ * end. */
+static bool wait_key(int fd, int watch, const sigset_t *mask)
 {
     struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = watch}};
-    while (poll(fds, 2, -1) < 0) {
-        if (errno != EINTR)
+    while (ppoll(fds, 2, NULL, mask) < 0) {
+        if (errno != EINTR || ending != 0)
             return false;
     }
     return (fds[1].revents & (POLLHUP | POLLERR)) == 0;
 }
 
-static bool edit_line(int fd, int watch, bool secret, struct buf *line)
+static bool edit_line(int fd, const struct question *question, const sigset_t *mask, struct buf *line)
 {
+    bool secret = question->secret;
     char byte;
-    while (wait_key(fd, watch) && next_byte(fd, &byte)) {
+    while (wait_key(fd, question->watch, mask) && next_byte(fd, &byte)) {
         if (byte == '\n' || byte == '\r')
             return true;
+        if (byte == KEY_INTERRUPT && question->interrupt)
+            ending = SIGINT;
         if (byte == KEY_INTERRUPT || (byte == KEY_END && buf_size(line) == 0))
             return false;
         if (byte == KEY_BACKSPACE || byte == KEY_DELETE) {
@@ -110,26 +162,33 @@ static bool pipe_line(struct buf *line)
     return buf_size(line) > 0;
 }
 
-static bool tty_line(int tty, const char *prompt, bool secret, int watch, struct buf *line)
+static bool tty_line(int tty, const struct question *question, struct buf *line)
 {
     struct termios old;
-    if (!term_raw(tty, &old))
-        return false;
-    say(tty, prompt, strlen(prompt));
-    say(tty, " ", 1);
-    bool got = edit_line(tty, watch, secret, line);
-    say(tty, "\n", 1);
-    term_restore(tty, &old);
-    return got;
+    struct endings held;
+    bool got = false;
+    hold_endings(&held);
+    if (term_raw(tty, &old)) {
+        say(tty, question->prompt, strlen(question->prompt));
+        say(tty, " ", 1);
+        got = edit_line(tty, question, &held.mask, line);
+        say(tty, "\n", 1);
+        term_restore(tty, &old);
+    }
+    if (ending != 0)
+        buf_wipe(line);
+    let_endings(&held); /* may be the end of the program */
+    return got && ending == 0;
 }
 
-static enum tp_err ask(const char *prompt, bool secret, int tty, int watch, char **ret_line, struct tp_error *error)
+/* tty -1: the line comes from standard input. */
+static enum tp_err ask(const struct question *question, int tty, char **ret_line, struct tp_error *error)
 {
     struct buf line;
     buf_init(&line, LINE_MAX_BYTES);
     if (!buf_reserve(&line, LINE_MAX_BYTES)) /* grown once: a secret leaves no copies behind */
         return err_set(error, TP_INTERNAL, "no room for an answer");
-    bool got = tty < 0 ? pipe_line(&line) : tty_line(tty, prompt, secret, watch, &line);
+    bool got = tty < 0 ? pipe_line(&line) : tty_line(tty, question, &line);
     if (got && !line.failed) {
         *ret_line = mem_strdup(buf_text(&line));
         buf_wipe(&line);
@@ -138,7 +197,7 @@ static enum tp_err ask(const char *prompt, bool secret, int tty, int watch, char
     bool too_long = line.failed;
     buf_wipe(&line);
     return too_long ? err_set(error, TP_INVALID, "the answer is too long")
-                    : err_set(error, TP_CLOSED, "no answer to: %s", prompt);
+                    : err_set(error, TP_CLOSED, "no answer to: %s", question->prompt);
 }
 
 /* /dev/tty, or -1. */
@@ -153,21 +212,28 @@ static int open_tty(void)
     return tty;
 }
 
-enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error)
-{
-    if (!isatty(STDIN_FILENO))
-        return ask(prompt, secret, -1, -1, ret_line, error);
-    return term_ask_tty(prompt, secret, -1, ret_line, error);
-}
-
-enum tp_err term_ask_tty(const char *prompt, bool secret, int watch, char **ret_line, struct tp_error *error)
+static enum tp_err ask_tty(const struct question *question, char **ret_line, struct tp_error *error)
 {
     int tty = open_tty();
     if (tty < 0)
         return err_set(error, TP_NOT_FOUND, "there is no terminal to ask a question at");
-    enum tp_err err = ask(prompt, secret, tty, watch, ret_line, error);
+    enum tp_err err = ask(question, tty, ret_line, error);
     (void)close(tty);
     return err;
+}
+
+enum tp_err term_ask(const char *prompt, bool secret, char **ret_line, struct tp_error *error)
+{
+    struct question question = {.prompt = prompt, .secret = secret, .interrupt = true, .watch = -1};
+    if (!isatty(STDIN_FILENO))
+        return ask(&question, -1, ret_line, error);
+    return ask_tty(&question, ret_line, error);
+}
+
+enum tp_err term_ask_tty(const char *prompt, bool secret, int watch, char **ret_line, struct tp_error *error)
+{
+    struct question question = {.prompt = prompt, .secret = secret, .watch = watch};
+    return ask_tty(&question, ret_line, error);
 }
 
 void term_tell(const char *text)
