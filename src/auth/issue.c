@@ -90,7 +90,13 @@ static enum tp_err user_ssh(struct auth *auth, const struct issue_user *want, co
 static json_t *cert_event(struct auth *auth, const char *type, const struct identity *identity)
 {
     json_t *event = event_new("cert.create", true, auth->settings.cluster);
-    json_t *who = json_pack("{s:s, s:o}", "user", identity->name, "expires", doc_time(identity->not_after * 1000));
+    json_t *who = json_pack("{s:o}", "expires", doc_time(identity->not_after * 1000));
+    if (identity->kind == IDENTITY_USER) {
+        json_object_set_new(who, "user", json_string(identity->name));
+    } else { /* named as in every other event that is about a host */
+        json_object_set_new(event, "server_id", json_string(identity->host_id));
+        json_object_set_new(event, "server_hostname", json_string(identity->name));
+    }
     if (identity->roles != NULL) {
         json_object_set(who, "roles", identity->roles);
         if (identity->logins != NULL) {
@@ -333,6 +339,12 @@ enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, j
         json_object_set_new(*ret_result, "tls_cert", json_string(tls));
         json_object_set_new(*ret_result, "ssh_cert", json_string(ssh));
         *ret_event = cert_event(auth, "host", &identity);
+        json_t *who = json_object_get(*ret_event, "identity");
+        json_t *principals = json_array();
+        for (i = 0; i < names.count; i++) {
+            json_array_append_new(principals, json_string(names.list[i]));
+        }
+        json_object_set_new(who, "principals", principals);
     }
     names_free(&names);
     identity_free(&identity);

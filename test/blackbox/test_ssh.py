@@ -274,11 +274,18 @@ def test_recordings_play(cluster, alice):
 
 def test_every_step_is_in_the_audit_log(cluster, alice):
     alice.tport("ssh", "root@node2", "true", check=True)
-    events = {e["event"] for e in cluster.audit()}
-    assert {"user.login", "session.start", "session.end", "cert.create", "user.create"} <= events, events
+    steps = {"user.login", "session.start", "session.end", "cert.create", "user.create"}
+    wait_for(lambda: steps <= {e["event"] for e in cluster.audit()})
     day = next((cluster.daemon.data / "auth").rglob("log/*.log"))
     for line in day.read_text().splitlines():
         assert json.loads(line)["event"]
+
+
+def test_the_event_of_a_host_certificate_names_the_host(cluster, alice):
+    """It had only identity.host_id, and the name as that of a user."""
+    node = next(node for node in json.loads(alice.tport("ls", "--format=json", check=True).stdout) if node["spec"]["hostname"] == "node2")
+    made = [e for e in cluster.audit(type="cert.create") if e["cert_type"] == "host" and e.get("server_id") == node["metadata"]["name"]]
+    assert made and all(e["server_hostname"] == "node2" and "user" not in e["identity"] and "node2" in e["identity"]["principals"] for e in made), made
 
 
 def test_unknown_host_says_what_to_do(alice):

@@ -411,7 +411,7 @@ export const en = {
   "event.lock.created": "{user} locked {target}",
   "event.lock.deleted": "{user} removed lock {name}",
   "event.cert.create": "A certificate was issued to {user}",
-  "event.cert.create.nouser": "A certificate was issued to a host",
+  "event.cert.create.nouser": "A certificate was issued to the host {server}",
   "event.cert_authority.rotate": "{user} moved the rotation of a certificate authority on",
   "event.join_token.create": "{user} made a join token for {roles}",
   "event.join_token.delete": "{user} deleted join token {name}",

@@ -413,7 +413,7 @@ export const ko: Texts = {
   "event.lock.created": "{user} 님이 {target}을(를) 잠갔습니다",
   "event.lock.deleted": "{user} 님이 {name} 잠금을 풀었습니다",
   "event.cert.create": "{user} 님에게 인증서를 발급했습니다",
-  "event.cert.create.nouser": "호스트에 인증서를 발급했습니다",
+  "event.cert.create.nouser": "호스트 {server}에 인증서를 발급했습니다",
   "event.cert_authority.rotate": "{user} 님이 인증 기관 교체를 진행했습니다",
   "event.join_token.create": "{user} 님이 참여 토큰을 만들었습니다({roles})",
   "event.join_token.delete": "{user} 님이 참여 토큰 {name}을(를) 삭제했습니다",

@@ -42,7 +42,8 @@ function Type({ name }: { name: string }) {
 export function sentence(event: Event): string {
   const failed = event["success"] === false || /W$|E$/.test(event.code ?? "");
   const key = `event.${event.event}`;
-  const who = text(event["user"]) || text(event["impersonator"]);
+  // Who signed a host's certificate by hand is not the one it is for.
+  const who = event["cert_type"] === "host" ? "" : text(event["user"]) || text(event["impersonator"]);
   const without = !who && has(`${key}.nouser`) ? ".nouser" : !text(event["login"]) && has(`${key}.nologin`) ? ".nologin" : "";
   const chosen = failed && has(`${key}.failed`) ? `${key}.failed` : key + without;
   const user = who || t("event.system");
