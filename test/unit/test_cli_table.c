@@ -88,6 +88,55 @@ static void the_elastic_column_is_cut_to_the_terminal(void **state)
     table_free(table);
 }
 
+static bool has_line(const char *text, const char *line)
+{
+    size_t length = strlen(line);
+    for (; text; text = strchr(text, '\n'), text += text != NULL) {
+        if (strncmp(text, line, length) == 0 && text[length] == '\n')
+            return true;
+    }
+    return false;
+}
+
+/* tport recordings ls wrapped its lines at 100 columns. */
+static void columns_give_way_in_their_order(void **state)
+{
+    (void)state;
+    static const char *const sessions[] = {"ID", "Type", "Target", "Command", NULL};
+    static const struct table_cut cuts[] = {{0, 9}, {1, 0}, {3, 0}, {-1, 0}};
+    const char *row[] = {"0123456789abcdef0123456789abcdef", "ssh", "node1", "uname -a; sleep 30"};
+    struct table *table = table_new(sessions, 3);
+    table_add(table, row);
+    table_yield(table, cuts);
+    char *text = table_text(table, 0);
+    assert_true(has_line(text, "0123456789abcdef0123456789abcdef  ssh   node1   uname -a; sleep 30"));
+    mem_free(text);
+    text = table_text(table, 50);
+    assert_true(has_line(text, "0123456789abcdef01234…  ssh   node1   uname -a; s…"));
+    mem_free(text);
+    text = table_text(table, 36);
+    assert_true(has_line(text, "01234567…  node1   uname -a; s…"));
+    assert_true(has_line(text, "ID         Target  Command"));
+    mem_free(text);
+    text = table_text(table, 30);
+    assert_true(has_line(text, "01234567…  node1"));
+    assert_true(has_line(text, "---------  ------"));
+    mem_free(text);
+    table_free(table);
+}
+
+static void the_widest_is_cut_where_nothing_else_gives(void **state)
+{
+    (void)state;
+    struct table *table = table_new(titles, 2);
+    const char *row[] = {"a-name-that-is-far-too-long-for-its-terminal", "⟵ Tunnel", "env=dev"};
+    table_add(table, row);
+    char *text = table_text(table, 40);
+    assert_true(has_line(text, "a-name-that-is-far-t…  ⟵ Tunnel  env=dev"));
+    mem_free(text);
+    table_free(table);
+}
+
 static void dashes_are_no_longer_than_the_terminal(void **state)
 {
     (void)state;
@@ -118,9 +167,12 @@ static void dashes_are_no_longer_than_the_terminal(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_names_are_escaped), cmocka_unit_test(widths_count_columns),
-        cmocka_unit_test(a_table_is_padded_and_underlined), cmocka_unit_test(the_elastic_column_is_cut_to_the_terminal),
-        cmocka_unit_test(dashes_are_no_longer_than_the_terminal)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(hostile_names_are_escaped),
+                                       cmocka_unit_test(widths_count_columns),
+                                       cmocka_unit_test(a_table_is_padded_and_underlined),
+                                       cmocka_unit_test(the_elastic_column_is_cut_to_the_terminal),
+                                       cmocka_unit_test(columns_give_way_in_their_order),
+                                       cmocka_unit_test(the_widest_is_cut_where_nothing_else_gives),
+                                       cmocka_unit_test(dashes_are_no_longer_than_the_terminal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,7 +42,10 @@ void session_list_print(const json_t *items, const char *format, bool live)
         output_yaml(items, false);
         return;
     }
+    /* The first characters of an ID are enough for play; -f json has all of them. */
+    static const struct table_cut cuts[] = {{0, 9}, {1, 0}, {4, 0}, {6, 0}, {-1, 0}};
     struct table *table = table_new(titles, 6);
+    table_yield(table, cuts);
     json_array_foreach (items, index, item) {
         const json_t *list = json_object_get(item, "participants");
         char *participants =

@@ -9,14 +9,16 @@
 #include <unistd.h>
 
 #define GAP 2
-#define ELASTIC_MIN 12 /* the elastic column is never cut below this */
+#define ELASTIC_MIN 12 /* a column is not cut below this, unless the list of those that give way says so */
+#define GONE SIZE_MAX  /* the width of a column that is left out */
 #define DASHES_MAX 40  /* below a title, where no terminal bounds them */
 
 struct table {
     const char *const *titles;
     size_t columns;
     int elastic;
-    char **cells; /* rows * columns */
+    const struct table_cut *cuts; /* or NULL */
+    char **cells;                 /* rows * columns */
     size_t rows;
     size_t room;
 };
@@ -136,6 +138,11 @@ struct table *table_new(const char *const *titles, int elastic)
     return table;
 }
 
+void table_yield(struct table *table, const struct table_cut *cuts)
+{
+    table->cuts = cuts;
+}
+
 void table_add(struct table *table, const char *const *cells)
 {
     if (table->rows == table->room) {
@@ -178,14 +185,25 @@ static size_t put_cut(struct buf *out, const char *text, size_t width)
 static void put_row(struct buf *out, const struct table *table, char *const *cells, const size_t *widths)
 {
     size_t last = table->columns;
-    while (last > 1 && cells[last - 1][0] == '\0')
+    while (last > 1 && (widths[last - 1] == GONE || cells[last - 1][0] == '\0'))
         last--;
     for (size_t i = 0; i < last; i++) {
+        if (widths[i] == GONE)
+            continue;
         size_t used = put_cut(out, cells[i], widths[i]);
         if (i + 1 < last && used < widths[i] + GAP)
             (void)buf_printf(out, "%*s", (int)(widths[i] + GAP - used), "");
     }
     (void)buf_append(out, "\n", 1);
+}
+
+/* Takes at most excess columns off, down to least; returns how many it took. */
+static size_t shrink(size_t *width, size_t least, size_t excess)
+{
+    size_t room = *width != GONE && *width > least ? *width - least : 0;
+    size_t taken = excess < room ? excess : room;
+    *width -= taken;
+    return taken;
 }
 
 /* How many dashes stand below the title of a column that begins at start: as wide as what stands there, but neither over
@@ -194,6 +212,33 @@ static size_t dashes_of(size_t column_width, size_t start, size_t width)
 {
     size_t most = width == 0 ? DASHES_MAX : width > start ? width - start : 0;
     return column_width < most ? column_width : most;
+}
+
+/* The elastic column, then those that give way, then the widest ones. excess: how many columns are too many. */
+static void fit(const struct table *table, size_t *widths, size_t excess)
+{
+    size_t *elastic = &widths[table->elastic];
+    size_t least = text_width(table->titles[table->elastic]);
+    excess -= shrink(elastic, least > ELASTIC_MIN ? least : ELASTIC_MIN, excess);
+    for (const struct table_cut *cut = table->cuts; cut && cut->column >= 0 && excess > 0; cut++) {
+        size_t *column = &widths[cut->column];
+        if (cut->least > 0) {
+            excess -= shrink(column, cut->least, excess);
+        } else {
+            excess = excess > *column + GAP ? excess - *column - GAP : 0;
+            *column = GONE;
+        }
+    }
+    while (excess > 0) {
+        size_t widest = 0;
+        for (size_t i = 1; i < table->columns; i++) {
+            if (widths[i] != GONE && (widths[widest] == GONE || widths[i] > widths[widest]))
+                widest = i;
+        }
+        if (widths[widest] <= ELASTIC_MIN)
+            break;
+        excess -= shrink(&widths[widest], widths[widest] - 1, 1);
+    }
 }
 
 char *table_text(const struct table *table, size_t width)
@@ -211,25 +256,19 @@ char *table_text(const struct table *table, size_t width)
         }
         total += widths[i] + (i ? GAP : 0);
     }
-    if (width > 0 && total > width && table->elastic >= 0) {
-        size_t *elastic = &widths[table->elastic];
-        size_t least = text_width(table->titles[table->elastic]);
-        size_t excess = total - width;
-        least = least > ELASTIC_MIN ? least : ELASTIC_MIN;
-        if (*elastic > least)
-            *elastic = *elastic > excess + least ? *elastic - excess : least;
-    }
+    if (width > 0 && total > width && table->elastic >= 0)
+        fit(table, widths, total - width);
     buf_init(&out, 0);
     for (size_t i = 0; i < table->columns; i++)
         line[i] = mem_strdup(table->titles[i]);
     put_row(&out, table, line, widths);
     size_t start = 0;
     for (size_t i = 0; i < table->columns; i++) {
-        size_t dashes = dashes_of(widths[i], start, width);
+        size_t dashes = widths[i] == GONE ? 0 : dashes_of(widths[i], start, width);
         mem_free(line[i]);
         line[i] = mem_alloc(dashes + 1);
         memset(line[i], '-', dashes);
-        start += widths[i] + GAP;
+        start += widths[i] == GONE ? 0 : widths[i] + GAP;
     }
     put_row(&out, table, line, widths);
     for (size_t row = 0; row < table->rows; row++)

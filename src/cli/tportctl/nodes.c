@@ -169,6 +169,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
     static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", NULL};
+    static const struct table_cut cuts[] = {{4, 0}, {2, 0}, {-1, 0}};
     const char *format;
     json_t *params = NULL, *items = NULL, *item;
     size_t index;
@@ -184,6 +185,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
         output_yaml(items, true);
     } else if (err == TP_OK) {
         struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 3);
+        table_yield(table, cuts);
         json_array_foreach (items, index, item) {
             json_t *node_labels = output_node_labels(item);
             char *text = output_labels(node_labels);
