@@ -288,6 +288,18 @@ def test_the_event_of_a_host_certificate_names_the_host(cluster, alice):
     assert made and all(e["server_hostname"] == "node2" and "user" not in e["identity"] and "node2" in e["identity"]["principals"] for e in made), made
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_no_table_wraps_in_a_terminal(cluster, alice, columns):
+    """tport recordings ls did at 100 columns, tport status and tportctl auth ls at 80."""
+    alice.tport("ssh", "root@node2", "echo a command that is so long that no terminal has room for it beside the other columns", check=True)
+    admin = ["env", f"TPORT_ADMIN_SOCKET={cluster.daemon.data / 'admin.sock'}", BIN / "tportctl"]
+    for program, words in [([BIN / "tport"], words) for words in ("recordings ls", "sessions ls", "status", "ls", "clusters", "kube ls --all")] + [
+            (admin, words) for words in ("recordings ls", "users ls", "nodes ls", "tokens ls", "auth ls", "audit ls --limit=50", "get roles --format=text")]:
+        child = alice.spawn(*program, *words.split(), dimensions=(24, columns))
+        shown = child.read().splitlines()
+        assert shown and not [line for line in shown if len(line) > columns], (words, shown)
+
+
 def test_unknown_host_says_what_to_do(alice):
     result = alice.tport("ssh", "root@nowhere", "true")
     assert result.returncode != 0

@@ -288,7 +288,7 @@ void table_free(struct table *table)
     mem_free(table);
 }
 
-static size_t terminal_width(void)
+size_t text_terminal(void)
 {
     struct winsize size;
     if (!isatty(STDOUT_FILENO))
@@ -300,7 +300,7 @@ static size_t terminal_width(void)
 
 void table_print(struct table *table)
 {
-    char *text = table_text(table, terminal_width());
+    char *text = table_text(table, text_terminal());
     (void)fputs(text, stdout);
     mem_free(text);
     table_free(table);

@@ -9,6 +9,8 @@
 char *text_safe(const char *text) TP_MUST;
 /* Columns that text takes on a terminal (East Asian wide characters count two, combining marks none). */
 size_t text_width(const char *text);
+/* Columns of the terminal that standard output is; 0: it is none, and nothing is to be cut or broken. */
+size_t text_terminal(void);
 
 struct table;
 

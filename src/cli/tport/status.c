@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define CERT_MAX ((size_t)256 * 1024)
+#define VALUE_COLUMN 22
 
 /* The names of the extensions in an Ed25519 user certificate (PROTOCOL.certkeys), for showing. */
 static json_t *cert_extensions(const char *path)
@@ -51,11 +52,37 @@ static json_t *cert_extensions(const char *path)
     return names;
 }
 
+/* A list is broken behind a comma where the terminal ends. */
+static void put_broken(struct buf *out, const char *text)
+{
+    size_t width = text_terminal(), at = VALUE_COLUMN;
+    while (*text) {
+        const char *comma = strstr(text, ", ");
+        size_t length = comma ? (size_t)(comma - text) + 1 : strlen(text);
+        char *part = mem_strndup(text, length);
+        size_t columns = text_width(part);
+        if (at > VALUE_COLUMN && width > 0 && at + 1 + columns > width) {
+            (void)buf_printf(out, "\n%*s", VALUE_COLUMN, "");
+            at = VALUE_COLUMN;
+        } else if (at > VALUE_COLUMN) {
+            (void)buf_append_text(out, " ");
+            at++;
+        }
+        (void)buf_append_text(out, part);
+        mem_free(part);
+        at += columns;
+        text += length;
+        text += *text == ' ';
+    }
+    (void)buf_append_text(out, "\n");
+}
+
 static void put(struct buf *out, bool first, bool active, const char *label, const char *value)
 {
     char *safe = text_safe(value);
     char *title = mem_printf("%s:", label);
-    (void)buf_printf(out, "%s %-19s %s\n", first && active ? ">" : " ", title, safe);
+    (void)buf_printf(out, "%s %-19s ", first && active ? ">" : " ", title);
+    put_broken(out, safe);
     mem_free(title);
     mem_free(safe);
 }

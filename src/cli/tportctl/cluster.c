@@ -17,7 +17,7 @@
 static void print_cas(const json_t *status)
 {
     static const char *const titles[] = {"CA Type", "Fingerprint", "Not After (UTC)", "State", "Keys", NULL};
-    struct table *table = table_new(titles, -1);
+    struct table *table = table_new(titles, 1); /* what auth export --fingerprint takes is whole in a wide terminal */
     size_t index;
     json_t *ca;
     json_array_foreach (json_object_get(status, "cas"), index, ca) {

@@ -90,10 +90,13 @@ static void print_kube_lines(const char *address, const char *pin, const char *t
                  token);
     if (pin)
         (void)printf("   --ca-pin=%s \\\n", pin);
-    (void)printf("   --kubeconfig-file=FILE -o file\n\nPlease note:\n\n");
-    (void)printf("  - NAME is how people will call the cluster; the contexts of FILE bring their own names.\n");
-    (void)printf("  - The chart is deploy/helm/tport-kube-agent of tport's source; beside it is a plain manifest for\n"
-                 "    clusters without Helm. Its image comes from deploy/container/make-image.\n");
+    (void)printf("   --kubeconfig-file=FILE \\\n   -o /etc/tport/tport.conf\n> tportd -c /etc/tport/tport.conf\n");
+    (void)printf("\nPlease note:\n\n"
+                 "  - NAME is how people will call the cluster; the contexts of FILE bring\n"
+                 "    their own names.\n"
+                 "  - The chart is deploy/helm/tport-kube-agent of tport's source; beside it is\n"
+                 "    a plain manifest for clusters without Helm. Its image comes from\n"
+                 "    deploy/container/make-image.\n");
     (void)printf("  - %s must be reachable from there.\n", address ? address : "The proxy");
     mem_free(chart);
 }
