@@ -77,8 +77,26 @@ def programs():
     return pathlib.Path(done.stdout.strip()) / "bin"
 
 
+@functools.lru_cache(maxsize=None)
+def _newest():
+    return subprocess.run([str(KUBE / "helm")], capture_output=True, text=True, check=False)
+
+
+def newest(program):
+    """"helm" or "kubectl-1.35"; fetched when they are not there (test/kube/helm). Some machines have none."""
+    done = _newest()
+    why = (done.stderr.strip().splitlines() or ["test/kube/helm failed"])[-1]
+    if done.returncode == 2:
+        pytest.skip(why)
+    if done.returncode != 0:
+        unavailable(why)
+    return pathlib.Path(done.stdout.strip()) / "bin" / program
+
+
 def kubectl_path(version):
-    """"1.20" is Debian 12's, "new" Debian 13's (or the one that TPORT_KUBECTL_NEW names)."""
+    """"1.20" is Debian 12's, "new" Debian 13's (or the one that TPORT_KUBECTL_NEW names), "1.35" comes with helm."""
+    if version == "1.35":
+        return newest("kubectl-1.35")
     other = os.environ.get("TPORT_KUBECTL_NEW") if version == "new" else None
     return pathlib.Path(other) if other else programs() / f"kubectl-{version}"
 

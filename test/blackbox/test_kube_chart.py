@@ -3,10 +3,8 @@ real kubelet with a service account whose token changes."""
 
 import json
 import re
-import shutil
 import subprocess
 
-import jsonschema
 import pytest
 import yaml
 
@@ -52,7 +50,8 @@ def test_the_walkthrough_s_values(tmp_path):
 
 def test_values_cannot_break_out_of_the_configuration(tmp_path):
     hostile = 'x"\\n evil: yes # {{ .Values.authToken }}'
-    made = objects(*NEEDED, f"labels.a={hostile}", "labels.number=7", "labels.flag=true")
+    made = objects('kubeClusterName="temp1"', 'proxyAddr="gate.example.com:443"', "labels=" + json.dumps(
+        {"a": hostile, "number": 7, "flag": True}), flag="--set-json")
     labels = yaml.safe_load(conf_of(made))["kubernetes_service"]["labels"]
     assert labels == {"a": hostile, "number": "7", "flag": "true"}
     assert check_conf(tmp_path, conf_of(made)).returncode == 0
@@ -66,14 +65,13 @@ def test_what_is_missing_is_said(missing, said):
 
 def test_the_schema_knows_all_values_and_no_others():
     schema = json.loads((chart.CHART / "values.schema.json").read_text())
-    jsonschema.Draft7Validator.check_schema(schema)
-    plain = chart.values()
-    assert set(plain) == set(schema["properties"]) - {"global"}
+    assert set(yaml.safe_load((chart.CHART / "values.yaml").read_text())) == set(schema["properties"]) - {"global"}
     for sets in ((), ("labels.env=dev", "authToken=x", "storage.enabled=true"), ("caPin=sha256:00",), ("roles=kube",)):
-        jsonschema.validate(chart.values(*sets), schema)
-    for sets in (("apps[0].name=x",), ("roles=kube,app",), ("proxyAddr=nohost",), ("labels.env.deep=x",), ("tokenExpirationSeconds=5",)):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(chart.values(*sets), schema)
+        assert chart.run(*NEEDED, *sets).returncode == 0, sets
+    for sets, said in ((("apps[0].name=x",), "apps"), (("roles=kube\\,app",), "roles"), (("proxyAddr=nohost",), "proxyAddr"),
+                       (("labels.env.deep=x",), "labels/env"), (("tokenExpirationSeconds=5",), "tokenExpirationSeconds")):
+        done = chart.run(*NEEDED, *sets)
+        assert done.returncode == 1 and "values don't meet the specifications of the schema" in done.stderr and said in done.stderr, done
 
 
 def test_other_ways_of_the_chart():
@@ -91,7 +89,7 @@ def test_other_ways_of_the_chart():
 
 
 def test_the_plain_manifest_is_the_chart():
-    assert chart.PLAIN.read_text() == chart.plain(), "run: python3 test/blackbox/chart.py >deploy/helm/tport-kube-agent.yaml"
+    assert chart.PLAIN.read_text() == chart.plain(), "run: /usr/bin/python3 test/blackbox/chart.py >deploy/helm/tport-kube-agent.yaml"
 
 
 def test_tportctl_prints_a_line_that_works(cluster):
@@ -102,6 +100,12 @@ def test_tportctl_prints_a_line_that_works(cluster):
     conf = yaml.safe_load(conf_of(objects(*sets)))
     assert conf["tport"] == {**conf["tport"], "proxy_server": cluster.proxy, "ca_pin": [cluster.pin()]}
     assert re.search(r"--set authToken=[0-9a-f]{32}\b", out)
+
+
+def test_helm_lint():
+    done = chart.helm("lint", "--strict", chart.CHART, *(word for one in NEEDED for word in ("--set", one)))
+    assert done.returncode == 0 and "1 chart(s) linted, 0 chart(s) failed" in done.stdout, done
+    assert "WARN" not in done.stdout + done.stderr and "[ERROR]" not in done.stdout, done
 
 
 # --- in a real cluster ---
@@ -201,29 +205,9 @@ def test_the_plain_manifest_is_accepted_by_an_api_server(site):
         site.prod.admin("delete", "--wait=false", "-f", "-", input=text)
 
 
-def test_the_chart_s_own_file():
-    """What helm lint looks at in Chart.yaml: no field that Helm does not know, versions that are ones, its folder's name."""
-    about = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
-    known = {"apiVersion", "name", "version", "kubeVersion", "description", "type", "keywords", "home", "sources", "dependencies",
-             "maintainers", "icon", "appVersion", "deprecated", "annotations"}
-    assert set(about) <= known and about["apiVersion"] == "v2" and about["name"] == chart.CHART.name
-    assert about.get("type", "application") == "application" and not about.get("dependencies")
-    assert re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", about["version"])
-    assert isinstance(about["appVersion"], str) and about["description"]
-    allowed = {"Chart.yaml", "values.yaml", "values.schema.json", "templates", "README.md", "LICENSE", ".helmignore"}
-    assert {path.name for path in chart.CHART.iterdir()} <= allowed
-    assert all(path.suffix in (".yaml", ".tpl", ".txt") for path in (chart.CHART / "templates").iterdir())
-
-
 def test_every_object_has_a_name_that_the_api_takes():
     for (kind, name), item in objects(*NEEDED, "storage.enabled=true").items():
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name) and len(name) <= 253, (kind, name)
         assert item["apiVersion"] in ("v1", "apps/v1", "rbac.authorization.k8s.io/v1"), item["apiVersion"]
         for labels in (item["metadata"].get("labels", {}), item["metadata"].get("annotations", {})):
             assert all(isinstance(value, str) for value in labels.values()), labels
-
-
-def test_helm_s_own_check_when_helm_is_here():
-    if not shutil.which("helm"):
-        pytest.skip("helm is in no package of the distribution; test_kube_chart renders with its engine instead")
-    subprocess.run(["helm", "lint", "--strict", str(chart.CHART), *(word for one in NEEDED for word in ("--set", one))], check=True)

