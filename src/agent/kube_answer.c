@@ -24,7 +24,7 @@ bool kube_put_header(struct buf *out, const char *name, const char *value)
 /* ---- our own answers ---- */
 
 /* A whole answer, the exchange's last: what there was with the API server ends. */
-static void answer(struct kube_conn *conn, int status, const char *body)
+static void answer(struct kube_conn *conn, int status, const char *type, const char *body)
 {
     struct kube_exchange *x = &conn->x;
     struct buf out;
@@ -39,8 +39,8 @@ static void answer(struct kube_conn *conn, int status, const char *body)
     x->answered = true;
     x->answer_last = x->answer_last || !x->client_keeps || conn->audit_failed || conn->kube->draining;
     buf_init(&out, 0);
-    (void)buf_printf(&out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status,
-                     http_status_text(status), strlen(body), x->answer_last ? "Connection: close\r\n" : "");
+    (void)buf_printf(&out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n", status,
+                     http_status_text(status), type, strlen(body), x->answer_last ? "Connection: close\r\n" : "");
     if (!x->to_head) {
         (void)buf_append_text(&out, body);
     }
@@ -65,9 +65,10 @@ void kube_refuse(struct kube_conn *conn, int status, const char *format, ...)
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     log_info("kubernetes request refused", "sid=%s status=%d reason=\"%s\"", conn->sid, status, text);
-    char *body = kube_status_body(status, text);
-    answer(conn, status, body);
-    mem_free(body);
+    struct kube_refusal refusal;
+    kube_refusal_make(http_parser_request(conn->parser), status, text, &refusal);
+    answer(conn, refusal.status, refusal.type, refusal.body);
+    mem_free(refusal.body);
 }
 
 void kube_refuse_forbidden(struct kube_conn *conn, const char *name)
@@ -79,13 +80,13 @@ void kube_refuse_forbidden(struct kube_conn *conn, const char *name)
 
 void kube_answer_object(struct kube_conn *conn, int status, const char *body)
 {
-    answer(conn, status, body);
+    answer(conn, status, "application/json", body);
 }
 
 void kube_answer_success(struct kube_conn *conn)
 {
     static const char body[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";
-    answer(conn, 200, body);
+    answer(conn, 200, "application/json", body);
 }
 
 void kube_answer_late(struct kube_conn *conn)

@@ -8,7 +8,8 @@
 #include "protocols/target_front.h"
 
 #include "base/mem.h"
-#include "protocols/http/http_parse.h"
+#include "kube/kube_status.h"
+#include "protocols/http/http_server.h"
 
 #include <ctype.h>
 #include <netinet/in.h>
@@ -44,21 +45,25 @@ enum tp_err kube_front_target(const char *server_name, const char *cluster, char
 /* ---- a refusal ---- */
 
 /* What a Kubernetes client makes of it: 401 asks for credentials anew, 404 and 403 are told as they are. */
-static const struct answer {
-    enum tp_err code;
-    int status;
-    const char *phrase;
-    const char *reason; /* of the Status (metav1.StatusReason) */
-} answers[] = {
-    {TP_UNAUTHENTICATED, 401, "Unauthorized", "Unauthorized"},
-    {TP_EXPIRED, 401, "Unauthorized", "Unauthorized"},
-    {TP_DENIED, 403, "Forbidden", "Forbidden"},
-    {TP_MFA_NEEDED, 403, "Forbidden", "Forbidden"},
-    {TP_NOT_FOUND, 404, "Not Found", "NotFound"},
-    {TP_LIMIT, 429, "Too Many Requests", "TooManyRequests"},
-    {TP_INTERNAL, 500, "Internal Server Error", "InternalError"},
-    {TP_UNAVAILABLE, 503, "Service Unavailable", "ServiceUnavailable"}, /* the last one: everything else */
-};
+static int status_of(enum tp_err code)
+{
+    switch (code) {
+    case TP_UNAUTHENTICATED:
+    case TP_EXPIRED:
+        return 401;
+    case TP_DENIED:
+    case TP_MFA_NEEDED:
+        return 403;
+    case TP_NOT_FOUND:
+        return 404;
+    case TP_LIMIT:
+        return 429;
+    case TP_INTERNAL:
+        return 500;
+    default:
+        return 503;
+    }
+}
 
 struct refusal {
     struct target_front *front;
@@ -66,41 +71,29 @@ struct refusal {
     struct http_parser *parser; /* NULL once it is answered */
     struct timer *deadline;
     enum close_reason reason;
-    const struct answer *answer;
+    int status;
     char *sentence;
     size_t drained;
 };
 
-static const struct answer *answer_of(enum tp_err code)
+/* request: NULL when it was not read. */
+static void respond(struct stream *stream, const struct http_request *request, int status, const char *sentence)
 {
-    size_t i = 0;
-    while (i + 1 < sizeof(answers) / sizeof(answers[0]) && answers[i].code != code)
-        i++;
-    return &answers[i];
-}
-
-static void respond(struct stream *stream, const struct answer *answer, const char *sentence, bool with_body)
-{
-    json_t *status =
-        json_pack("{s:s, s:s, s:{}, s:s, s:s+, s:s, s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
-                  "Failure", "message", "tport: ", sentence, "reason", answer->reason, "code", answer->status);
-    char *body = json_text(status);
-    char *head = mem_printf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+    struct kube_refusal refusal;
+    kube_refusal_make(request, status, sentence, &refusal);
+    char *head = mem_printf("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                             "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                            answer->status, answer->phrase, strlen(body));
+                            refusal.status, http_status_text(refusal.status), refusal.type, strlen(refusal.body));
     stream_write(stream, head, strlen(head));
-    if (with_body)
-        stream_write(stream, body, strlen(body));
+    if (!request || !request->method || strcmp(request->method, "HEAD") != 0)
+        stream_write(stream, refusal.body, strlen(refusal.body));
     mem_free(head);
-    mem_free(body);
-    json_decref(status);
+    mem_free(refusal.body);
 }
 
 static void answer_refusal(struct refusal *refusal)
 {
-    const struct http_request *request = http_parser_request(refusal->parser);
-    bool head_only = request->method && strcmp(request->method, "HEAD") == 0;
-    respond(refusal->stream, refusal->answer, refusal->sentence, !head_only);
+    respond(refusal->stream, http_parser_request(refusal->parser), refusal->status, refusal->sentence);
     http_parser_free(refusal->parser);
     refusal->parser = NULL;
     /* Our end first; the client's bytes are read on for a moment, else they would turn into a reset that overtakes the
@@ -112,7 +105,7 @@ static void answer_refusal(struct refusal *refusal)
 /* The agent took no stream. The client's request is on its way already, or comes. */
 static void say(struct stream *stream, enum close_reason reason, const char *sentence)
 {
-    respond(stream, answer_of(reason == CLOSE_ACCESS_DENIED ? TP_DENIED : TP_UNAVAILABLE), sentence, true);
+    respond(stream, NULL, reason == CLOSE_ACCESS_DENIED ? 403 : 503, sentence);
 }
 
 static void on_refusal_data(void *ctx, const uint8_t *data, size_t size)
@@ -171,7 +164,7 @@ static void refuse(struct target_front *front, enum close_reason reason, enum tp
     refusal->stream = target_front_stream(front);
     refusal->parser = http_parser_new_proxy();
     refusal->reason = reason;
-    refusal->answer = answer_of(code);
+    refusal->status = status_of(code);
     refusal->sentence = mem_strdup(sentence);
     refusal->deadline = timer_new(stream_loop(refusal->stream), on_refusal_deadline, refusal);
     timer_start(refusal->deadline, HEAD_MS, 0);

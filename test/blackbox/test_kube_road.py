@@ -63,7 +63,7 @@ def dial(cluster, server_name, cert=None, alpn=None):
         yield tls
 
 
-def ask(cluster, server_name, cert=None, alpn=None, method="GET", path="/version", body=None):
+def ask(cluster, server_name, cert=None, alpn=None, method="GET", path="/api/v1/pods", body=None):
     with dial(cluster, server_name, cert, alpn) as tls:
         connection = http.client.HTTPConnection("kube")
         connection.sock = tls
@@ -165,6 +165,14 @@ def test_a_cluster_that_is_not_there_or_not_his_is_404(cluster, dora):
     assert (status, reason) == (404, "NotFound")
     status, reason, _ = refusal(cluster, f"zz.kube.{cluster.name}", cert=keys_of(dora))
     assert (status, reason) == (404, "NotFound")
+
+
+def test_who_asks_for_groups_or_versions_reads_the_sentence_as_text(cluster, dora):
+    """client-go reads no Status there: it printed "unknown"."""
+    for path in ("/version", "/openapi/v2"):
+        status, headers, body = ask(cluster, sni("nowhere", cluster), cert=keys_of(dora), path=path)
+        assert status == 403 and headers["Content-Type"].startswith("text/plain") and body.startswith(b'tport: ') and b"nowhere" in body
+    assert ask(cluster, sni("nowhere", cluster), path="/version")[0] == 401
 
 
 def test_a_role_without_users_and_groups_is_403(cluster, kube): # pylint: disable=unused-argument

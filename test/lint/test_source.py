@@ -31,7 +31,7 @@ MAY_INCLUDE = {
     "session": {"base", "term", "core", "recording"},
     "protocols/web": {"base", "core", "crypt", "rbac", "protocols/http"},
     "protocols/mux": {"base"},
-    "protocols": {"base", "term", "core", "crypt", "tls", "tunnel", "protocols/http", "protocols/web", "protocols/mux"},
+    "protocols": {"base", "term", "core", "crypt", "tls", "tunnel", "protocols/http", "kube", "protocols/web", "protocols/mux"},
     "cli/common": {"base", "core", "crypt", "tls", "protocols/http"},
     "cli/tport": {"base", "core", "crypt", "tls", "protocols/http", "cli/common"},
     "cli/tportctl": {"base", "core", "crypt", "tls", "protocols/http", "cli/common", "audit", "rbac"},

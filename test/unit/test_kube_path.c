@@ -12,6 +12,7 @@
 #include "kube/kube_path.h"
 #include "kube/kube_status.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -340,6 +341,56 @@ static void R5_a_denied_service_is_denied_on_each_port(void **state)
     asks(rules, "GET", "/api/v1/namespaces/d/services/web:80/proxy/", RBAC_KUBE_ALLOW);
 }
 
+/* What kubectl shows of a refusal depends on what it asked for: discovery reads no Status (measured with 1.20, 1.32 and
+ * 1.35). */
+static void test_refusals_of_discovery(void **state)
+{
+    (void)state;
+    static const char aggregated[] =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    static const char plain[] = "application/json, */*";
+    static const struct {
+        const char *path, *accept;
+        int status, made;
+        const char *type, *body;
+    } cases[] = {
+        {"/api", aggregated, 403, 403, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/apis", aggregated, 404, 403, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/api", aggregated, 503, 502, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/version", plain, 504, 502, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/version", NULL, 500, 500, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/openapi/v3", plain, 403, 403, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/swagger-2.0.0.pb-v1", plain, 403, 403, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/version", plain, 401, 401, "application/json", "\"code\":401"},
+        {"/api", aggregated, 429, 429, "application/json", "\"code\":429"},
+        {"/api", plain, 403, 403, "application/json", NULL},
+        {"/apis/apps/v1", plain, 404, 404, "application/json", NULL},
+        {"/api/v1/", plain, 403, 403, "application/json", NULL},
+        {"/api", plain, 503, 503, "application/json", "\"code\":503"},
+        {"/api/v1/pods", plain, 403, 403, "application/json", "\"reason\":\"Forbidden\""},
+        {"/apis/apps/v1/deployments", aggregated, 404, 404, "application/json", "\"reason\":\"NotFound\""},
+        {"/versions", plain, 403, 403, "application/json", "\"code\":403"},
+        {"/apix", aggregated, 403, 403, "application/json", "\"code\":403"},
+        {"/", plain, 403, 403, "application/json", "\"code\":403"},
+        {NULL, NULL, 403, 403, "application/json", "\"code\":403"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct http_header accept = {"accept", cases[i].accept};
+        char path[64];
+        struct http_request request = {.path = cases[i].path ? path : NULL, .headers = &accept};
+        struct kube_refusal refusal;
+        (void)snprintf(path, sizeof path, "%s", cases[i].path ? cases[i].path : "");
+        request.header_count = cases[i].accept != NULL;
+        kube_refusal_make(&request, cases[i].status, "no way", &refusal);
+        if (refusal.status != cases[i].made || strcmp(refusal.type, cases[i].type) != 0 ||
+            !strstr(refusal.body, cases[i].body ? cases[i].body : "\"message\":\"tport: no way\"") ||
+            (!cases[i].body && (strstr(refusal.body, "reason") || strstr(refusal.body, "code"))))
+            fail_msg("%s %s %d: %d %s %s", cases[i].path, cases[i].accept, cases[i].status, refusal.status,
+                     refusal.type, refusal.body);
+        mem_free(refusal.body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_R10_identity_headers_are_dropped_in_every_spelling),
         cmocka_unit_test(test_status),
+        cmocka_unit_test(test_refusals_of_discovery),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
