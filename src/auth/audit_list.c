@@ -53,6 +53,12 @@ void do_audit_list(struct call *call)
         call_fail(call, &error);
         return;
     }
+    const char *order = json_get_text(params, "order", "desc");
+    if (strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0) {
+        call_fail_text(call, TP_INVALID, "\"order\" is asc (oldest first) or desc (newest first), not \"%.40s\"",
+                       order);
+        return;
+    }
     struct audit_read *audit = mem_alloc(sizeof *audit);
     audit->call = call;
     audit->dir = mem_strdup(audit_dir(call->auth));
@@ -71,7 +77,7 @@ void do_audit_list(struct call *call)
         .types = audit->types,
         .user = json_get_text(params, "user", NULL),
         .text = json_get_text(params, "text", NULL),
-        .ascending = strcmp(json_get_text(params, "order", "desc"), "asc") == 0,
+        .ascending = strcmp(order, "asc") == 0,
         .limit = (size_t)(limit <= 0 || limit > 5000 ? 5000 : limit),
         .start_key = json_get_text(params, "start_key", NULL),
     };

@@ -140,6 +140,12 @@ struct host_place {
     struct host *host;
 };
 
+/* A row of the order of hosts by time. */
+struct host_time {
+    int64_t when; /* as it was when they were sorted */
+    struct host *host;
+};
+
 /* The second factor that a person gave for one target; all NULL: none. */
 struct mfa_given {
     char *device;  /* UUID */
@@ -231,9 +237,10 @@ struct auth {
     struct host_place *host_order;
     size_t host_order_count;
     struct kube_order *kube_order;
-    unsigned orders_made;       /* how often one of them was made anew */
-    struct list_job *list_jobs; /* list.c: pages under way */
-    size_t list_turn;           /* steps of a query in one turn of the loop: LIST_TURN_STEPS, in tests fewer */
+    struct host_time *time_order; /* of all hosts, by how long they have been there (node_list.c); NULL: none yet */
+    unsigned orders_made;         /* how often one of them was made anew */
+    struct list_job *list_jobs;   /* list.c: pages under way */
+    size_t list_turn;             /* steps of a query in one turn of the loop: LIST_TURN_STEPS, in tests fewer */
 };
 
 /* ---- auth.c ---- */

@@ -2,6 +2,7 @@
  * before it goes; then the file goes, then the entry in the list. A crash between leaves an entry, and the next round
  * begins with it again. */
 #include "auth/keep.h"
+#include "auth/recording.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -152,8 +153,7 @@ static void remove_done(void *ctx)
         }
         removed++;
         if (old->key != NULL) {
-            batch_delete(keep->auth, "/recording/", old->key);
-            batch_delete(keep->auth, "/recording_at/", old->id);
+            recording_delete(keep->auth, old->id, old->key);
         }
     }
     log_info("old recordings removed", "count=%zu", removed);

@@ -163,11 +163,12 @@ static char *kube_key(void *ctx, size_t i)
 
 void do_kube_list(struct call *call)
 {
+    static const struct list_column columns[] = {{"name", 0}, {"hostname", 0}, {NULL, 0}};
     static const struct list_source source = {
         .count = count_kube, .compare = compare_key, .wanted = kube_wanted, .item = kube_item, .key = kube_key};
     struct kube_list *kube = mem_alloc(sizeof *kube);
     struct tp_error error = {0};
-    if (list_open(&kube->list, call, &error) == TP_OK) {
+    if (list_open(&kube->list, call, columns, &error) == TP_OK) {
         list_answer(&source, kube);
         return;
     }

@@ -25,15 +25,36 @@ static enum tp_err read_search(struct list *list, struct tp_error *error)
     return err;
 }
 
-static enum tp_err read_sort(struct list *list, struct tp_error *error)
+/* The columns' names as a sentence has them: "name", "hostname" or "since". */
+static char *names_of(const struct list_column *columns)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    for (const struct list_column *one = columns; one->name != NULL; one++) {
+        const char *between = one == columns ? "" : one[1].name == NULL ? " or " : ", ";
+        (void)buf_printf(&text, "%s\"%s\"", between, one->name);
+    }
+    return buf_take(&text);
+}
+
+static enum tp_err read_sort(struct list *list, const struct list_column *columns, struct tp_error *error)
 {
     const char *sort = json_get_text(list->call->params, "sort", "");
     size_t length = strcspn(sort, ":");
     const char *direction = sort[length] == ':' ? sort + length + 1 : "asc";
-    bool name = (length == 4 && strncmp(sort, "name", 4) == 0) || (length == 8 && strncmp(sort, "hostname", 8) == 0);
-    if (sort[0] != '\0' && !name) {
-        return err_set(error, TP_INVALID, "this list can be sorted by \"name\" only, not by \"%.40s\"", sort);
+    const struct list_column *found = sort[0] == '\0' ? columns : NULL;
+    for (const struct list_column *one = columns; one->name != NULL && found == NULL; one++) {
+        if (strlen(one->name) == length && strncmp(one->name, sort, length) == 0) {
+            found = one;
+        }
     }
+    if (found == NULL) {
+        char *names = names_of(columns);
+        enum tp_err err = err_set(error, TP_INVALID, "this list can be sorted by %s, not by \"%.40s\"", names, sort);
+        mem_free(names);
+        return err;
+    }
+    list->column = found->column;
     if (strcasecmp(direction, "asc") != 0 && strcasecmp(direction, "desc") != 0) {
         return err_set(error, TP_INVALID, "the order in \"sort\" is asc or desc, not \"%.40s\"", direction);
     }
@@ -56,7 +77,7 @@ static enum tp_err read_query(struct list *list, struct tp_error *error)
                : err_set(error, TP_INVALID, "\"query\": %s", why.text);
 }
 
-enum tp_err list_open(struct list *list, struct call *call, struct tp_error *error)
+enum tp_err list_open(struct list *list, struct call *call, const struct list_column *columns, struct tp_error *error)
 {
     int64_t limit = json_get_int(call->params, "limit", LIMIT_DEFAULT);
     *list = (struct list){.call = call,
@@ -68,7 +89,7 @@ enum tp_err list_open(struct list *list, struct call *call, struct tp_error *err
                           .total = json_get_bool(call->params, "total", true)};
     enum tp_err err = read_search(list, error);
     if (err == TP_OK) {
-        err = read_sort(list, error);
+        err = read_sort(list, columns, error);
     }
     return err == TP_OK ? read_query(list, error) : err;
 }

@@ -2,8 +2,7 @@
  * Lists that people page through (nodes, Kubernetes clusters): what they asked for, item by item, and pages by key.
  *
  * Parameters of such a method, all optional: `search` (words that must all stand somewhere), `labels` {k: v}, `query` (an
- * expression in the dialect PRED_FILTER), `sort` ("name:asc", "name:desc"; "hostname" for name), `limit`, `start_key`,
- * `total` (false: total is not counted, which makes a page cost what it shows).
+ * expression in the dialect PRED_FILTER), `sort` ("COLUMN:asc", "COLUMN:desc"), `limit`, `start_key`, `total` (false: total is not counted, which makes a page cost what it shows).
  */
 #ifndef AUTH_LIST_H
 #define AUTH_LIST_H
@@ -18,6 +17,7 @@ struct list {
     struct pred *query; /* or NULL */
     size_t limit;
     const char *start_key;
+    int column; /* what it is sorted by: of a struct list_column */
     bool descending;
     bool total;
     size_t steps;    /* of the query, over all items */
@@ -33,9 +33,17 @@ struct list_item {
     const json_t *resource; /* for the query: metadata, spec */
 };
 
-/* Reads and checks the parameters of a call. On TP_OK list_close must follow; call and its params must live so long.
- * TP_INVALID: a parameter is wrong; for a query with the character. */
-enum tp_err list_open(struct list *list, struct call *call, struct tp_error *error) TP_MUST;
+/* What a list can be sorted by; one column may have several names. */
+struct list_column {
+    const char *name;
+    int column;
+};
+
+/* Reads and checks the parameters of a call. columns end with one without a name; the first one is the order of who asks for
+ * none. On TP_OK list_close must follow; call and its params must live so long. TP_INVALID: a parameter is wrong; for a query
+ * with the character. */
+enum tp_err list_open(struct list *list, struct call *call, const struct list_column *columns,
+                      struct tp_error *error) TP_MUST;
 void list_close(struct list *list);
 /* May the caller see it (labels decide; the local administrator sees all), and did he ask for it? After a failure of the
  * query (list->err) the answer is no. */

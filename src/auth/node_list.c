@@ -1,4 +1,4 @@
-/* nodes.list: the hosts that a person may reach, by name, and as whom. */
+/* nodes.list: the hosts that a person may reach, by name or by the time since when they are there, and as whom. */
 #include "auth/list.h"
 
 #include <stdlib.h>
@@ -38,7 +38,9 @@ void hosts_sort(struct auth *auth)
 void hosts_order_changed(struct auth *auth)
 {
     mem_free(auth->host_order);
+    mem_free(auth->time_order);
     auth->host_order = NULL;
+    auth->time_order = NULL;
     auth->host_order_count = 0;
 }
 
@@ -49,6 +51,55 @@ void hosts_order_labels(struct auth *auth, const struct host *host)
     }
 }
 
+/* ---- by time ---- */
+
+#define ONLINE ((int64_t)1 << 62) /* behind all who are away */
+
+/* Who is away stands before who is there, each by the time that is shown for it. */
+static int64_t time_of(const struct host *host)
+{
+    return host->tunnels != NULL ? ONLINE | host->online_ms : host->last_seen_ms;
+}
+
+static int compare_time(int64_t when, const char *id, int64_t other_when, const char *other_id)
+{
+    return when != other_when ? (when < other_when ? -1 : 1) : strcmp(id, other_id);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct host_time *left = a;
+    const struct host_time *right = b;
+    return compare_time(left->when, left->host->id, right->when, right->host->id);
+}
+
+/* Tunnels come and go all the time; whether any did since the last page is seen by a walk, much cheaper than a sort. */
+static void sort_by_time(struct auth *auth)
+{
+    hosts_sort(auth);
+    bool changed = auth->time_order == NULL;
+    if (changed) {
+        auth->time_order = mem_array(auth->host_order_count + 1, sizeof *auth->time_order);
+        for (size_t i = 0; i < auth->host_order_count; i++) {
+            auth->time_order[i].host = auth->host_order[i].host;
+        }
+    }
+    for (size_t i = 0; i < auth->host_order_count; i++) {
+        struct host_time *row = &auth->time_order[i];
+        int64_t when = time_of(row->host);
+        changed = changed || row->when != when;
+        row->when = when;
+    }
+    if (changed) {
+        auth->orders_made++;
+        qsort(auth->time_order, auth->host_order_count, sizeof *auth->time_order, by_time);
+    }
+}
+
+/* ---- pages ---- */
+
+enum node_column { BY_NAME, BY_TIME };
+
 struct node_list {
     struct list list; /* first: list_answer */
     struct auth *auth;
@@ -58,18 +109,31 @@ struct node_list {
 static size_t count_nodes(void *ctx, bool *ret_same)
 {
     struct node_list *nodes = ctx;
-    hosts_sort(nodes->auth);
+    if (nodes->list.column == BY_TIME) {
+        sort_by_time(nodes->auth);
+    } else {
+        hosts_sort(nodes->auth);
+    }
     *ret_same = nodes->order == nodes->auth->orders_made;
     nodes->order = nodes->auth->orders_made;
     return nodes->auth->host_order_count;
 }
 
-/* The key is "NAME ID": hosts may come and go between pages without one being shown twice. */
+static struct host *host_at(const struct node_list *nodes, size_t i)
+{
+    return nodes->list.column == BY_TIME ? nodes->auth->time_order[i].host : nodes->auth->host_order[i].host;
+}
+
+/* The key is "NAME ID" or "TIME ID": hosts may come and go between pages without one being shown twice. */
 static int compare_key(void *ctx, size_t i, const char *key)
 {
     const struct node_list *nodes = ctx;
-    const struct host *host = nodes->auth->host_order[i].host;
+    const struct host *host = host_at(nodes, i);
     const char *blank = strchr(key, ' ');
+    if (nodes->list.column == BY_TIME) {
+        int64_t when = strtoll(key, NULL, 10);
+        return compare_time(nodes->auth->time_order[i].when, host->id, when, blank != NULL ? blank + 1 : "");
+    }
     size_t length = blank != NULL ? (size_t)(blank - key) : strlen(key);
     int order = strncmp(host->name, key, length);
     if (order == 0 && host->name[length] != '\0') {
@@ -81,12 +145,13 @@ static int compare_key(void *ctx, size_t i, const char *key)
 static bool node_wanted(void *ctx, size_t i)
 {
     struct node_list *nodes = ctx;
-    const struct host_place *place = &nodes->auth->host_order[i];
     const struct rbac_set *set = nodes->list.call->caller.set;
-    if (set != NULL && !rbac_may_list(set, ROLE_NODE, &place->tags)) {
+    const struct rbac_tags *tags =
+        nodes->list.column == BY_TIME ? &nodes->auth->time_order[i].host->tags : &nodes->auth->host_order[i].tags;
+    if (set != NULL && !rbac_may_list(set, ROLE_NODE, tags)) {
         return false;
     }
-    const struct host *host = place->host;
+    const struct host *host = host_at(nodes, i);
     if (!hosts_is_node(host) || !hosts_current(host)) {
         return false;
     }
@@ -129,7 +194,7 @@ static void append_string(struct buf *out, const char *text)
 static void node_item(void *ctx, size_t i, struct buf *out)
 {
     const struct node_list *nodes = ctx;
-    struct host *host = nodes->auth->host_order[i].host;
+    struct host *host = host_at(nodes, i);
     const struct rbac_set *set = nodes->list.call->caller.set;
     const struct buf *text = resource_text(host);
     (void)buf_append(out, buf_head(text), buf_size(text));
@@ -160,18 +225,21 @@ static void node_item(void *ctx, size_t i, struct buf *out)
 static char *node_key(void *ctx, size_t i)
 {
     const struct node_list *nodes = ctx;
-    const struct host *host = nodes->auth->host_order[i].host;
-    return mem_printf("%s %s", host->name, host->id);
+    const struct host *host = host_at(nodes, i);
+    return nodes->list.column == BY_TIME ? mem_printf("%lld %s", (long long)nodes->auth->time_order[i].when, host->id)
+                                         : mem_printf("%s %s", host->name, host->id);
 }
 
 void do_nodes_list(struct call *call)
 {
     static const struct list_source source = {
         .count = count_nodes, .compare = compare_key, .wanted = node_wanted, .item = node_item, .key = node_key};
+    static const struct list_column columns[] = {
+        {"name", BY_NAME}, {"hostname", BY_NAME}, {"since", BY_TIME}, {NULL, 0}};
     struct node_list *nodes = mem_alloc(sizeof *nodes);
     struct tp_error error = {0};
     nodes->auth = call->auth;
-    if (list_open(&nodes->list, call, &error) == TP_OK) {
+    if (list_open(&nodes->list, call, columns, &error) == TP_OK) {
         list_answer(&source, nodes);
         return;
     }

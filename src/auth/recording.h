@@ -39,6 +39,16 @@ void recordings_end(struct recording *recording, struct call *call, const char *
 /* recordings_query.c */
 /* May the caller do verb on kind session, for a recording with this meta? */
 bool recordings_may(const struct call *call, const char *verb, const json_t *meta);
+/* recording_order.c: other orders than that of time, for recordings that are over. */
+/* Where the rows of that column stand in the store, in its order; the caller mem_free's it. NULL: there is no such column. */
+char *recording_rows_of(const char *name, size_t length);
+/* The key behind "/recording/" that a row (its key behind that place) leads to. */
+const char *recording_of_row(const char *row);
+/* Puts its rows into the batch, and notes in meta, which goes there with them, that it has them. */
+void recording_rows_put(struct auth *auth, const char *key, json_t *meta);
+/* Puts the removal of all that is stored of it into the batch. */
+void recording_delete(struct auth *auth, const char *id, const char *key);
+
 #define RECORDING_PIECE_MAX ((int64_t)1024 * 1024)
 struct recording_piece {
     int64_t offset;

@@ -17,6 +17,7 @@
 #define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
 #define RESERVE_MAX ((uint64_t)128 * 1024 * 1024)
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
+#define ROWS_AT_ONCE ((size_t)1000)
 
 struct append {
     struct append *next;
@@ -41,6 +42,9 @@ static void store_meta(struct recording *recording)
     char *key = mem_printf("%s_%s", json_get_text(recording->meta, "started", ""), recording->id);
     json_t *index = json_pack("{s:s}", "key", key);
     json_object_set_new(recording->meta, "size", json_integer(recording->size));
+    if (recording->sealed) {
+        recording_rows_put(auth, key, recording->meta);
+    }
     batch_put(auth, "/recording/", key, recording->meta);
     batch_put(auth, "/recording_at/", recording->id, index);
     recording->dirty = false;
@@ -389,14 +393,39 @@ void do_session_end(struct call *call)
 
 /* ---- Start, tick, end of the process ---- */
 
-static bool load_open(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+struct loading {
+    struct auth *auth;
+    char *last;      /* where the walk goes on */
+    size_t unsorted; /* recordings since then that have got rows */
+};
+
+/* It was over and not sealed when auth ended, or comes from a version that had no rows. */
+static void load_rows(struct loading *loading, const char *name, const json_t *doc)
 {
-    struct auth *auth = ctx;
+    json_t *meta = json_deep_copy(doc);
+    recording_rows_put(loading->auth, name, meta);
+    batch_put(loading->auth, "/recording/", name, meta);
+    json_decref(meta);
+    if (++loading->unsorted == ROWS_AT_ONCE) {
+        mem_free(loading->last);
+        loading->last = mem_strdup(name);
+    }
+}
+
+static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
+    struct loading *loading = ctx;
+    struct auth *auth = loading->auth;
     const char *id = json_get_text(doc, "id", "");
-    (void)name;
     (void)revision;
-    if (strcmp(json_get_text(doc, "state", ""), "live") != 0 || !id_valid(id)) {
+    if (!id_valid(id)) {
         return true;
+    }
+    if (strcmp(json_get_text(doc, "state", ""), "live") != 0) {
+        if (!json_is_true(json_object_get(doc, "sorted"))) {
+            load_rows(loading, name, doc);
+        }
+        return loading->unsorted < ROWS_AT_ONCE;
     }
     struct recording *recording = mem_alloc(sizeof *recording);
     recording->auth = auth;
@@ -457,7 +486,14 @@ enum tp_err recordings_load(struct auth *auth, struct tp_error *error)
         return err;
     }
     mem_free(folder);
-    enum tp_err err = doc_each(auth->state, "/recording/", NULL, load_open, auth, error);
+    struct loading loading = {.auth = auth};
+    enum tp_err err;
+    do {
+        loading.unsorted = 0;
+        err = doc_each(auth->state, "/recording/", loading.last, load_one, &loading, error);
+        err = err == TP_OK ? batch_commit(auth, error) : err;
+    } while (err == TP_OK && loading.unsorted == ROWS_AT_ONCE);
+    mem_free(loading.last);
     if (err == TP_OK) {
         recover_files(auth);
     }

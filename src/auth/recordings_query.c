@@ -47,7 +47,8 @@ struct listing {
     const char *hostname; /* or name of the Kubernetes cluster, exactly */
     const json_t *search; /* words that must all stand in it */
     size_t limit;
-    bool oldest_first;
+    bool ascending;
+    char *rows;     /* where the order that is asked for stands in the store; NULL: that of time */
     bool count_all; /* total is wanted: the walk goes on behind the page */
     size_t total;
     size_t looked_at;
@@ -97,23 +98,26 @@ static void remember_key(struct listing *listing, const char *name)
     listing->last = mem_strdup(name);
 }
 
-/* One recording in the order of the list. Auth does nothing else meanwhile, so a page of which little is wanted ends early;
- * the next one goes on there. */
-static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+static bool in_time(const struct listing *listing, int64_t started)
 {
-    struct listing *listing = ctx;
-    (void)revision;
-    int64_t started = doc_ms(doc, "started");
-    if ((listing->to_ms != 0 && started >= listing->to_ms && listing->oldest_first) ||
-        (started < listing->from_ms && !listing->oldest_first)) {
-        return false; /* keys are in order of time */
-    }
+    return started >= listing->from_ms && (listing->to_ms == 0 || started < listing->to_ms);
+}
+
+/* Auth does nothing else meanwhile, so a page of which little is wanted ends early; the next one goes on there. */
+static bool looked_at_enough(struct listing *listing)
+{
     if (!listing->count_all && listing->looked_at++ >= LOOKED_AT_MAX) {
         listing->more = true;
-        return false;
+        return true;
     }
+    return false;
+}
+
+/* One recording in the order of the list, which has name for it. */
+static bool take(struct listing *listing, const char *name, const json_t *doc)
+{
     bool full = json_array_size(listing->items) == listing->limit;
-    if ((listing->to_ms != 0 && started >= listing->to_ms) || started < listing->from_ms || !wanted(listing, doc) ||
+    if (!in_time(listing, doc_ms(doc, "started")) || !wanted(listing, doc) ||
         !recordings_may(listing->call, "list", doc)) {
         if (!full) {
             remember_key(listing, name);
@@ -126,6 +130,7 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
         return listing->count_all;
     }
     json_t *item = json_deep_copy(doc);
+    json_object_del(item, "sorted");
     const struct recording *open = map_get(listing->call->auth->recordings, json_get_text(doc, "id", ""));
     if (open != NULL) {
         json_object_set_new(item, "size", json_integer(open->size));
@@ -135,10 +140,75 @@ static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t re
     return true;
 }
 
+static bool list_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
+{
+    struct listing *listing = ctx;
+    (void)revision;
+    int64_t started = doc_ms(doc, "started");
+    if ((listing->to_ms != 0 && started >= listing->to_ms && listing->ascending) ||
+        (started < listing->from_ms && !listing->ascending)) {
+        return false; /* keys are in order of time */
+    }
+    return !looked_at_enough(listing) && take(listing, name, doc);
+}
+
+/* The key of a recording begins with its time, so what is out of the range is not read. */
+static bool row_in_time(const struct listing *listing, const char *key)
+{
+    char text[CLOCK_TEXT_SIZE];
+    int64_t started = 0;
+    (void)snprintf(text, sizeof text, "%.*s", (int)strcspn(key, "_"), key);
+    return clock_parse_ms(text, &started) == TP_OK && in_time(listing, started);
+}
+
+/* The same by a row. */
+static bool list_row(void *ctx, const char *name, const json_t *row, uint64_t revision)
+{
+    struct listing *listing = ctx;
+    const char *key = recording_of_row(name);
+    struct tp_error ignored = {0};
+    json_t *doc = NULL;
+    bool more = true;
+    (void)row;
+    (void)revision;
+    if (looked_at_enough(listing)) {
+        return false;
+    }
+    if (row_in_time(listing, key) &&
+        doc_find(listing->call->auth->state, "/recording/", key, &doc, NULL, &ignored) == TP_OK) {
+        more = take(listing, name, doc);
+        json_decref(doc);
+    } else if (json_array_size(listing->items) < listing->limit) {
+        remember_key(listing, name);
+    }
+    return more;
+}
+
+static enum tp_err read_order(struct listing *listing, struct tp_error *error)
+{
+    const char *sort = json_get_text(listing->call->params, "sort", "started:desc");
+    size_t length = strcspn(sort, ":");
+    const char *direction = sort[length] == ':' ? sort + length + 1 : "asc";
+    listing->ascending = strcmp(direction, "asc") == 0;
+    if (!listing->ascending && strcmp(direction, "desc") != 0) {
+        return err_set(error, TP_INVALID, "the order in \"sort\" is asc or desc, not \"%.40s\"", direction);
+    }
+    if (length == 7 && strncmp(sort, "started", 7) == 0) {
+        return TP_OK;
+    }
+    listing->rows = recording_rows_of(sort, length);
+    if (listing->rows == NULL) {
+        return err_set(error, TP_INVALID,
+                       "recordings can be sorted by \"started\", \"user\", \"where\", \"length\" or \"size\", not by "
+                       "\"%.40s\"",
+                       sort);
+    }
+    return TP_OK;
+}
+
 static enum tp_err read_listing(struct listing *listing, struct tp_error *error)
 {
     const json_t *params = listing->call->params;
-    const char *sort = json_get_text(params, "sort", "started:desc");
     int64_t limit = json_get_int(params, "limit", LIMIT_DEFAULT);
     listing->from_ms = doc_ms(params, "from");
     listing->to_ms = doc_ms(params, "to");
@@ -148,12 +218,11 @@ static enum tp_err read_listing(struct listing *listing, struct tp_error *error)
     listing->search = json_object_get(params, "search");
     listing->limit = (size_t)(limit <= 0 ? LIMIT_DEFAULT : limit > LIMIT_MAX ? LIMIT_MAX : limit);
     listing->count_all = json_get_bool(params, "total", true);
-    listing->oldest_first = strcmp(sort, "started:asc") == 0;
-    if (!listing->oldest_first && strcmp(sort, "started:desc") != 0) {
-        return err_set(error, TP_INVALID, "recordings are sorted by started:asc or started:desc, not by \"%.40s\"",
-                       sort);
+    enum tp_err err = read_order(listing, error);
+    if (err == TP_OK && listing->search != NULL) {
+        err = doc_text_list(listing->search, "search", WORDS_MAX, error);
     }
-    return listing->search != NULL ? doc_text_list(listing->search, "search", WORDS_MAX, error) : TP_OK;
+    return err;
 }
 
 /* Where the walk begins: behind the page before, else at the end of the range that it comes from. A total counts all. */
@@ -161,11 +230,11 @@ static char *first_key(const struct listing *listing)
 {
     char text[CLOCK_TEXT_SIZE];
     const char *start = json_get_text(listing->call->params, "start_key", "");
-    int64_t edge = listing->oldest_first ? listing->from_ms : listing->to_ms;
+    int64_t edge = listing->ascending ? listing->from_ms : listing->to_ms;
     if (start[0] != '\0') {
         return mem_strdup(start);
     }
-    if (edge == 0) {
+    if (edge == 0 || listing->rows != NULL) {
         return mem_strdup("");
     }
     clock_format_ms(edge, text);
@@ -180,10 +249,12 @@ void do_recordings_list(struct call *call)
     enum tp_err err = read_listing(&listing, &error);
     if (err == TP_OK) {
         char *key = first_key(&listing);
-        err = (listing.oldest_first ? doc_each : doc_each_back)(call->auth->state, "/recording/", key, list_one,
-                                                                &listing, &error);
+        err = (listing.ascending ? doc_each : doc_each_back)(
+            call->auth->state, listing.rows != NULL ? listing.rows : "/recording/", key,
+            listing.rows != NULL ? list_row : list_one, &listing, &error);
         mem_free(key);
     }
+    mem_free(listing.rows);
     if (err != TP_OK) {
         json_decref(listing.items);
         mem_free(listing.last);

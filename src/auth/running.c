@@ -210,6 +210,7 @@ static void list_live(void *ctx, const char *key, void *value)
 static const struct pages_column columns[] = {
     {"user", {"user"}},
     {"where", {"kubernetes_cluster", "hostname", "login"}},
+    {"from", {"client_addr"}},
     {"started", {"started"}},
     {NULL, {NULL}},
 };

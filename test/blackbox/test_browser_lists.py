@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -69,7 +70,8 @@ def test_pages_are_places(home, admin):
     finally:
         home.ctl("create", "-f", input="---\n".join(f"kind: user\nversion: v2\nmetadata: {{name: bulk-000{n}}}\nspec: {{roles: [access]}}\n" for n in (1, 2)))
     for path in ("/webapi/users?limit=3&startKey=7", "/webapi/users?limit=3&sort=age:asc", "/webapi/roles?sort=name:up", "/webapi/locks?labels=no-json",
-                 "/webapi/tokens?limit=x", f"{SITE}/sessions?sort=age"):
+                 "/webapi/tokens?limit=x", f"{SITE}/sessions?sort=age", f"{SITE}/nodes?sort=addr:asc", f"{SITE}/nodes?sort=since:up", f"{SITE}/kubernetes?sort=since",
+                 f"{SITE}/events/search?order=newest", f"{SITE}/events/search/sessions?sort=age:asc", f"{SITE}/events/search/sessions?sort=user:up"):
         reply = admin.ask("GET", path)
         assert reply.status == 400 and reply.json()["error"]["message"], path
 
@@ -182,3 +184,53 @@ def test_running_sessions_keep_the_sentence_too(home, browser, people):
         browser.see(target="tr:has-text('shell-amy')", count=0)
         assert "1 of 1" in browser.text(target=".count") and "search=ben" in browser.url()
         browser.usable()
+
+
+def test_recordings_are_sorted_by_the_server(home, admin, browser, people):
+    """By each heading that has an order, page by page; keyboard, and the browser's own way back."""
+    with running(home, *people):
+        pass
+    path = f"{SITE}/events/search/sessions?search=shell&"
+    wait_for(lambda: len(admin.ask("GET", path).json()["events"]) >= 3)
+    for sort, of in {"user": lambda one: one["user"], "where": lambda one: one["server_hostname"], "size": lambda one: one["size"], "started": lambda one: one["session_start"]}.items():
+        for way in ("asc", "desc"):
+            found, start = [], ""
+            while True:
+                page = ask(admin, f"{path}sort={sort}:{way}&limit=2&startKey={quote(start)}")
+                found += page["events"]
+                start = page["startKey"]
+                if not start:
+                    break
+            assert len(found) == len({one["sid"] for one in found}) >= 3
+            assert [of(one) for one in found] == sorted(map(of, found), reverse=way == "desc"), (sort, way)
+    browser.visit("/web/recordings?search=shell")
+    people_of = lambda: json.loads(browser.evaluate(script="JSON.stringify([...document.querySelectorAll('tbody tr td:first-child')].map((one) => one.textContent))"))  # noqa: E731
+    sorted_by = lambda: browser.evaluate(script="[...document.querySelectorAll('th[aria-sort]')].map((one) => one.getAttribute('aria-sort')).join()")  # noqa: E731
+    browser.see(target="td .tag:has-text('shell-amy')")
+    assert sorted_by() == "none,none,descending,none,none"
+    browser.click(target="th button:has-text('Person')")
+    wait_for(lambda: people_of()[:1] == ["shell-amy"] and people_of() == sorted(people_of()))
+    assert sorted_by() == "ascending,none,none,none,none" and "sort=user%3Aasc" in browser.url()
+    browser.press(key="Enter")  # the heading has kept the focus
+    wait_for(lambda: people_of()[:1] == ["shell-cid"] and people_of() == sorted(people_of(), reverse=True))
+    browser.usable()
+    browser.evaluate(script="history.back()")
+    wait_for(lambda: sorted_by() == "ascending,none,none,none,none" and people_of()[:1] == ["shell-amy"])
+    browser.visit("/web/servers")
+    browser.see(target="td .name:has-text('node1')")
+    browser.click(target="th button:has-text('since')")
+    browser.see(target="th[aria-sort=ascending] button:has-text('since')")
+    browser.see(target="td .name:has-text('node1')")
+
+
+def test_the_way_back_through_pages(browser):
+    """Found when the lists were gone through: after the browser's own back button, Previous led to the page that was shown."""
+    browser.visit("/web/users?search=bulk")
+    for first in ("bulk-0000", "bulk-0050"):
+        wait_for(lambda first=first: names(browser)[:1] == [first])
+        browser.click(target=".pages button:has-text('Next')")
+    wait_for(lambda: names(browser)[:1] == ["bulk-0100"])
+    browser.evaluate(script="history.back()")
+    wait_for(lambda: names(browser)[:1] == ["bulk-0050"])
+    browser.click(target=".pages button:has-text('Previous')")
+    wait_for(lambda: names(browser)[:1] == ["bulk-0000"])

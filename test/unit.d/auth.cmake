@@ -21,6 +21,7 @@ tport_unit_test(test_auth_kube tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_kube_live tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_list tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_pages tport_auth PkgConfig::OATH)
+tport_unit_test(test_auth_recordings tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_keep_clock tport_auth)
 tport_unit_test(test_auth_puts tport_auth PkgConfig::OATH)
 # The clock stands still: which step of the one-time codes it is depends on the test alone.

@@ -321,6 +321,10 @@ static void recording_is_kept_and_guarded(void **state)
     assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
     assert_string_equal(json_get_text(json_array_get(json_object_get(list, "items"), 0), "state", ""), "done");
     json_decref(list);
+    /* It stands in every order as soon as it is over. */
+    list = must(fixture, as_user(fixture, "ann"), "recordings.list", json_pack("{s:s}", "sort", "length:desc"));
+    assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
+    json_decref(list);
     json_t *part = must(fixture, as_user(fixture, "ann"), "recordings.read",
                         json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0, "limit", 100000));
     struct buf bytes;

@@ -124,7 +124,8 @@ static void wrong_filters_say_where(void **state)
     refuse(fixture, "query", json_string("user.metadata.name == \"alice\""), "unknown name \"user\"");
     refuse(fixture, "query", json_string("name"), "");
     refuse(fixture, "query", json_string("labels == name"), "cannot be evaluated for \"cache\"");
-    refuse(fixture, "sort", json_string("labels:asc"), "sorted by \"name\" only");
+    refuse(fixture, "sort", json_string("labels:asc"),
+           "sorted by \"name\", \"hostname\" or \"since\", not by \"labels:asc\"");
     refuse(fixture, "sort", json_string("name:up"), "asc or desc");
     refuse(fixture, "search", json_string("word"), "search");
     char *long_query = mem_alloc(2100);
@@ -179,6 +180,42 @@ static void pages_by_key(void **state)
     check(fixture, json_object(), "cache web-a web-b");
     put_host(fixture, 6, "abacus", "dev");
     check(fixture, json_object(), "abacus cache web-a web-b");
+}
+
+/* Who is away stands before who is there, each by its time; the order follows tunnels that come and go. */
+static void nodes_by_time(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const ids[] = {"00000001-1111-4111-8111-111111111111", "00000002-1111-4111-8111-111111111111",
+                                      "00000004-1111-4111-8111-111111111111", "00000005-1111-4111-8111-111111111111"};
+    put_hosts(fixture);
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < 4; i++) { /* last seen: web-b, web-a 2, web-a 4, cache */
+        hosts_get(fixture->auth, ids[i])->last_seen_ms = now - 1000 * (int64_t)(10 - i);
+    }
+    check(fixture, json_pack("{s:s}", "sort", "since:asc"), "web-b web-a web-a cache");
+    check(fixture, json_pack("{s:s}", "sort", "since:desc"), "cache web-a web-a web-b");
+    json_decref(
+        must(fixture, as_host(ids[0], "web-b"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
+    check(fixture, json_pack("{s:s}", "sort", "since:asc"), "web-a web-a cache web-b");
+    json_decref(must(fixture, as_host(ids[1], "web-a"), "tunnel.up",
+                     json_pack("{s:i, s:i, s:i}", "worker", 1, "tunnel", 6, "age", 5000)));
+    check(fixture, json_pack("{s:s}", "sort", "since:asc"), "web-a cache web-a web-b");
+    /* The first page ends at web-a 4, which then goes; nobody else is left out or comes twice. */
+    char *key = NULL;
+    mem_free(names(fixture, as_user(fixture, "alice"), "nodes.list",
+                   json_pack("{s:s, s:i}", "sort", "since:asc", "limit", 1), &key));
+    struct tp_error error = {0};
+    assert_int_equal(hosts_delete(fixture->auth, ids[2], &error), TP_OK);
+    check(fixture, json_pack("{s:s, s:s}", "sort", "since:asc", "start_key", key), "cache web-a web-b");
+    mem_free(key);
+    put_host(fixture, 6, "abacus", "dev");
+    check(fixture, json_pack("{s:s}", "sort", "since:desc"), "web-b web-a abacus cache");
+    refuse(fixture, "sort", json_string("since:up"), "asc or desc");
+    /* In turns, too. */
+    fixture->auth->list_turn = 1;
+    check(fixture, json_pack("{s:s, s:s}", "query", "labels.env == \"dev\"", "sort", "since:desc"),
+          "web-b web-a abacus cache");
 }
 
 static void filters_of_clusters(void **state)
@@ -325,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(filters_of_nodes, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_filters_say_where, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_by_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(nodes_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(filters_of_clusters, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_query_is_done_in_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_that_wait_are_bounded, setup, teardown),

@@ -75,6 +75,13 @@ export function ago(when: string | number | undefined): string {
   return format.format(Math.round(seconds / 86400), "day");
 }
 
+/** The first moment of a day ("2026-11-26") here, `more` days later. */
+export function dayStart(day: string, more = 0): string {
+  const date = new Date(`${day}T00:00:00`);
+  date.setDate(date.getDate() + more);
+  return isNaN(date.getTime()) ? "" : date.toISOString();
+}
+
 export function duration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   const two = (n: number) => String(n).padStart(2, "0");

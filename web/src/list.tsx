@@ -104,6 +104,32 @@ export function useList<T>(path: string, every = 0, more: Record<string, string>
   return { items: shown?.items ?? shown?.events ?? null, total: shown?.totalCount, next: shown?.startKey ?? "", error, reload: () => setTurn((n) => n + 1), query };
 }
 
+/** To the next page and back. The address has where the page begins; what stood before it is known of the pages gone through here,
+ * by the browser's own back button too. */
+export function Pages({ next, stale }: { next: string; stale?: boolean }) {
+  const { query } = usePlace();
+  const start = query.get("start") ?? "";
+  const way = useRef<string[]>([""]);
+  const at = way.current.indexOf(start);
+  if (!start && !next) return null;
+  return (
+    <div class="pages">
+      <Button disabled={!start} onClick={() => setQuery({ start: way.current[at - 1] ?? "" })}>
+        {t("list.previous")}
+      </Button>
+      <Button
+        disabled={!next || stale}
+        onClick={() => {
+          way.current = [...(at < 0 ? ["", start] : way.current.slice(0, at + 1)), next];
+          setQuery({ start: next });
+        }}
+      >
+        {t("list.next")}
+      </Button>
+    </div>
+  );
+}
+
 export function ListView<T>(props: {
   list: ListState<T>;
   label: string;
@@ -117,8 +143,6 @@ export function ListView<T>(props: {
   const { list } = props;
   const labels = labelsOf(list.query);
   const filtered = labels.length > 0 || !!list.query.get("search");
-  const before = useRef<string[]>([]);
-  const start = list.query.get("start") ?? "";
   return (
     <>
       <div class="tools">
@@ -145,22 +169,7 @@ export function ListView<T>(props: {
       ) : list.items || !list.error ? (
         <Table label={props.label} columns={props.columns} items={list.items} keyOf={props.keyOf} sort={list.query.get("sort") ?? props.sort} onSort={(sort) => setQuery({ sort, start: "" })} />
       ) : null}
-      {(start || list.next) && (
-        <div class="pages">
-          <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>
-            {t("list.previous")}
-          </Button>
-          <Button
-            disabled={!list.next}
-            onClick={() => {
-              before.current.push(start);
-              setQuery({ start: list.next });
-            }}
-          >
-            {t("list.next")}
-          </Button>
-        </div>
-      )}
+      <Pages next={list.next} />
     </>
   );
 }

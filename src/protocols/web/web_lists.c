@@ -205,7 +205,7 @@ enum tp_err web_events_begin(struct web_request *request, json_t **ret_params, s
         json_object_set_new(params, "types", web_split(include, ";"));
     if (search && *search)
         json_object_set_new(params, "text", json_string(search));
-    json_object_set_new(params, "order", json_string(order && strcmp(order, "asc") == 0 ? "asc" : "desc"));
+    json_object_set_new(params, "order", json_string(order && *order ? order : "desc"));
     *ret_params = params;
     return TP_OK;
 }

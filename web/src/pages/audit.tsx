@@ -1,10 +1,11 @@
 // The audit log: a sentence for each event, the JSON behind it, and how far the log is proven.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { api, save } from "../api";
 import { site } from "../context";
 import { Button, type Column, Dialog, Empty, Failed, Field, Head, Note, Search, Table } from "../design/parts";
 import { useAttempt } from "../design/attempt";
-import { dateTime, has, type Key, t } from "../i18n";
+import { dateTime, dayStart, has, type Key, t } from "../i18n";
+import { Pages } from "../list";
 import { setQuery, usePlace } from "../router";
 import { plain } from "../text";
 
@@ -78,13 +79,12 @@ export function AuditPage() {
   const [shown, setShown] = useState<Event | null>(null);
   const [proof, setProof] = useState<{ checkpoint: string } | null>(null);
   const [exporting, setExporting] = useState(0);
-  const before = useRef<string[]>([]);
   const filter = new URLSearchParams();
   if (query.get("search")) filter.set("search", query.get("search")!);
   if (query.get("type")) filter.set("include", query.get("type")!);
   if (query.get("user")) filter.set("user", query.get("user")!);
-  if (query.get("from")) filter.set("from", `${query.get("from")}T00:00:00Z`);
-  if (query.get("to")) filter.set("to", `${query.get("to")}T23:59:59Z`);
+  if (query.get("from")) filter.set("from", dayStart(query.get("from")!));
+  if (query.get("to")) filter.set("to", dayStart(query.get("to")!, 1));
   const oldest = query.get("order") === "asc";
   filter.set("order", oldest ? "asc" : "desc");
   const start = query.get("start") ?? "";
@@ -163,12 +163,7 @@ export function AuditPage() {
           <Button onClick={() => setQuery({ search: "", type: "", user: "", from: "", to: "", start: "" })}>{t("list.clear")}</Button>
         </Empty>
       ) : events || !error ? <Table label={t("menu.audit")} columns={columns} items={events} keyOf={(event) => event.uid} sort={oldest ? "time:asc" : "time:desc"} onSort={() => setQuery({ order: oldest ? "" : "asc", start: "" })} /> : null}
-      {(start || next) && (
-        <div class="pages">
-          <Button disabled={!start} onClick={() => setQuery({ start: before.current.pop() ?? "" })}>{t("list.previous")}</Button>
-          <Button disabled={!next || stale} onClick={() => { before.current.push(start); setQuery({ start: next }); }}>{t("list.next")}</Button>
-        </div>
-      )}
+      <Pages next={next} stale={stale} />
       {shown && (
         <Dialog wide title={shown.event} onClose={() => setShown(null)}>
           <p>{sentence(shown)}</p>

@@ -2,7 +2,7 @@
 import { Button, type Column, Empty, Field, Head } from "../design/parts";
 import { Icon } from "../design/icons";
 import { site } from "../context";
-import { bytes, dateTime, duration, t } from "../i18n";
+import { bytes, dateTime, dayStart, duration, t } from "../i18n";
 import { ListView, useList } from "../list";
 import { setQuery, usePlace } from "../router";
 
@@ -31,13 +31,6 @@ export function place(one: Ended): string {
 
 const target = (one: Ended) => one.kubernetes_cluster ?? one.server_hostname ?? "";
 
-/** The first moment of a day here, `more` days later. */
-function dayStart(day: string, more = 0): string {
-  const date = new Date(`${day}T00:00:00`);
-  date.setDate(date.getDate() + more);
-  return isNaN(date.getTime()) ? "" : date.toISOString();
-}
-
 function Filter({ name, value }: { name: string; value: string }) {
   return (
     <button type="button" class="tag on" aria-label={t("list.unfilter", { label: value })} onClick={() => setQuery({ [name]: "", start: "" })}>
@@ -62,10 +55,11 @@ export function RecordingsPage() {
     </button>
   );
   const columns: Column<Ended>[] = [
-    { id: "user", title: t("recordings.person"), cell: (one) => pick("user", one.user) },
+    { id: "user", title: t("recordings.person"), sort: true, cell: (one) => pick("user", one.user) },
     {
       id: "where",
       title: t("recordings.where"),
+      sort: true,
       cell: (one) => (
         <span class="row">
           <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
@@ -78,8 +72,8 @@ export function RecordingsPage() {
     },
     { id: "what", title: t("recordings.what"), cell: (one) => (one.initial_command?.[0] ? <code>{one.initial_command[0].slice(0, 120)}</code> : <span class="quiet">{t("recordings.shell")}</span>) },
     { id: "started", title: t("recordings.started"), sort: true, cell: (one) => <time class="num" dateTime={one.session_start}>{dateTime(one.session_start)}</time> },
-    { id: "length", title: t("recordings.length"), cell: (one) => <span class="num">{duration(new Date(one.session_stop).getTime() - new Date(one.session_start).getTime())}</span> },
-    { id: "size", title: t("recordings.size"), cell: (one) => (one.session_recording === "off" ? "" : <span class="num">{bytes(one.size ?? 0)}</span>) },
+    { id: "length", title: t("recordings.length"), sort: true, cell: (one) => <span class="num">{duration(new Date(one.session_stop).getTime() - new Date(one.session_start).getTime())}</span> },
+    { id: "size", title: t("recordings.size"), sort: true, cell: (one) => (one.session_recording === "off" ? "" : <span class="num">{bytes(one.size ?? 0)}</span>) },
     {
       id: "play",
       title: t("recordings.play"),

@@ -63,6 +63,7 @@ export function ServersPage() {
     {
       id: "since",
       title: t("servers.since"),
+      sort: true,
       cell: (server) => (
         <span class="nowrap" title={dateTime(server.online ? server.since : server.lastSeen)}>
           <span class={server.online ? "dot on" : "dot"} aria-hidden="true" />

@@ -130,7 +130,7 @@ export function SessionsPage() {
           </div>
         ),
     },
-    { id: "from", title: t("sessions.from"), cell: (one) => <span class="mono nowrap">{one.addr.replace(/:\d+$/, "")}</span> },
+    { id: "from", title: t("sessions.from"), sort: true, cell: (one) => <span class="mono nowrap">{one.addr.replace(/:\d+$/, "")}</span> },
     {
       id: "started",
       title: t("sessions.since"),

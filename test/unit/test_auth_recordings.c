@@ -1,0 +1,173 @@
+/* recordings.list: every order, its pages, and what leads to a recording that came from an older version or is gone. */
+#include "auth/recording.h"
+#include "auth_help.h"
+
+static const struct seed {
+    const char *id, *user, *hostname, *cluster;
+    int64_t started, length, size;
+} seeds[] = {
+    {"00000001-1111-4111-8111-111111111111", "bob", "web-1", NULL, 1000, 90000, 50},
+    {"00000002-1111-4111-8111-111111111111", "Alice", "db", NULL, 2000, 5000, 3000},
+    {"00000003-1111-4111-8111-111111111111", "carol", "agent", "prod", 3000, 700000, 0},
+    {"00000004-1111-4111-8111-111111111111", "alice", "web-1", NULL, 4000, 20, 400},
+};
+#define SEEDS (sizeof seeds / sizeof seeds[0])
+
+static char *key_of(const struct seed *seed)
+{
+    json_t *started = doc_time(seed->started);
+    char *key = mem_printf("%s_%s", json_string_value(started), seed->id);
+    json_decref(started);
+    return key;
+}
+
+/* As a version without rows left them, and one that still runs; then auth starts anew. */
+static void put_seeds(struct fixture *fixture)
+{
+    struct tp_error error = {0};
+    for (size_t i = 0; i < SEEDS; i++) {
+        const struct seed *seed = &seeds[i];
+        char *key = key_of(seed);
+        json_t *meta =
+            json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:s}", "id", seed->id, "user", seed->user, "hostname",
+                      seed->hostname, "started", doc_time(seed->started), "ended",
+                      doc_time(seed->started + seed->length), "size", (json_int_t)seed->size, "state", "done");
+        if (seed->cluster != NULL) {
+            json_object_set_new(meta, "kubernetes_cluster", json_string(seed->cluster));
+        }
+        json_t *index = json_pack("{s:s}", "key", key);
+        batch_put(fixture->auth, "/recording/", key, meta);
+        batch_put(fixture->auth, "/recording_at/", seed->id, index);
+        json_decref(meta);
+        json_decref(index);
+        mem_free(key);
+    }
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+}
+
+/* The first digits that differ of the ids on a page; params is stolen. */
+static void check(struct fixture *fixture, json_t *params, const char *expected)
+{
+    json_t *result = must(fixture, as_local(), "recordings.list", params);
+    struct buf text;
+    size_t i;
+    json_t *item;
+    buf_init(&text, 4096);
+    json_array_foreach (json_object_get(result, "items"), i, item) {
+        (void)buf_printf(&text, "%c", json_get_text(item, "id", "????????")[7]);
+        assert_null(json_object_get(item, "sorted"));
+    }
+    assert_string_equal(buf_text(&text), expected);
+    buf_free(&text);
+    json_decref(result);
+}
+
+static void by(struct fixture *fixture, const char *sort, const char *expected)
+{
+    check(fixture, json_pack("{s:s}", "sort", sort), expected);
+}
+
+static void every_order(void **state)
+{
+    struct fixture *fixture = *state;
+    put_seeds(fixture);
+    by(fixture, "started:asc", "1234");
+    by(fixture, "started:desc", "4321");
+    by(fixture, "user:asc", "2413");
+    by(fixture, "user:desc", "3142");
+    by(fixture, "where", "2314");
+    by(fixture, "length:asc", "4213");
+    by(fixture, "length:desc", "3124");
+    by(fixture, "size:asc", "3142");
+    /* Filters hold in every order. */
+    check(fixture, json_pack("{s:s, s:s}", "sort", "length:desc", "hostname", "web-1"), "14");
+    check(fixture, json_pack("{s:s, s:s}", "sort", "user:asc", "hostname", "prod"), "3");
+    check(fixture, json_pack("{s:s, s:o, s:o}", "sort", "user:asc", "from", doc_time(2000), "to", doc_time(4000)),
+          "23");
+    check(fixture, json_pack("{s:s, s:[s]}", "sort", "size:desc", "search", "ALICE"), "24");
+    static const char *const wrong[] = {"age:asc", "user:up", "started:", "us", "user/bob"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        must_fail(fixture, as_local(), "recordings.list", json_pack("{s:s}", "sort", wrong[i]), TP_INVALID);
+    }
+}
+
+/* Page by page, while the one that the last page ended with goes. */
+static void pages_of_an_order(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    put_seeds(fixture);
+    for (int total = 0; total < 2; total++) {
+        char *start = mem_strdup("");
+        struct buf seen;
+        buf_init(&seen, 64);
+        do {
+            json_t *page = must(
+                fixture, as_local(), "recordings.list",
+                json_pack("{s:s, s:i, s:s, s:b}", "sort", "user:asc", "limit", 1, "start_key", start, "total", total));
+            json_t *item = json_array_get(json_object_get(page, "items"), 0);
+            (void)buf_printf(&seen, "%c", json_get_text(item, "id", "????????")[7]);
+            mem_free(start);
+            start = mem_strdup(json_get_text(page, "start_key", ""));
+            json_decref(page);
+        } while (start[0] != '\0');
+        assert_string_equal(buf_text(&seen), "2413");
+        buf_free(&seen);
+        mem_free(start);
+    }
+    json_t *page =
+        must(fixture, as_local(), "recordings.list", json_pack("{s:s, s:i}", "sort", "length:asc", "limit", 2));
+    char *key = key_of(&seeds[1]);
+    recording_delete(fixture->auth, seeds[1].id, key);
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    recording_delete(fixture->auth, seeds[1].id, key); /* it is gone: that harms nobody */
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    mem_free(key);
+    check(fixture, json_pack("{s:s, s:s}", "sort", "length:asc", "start_key", json_get_text(page, "start_key", "")),
+          "13");
+    json_decref(page);
+    by(fixture, "user:asc", "413");
+    /* Nothing of it is left. */
+    assert_int_equal(doc_find(fixture->auth->state, "/recording_at/", seeds[1].id, &page, NULL, &error), TP_NOT_FOUND);
+}
+
+static bool count_one(void *ctx, const struct store_entry *entry)
+{
+    size_t *count = ctx;
+    (void)entry;
+    ++*count;
+    return true;
+}
+
+/* A start makes what is missing, once. */
+static void rows_are_made_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    size_t count = 0;
+    put_seeds(fixture);
+    uint64_t revision = store_revision(fixture->auth->state);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_int_equal(store_range(fixture->auth->state, "/recording_by/", NULL, 0, count_one, &count, &error), TP_OK);
+    assert_int_equal(count, 4 * SEEDS);
+    json_t *doc = NULL;
+    uint64_t at = 0;
+    char *key = key_of(&seeds[0]);
+    assert_int_equal(doc_find(fixture->auth->state, "/recording/", key, &doc, &at, &error), TP_OK);
+    assert_true(at <= revision);
+    json_decref(doc);
+    mem_free(key);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(pages_of_an_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_are_made_once, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
