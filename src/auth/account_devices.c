@@ -441,7 +441,7 @@ void do_account_password(struct call *call)
     change->fresh = mem_strdup(fresh);
     change->old_hash = hash != NULL ? mem_strdup(hash) : NULL;
     json_decref(login);
-    if (hashing_run(auth->hashing, change_work, change_done, change, &error) != TP_OK) {
+    if (lane_run(auth->hashing, NULL, change_work, change_done, change, &error) != TP_OK) {
         change_free(change);
         call_fail(call, &error);
     }

@@ -31,13 +31,13 @@ static void audit_done(void *ctx)
 {
     struct audit_read *audit = ctx;
     if (audit->err != TP_OK) {
-        json_decref(audit->items);
         call_fail(audit->call, &audit->error);
     } else {
         size_t count = json_array_size(audit->items);
-        call_reply(audit->call, json_pack("{s:o, s:s, s:I}", "items", audit->items, "start_key",
+        call_reply(audit->call, json_pack("{s:O, s:s, s:I}", "items", audit->items, "start_key",
                                           audit->next != NULL ? audit->next : "", "total", (json_int_t)count));
     }
+    json_decref(audit->items);
     mem_free(audit->next);
     mem_free(audit->types);
     mem_free(audit->dir);
@@ -81,7 +81,10 @@ void do_audit_list(struct call *call)
         .limit = (size_t)(limit <= 0 || limit > 5000 ? 5000 : limit),
         .start_key = json_get_text(params, "start_key", NULL),
     };
-    work_run(call->auth->loop, audit_work, audit_done, audit);
+    audit->err = lane_run(call->auth->reads, lane_of(call), audit_work, audit_done, audit, &audit->error);
+    if (audit->err != TP_OK) {
+        audit_done(audit);
+    }
 }
 
 void do_audit_checkpoint(struct call *call)

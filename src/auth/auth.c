@@ -30,6 +30,15 @@
 
 #define TICK_MS 200
 
+static const struct lane_rules hashing_rules = {
+    .at_once = 2, .queue = 256, .full = "too many people sign in at this moment, try again in a few seconds"};
+static const struct lane_rules reads_rules = {.at_once = 2,
+                                              .queue = 4096,
+                                              .each = 32,
+                                              .full =
+                                                  "too much is being read at this moment, try again in a few seconds"};
+static const struct lane_rules seals_rules = {.at_once = 2};
+
 struct listen {
     struct auth *auth;
     int fd;
@@ -147,7 +156,10 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->puts = put_group_new(auth);
     auth->lockout = lockout_new();
     auth->certs = cert_cache_new();
-    auth->hashing = hashing_new(loop);
+    loop_set_threads(LANE_THREADS);
+    auth->hashing = lane_new(loop, &hashing_rules);
+    auth->reads = lane_new(loop, &reads_rules);
+    auth->seals = lane_new(loop, &seals_rules);
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
         bootstrap_run, ca_load, audit_open, bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
@@ -226,7 +238,9 @@ void auth_close(struct auth *auth)
     map_free(auth->locks);
     lockout_free(auth->lockout);
     cert_cache_free(auth->certs);
-    hashing_free(auth->hashing);
+    lane_free(auth->hashing);
+    lane_free(auth->reads);
+    lane_free(auth->seals);
     ca_free(auth);
     store_close(auth->secrets);
     store_close(auth->state);

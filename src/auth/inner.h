@@ -213,7 +213,9 @@ struct auth {
     struct keep *keep;
     struct keep_recordings *keep_recordings;
     struct lockout *lockout;
-    struct hashing *hashing;
+    struct lane *hashing; /* passwords */
+    struct lane *reads;   /* recordings and the log, for people */
+    struct lane *seals;   /* recordings that have ended */
     struct map *roles; /* name to struct role */
     struct map *locks; /* name to struct lock */
     struct cert_cache *certs;
@@ -464,13 +466,23 @@ int64_t issue_host_time(const struct auth *auth);
 enum tp_err issue_host_certs(struct auth *auth, const struct issue_host *want, json_t **ret_result, json_t **ret_event,
                              struct tp_error *error) TP_MUST;
 
-/* ---- hashing.c ---- */
-struct hashing;
-struct hashing *hashing_new(struct loop *loop) TP_MUST;
-/* As work_run, but few at once and in order; TP_LIMIT (and nothing called) when too many wait. */
-enum tp_err hashing_run(struct hashing *hashing, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx,
-                        struct tp_error *error) TP_MUST;
-void hashing_free(struct hashing *hashing);
+/* ---- lane.c ---- */
+#define LANE_THREADS 8 /* on the thread pool: as many as all lanes may use, and two that they leave free */
+struct lane_rules {
+    size_t at_once;
+    size_t queue;     /* may wait; 0: any number */
+    size_t each;      /* of one person, under way and waiting; 0: any number */
+    const char *full; /* what is said when too many wait */
+};
+struct lane *lane_new(struct loop *loop, const struct lane_rules *rules) TP_MUST;
+/* As work_run, but few at once, and of one person (who; NULL: nobody's) one after the other. TP_LIMIT, and nothing called,
+ * when too many wait or he has too many. */
+enum tp_err lane_run(struct lane *lane, const char *who, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx,
+                     struct tp_error *error) TP_MUST;
+/* Whose a call is, for lane_run: the machine's administrator waits for nobody. */
+const char *lane_of(const struct call *call);
+/* What waits is not done any more. */
+void lane_free(struct lane *lane);
 
 /* ---- roles and locks in memory: users.c, resources.c ---- */
 /* Role names exist and are unique, at least one. */

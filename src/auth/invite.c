@@ -318,7 +318,7 @@ void do_invite_finish(struct call *call)
     struct finish *finish = mem_alloc(sizeof *finish);
     finish->call = call;
     finish->password = mem_strdup(password);
-    if (hashing_run(auth->hashing, hash_work, hash_done, finish, &error) != TP_OK) {
+    if (lane_run(auth->hashing, NULL, hash_work, hash_done, finish, &error) != TP_OK) {
         finish_free(finish);
         call_fail(call, &error);
     }

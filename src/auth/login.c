@@ -205,7 +205,7 @@ static void login_start(struct call *call, bool web)
         login->hash = hash != NULL ? mem_strdup(hash) : NULL;
         json_decref(doc);
     }
-    if (hashing_run(call->auth->hashing, password_work, password_done, login, &error) != TP_OK) {
+    if (lane_run(call->auth->hashing, NULL, password_work, password_done, login, &error) != TP_OK) {
         login_free(login);
         call_fail(call, &error);
     }

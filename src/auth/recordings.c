@@ -324,7 +324,10 @@ static void seal_start(struct recording *recording)
     job->recording = recording;
     job->seal.part = part;
     job->seal.final = path_of(recording->auth, recording->id, ".cast.gz");
-    work_run(recording->auth->loop, seal_work, seal_done, job);
+    struct tp_error never = {0};
+    if (lane_run(recording->auth->seals, NULL, seal_work, seal_done, job, &never) != TP_OK) {
+        seal_done(job);
+    }
 }
 
 void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code)

@@ -445,7 +445,15 @@ void recordings_answer(struct call *call, const json_t *meta, const struct recor
     reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
     reading->access = piece->access != NULL ? mem_strdup(piece->access) : NULL;
     reading->event = event;
-    work_run(call->auth->loop, read_work, read_done, reading);
+    struct tp_error error = {0};
+    if (lane_run(call->auth->reads, lane_of(call), read_work, read_done, reading, &error) != TP_OK) {
+        if (reading->had_reader) {
+            access_remember(call->auth, reading->access, reading->reader);
+            reading->reader = NULL;
+        }
+        reading_free(reading);
+        call_fail(call, &error);
+    }
 }
 
 static enum tp_err find_meta(struct auth *auth, const char *id, json_t **ret_meta, struct tp_error *error)

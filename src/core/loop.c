@@ -293,6 +293,13 @@ static void on_work_done(uv_work_t *handle, int status)
     mem_free(work);
 }
 
+void loop_set_threads(unsigned count)
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%u", count);
+    (void)setenv("UV_THREADPOOL_SIZE", text, 1); /* libuv takes it from there alone */
+}
+
 void work_run(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx)
 {
     struct work *job = mem_alloc(sizeof(*job));

@@ -64,6 +64,8 @@ typedef void signal_cb(void *ctx, int signal_number);
 struct signal_watch *signal_watch_new(struct loop *loop, int signal_number, signal_cb *fn, void *ctx) TP_MUST;
 void signal_watch_free(struct signal_watch *watch);
 
+/* How many jobs the thread pool of this process does at once; counts before the first of them. */
+void loop_set_threads(unsigned count);
 /* A job on the thread pool: work runs there and must touch only what ctx points at; done runs on the loop afterwards,
  * exactly once, also when the loop is stopping. */
 void work_run(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
