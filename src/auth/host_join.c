@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define ADDITIONAL_MAX 32
+#define RENEWAL_COST_MS 2000
 
 static bool uuid_valid(const char *text)
 {
@@ -334,7 +335,12 @@ void do_host_renew(struct call *call)
     }
     char *id = mem_strdup(call->caller.host_id);
     /* Never wider than what it joined as. */
-    const struct host *self = hosts_get(call->auth, id);
+    struct host *self = hosts_get(call->auth, id);
+    if (self != NULL && hosts_spend(self, RENEWAL_COST_MS, &error) != TP_OK) {
+        mem_free(id);
+        call_fail(call, &error);
+        return;
+    }
     give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, NULL, false);
     mem_free(id);
 }

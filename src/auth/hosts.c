@@ -7,6 +7,7 @@
 #define HEARTBEAT_MS ((int64_t)60 * 1000)
 #define PRESENCE_MS ((int64_t)10 * 60 * 1000)
 #define LABELS_MAX 200
+#define REPORT_COST_MS 1000 /* agents report once a second at most */
 
 static void host_destroy(struct host *host)
 {
@@ -266,6 +267,9 @@ void do_host_heartbeat(struct call *call)
     struct tp_error error = {0};
     struct host *host = call->caller.host_id != NULL ? hosts_get(auth, call->caller.host_id) : NULL;
     enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
+    if (err == TP_OK) {
+        err = hosts_spend(host, REPORT_COST_MS, &error);
+    }
     if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
         err = err_set(&error, TP_DENIED,
                       "this host joined as \"%s\" and may report under that name "

@@ -127,6 +127,8 @@ struct host {
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
+    int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
+    int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
     int64_t cert_made;    /* Unix seconds: when the youngest certificate that it has shown was made */
     struct host *next_named, *prev_named; /* those of the same name (hosts.h) */
 };
@@ -216,8 +218,8 @@ struct auth {
     struct lane *hashing; /* passwords */
     struct lane *reads;   /* recordings and the log, for people */
     struct lane *seals;   /* recordings that have ended */
-    struct map *roles; /* name to struct role */
-    struct map *locks; /* name to struct lock */
+    struct map *roles;    /* name to struct role */
+    struct map *locks;    /* name to struct lock */
     struct cert_cache *certs;
     struct map *hosts;       /* id to struct host */
     struct map *host_names;  /* name to the first struct host of it (hosts.h) */
@@ -527,6 +529,10 @@ void host_keys_note(json_t *doc, const char *tls_pub, const char *ssh_pub);
 /* Are tls_pub_key and ssh_pub_key of these parameters the host's? Of one that is not registered: yes. */
 enum tp_err host_keys_check(struct auth *auth, const char *id, const json_t *params, bool *ret_same,
                             struct tp_error *error) TP_MUST;
+
+/* ---- host_credit.c ---- */
+/* Takes cost_ms of the host's credit, which grows by a millisecond each millisecond; TP_LIMIT with a sentence when it is used up. */
+enum tp_err hosts_spend(struct host *host, int64_t cost_ms, struct tp_error *error) TP_MUST;
 
 /* ---- hosts.c, routes.c ---- */
 enum tp_err hosts_load(struct auth *auth, struct tp_error *error) TP_MUST;

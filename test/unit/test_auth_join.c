@@ -233,6 +233,37 @@ static void r4_a_renewal_keeps_the_keys(void **state)
     keys_free(&evil);
 }
 
+/* R15: each report that is new is written and every session on the host decided anew, each renewal signed and logged: a host that has
+ * been taken over and reports without end must not take auth's time from all others. */
+static void r15_a_host_reports_no_faster_than_auth_can_bear(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    struct tp_error error = {0};
+    size_t taken = 0;
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_B, "web-2", &keys)));
+    int64_t began = clock_mono_ms();
+    for (int i = 0; i < 300; i++) {
+        char value[32];
+        snprintf(value, sizeof value, "%d", i);
+        json_t *result = ask(fixture, as_host(HOST_A, "web-1"), "host.heartbeat",
+                             json_pack("{s:s, s:{s:s}}", "hostname", "web-1", "labels", "n", value), &error);
+        taken += result != NULL;
+        assert_true(result != NULL || error.code == TP_LIMIT);
+        json_decref(result);
+    }
+    assert_in_range(taken, 30, 100 + (clock_mono_ms() - began) / 1000);
+    must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-1", &keys), TP_LIMIT);
+    json_decref(
+        must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat",
+             json_pack("{s:s, s:{s:s}}", "hostname", "web-2", "labels", "n", "1"))); /* others are not concerned */
+    json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.renew", join_params("", HOST_B, "web-2", &keys)));
+    keys_free(&keys);
+}
+
 struct base {
     json_t *identity;
     struct sshcert ssh;
@@ -422,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewal_keeps_the_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_a_host_reports_no_faster_than_auth_can_bear, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),
