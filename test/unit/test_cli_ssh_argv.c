@@ -51,6 +51,22 @@ static void R12_names_for_a_shell_or_an_option_parser_are_refused(void **state)
     }
 }
 
+/* The server names logins, too, and --login and the environment do: not all OpenSSHs look at them before the shell does. */
+static void R12_logins_of_others_reach_no_shell(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",    "-oProxyCommand=x", "$(id)", "a;b", "a b", "a`b`", "a|b", "a'b", "a\"b", "a\n", "%h", "a>b", "a*", "~",
+        "a\\", "\x1b[2J"};
+    static const char *const good[] = {"root", "jean-luc", "a.b_c+d@e", "HOST\\user"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (ssh_argv_check_login(bad[i], NULL) != TP_INVALID)
+            fail_msg("\"%s\" was accepted", bad[i]);
+    }
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(ssh_argv_check_login(good[i], NULL), TP_OK);
+}
+
 static void R12_words_are_quoted(void **state)
 {
     (void)state;
@@ -116,9 +132,11 @@ static void options_name_the_profile(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets_are_taken_apart),
-        cmocka_unit_test(R12_names_for_a_shell_or_an_option_parser_are_refused), cmocka_unit_test(R12_words_are_quoted),
-        cmocka_unit_test(proxy_hosts_lose_user_port_and_cluster), cmocka_unit_test(options_name_the_profile)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(targets_are_taken_apart),
+                                       cmocka_unit_test(R12_names_for_a_shell_or_an_option_parser_are_refused),
+                                       cmocka_unit_test(R12_logins_of_others_reach_no_shell),
+                                       cmocka_unit_test(R12_words_are_quoted),
+                                       cmocka_unit_test(proxy_hosts_lose_user_port_and_cluster),
+                                       cmocka_unit_test(options_name_the_profile)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

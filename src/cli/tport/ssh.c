@@ -80,6 +80,8 @@ static enum tp_err choose_login(const struct command_line *line, const char *nam
                 login, *list ? ", they allow " : ", nor any other", list);
         mem_free(list);
     }
+    if (err == TP_OK)
+        err = ssh_argv_check_login(login, error);
     *ret_login = err == TP_OK ? mem_strdup(login) : NULL;
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "cli/common/table.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -15,6 +16,20 @@ static bool good_login(const char *login)
             return false;
     }
     return true;
+}
+
+enum tp_err ssh_argv_check_login(const char *login, struct tp_error *error)
+{
+    size_t length = strlen(login);
+    bool bad = length == 0 || length > 255 || *login == '-' || login[length - 1] == '\\';
+    for (const char *at = login; *at; at++)
+        bad = bad || iscntrl((unsigned char)*at) || strchr(" '`\"$;&<>|(){}[]*?!#~%", *at);
+    if (!bad)
+        return TP_OK;
+    char *safe = text_safe(login);
+    enum tp_err err = err_set(error, TP_INVALID, "\"%s\": this can't be a login name", safe);
+    mem_free(safe);
+    return err;
 }
 
 static char *without_cluster(const char *host, const char *cluster)

@@ -24,6 +24,9 @@ struct ssh_target {
 enum tp_err ssh_target_parse(const char *text, const char *cluster, struct ssh_target *ret_target,
                              struct tp_error *error) TP_MUST;
 void ssh_target_free(struct ssh_target *target);
+/* A login that somebody else names: the server, in the certificate, or the environment. It reaches the shell of the ProxyCommand as
+ * %r, and only newer OpenSSHs look at it first. TP_INVALID with a sentence. */
+enum tp_err ssh_argv_check_login(const char *login, struct tp_error *error) TP_MUST;
 /* "user@host:port" as OpenSSH hands it to a ProxyCommand: only host matters; ".CLUSTER" is dropped. mem_free ret_host. */
 enum tp_err ssh_argv_proxy_host(const char *text, const char *cluster, char **ret_host, struct tp_error *error) TP_MUST;
 
