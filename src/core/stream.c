@@ -313,6 +313,13 @@ static void ended_by_peer(struct stream *stream)
     both_ended(stream);
 }
 
+/* Nothing is left after a read of so many bytes; should more have come just now, the watch says so. */
+static bool is_dry(const struct stream *stream, size_t got)
+{
+    const struct stream_transport *transport = stream->transport;
+    return transport->dry ? transport->dry(stream->transport_state) : got < LOOP_SCRATCH_SIZE;
+}
+
 static void read_some(struct stream *stream)
 {
     uint8_t *scratch = loop_scratch(stream->loop);
@@ -328,8 +335,7 @@ static void read_some(struct stream *stream)
         case STREAM_IO_OK:
             stream->rx += got;
             stream->events->on_data(stream->ctx, scratch, got);
-            /* A short read of a plain socket means it is dry; TLS gives one record at a time. */
-            if (stream->transport == &plain && got < LOOP_SCRATCH_SIZE)
+            if (is_dry(stream, got))
                 return;
             break;
         case STREAM_IO_EOF:

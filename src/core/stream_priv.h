@@ -29,6 +29,9 @@ struct stream_transport {
     size_t (*unsent)(const void *state);
     /* Bytes that read would give without a readable socket. */
     bool (*pending)(void *state);
+    /* The last read left nothing, as far as one knows without asking the socket: it had given less than was asked for. NULL:
+     * a read of less than it was given room for says so. */
+    bool (*dry)(void *state);
     /* Ends our direction above the socket (close_notify); the stream calls shutdown(2) afterwards. */
     enum stream_io (*shutdown)(void *state);
     void (*free)(void *state);

@@ -394,6 +394,12 @@ static bool tls_pending(void *ctx)
     return SSL_has_pending(state->ssl) == 1 || buf_size(&state->wire.in) > 0;
 }
 
+static bool tls_dry(void *ctx)
+{
+    const struct tls_state *state = ctx;
+    return state->wire.emptied && !tls_pending(ctx);
+}
+
 static enum stream_io tls_shutdown(void *ctx)
 {
     struct tls_state *state = ctx;
@@ -428,6 +434,7 @@ static const struct stream_transport tls_transport = {
     .more = tls_more,
     .unsent = tls_unsent,
     .pending = tls_pending,
+    .dry = tls_dry,
     .shutdown = tls_shutdown,
     .free = tls_free,
 };

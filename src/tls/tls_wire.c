@@ -6,7 +6,7 @@
 
 void tls_wire_init(struct tls_wire *wire, int fd)
 {
-    *wire = (struct tls_wire){.fd = fd};
+    *wire = (struct tls_wire){.fd = fd, .most = WIRE_FIRST};
     buf_init(&wire->in, 0);
     buf_init(&wire->out, 0);
 }
@@ -44,13 +44,15 @@ static int on_write(BIO *bio, const char *data, int size)
 /* Fills the buffer: 1, 0 at the peer's end, -1 with the BIO's retry flag or errno. */
 static int receive(BIO *bio, struct tls_wire *wire)
 {
-    size_t most = wire->ready ? WIRE_BATCH : WIRE_EARLY;
+    size_t most = wire->ready ? wire->most : WIRE_EARLY;
     ssize_t got;
     do {
         got = recv(wire->fd, buf_reserve(&wire->in, most), most, 0);
     } while (got < 0 && errno == EINTR);
+    wire->emptied = got < (ssize_t)most;
     if (got > 0) {
         buf_commit(&wire->in, (size_t)got);
+        wire->most = (size_t)got < WIRE_FIRST ? WIRE_FIRST : WIRE_BATCH;
         return 1;
     }
     buf_free(&wire->in);

@@ -8,13 +8,16 @@
 #include <openssl/bio.h>
 
 #define WIRE_BATCH ((size_t)64 * 1024)  /* read at once, and gathered before a send */
+#define WIRE_FIRST ((size_t)16 * 1024)  /* read at first: who asks for little needs no more */
 #define WIRE_EARLY ((size_t)4 * 1024)   /* read at once, before the peer has proved who he is, */
 #define WIRE_GATHER ((size_t)16 * 1024) /* and gathered before a send then */
 
 struct tls_wire {
-    int fd;     /* the stream's */
-    bool ready; /* the peer has proved who he is, or is the server that we dialled */
-    bool more;  /* the caller sends more at once */
+    int fd;       /* the stream's */
+    bool ready;   /* the peer has proved who he is, or is the server that we dialled */
+    bool more;    /* the caller sends more at once */
+    bool emptied; /* the last receive gave less than was asked for */
+    size_t most;  /* read at once: grows while the socket gives as much */
     struct buf in;
     struct buf out;
 };
