@@ -80,14 +80,19 @@ static enum tp_err check(const char *base64, const char *ca_pems, int64_t now, s
     return err;
 }
 
+static bool is_good(const struct checked *entry, int64_t now)
+{
+    return entry->when <= now && now < entry->when + KEPT_SECONDS && entry->identity.not_before <= now &&
+           now <= entry->identity.not_after;
+}
+
 enum tp_err cert_cache_check(struct cert_cache *cache, const char *base64, const char *ca_pems, int64_t now,
                              const struct identity **ret_identity, struct tp_error *error)
 {
     char *key = digest(base64, ca_pems);
     struct checked *entry = map_get(cache->entries, key);
     enum tp_err err = TP_OK;
-    bool good = entry != NULL && entry->when <= now && now < entry->when + KEPT_SECONDS &&
-                entry->identity.not_before <= now && now <= entry->identity.not_after;
+    bool good = entry != NULL && is_good(entry, now);
     if (!good) {
         struct identity identity;
         if (entry != NULL) {
@@ -108,4 +113,38 @@ enum tp_err cert_cache_check(struct cert_cache *cache, const char *base64, const
     }
     mem_free(key);
     return err;
+}
+
+struct drop {
+    struct map *entries;
+    int64_t now;
+    const char *host_id;
+};
+
+static void drop_old(void *ctx, const char *key, void *value)
+{
+    const struct drop *drop = ctx;
+    if (!is_good(value, drop->now)) {
+        free_entry(NULL, NULL, map_remove(drop->entries, key));
+    }
+}
+
+size_t cert_cache_sweep(struct cert_cache *cache, int64_t now)
+{
+    map_each(cache->entries, drop_old, &(struct drop){.entries = cache->entries, .now = now});
+    return map_count(cache->entries);
+}
+
+static void drop_host(void *ctx, const char *key, void *value)
+{
+    const struct drop *drop = ctx;
+    const struct checked *entry = value;
+    if (entry->identity.host_id != NULL && strcmp(entry->identity.host_id, drop->host_id) == 0) {
+        free_entry(NULL, NULL, map_remove(drop->entries, key));
+    }
+}
+
+void cert_cache_forget_host(struct cert_cache *cache, const char *host_id)
+{
+    map_each(cache->entries, drop_host, &(struct drop){.entries = cache->entries, .host_id = host_id});
 }

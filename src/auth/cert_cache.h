@@ -16,4 +16,9 @@ void cert_cache_free(struct cert_cache *cache); /* NULL is fine */
 enum tp_err cert_cache_check(struct cert_cache *cache, const char *base64, const char *ca_pems, int64_t now,
                              const struct identity **ret_identity, struct tp_error *error) TP_MUST;
 
+/* Drops what is too old to be used; how many are left. */
+size_t cert_cache_sweep(struct cert_cache *cache, int64_t now);
+/* Drops what is remembered of this host, which is one no more. */
+void cert_cache_forget_host(struct cert_cache *cache, const char *host_id);
+
 #endif

@@ -165,6 +165,7 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
     struct tp_error error = {0};
     const struct method *method = method_find(name);
     enum tp_err err = TP_OK;
+    auth->calls++;
     if (method == NULL || method->fn != do_resources_put) {
         put_group_flush(auth);
     }

@@ -1,4 +1,5 @@
 /* The table of hosts, and their telling what they are. A host speaks for its own id only (R15). */
+#include "auth/cert_cache.h"
 #include "auth/hosts.h"
 #include "auth/kube.h"
 
@@ -181,6 +182,7 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
                       json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
     (void)map_remove(auth->hosts, id);
     host_names_drop(auth, host);
+    cert_cache_forget_host(auth->certs, host->id);
     hosts_order_changed(auth);
     kube_order_changed(auth);
     host_destroy(host);

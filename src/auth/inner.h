@@ -234,7 +234,8 @@ struct auth {
     struct listen *admin; /* auth.c */
     struct timer *tick;   /* each 200 ms */
     unsigned ticks;
-    unsigned hosts_recheck; /* ticks until the tunnels of locked hosts are cut, 0: nothing to do */
+    unsigned calls, calls_before, calls_given; /* so far; a second ago; when memory was given back (auth.c) */
+    unsigned hosts_recheck;                    /* ticks until the tunnels of locked hosts are cut, 0: nothing to do */
     bool stopping;
 
     /* Lists in order, made at the first page after a change: hosts (node_list.c), Kubernetes clusters (kube_list.c). */

@@ -16,7 +16,8 @@
 struct world {
     struct key *ca, *other, *subject;
     char *ca_pem, *other_pem, *subject_pem;
-    char *cert; /* base64, valid from NOW - 60 to NOW + 200 */
+    char *cert;          /* base64, valid from NOW - 60 to NOW + 200 */
+    const char *host_id; /* whose certificates sign() makes; NULL: people's */
     struct cert_cache *cache;
     struct tp_error error;
 };
@@ -29,9 +30,15 @@ static char *sign(struct world *w, const char *name, int64_t not_after)
     identity_init(&identity);
     identity.cluster = mem_strdup(CLUSTER);
     identity.name = mem_strdup(name);
-    identity.roles = json_pack("[s]", "access");
-    identity.traits = json_object();
-    identity.logins = json_pack("[s]", "root");
+    if (w->host_id == NULL) {
+        identity.roles = json_pack("[s]", "access");
+        identity.traits = json_object();
+        identity.logins = json_pack("[s]", "root");
+    } else {
+        identity.kind = IDENTITY_HOST;
+        identity.host_id = mem_strdup(w->host_id);
+        identity.host_role = mem_strdup("node");
+    }
     identity.not_before = NOW - 60;
     identity.not_after = not_after;
     struct x509_options options = {.public_pem = w->subject_pem, .identity = &identity, .client = true};
@@ -143,6 +150,44 @@ static void test_many_certificates_are_bounded(void **state)
     assert_int_equal(check(w, w->cert, w->ca_pem, NOW), TP_OK);
 }
 
+/* Who comes once stays for five minutes, not until a thousand others have come. */
+static void test_old_answers_are_swept(void **state)
+{
+    struct world *w = *state;
+    char *bob = sign(w, "bob", NOW + 1000);
+    char *carol = sign(w, "carol", NOW + 1000);
+    assert_int_equal(check(w, w->cert, w->ca_pem, NOW), TP_OK);
+    assert_int_equal(check(w, bob, w->ca_pem, NOW), TP_OK);
+    assert_int_equal(check(w, carol, w->ca_pem, NOW + 100), TP_OK);
+    assert_int_equal(cert_cache_sweep(w->cache, NOW + 200), 3);
+    assert_int_equal(cert_cache_sweep(w->cache, NOW + 201), 2); /* alice's has expired */
+    assert_int_equal(cert_cache_sweep(w->cache, NOW + 300), 1);
+    assert_int_equal(check(w, bob, w->ca_pem, NOW + 301), TP_OK);
+    assert_int_equal(cert_cache_sweep(w->cache, NOW + 400), 1);
+    mem_free(bob);
+    mem_free(carol);
+}
+
+static void test_a_removed_host_is_forgotten(void **state)
+{
+    static const char *const ids[] = {"11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"};
+    struct world *w = *state;
+    assert_int_equal(check(w, w->cert, w->ca_pem, NOW), TP_OK);
+    mem_free(w->ca_pem);
+    w->ca_pem = x509_make_ca(w->ca, CLUSTER, "host", NOW - 3600);
+    for (int i = 0; i < 2; i++) {
+        w->host_id = ids[i];
+        char *host = sign(w, "web", NOW + 200);
+        assert_int_equal(check(w, host, w->ca_pem, NOW), TP_OK);
+        mem_free(host);
+    }
+    assert_int_equal(cert_cache_sweep(w->cache, NOW), 3);
+    for (int i = 0; i < 2; i++) { /* the second time there is nothing of it */
+        cert_cache_forget_host(w->cache, ids[0]);
+        assert_int_equal(cert_cache_sweep(w->cache, NOW), 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +196,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_ca_that_is_trusted_no_more, begin, end),
         cmocka_unit_test_setup_teardown(test_every_changed_letter_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_many_certificates_are_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(test_old_answers_are_swept, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_removed_host_is_forgotten, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
