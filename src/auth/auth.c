@@ -516,6 +516,7 @@ static void finish_audit(struct process *process)
 int auth_main(int control_fd)
 {
     static const struct rpc_events events = {.on_event = master_event, .on_close = master_close};
+    mem_one_pool(); /* passwords are hashed by threads, 19 MB each */
     struct process process = {.loop = loop_new(), .log_fd = -1};
     process.master = rpc_new_fd(process.loop, control_fd, &events, &process);
     loop_run(process.loop);

@@ -73,6 +73,11 @@ void mem_give_back(void)
     (void)malloc_trim(0);
 }
 
+void mem_one_pool(void)
+{
+    (void)mallopt(M_ARENA_MAX, 1);
+}
+
 void secret_wipe(void *data, size_t size)
 {
     if (data && size)

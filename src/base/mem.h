@@ -28,6 +28,9 @@ void mem_free(void *data);
 /* Gives pages that nobody uses any more back to the system, which free alone does not do for those in the middle. Takes
  * milliseconds where there are many: for the end of a crowd, not for every day. */
 void mem_give_back(void);
+/* All threads take from one pool from now on: mem_give_back reaches no other one's end. For a process whose threads take much,
+ * seldom; call it before they start. */
+void mem_one_pool(void);
 
 /* Overwrites size bytes in a way the compiler keeps. */
 void secret_wipe(void *data, size_t size);
