@@ -124,6 +124,8 @@ struct host {
     unsigned roles;    /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
     char *token;       /* hash of the join token that it came with, or NULL */
     int64_t online_ms; /* wall: it has had a tunnel since then, if it has one */
+    int64_t came_ms; /* wall: it can be reached since then, but for the moments that a reload or a lost worker takes */
+    int64_t gone_ms; /* wall: its last tunnel went, 0: none has gone */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */

@@ -199,7 +199,7 @@ static void node_item(void *ctx, size_t i, struct buf *out)
     const struct buf *text = resource_text(host);
     (void)buf_append(out, buf_head(text), buf_size(text));
     (void)buf_printf(out, ",\"online\":%s", host->tunnels != NULL ? "true" : "false");
-    json_t *when = doc_time(host->tunnels != NULL ? host->online_ms : host->last_seen_ms);
+    json_t *when = doc_time(host->tunnels != NULL ? host->came_ms : host->last_seen_ms);
     (void)buf_append_text(out, host->tunnels != NULL ? ",\"online_since\":" : ",\"last_seen\":");
     append_string(out, json_string_value(when));
     json_decref(when);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define BREAK_MS ((int64_t)30 * 1000) /* agents are back after any restart of the proxy in that time */
+
 static json_t *route_json(const struct host *host)
 {
     const struct tunnel_ref *top = host->tunnels;
@@ -56,6 +58,7 @@ static bool drop(struct host *host, int worker, int64_t tunnel)
     }
     if (found) {
         host->last_seen_ms = clock_wall_ms();
+        host->gone_ms = host->tunnels == NULL ? host->last_seen_ms : host->gone_ms;
     }
     return found;
 }
@@ -80,6 +83,21 @@ void routes_worker_gone(struct auth *auth, int worker)
     map_each(auth->hosts, worker_gone, &(struct gone){auth, worker});
 }
 
+/* Before its tunnels change. came_ms (0: not known) is what the auth before told the worker. */
+static void count_from(struct host *host, int64_t age_ms, int64_t came_ms)
+{
+    int64_t now = clock_wall_ms();
+    int64_t since = now - (age_ms > 0 ? age_ms : 0);
+    int64_t came = came_ms > 0 && came_ms < since ? came_ms : since;
+    bool anew = host->tunnels == NULL && (host->gone_ms == 0 || now - host->gone_ms > BREAK_MS);
+    if (host->tunnels == NULL || since < host->online_ms) {
+        host->online_ms = since;
+    }
+    if (anew || came < host->came_ms) {
+        host->came_ms = came;
+    }
+}
+
 /* The worker's number is that of its line: a worker cannot claim another one's tunnels. */
 void do_tunnel_up(struct call *call)
 {
@@ -96,11 +114,7 @@ void do_tunnel_up(struct call *call)
     }
     (void)drop(host, call->caller.worker, tunnel);
     struct tunnel_ref *ref = mem_alloc(sizeof *ref);
-    int64_t age = json_get_int(call->params, "age", 0);
-    int64_t since = clock_wall_ms() - (age > 0 ? age : 0);
-    if (host->tunnels == NULL || since < host->online_ms) {
-        host->online_ms = since;
-    }
+    count_from(host, json_get_int(call->params, "age", 0), json_get_int(call->params, "online_since", 0));
     ref->worker = call->caller.worker;
     ref->tunnel = tunnel;
     ref->next = host->tunnels;
@@ -108,7 +122,8 @@ void do_tunnel_up(struct call *call)
     host->last_seen_ms = clock_wall_ms();
     log_info("tunnel up", "host=%s name=\"%s\" worker=%d", host->id, host->name, ref->worker);
     routes_tell(auth, host);
-    call_reply(call, json_pack("{s:s, s:s}", "host_id", host->id, "name", host->name));
+    call_reply(call, json_pack("{s:s, s:s, s:I}", "host_id", host->id, "name", host->name, "online_since",
+                               (json_int_t)host->came_ms));
 }
 
 void do_tunnel_down(struct call *call)

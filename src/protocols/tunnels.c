@@ -39,6 +39,7 @@ struct host_tunnel {
     char *cert; /* base64 DER, for auth */
     unsigned number;
     int64_t made_ms;         /* clock_mono_ms */
+    int64_t online_since;    /* as auth says it, 0: it has not; for an auth that takes its place */
     unsigned lines;          /* rpc streams now open */
     struct agent_line *line; /* the newest of them, or NULL: for what we have to tell the agent */
     bool up;                 /* auth agreed */
@@ -204,7 +205,8 @@ static void on_up(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct up_question *question = ctx;
     struct host_tunnel *host = by_number(question->worker, question->host_id, question->number);
-    (void)result;
+    if (host && result)
+        host->online_since = json_get_int(result, "online_since", 0);
     if (host && error) {
         log_warn("tunnel refused", "id=%llu host=%s why=\"%s\"", (unsigned long long)host->peer.id, host->host_id,
                  error->text);
@@ -231,8 +233,9 @@ static void report(struct host_tunnel *host)
     question->host_id = mem_strdup(host->host_id);
     question->number = host->number;
     (void)rpc_request(worker->auth, "tunnel.up",
-                      json_pack("{s:i, s:i, s:I}", "worker", (int)worker->number, "tunnel", (int)host->number, "age",
-                                (json_int_t)(clock_mono_ms() - host->made_ms)),
+                      json_pack("{s:i, s:i, s:I, s:I}", "worker", (int)worker->number, "tunnel", (int)host->number,
+                                "age", (json_int_t)(clock_mono_ms() - host->made_ms), "online_since",
+                                (json_int_t)host->online_since),
                       host_caller(host), 0, on_up, question);
 }
 

@@ -1,6 +1,7 @@
 """The daemon's life: reload, drain, crash, bad files, kill -9 of each process."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -300,6 +301,7 @@ def test_upgrade_does_not_bring_ended_sessions_back(fresh):
     person = cluster.person("alice")
     for _ in range(3):
         assert person.tport("ssh", "root@node1", "true").returncode == 0
+    since = {node["spec"]["hostname"]: node["online_since"] for node in cluster.node_list()}
     shell = person.spawn(BIN / "tport", "ssh", "root@node1")
     shell.sendline("echo first-$((1+1))")
     shell.expect("first-2")
@@ -321,11 +323,15 @@ def test_upgrade_does_not_bring_ended_sessions_back(fresh):
     assert len(cluster.audit(type="client.disconnect")) == before
     shell.sendline("echo second-$((2+2))")
     shell.expect("second-4")
-    cluster.ctl("sessions", "end", live[0]["id"])
+    cluster.ctl("sessions", "end", live[0]["id"][:8])
     shell.expect(pexpect.EOF)
     wait_for(lambda: len(cluster.audit(type="session.end")) == 4)
     said = cluster.audit(type="client.disconnect")
     assert [(e["user"], e["ended_by"]) for e in said] == [("alice", "admin")], said
+    # "Online since" began anew with the tunnels.
+    for node in cluster.node_list():
+        moved = datetime.datetime.fromisoformat(node["online_since"].rstrip("Z")) - datetime.datetime.fromisoformat(since[node["spec"]["hostname"]].rstrip("Z"))
+        assert abs(moved.total_seconds()) < 1, (node, since)
 
 
 def test_a_session_that_ends_while_auth_is_away_ends_as_it_did(fresh):

@@ -275,6 +275,44 @@ static void an_ended_session_leaves_the_memory(void **state)
     mem_free(away);
 }
 
+/* Returns how many seconds the host has been online. */
+static int64_t tunnel_up(struct fixture *fixture, int tunnel, int64_t age_ms, int64_t since_ms)
+{
+    json_t *result =
+        must(fixture, as_host(HOST_A, "web-1"), "tunnel.up",
+             json_pack("{s:i, s:i, s:I, s:I}", "worker", 1, "tunnel", tunnel, "age", age_ms, "online_since", since_ms));
+    int64_t since = json_get_int(result, "online_since", -1);
+    json_decref(result);
+    return (clock_wall_ms() - since) / 1000;
+}
+
+static void tunnel_down(struct fixture *fixture, int tunnel)
+{
+    json_decref(must(fixture, as_worker(1), "tunnel.down",
+                     json_pack("{s:s, s:i, s:i}", "host_id", HOST_A, "worker", 1, "tunnel", tunnel)));
+}
+
+/* "Online since" began anew with each reload of the proxy, and with an upgrade, whose auth knew the new tunnels only. */
+static void online_since_counts_through_a_reload(void **state)
+{
+    struct fixture *fixture = *state;
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    struct host *host = hosts_get(fixture->auth, HOST_A);
+    host->came_ms -= 3600000;
+    assert_int_equal(tunnel_up(fixture, 6, 0, 0), 3600); /* at another worker */
+    tunnel_down(fixture, 5);
+    tunnel_down(fixture, 6);
+    assert_int_equal(tunnel_up(fixture, 7, 0, 0), 3600);
+    tunnel_down(fixture, 7);
+    host->gone_ms -= 60000; /* it was away */
+    assert_int_equal(tunnel_up(fixture, 8, 0, 0), 0);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+    assert_int_equal(tunnel_up(fixture, 8, 1000, clock_wall_ms() - 3600000),
+                     3600); /* what the worker was told by the auth before */
+    assert_in_range(clock_wall_ms() - hosts_get(fixture->auth, HOST_A)->online_ms, 1000, 3000);
+}
+
 static void put_options(struct fixture *fixture, json_t *options)
 {
     json_t *role = json_pack("{s:s, s:s, s:{s:s}, s:{s:o, s:{s:[s], s:{s:s}}}}", "kind", "role", "version", "v7",
@@ -336,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cuts_reach_a_worker_that_was_away, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_say_what_is_alive, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_session_leaves_the_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(online_since_counts_through_a_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(options_reach_sessions_from_before_an_upgrade, setup, teardown),
         cmocka_unit_test_setup_teardown(a_locked_host_loses_its_tunnels, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
