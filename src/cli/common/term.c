@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
@@ -72,67 +73,59 @@ static void rub_out(struct buf *line, int fd, bool echo)
         say(fd, "\b \b", 3);
 }
 
-/* What would end the program while the terminal is not as it was comes to an end only when it is so again. */
-static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-#define ENDINGS (sizeof(endings) / sizeof(endings[0]))
-static volatile sig_atomic_t ending; /* the one that came */
-
-static void note_ending(int number)
-{
-    ending = number;
-}
-
+/* What would end the program while the terminal is not as it was, ends it only when it is so again: these signals are held
+ * back and looked at beside the keys. */
 struct endings {
-    struct sigaction old[ENDINGS];
-    sigset_t mask; /* as it was: held back but while a key is awaited, so that none comes between look and wait */
+    int fd;
+    int came; /* the signal that came, or 0 */
+    sigset_t mask;
 };
 
-static void hold_endings(struct endings *held)
+static void hold_endings(struct endings *endings)
 {
-    struct sigaction action = {.sa_handler = note_ending};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     sigset_t set;
-    ending = 0;
     (void)sigemptyset(&set);
-    for (size_t i = 0; i < ENDINGS; i++)
-        (void)sigaddset(&set, endings[i]);
-    (void)sigprocmask(SIG_BLOCK, &set, &held->mask);
-    for (size_t i = 0; i < ENDINGS; i++) {
-        (void)sigaction(endings[i], NULL, &held->old[i]);
-        if (held->old[i].sa_handler != SIG_IGN)
-            (void)sigaction(endings[i], &action, NULL);
-    }
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        (void)sigaddset(&set, numbers[i]);
+    (void)sigprocmask(SIG_BLOCK, &set, &endings->mask);
+    endings->fd = signalfd(-1, &set, SFD_CLOEXEC);
+    endings->came = 0;
 }
 
-static void let_endings(const struct endings *held)
+static void let_endings(const struct endings *endings)
 {
-    for (size_t i = 0; i < ENDINGS; i++)
-        (void)sigaction(endings[i], &held->old[i], NULL);
-    if (ending != 0)
-        (void)raise(ending);
-    (void)sigprocmask(SIG_SETMASK, &held->mask, NULL);
+    if (endings->fd >= 0)
+        (void)close(endings->fd);
+    if (endings->came != 0)
+        (void)raise(endings->came);
+    (void)sigprocmask(SIG_SETMASK, &endings->mask, NULL);
 }
 
 /* Until a key is pressed; false when the other side of watch has gone meanwhile (watch -1: nobody), or the program is to
  * end. */
-static bool wait_key(int fd, int watch, const sigset_t *mask)
+static bool wait_key(int fd, int watch, struct endings *endings)
 {
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = watch}};
-    while (ppoll(fds, 2, NULL, mask) < 0) {
-        if (errno != EINTR || ending != 0)
+    struct pollfd fds[3] = {{.fd = fd, .events = POLLIN}, {.fd = watch}, {.fd = endings->fd, .events = POLLIN}};
+    struct signalfd_siginfo info;
+    while (poll(fds, 3, -1) < 0) {
+        if (errno != EINTR)
             return false;
     }
-    return (fds[1].revents & (POLLHUP | POLLERR)) == 0;
+    if ((fds[2].revents & POLLIN) != 0 && read(endings->fd, &info, sizeof(info)) == sizeof(info))
+        endings->came = (int)info.ssi_signo;
+    return endings->came == 0 && (fds[1].revents & (POLLHUP | POLLERR)) == 0;
 }
 
-static bool edit_line(int fd, const struct question *question, const sigset_t *mask, struct buf *line)
+static bool edit_line(int fd, const struct question *question, struct endings *endings, struct buf *line)
 {
     bool secret = question->secret;
     char byte;
-    while (wait_key(fd, question->watch, mask) && next_byte(fd, &byte)) {
+    while (wait_key(fd, question->watch, endings) && next_byte(fd, &byte)) {
         if (byte == '\n' || byte == '\r')
             return true;
         if (byte == KEY_INTERRUPT && question->interrupt)
-            ending = SIGINT;
+            endings->came = SIGINT;
         if (byte == KEY_INTERRUPT || (byte == KEY_END && buf_size(line) == 0))
             return false;
         if (byte == KEY_BACKSPACE || byte == KEY_DELETE) {
@@ -165,20 +158,20 @@ static bool pipe_line(struct buf *line)
 static bool tty_line(int tty, const struct question *question, struct buf *line)
 {
     struct termios old;
-    struct endings held;
+    struct endings endings;
     bool got = false;
-    hold_endings(&held);
+    hold_endings(&endings);
     if (term_raw(tty, &old)) {
         say(tty, question->prompt, strlen(question->prompt));
         say(tty, " ", 1);
-        got = edit_line(tty, question, &held.mask, line);
+        got = edit_line(tty, question, &endings, line);
         say(tty, "\n", 1);
         term_restore(tty, &old);
     }
-    if (ending != 0)
+    if (endings.came != 0)
         buf_wipe(line);
-    let_endings(&held); /* may be the end of the program */
-    return got && ending == 0;
+    let_endings(&endings); /* may be the end of the program */
+    return got && endings.came == 0;
 }
 
 /* tty -1: the line comes from standard input. */

@@ -17,6 +17,8 @@
 
 #define RECORDINGS_LIMIT 50
 #define EVENTS_LIMIT 1000
+#define ID_SIZE 36
+#define ID_BEGIN_MIN 4 /* as of tport play */
 #define KEY_FILE_MAX ((size_t)64 * 1024)
 
 enum tp_err tportctl_sessions_ls(struct command_line *line, struct tp_error *error)
@@ -33,19 +35,49 @@ enum tp_err tportctl_sessions_ls(struct command_line *line, struct tp_error *err
     return err;
 }
 
+/* The running session whose ID begins so: a narrow terminal shows no more of it. What is no such beginning is left to the
+ * cluster to judge. mem_free *ret_id. */
+static enum tp_err find_session(const struct command_line *line, const char *begin, char **ret_id,
+                                struct tp_error *error)
+{
+    size_t length = strlen(begin), index;
+    json_t *items = NULL, *item;
+    const char *found = NULL;
+    *ret_id = NULL;
+    enum tp_err err = TP_OK;
+    if (length >= ID_BEGIN_MIN && length < ID_SIZE)
+        err = tportctl_list(line, "sessions.list", json_object(), 0, &items, error);
+    json_array_foreach (items, index, item) {
+        const char *id = json_get_text(item, "id", json_get_text(item, "sid", ""));
+        if (strncmp(id, begin, length) != 0)
+            continue;
+        if (found && strcmp(found, id) != 0)
+            err = err_set(error, TP_INVALID, "several running sessions begin with %s; give more of the ID", begin);
+        found = id;
+    }
+    if (err == TP_OK)
+        *ret_id = mem_strdup(found ? found : begin);
+    json_decref(items);
+    return err;
+}
+
 enum tp_err tportctl_sessions_end(struct command_line *line, struct tp_error *error)
 {
     const char *reason = command_text(line, "reason", NULL);
-    json_t *params = json_pack("{s:s}", "sid", line->args[0]), *result = NULL;
-    if (params && reason)
-        (void)json_object_set_new(params, "reason", json_string(reason));
-    enum tp_err err = tportctl_call(line, "sessions.end", params, &result, error);
+    json_t *result = NULL;
+    char *id = NULL;
+    enum tp_err err = find_session(line, line->args[0], &id, error);
+    if (err == TP_OK) {
+        json_t *params = json_pack("{s:s, s:s*}", "sid", id, "reason", reason);
+        err = tportctl_call(line, "sessions.end", params, &result, error);
+    }
     if (err == TP_OK) {
         (void)printf("Session ");
-        output_safe(line->args[0]);
+        output_safe(id);
         (void)printf(" has been ended\n");
     }
     json_decref(result);
+    mem_free(id);
     return err;
 }
 
