@@ -24,6 +24,7 @@ struct recorder {
     size_t unconfirmed; /* sent, no answer yet */
     uint64_t offset;    /* bytes sent */
     size_t plain_left;  /* bytes of output that may still be kept, without a terminal */
+    uint8_t last;       /* of that output */
     bool sending;       /* a piece is under way */
     size_t piece_size;
     bool terminal;
@@ -120,6 +121,22 @@ struct recorder *recorder_new(struct loop *loop, const struct recorder_sink *sin
     return recorder;
 }
 
+/* An asciicast is what a terminal shows, and a terminal's driver puts a carriage return before each line feed: without it every
+ * line would begin where the one above it ends. */
+static void put_lines(struct recorder *recorder, int64_t at, const uint8_t *data, size_t size)
+{
+    uint8_t lines[2 * PLAIN_STEP];
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] == '\n' && recorder->last != '\r') {
+            lines[count++] = '\r';
+        }
+        lines[count++] = data[i];
+        recorder->last = data[i];
+    }
+    asciicast_output(&recorder->cast, &recorder->text, at, lines, count);
+}
+
 /* Bytes that are no text take up to six times their size in the record: it is full by that too. */
 static void output_plain(struct recorder *recorder, const uint8_t *data, size_t size)
 {
@@ -127,7 +144,7 @@ static void output_plain(struct recorder *recorder, const uint8_t *data, size_t 
     while (size > 0 && recorder->plain_left > 0) {
         size_t step = size < PLAIN_STEP ? size : PLAIN_STEP;
         step = step < recorder->plain_left ? step : recorder->plain_left;
-        asciicast_output(&recorder->cast, &recorder->text, at, data, step);
+        put_lines(recorder, at, data, step);
         data += step;
         size -= step;
         recorder->plain_left -= step;

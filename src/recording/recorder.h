@@ -21,7 +21,9 @@ struct recorder_sink {
 };
 
 struct recorder_options {
-    bool terminal; /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept, fewer when they are not text */
+    bool
+        terminal; /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept, fewer when they are not text, and line
+                      feeds get the carriage return that a terminal's driver would have given them */
     struct asciicast_header header;
 };
 #define RECORDER_PLAIN_LIMIT ((size_t)1024 * 1024)

@@ -218,6 +218,14 @@ def test_signal_by_terminal_and_background_output(agent):
     os.close(master)
 
 
+def test_plain_output_is_recorded_as_a_terminal_shows_it(agent):
+    """Each line began where the one above it ended: what the program wrote stood there with its bare line feeds."""
+    result = agent.ssh(r"printf 'one\ntwo\r\nthree\r'; sleep 0.2; printf '\nfour\n\n'")
+    assert result.stdout == b"one\ntwo\r\nthree\r\nfour\n\n"
+    agent.wait(lambda: agent.ended)
+    assert output(cast(agent)[1]) == "one\r\ntwo\r\nthree\r\nfour\r\n\r\n"
+
+
 def test_plain_output_is_recorded_up_to_one_mebibyte(agent):
     result = agent.ssh("head -c 3000000 /dev/zero | tr '\\0' a")
     assert len(result.stdout) == 3000000

@@ -75,7 +75,7 @@ export class CastReader {
   }
 }
 
-/** Output of programs without a terminal has no carriage returns; as a terminal's driver adds them. */
+/** Nodes put a carriage return before each line feed of a program without a terminal; older ones did not. */
 export function asTerminal(event: CastEvent): CastEvent {
   return event[1] === "o" ? [event[0], "o", event[2].replace(/\r?\n/g, "\r\n")] : event;
 }
