@@ -270,11 +270,6 @@ static int add_common(json_t *root, const struct wish *wish)
     else if (gethostname(host, sizeof(host) - 1) == 0 && host[0])
         put_text(common, "nodename", host);
     put_text(common, "data_dir", wish->data_dir ? wish->data_dir : "/var/lib/tport");
-    if (wish->token) {
-        json_t *join = section(common, "join_params");
-        put_text(join, "method", "token");
-        put_text(join, "token_name", wish->token);
-    }
     if (wish->proxy) {
         proxy = with_port(wish->proxy);
         if (!proxy)
@@ -290,6 +285,11 @@ static int add_common(json_t *root, const struct wish *wish)
             (void)json_array_append_new(pins, json_string(pin));
         (void)json_object_set_new(common, "ca_pin", pins);
         mem_free(copy);
+    }
+    if (wish->token) {
+        json_t *join = section(common, "join_params");
+        put_text(join, "method", "token");
+        put_text(join, "token_name", wish->token);
     }
     return EXIT_DONE;
 }
@@ -514,6 +514,13 @@ static int run(const struct command_line *line, bool node_only)
                         .output = command_text(line, "output", NULL),
                         .test = command_text(line, "test", NULL)};
     const char *method = command_text(line, "join-method", "token");
+    for (size_t i = 0; i < line->value_count; i++) {
+        const struct command_value *value = &line->values[i];
+        if (value->option->kind == COMMAND_TEXT && *value->text == '\0') {
+            (void)complain("--%s is empty; was it to be the value of a variable that is not set?", value->option->name);
+            return EXIT_USAGE;
+        }
+    }
     if (strcmp(method, "token") != 0) {
         (void)complain("the join method \"%s\" is not supported by this version; use token", method);
         return EXIT_USAGE;

@@ -262,6 +262,8 @@ static void test_refusals(void **state)
     assert_fails(place, false, 1, "--test", "/proc/nonexistent/x", "cannot open the configuration");
     assert_fails(place, false, 2, "--acme", NULL, "not supported by this version");
     assert_fails(place, false, 2, "--join-method", "iam", "not supported by this version");
+    assert_fails(place, true, 2, "--proxy=a", "--ca-pin=", "--ca-pin is empty"); /* it joined without a pin */
+    assert_fails(place, true, 2, "--token", "", "--token is empty");
     assert_fails(place, false, 2, "extra", NULL, "does not take the argument \"extra\"");
     assert_fails(place, false, 2, "--nonsense", NULL,
                  "tportd: unknown option --nonsense; see \"tportd configure --help\"");

@@ -302,7 +302,7 @@ enum tp_err tport_config(struct command_line *line, struct tp_error *error)
         err = ssh_argv_config_word(profile.ssh_cert, &words[2], error);
     if (err == TP_OK) {
         char *command = ssh_argv_proxy_command(&profile, program);
-        (void)printf("# Hosts of %s through tport. Add this to ~/.ssh/config, then: ssh LOGIN@HOST.%s\n"
+        (void)printf("# Hosts of %s through tport. Add this to ~/.ssh/config, then:\n# ssh LOGIN@HOST.%s\n"
                      "Host *.%s\n"
                      "    UserKnownHostsFile %s\n"
                      "    IdentityFile %s\n"
