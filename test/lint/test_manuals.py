@@ -138,3 +138,9 @@ def test_manuals_fit_into_80_columns(page):
     assert not shown.stderr, shown.stderr
     plain = re.sub(r".\x08|\x1b\[[0-9;]*m", "", shown.stdout)
     assert len(plain) > 500 and not [line for line in plain.splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize("page", sorted(page.name for page in MAN.iterdir()))
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="no mandoc on this machine")
+def test_mandoc_warns_of_nothing(page):
+    assert run("mandoc", "-Tlint", "-Wwarning", MAN / page) == ""
