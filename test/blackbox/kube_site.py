@@ -218,6 +218,10 @@ kubernetes_service:
         chosen = [f"--context=kube-test-{context}"] if context else []
         return person.run(kube.kubectl_path(version), *chosen, *words, **kw)
 
+    @staticmethod
+    def helm(person, *words, context="prod", **kw):
+        return person.run(kube.newest("helm"), f"--kube-context=kube-test-{context}", *words, **kw)
+
     @contextlib.contextmanager
     def running(self, person, *words, version="1.20", context="prod", stdin=subprocess.DEVNULL):
         """A kubectl that goes on; its output is a pipe."""

@@ -112,7 +112,10 @@ def test_static_kubeconfig_needs_no_tport(site, member, tmp_path):
 
 # Sanitized daemons are slow, so there the widest way has to do.
 WAYS = {"new-websocket": ("new", "prod5")} if "asan" in str(BUILD) else {
-    "1.20": ("1.20", "prod"), "new": ("new", "prod"), "new-websocket": ("new", "prod5")}
+    "1.20": ("1.20", "prod"), "new": ("new", "prod"), "new-websocket": ("new", "prod5"), "1.35-websocket": ("1.35", "prod5")}
+# For what is upgraded and streams: the newest, too, everywhere.
+STREAMS = {**WAYS, "1.35-websocket": ("1.35", "prod5")}
+streams = pytest.mark.parametrize("k", STREAMS.values(), ids=STREAMS, indirect=True)
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
@@ -169,6 +172,7 @@ def test_discovery_and_questions(k):
     k("delete", "cm", "-n", "kube-public", "--all", "--wait=false", timeout=170)
 
 
+@streams
 def test_exec_logs_cp(k, member):
     assert k("exec", "shell", "--", "echo", "one").stdout == "one\n"
     assert k("exec", "-i", "shell", "--", "cat", input="through and back\n").stdout == "through and back\n"
@@ -183,6 +187,7 @@ def test_exec_logs_cp(k, member):
     k("exec", "shell", "--", "rm", f"/tmp/{big.name}")
 
 
+@streams
 def test_terminal(site, member, k):
     child = member.spawn(kube.kubectl_path(k.version), f"--context=kube-test-{k.context}", "exec", "-it", "shell", "--", "sh", dimensions=(33, 111))
     child.expect("#")
@@ -221,6 +226,7 @@ def tty_pod(site):
     site.prod.admin("delete", "pod", "tty", "--wait=false")
 
 
+@streams
 def test_attach_to_a_terminal(site, member, tty_pod, k):
     before = {e["sid"] for e in site.events("session.end", user=member.name)}
     child = member.spawn(kube.kubectl_path(k.version), f"--context=kube-test-{k.context}", "attach", "-it", tty_pod, dimensions=(35, 115))
@@ -236,6 +242,7 @@ def test_attach_to_a_terminal(site, member, tty_pod, k):
     assert end["interactive"] and end["kubernetes_cluster"] == k.context
 
 
+@streams
 def test_streams(site, member, k):
     with site.running(member, "logs", "-f", "--tail=1", "shell", version=k.version, context=k.context) as follow:
         until(follow, "line")
@@ -252,6 +259,7 @@ def test_streams(site, member, k):
         until(attach, f"stdin: hello {name}")
 
 
+@streams
 def test_port_forward_and_proxy(site, member, k):
     with in_host(site.cluster.net, member.host):
         port = free_port()

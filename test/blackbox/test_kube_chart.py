@@ -110,10 +110,6 @@ def test_helm_lint():
 
 # --- in a real cluster ---
 
-def apply(site, text):
-    site.prod.admin("apply", "-f", "-", input=text)
-
-
 def bind(site, pod):
     """The scheduler's work: the test cluster has none."""
     site.prod.admin("create", "--raw", f"/api/v1/namespaces/tport-agent/pods/{pod}/binding", "-f", "-", input=json.dumps(
@@ -121,21 +117,43 @@ def bind(site, pod):
 
 
 def pods(site):
-    return [item for item in json.loads(site.prod.admin("get", "pods", "-n", "tport-agent", "-o", "json").stdout)["items"]
+    return [item["metadata"]["name"] for item in json.loads(site.prod.admin("get", "pods", "-n", "tport-agent", "-o", "json").stdout)["items"]
             if "deletionTimestamp" not in item["metadata"]]
 
 
-@pytest.fixture(scope="module")
-def pod(site):
-    """The chart's agent in a pod of the cluster "prod", which it offers as "inside"."""
-    site.prod.admin("create", "namespace", "tport-agent")
-    text = chart.render("kubeClusterName=inside", f"proxyAddr={site.cluster.proxy}", f"authToken={site.token()}", "labels.env=dev",
-                        f"caPin[0]={site.cluster.pin()}", "imageTag=test", "hostNetwork=true",
-                        "extraEnv[0].name=KUBERNETES_SERVICE_HOST", f"extraEnv[0].value={site.prod.address}",
-                        "extraEnv[1].name=KUBERNETES_SERVICE_PORT", "extraEnv[1].value=X").replace("value: X", f'value: "{kube.API_PORT}"')
-    site.prod.import_image(tport_image(site))
-    apply(site, text)
-    name = wait_for(lambda: pods(site), timeout=60)[0]["metadata"]["name"]
+def helm(site, line, **more):
+    """A line of helm as the cluster's administrator types it at the top of the sources."""
+    environment = {"PATH": f"{kube.newest('helm').parent}:/usr/bin:/bin", "HOME": str(site.prod.folder), "KUBECONFIG": site.prod.kubeconfig("admin")}
+    return subprocess.Popen([*site.cluster.net.prefix(site.prod.host), "sh", "-c", line], cwd=ROOT, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+
+
+def finish(process):
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, out
+    return out
+
+
+def readme_line(site, name):
+    """README's line, with what stands in capitals there."""
+    line = re.search(r"^\$ (helm install .*?[^\\])$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    for word, value in (("=prod", f"={name}"), ("HOST:443", site.cluster.proxy), ("TOKEN", site.token()), ("sha256:...", site.cluster.pin())):
+        assert line.count(word) == 1, word
+        line = line.replace(word, value)
+    return line
+
+
+def here(site):
+    """What this cluster needs: an image without a registry, and pods on the network of their host."""
+    values = site.prod.folder / "values.yaml"
+    values.write_text(json.dumps({"imageTag": "test", "hostNetwork": True, "extraEnv": [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": site.prod.address}, {"name": "KUBERNETES_SERVICE_PORT", "value": str(kube.API_PORT)}]}))
+    return values
+
+
+def start(site, *old):
+    """Binds the pod that is not one of the old ones; its name when it runs."""
+    name = wait_for(lambda: [one for one in pods(site) if one not in old], timeout=60)[0]
     bind(site, name)
     try:
         wait_for(lambda: site.prod.pod_ready(name, "tport-agent"), timeout=90)
@@ -144,7 +162,16 @@ def pod(site):
         print(site.prod.admin("describe", "pod", "-n", "tport-agent", name).stdout[-3000:])
         print(site.prod.admin("logs", "-n", "tport-agent", name, check=False).stdout[-3000:])
         raise
-    yield name
+    return name
+
+
+@pytest.fixture(scope="module")
+def pod(site):
+    """The chart's agent in a pod of the cluster "prod", which it offers as "inside"."""
+    site.prod.import_image(tport_image(site))
+    out = finish(helm(site, f"{readme_line(site, 'inside')} -f {here(site)}"))
+    assert "STATUS: deployed" in out and "tport kube login inside" in out
+    yield start(site)
     site.prod.admin("delete", "namespace", "tport-agent", "--wait=false")
     site.prod.admin("delete", "clusterrole,clusterrolebinding", "-l", "app=tport-agent")
 
@@ -189,6 +216,23 @@ def test_a_rotated_token_is_taken(site, pod, member):
         assert "shell" in site.kubectl(member, "get", "pods", context="inside", check=True).stdout
         return any(e["user"]["username"] == "system:serviceaccount:tport-agent:second" for e in site.prod.audit())
     wait_for(second_seen, timeout=60)
+
+
+def test_helm_upgrade_and_uninstall(site, pod, member):
+    """New labels: a new pod takes over, and the old one goes. Then nothing is left of it."""
+    command = helm(site, "helm upgrade tport-agent deploy/helm/tport-kube-agent --namespace=tport-agent --reuse-values "
+                         "--set labels.env=stage --wait --timeout=90s")
+    new = start(site, pod)
+    assert "STATUS: deployed" in finish(command) and new != pod
+    wait_for(lambda: pods(site) == [new], timeout=60)
+    wait_for(lambda: re.search(r"inside +.*env=stage", member.tport("kube", "ls", check=True).stdout), timeout=30)
+    member.tport("kube", "login", "inside", check=True)
+    assert "shell" in site.kubectl(member, "get", "pods", context="inside", check=True).stdout
+    finish(helm(site, "helm uninstall tport-agent --namespace=tport-agent --wait --timeout=90s"))
+    assert not site.prod.admin("get", "deploy,rs,cm,secret,sa,clusterrole,clusterrolebinding", "-n", "tport-agent", "-o", "name", "-l",
+                               "app.kubernetes.io/name=tport-kube-agent").stdout
+    site.wait_online(member, "inside", online=False)
+    wait_for(lambda: not site.prod.admin("get", "pods", "-n", "tport-agent", "-o", "name").stdout, timeout=50) # no kill after a minute
 
 
 def test_the_plain_manifest_is_accepted_by_an_api_server(site):

@@ -79,10 +79,18 @@ def test_commands_and_ports_leave_events(site, member):
 
 # --- what breaks ---
 
+def cold(site, person, name):
+    """What kubectl prints whose first request fails: it knows no API of the cluster yet."""
+    result = site.kubectl(person, f"--cache-dir={person.home}/cold-{name}", "get", "pods", version="1.35", context="prod")
+    assert result.returncode == 1
+    return result.stderr.splitlines()[-1]
+
+
 def test_api_server_restarts(site, member):
     site.prod.stop_api()
     down = site.kubectl(member, "get", "pods", "--request-timeout=15s", context="prod")
     assert down.returncode == 1 and "prod" in down.stderr
+    assert "the API server of prod" in cold(site, member, "api")
     site.prod.start_api()
     site.prod.wait_ready()
     assert "shell" in wait_for(lambda: site.kubectl(member, "get", "pods", context="prod").stdout, timeout=60)
@@ -93,6 +101,7 @@ def test_offline_agent_is_said(site, member):
     site.wait_online(member, "prod", online=False)
     gone = site.kubectl(member, "get", "pods", context="prod")
     assert gone.returncode == 1 and "offline" in gone.stderr
+    assert "tport: the Kubernetes cluster is offline" in cold(site, member, "agent")
     shown = member.tport("kube", "ls", check=True).stdout
     assert "prod (offline)" in shown
     site.agent.start()
