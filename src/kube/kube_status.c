@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "kube/kube_query.h"
 
 #include <string.h>
 
@@ -58,12 +59,24 @@ enum reader {
     READS_STATUS,    /* a Status, as it is */
     READS_DISCOVERY, /* a Status; one that says Forbidden or NotFound counts as "this API is not served here" */
     READS_RAW,       /* bytes: of an error it shows text/plain only */
+    READS_WATCH,     /* so does 1.20 here; newer ones read both */
 };
 
 static bool begins(const char *path, const char *with)
 {
     size_t length = strlen(with);
     return strncmp(path, with, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+static bool is_watch(const struct http_request *request)
+{
+    struct kube_query query;
+    bool watch;
+    if (kube_query_parse(request->query, &query, NULL) != TP_OK)
+        return false;
+    watch = kube_query_flag(&query, "watch");
+    kube_query_free(&query);
+    return watch;
 }
 
 static enum reader reader_of(const struct http_request *request)
@@ -78,7 +91,7 @@ static enum reader reader_of(const struct http_request *request)
     for (const char *at = request->path; *at; at++)
         segments += at[0] == '/' && at[1] != '\0';
     if (!(begins(request->path, "/api") && segments <= 2) && !(begins(request->path, "/apis") && segments <= 3))
-        return READS_STATUS;
+        return is_watch(request) ? READS_WATCH : READS_STATUS;
     accept = http_request_header(request, "accept"); /* since 1.26: all groups and resources in one answer */
     return accept && strstr(accept, "g=apidiscovery.k8s.io") ? READS_RAW : READS_DISCOVERY;
 }
@@ -89,7 +102,7 @@ void kube_refusal_make(const struct http_request *request, int status, const cha
     enum reader reader = reader_of(request);
     bool hidden = status == 403 || status == 404;
     ret_refusal->status = status;
-    if (reader == READS_RAW && (hidden || status >= 500)) {
+    if ((reader == READS_RAW && (hidden || status >= 500)) || (reader == READS_WATCH && status == 403)) {
         /* In place of a sentence client-go has its own for 404, 503 and 504. */
         ret_refusal->status = hidden ? 403 : status == 500 ? 500 : 502;
         ret_refusal->type = "text/plain; charset=utf-8";

@@ -17,7 +17,7 @@ struct kube_refusal {
 
 /* The answer to request (NULL: none is known) that says the sentence with this status (400 to 599). It is the Status of
  * kube_status_body, but where client-go would lose that: it asks for versions, API groups and OpenAPI documents before
- * anything else, reads no Status there, and takes 403 and 404 for an API that is not there. */
+ * anything else, reads no Status there, and takes 403 and 404 for an API that is not there; 1.20 reads none of a watch. */
 void kube_refusal_make(const struct http_request *request, int status, const char *text,
                        struct kube_refusal *ret_refusal);
 

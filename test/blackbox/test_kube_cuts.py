@@ -41,8 +41,7 @@ CUTS = {"watch": ("1.20", "prod", ("get", "pods", "-w"), "shell"),
 
 @contextlib.contextmanager
 def up(site, who, words, ready, **how):
-    """It runs. A watch that has shown its list is none yet, and kubectl 1.20 has no better word for a refusal of it than
-    "unknown": a change must show."""
+    """It runs. A watch that has shown its list is none yet: a change must show."""
     def shows_a_change():
         site.prod.admin("label", "pod", "shell", f"changed=at-{time.monotonic_ns()}", "--overwrite")
         return until(process, "shell", timeout=3)

@@ -101,7 +101,7 @@ def test_offline_agent_is_said(site, member):
     site.wait_online(member, "prod", online=False)
     gone = site.kubectl(member, "get", "pods", context="prod")
     assert gone.returncode == 1 and "offline" in gone.stderr
-    assert "tport: the Kubernetes cluster is offline" in cold(site, member, "agent")
+    assert "tport: the Kubernetes cluster prod is offline" in cold(site, member, "agent")
     shown = member.tport("kube", "ls", check=True).stdout
     assert "prod (offline)" in shown
     site.agent.start()

@@ -369,6 +369,9 @@ static void test_refusals_of_discovery(void **state)
         {"/api", plain, 503, 503, "application/json", "\"code\":503"},
         {"/api/v1/pods", plain, 403, 403, "application/json", "\"reason\":\"Forbidden\""},
         {"/apis/apps/v1/deployments", aggregated, 404, 404, "application/json", "\"reason\":\"NotFound\""},
+        {"/api/v1/pods?watch=true&limit=1", plain, 403, 403, "text/plain; charset=utf-8", "tport: no way\n"},
+        {"/api/v1/pods?watch=true", plain, 503, 503, "application/json", "\"code\":503"},
+        {"/api/v1/pods?watch=%zz", plain, 403, 403, "application/json", "\"code\":403"},
         {"/versions", plain, 403, 403, "application/json", "\"code\":403"},
         {"/apix", aggregated, 403, 403, "application/json", "\"code\":403"},
         {"/", plain, 403, 403, "application/json", "\"code\":403"},
@@ -381,6 +384,9 @@ static void test_refusals_of_discovery(void **state)
         struct kube_refusal refusal;
         (void)snprintf(path, sizeof path, "%s", cases[i].path ? cases[i].path : "");
         request.header_count = cases[i].accept != NULL;
+        request.query = strchr(path, '?');
+        if (request.query)
+            *request.query++ = '\0';
         kube_refusal_make(&request, cases[i].status, "no way", &refusal);
         if (refusal.status != cases[i].made || strcmp(refusal.type, cases[i].type) != 0 ||
             !strstr(refusal.body, cases[i].body ? cases[i].body : "\"message\":\"tport: no way\"") ||
