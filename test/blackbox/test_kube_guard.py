@@ -81,7 +81,7 @@ def test_commands_and_ports_leave_events(site, member):
 
 def cold(site, person, name):
     """What kubectl prints whose first request fails: it knows no API of the cluster yet."""
-    result = site.kubectl(person, f"--cache-dir={person.home}/cold-{name}", "get", "pods", version="1.35", context="prod")
+    result = site.kubectl(person, f"--cache-dir={person.home}/cold-{name}", "get", "pods", version="new", context="prod")
     assert result.returncode == 1
     return result.stderr.splitlines()[-1]
 

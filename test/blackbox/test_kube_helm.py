@@ -99,7 +99,7 @@ def test_a_role_for_one_namespace(site, small, version):
 
     def helm(*words):
         return site.helm(who, *words, timeout=120)
-    done = helm("upgrade", "--install", "own", small, "-n", space)
+    done = helm("upgrade", "--install", "own", small, "-n", space, "--wait", "--timeout=90s")
     assert done.returncode == 0, done
     if version == "v7":
         assert helm("upgrade", "own", small, "-n", space, "--set", "word=two").returncode == 0 and word_of(site, "own", space) == "two"
