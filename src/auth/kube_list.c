@@ -184,26 +184,9 @@ struct union_of {
     json_t *groups;
 };
 
-static int by_text(const void *a, const void *b)
+static int by_text(const json_t *left, const json_t *right)
 {
-    return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
-}
-
-static json_t *sorted(json_t *list)
-{
-    size_t count = json_array_size(list);
-    json_t **items = mem_array(count + 1, sizeof *items);
-    json_t *result = json_array();
-    for (size_t i = 0; i < count; i++) {
-        items[i] = json_array_get(list, i);
-    }
-    qsort(items, count, sizeof *items, by_text);
-    for (size_t i = 0; i < count; i++) {
-        json_array_append(result, items[i]);
-    }
-    mem_free(items);
-    json_decref(list);
-    return result;
+    return strcmp(json_string_value(left), json_string_value(right));
 }
 
 static void unite(json_t *into, const json_t *list)
@@ -233,6 +216,8 @@ void kube_subjects(struct auth *auth, const struct caller *caller, json_t **ret_
 {
     struct union_of all = {.auth = auth, .caller = caller, .users = json_array(), .groups = json_array()};
     kube_each(auth, unite_one, &all);
-    *ret_users = sorted(all.users);
-    *ret_groups = sorted(all.groups);
+    json_array_sort(all.users, by_text);
+    json_array_sort(all.groups, by_text);
+    *ret_users = all.users;
+    *ret_groups = all.groups;
 }

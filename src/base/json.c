@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum tp_err json_parse_object(const void *data, size_t size, size_t limit, json_t **ret_object, struct tp_error *error)
@@ -140,6 +141,27 @@ bool json_list_has(const json_t *list, const char *text)
             return true;
     }
     return false;
+}
+
+struct order {
+    int (*compare)(const json_t *left, const json_t *right);
+};
+
+static int compare_items(const void *a, const void *b, void *ctx)
+{
+    return ((const struct order *)ctx)->compare(*(json_t *const *)a, *(json_t *const *)b);
+}
+
+void json_array_sort(json_t *list, int (*compare)(const json_t *left, const json_t *right))
+{
+    size_t count = json_array_size(list);
+    json_t **items = mem_array(count + 1, sizeof(*items));
+    for (size_t i = 0; i < count; i++)
+        items[i] = json_incref(json_array_get(list, i));
+    qsort_r(items, count, sizeof(*items), compare_items, &(struct order){compare});
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_set_new(list, i, items[i]);
+    mem_free(items);
 }
 
 static const char *dynamic_text(const json_t *value)

@@ -31,6 +31,8 @@ int64_t json_get_int(const json_t *object, const char *key, int64_t otherwise);
 bool json_get_bool(const json_t *object, const char *key, bool otherwise);
 /* True when list is an array that holds the string text. */
 bool json_list_has(const json_t *list, const char *text);
+/* Puts the items of an array in order; compare is strcmp-like. */
+void json_array_sort(json_t *list, int (*compare)(const json_t *left, const json_t *right));
 
 /* The labels of a resource, for decisions, lists and filters alike: static {"k":"v"}, and over them dynamic
  * {"k":{"result":"v"}} or {"k":"v"}: as in Teleport, what a command printed hides the static value of the same name. Either may

@@ -280,6 +280,27 @@ static void text_in_a_document_is_free(void **state)
     mem_free(content);
 }
 
+static int by_number(const json_t *left, const json_t *right)
+{
+    return (json_integer_value(left) > json_integer_value(right)) -
+           (json_integer_value(left) < json_integer_value(right));
+}
+
+static void json_arrays_in_order(void **state)
+{
+    json_t *list = json_pack("[i,i,i,i]", 3, 1, 2, 1);
+    json_t *none = json_array();
+    (void)state;
+    json_array_sort(list, by_number);
+    json_array_sort(none, by_number);
+    char *text = json_text(list);
+    assert_string_equal(text, "[1,1,2,3]");
+    assert_int_equal(json_array_size(none), 0);
+    mem_free(text);
+    json_decref(list);
+    json_decref(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +313,7 @@ int main(void)
         cmocka_unit_test(secrets_compare),
         cmocka_unit_test(r9_a_small_document_is_no_large_tree),
         cmocka_unit_test(text_in_a_document_is_free),
+        cmocka_unit_test(json_arrays_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
