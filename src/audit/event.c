@@ -99,6 +99,8 @@ static const struct row rows[] = {
     {"join_token.delete", "TJT01I", NULL},
     {"mfa.rename", "TMF01I", NULL},
     {"user.logout", "TUL01I", NULL},
+    {"node.created", "TND02I", NULL},
+    {"node.updated", "TND03I", NULL},
     {"node.deleted", "TND01I", NULL},
     {"kube_server.deleted", "TKS01I", NULL},
     {"cert_authority.rotate", "TRT01I", NULL},

@@ -14,6 +14,7 @@
  */
 #include "auth/auth.h"
 
+#include "auth/agentless.h"
 #include "auth/inner.h"
 #include "auth/list.h"
 #include "auth/lockout.h"
@@ -176,7 +177,8 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->seals = lane_new(loop, &seals_rules);
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
-        bootstrap_run, ca_load, audit_open, bootstrap_load, hosts_load, sessions_load, recordings_load, websess_load};
+        bootstrap_run,  ca_load,       audit_open,      bootstrap_load, hosts_load,
+        agentless_load, sessions_load, recordings_load, websess_load};
     if (err == TP_OK) {
         err = open_stores(auth, config, key_fd, error);
     }
@@ -246,6 +248,7 @@ void auth_close(struct auth *auth)
     keep_close(auth);
     audit_close(auth);
     hosts_free(auth);
+    agentless_free(auth);
     map_each(auth->roles, unref_role, NULL);
     map_free(auth->roles);
     map_each(auth->locks, free_lock, NULL);

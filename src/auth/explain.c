@@ -1,10 +1,10 @@
 /* Who can reach what, and why, for people who may read users and roles. What is shown of servers and clusters is the
  * asker's own reach, as in every list of his. */
+#include "auth/agentless.h"
 #include "auth/resources.h"
 #include "rbac/explain.h"
 #include "rbac/kube.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define REACH_DEFAULT 100
@@ -27,7 +27,7 @@ static enum tp_err read_doc(const struct call *call, const char *kind_name, cons
     }
     if (kind->prefix == NULL ||
         doc_find(kind_store(call->auth, kind), kind->prefix, name, &doc, NULL, &none) != TP_OK ||
-        resource_rule(call, "read", kind, doc, &none) != TP_OK) {
+        resource_rule(call, "read", kind, doc, &none) != TP_OK || !resource_reached(call, kind, doc)) {
         json_decref(doc);
         return err_set(error, TP_NOT_FOUND, "there is no %s \"%.200s\"", kind_name, name);
     }
@@ -128,6 +128,13 @@ static enum tp_err find_resource(const struct call *call, const struct rbac_ques
         return read_doc(call, question->kind, question->name, ret_doc, error);
     }
     walk_all(call, question->target, find_one, &find);
+    const struct agentless *server =
+        find.hits == 0 && question->target == ROLE_NODE ? agentless_find(call, question->name) : NULL;
+    if (server != NULL) {
+        struct rbac_target target;
+        agentless_target(server, &target);
+        find_one(&find, &(struct seen){target.name, agentless_id(server), false, &target});
+    }
     if (find.hits != 1) {
         json_decref(find.doc);
         return find.hits == 0 ? err_set(error, TP_NOT_FOUND, "there is no %s \"%.200s\" that you can see",
@@ -258,28 +265,9 @@ static void reach_one(void *ctx, const struct seen *seen)
     json_decref(groups);
 }
 
-static int by_name(const void *a, const void *b)
+static int by_name(const json_t *left, const json_t *right)
 {
-    return strcmp(json_get_text(*(json_t *const *)a, "name", ""), json_get_text(*(json_t *const *)b, "name", ""));
-}
-
-static json_t *first_by_name(json_t *items, size_t limit)
-{
-    size_t count = json_array_size(items);
-    json_t **order = mem_array(count + 1, sizeof *order);
-    json_t *first = json_array();
-    for (size_t i = 0; i < count; i++) {
-        order[i] = json_array_get(items, i);
-    }
-    if (count > 0) {
-        qsort(order, count, sizeof *order, by_name);
-    }
-    for (size_t i = 0; i < count && i < limit; i++) {
-        json_array_append(first, order[i]);
-    }
-    mem_free(order);
-    json_decref(items);
-    return first;
+    return strcmp(json_get_text(left, "name", ""), json_get_text(right, "name", ""));
 }
 
 static int64_t limit_of(const struct call *call)
@@ -296,7 +284,11 @@ static json_t *reach_of(const struct call *call, const struct rbac_set *set, enu
                           .items = json_array(),
                           .limit = (size_t)limit_of(call)};
     walk_all(call, target, reach_one, &reach);
-    return json_pack("{s:o, s:I}", "items", first_by_name(reach.items, reach.limit), "total", (json_int_t)reach.total);
+    json_array_sort(reach.items, by_name);
+    while (json_array_size(reach.items) > reach.limit) {
+        (void)json_array_remove(reach.items, json_array_size(reach.items) - 1);
+    }
+    return json_pack("{s:o, s:I}", "items", reach.items, "total", (json_int_t)reach.total);
 }
 
 static void reach_of_user(struct call *call, const char *name, enum role_target target)

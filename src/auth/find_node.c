@@ -1,5 +1,6 @@
 /* A server by what people call it: its id, or its name among those that the caller may list, so that a stranger cannot learn
  * which names exist. What is missed by a letter is named, and servers of one name are told apart by their labels. */
+#include "auth/agentless.h"
 #include "auth/hosts.h"
 
 #include "rbac/names.h"
@@ -66,6 +67,10 @@ static void match_near(void *ctx, const char *key, void *value)
 
 static enum tp_err say_none(const struct call *call, struct lookup *lookup, struct tp_error *error)
 {
+    const struct agentless *server = agentless_find(call, lookup->target);
+    if (server != NULL) {
+        return agentless_refuse(server, error);
+    }
     lookup->lower = host_names_lower(lookup->target);
     map_each(call->auth->hosts, match_near, lookup);
     mem_free(lookup->lower);

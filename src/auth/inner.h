@@ -202,6 +202,7 @@ struct audit;     /* audit.c */
 struct keep;      /* keep.c */
 struct put_group; /* put_group.c */
 struct keep_recordings;
+struct agentless_all;
 
 struct auth {
     struct loop *loop;
@@ -220,8 +221,9 @@ struct auth {
     struct lane *hashing; /* passwords */
     struct lane *reads;   /* recordings and the log, for people */
     struct lane *seals;   /* recordings that have ended */
-    struct map *roles;    /* name to struct role */
-    struct map *locks;    /* name to struct lock */
+    struct agentless_all *agentless;
+    struct map *roles; /* name to struct role */
+    struct map *locks; /* name to struct lock */
     struct cert_cache *certs;
     struct map *hosts;       /* id to struct host */
     struct map *host_names;  /* name to the first struct host of it (hosts.h) */

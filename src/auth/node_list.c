@@ -1,4 +1,5 @@
 /* nodes.list: the hosts that a person may reach, by name or by the time since when they are there, and as whom. */
+#include "auth/agentless.h"
 #include "auth/list.h"
 
 #include <stdlib.h>
@@ -236,6 +237,10 @@ void do_nodes_list(struct call *call)
         .count = count_nodes, .compare = compare_key, .wanted = node_wanted, .item = node_item, .key = node_key};
     static const struct list_column columns[] = {
         {"name", BY_NAME}, {"hostname", BY_NAME}, {"since", BY_TIME}, {NULL, 0}};
+    if (strcmp(json_get_text(call->params, "sub_kind", ""), "openssh") == 0) {
+        agentless_list(call);
+        return;
+    }
     struct node_list *nodes = mem_alloc(sizeof *nodes);
     struct tp_error error = {0};
     nodes->auth = call->auth;

@@ -2,6 +2,8 @@
  * in memory too. */
 #include "auth/resources.h"
 
+#include "auth/agentless.h"
+
 #include <string.h>
 
 static const char *const client_secret[] = {"client_secret", "google_service_account", NULL};
@@ -34,7 +36,7 @@ const struct kind resource_kind_table[] = {
      .secrets = kubeconfig, .places = no_places, .target = ROLE_KUBE},
     {"app", "/app/", "app.create", "app.update", "app.delete", .target = ROLE_APP},
     {"db", "/db/", "db.create", "db.update", "db.delete", .target = ROLE_DB},
-    {"node", NULL, NULL, NULL, "node.deleted", .target = ROLE_NODE},
+    {"node", "/openssh/", "node.created", "node.updated", "node.deleted", .target = ROLE_NODE},
     {"kube_server", NULL, NULL, NULL, "kube_server.deleted", PLAIN},
     {"cert_authority", NULL, NULL, NULL, NULL, PLAIN},
     {"cluster_auth_preference", "/config/", "auth_preference.update", "auth_preference.update",
@@ -99,7 +101,8 @@ bool resource_reached(const struct call *call, const struct kind *kind, const js
     }
     size_t count = 0;
     struct rbac_label *labels =
-        rbac_labels_from_json(json_object_get(json_object_get(doc, "metadata"), "labels"), NULL, &count);
+        rbac_labels_from_json(json_object_get(json_object_get(doc, "metadata"), "labels"),
+                              json_object_get(json_object_get(doc, "spec"), "cmd_labels"), &count);
     struct rbac_target target = {
         .kind = (enum role_target)kind->target, .name = resource_name(doc), .labels = labels, .label_count = count};
     bool reached = rbac_can_list(call->caller.set, &target);
@@ -213,6 +216,9 @@ static enum tp_err rm_document(struct call *call, const struct kind *kind, const
     if (err == TP_OK && strcmp(kind->name, "user") == 0) {
         sessions_cut_user(auth, name, NULL, CLOSE_RIGHT_LOST, "the user was deleted");
     }
+    if (err == TP_OK && kind->target == ROLE_NODE) {
+        agentless_changed(auth, name, NULL);
+    }
     if (err == TP_OK) {
         resource_changed(auth, kind, name, NULL, NULL);
     }
@@ -275,8 +281,8 @@ void do_resources_rm(struct call *call)
     }
     if (err == TP_OK && strcmp(kind->name, "token") == 0) {
         err = tokens_delete(auth, name, &error);
-    } else if (err == TP_OK && strcmp(kind->name, "node") == 0) {
-        err = hosts_delete(auth, name, &error);
+    } else if (err == TP_OK && strcmp(kind->name, "node") == 0 && hosts_get(auth, name) != NULL) {
+        err = hosts_delete(auth, name, &error); /* before a document of that name, so that none shields a host */
     } else if (err == TP_OK && strcmp(kind->name, "kube_server") == 0) {
         err = kube_forget(auth, name, &error);
     } else if (err == TP_OK) {

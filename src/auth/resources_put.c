@@ -1,6 +1,7 @@
 /* Writing resources: rights on what is there and on what comes, the checks of the kind, one commit. */
 #include "auth/resources.h"
 
+#include "auth/agentless.h"
 #include "rbac/resource.h"
 
 #include <string.h>
@@ -21,6 +22,8 @@ static enum tp_err validate(const struct call *call, const struct kind *kind, co
         } else if (json_array_size(roles) > 0) {
             err = users_check_roles(call->auth, roles, error);
         }
+    } else if (err == TP_OK && strcmp(kind->name, "node") == 0) {
+        err = agentless_check(call, doc, error);
     }
     if (err == TP_OK && strlen(resource_name(doc)) > 255) {
         err = err_set(error, TP_INVALID, "a name has at most 255 bytes");
@@ -145,6 +148,29 @@ static enum tp_err may_write(const struct call *call, const struct kind *kind, s
     return err_set(error, TP_DENIED, "access denied to perform action \"create\" on \"%s\"", kind->name);
 }
 
+/* A name for what may come without one. */
+static void make_name(const struct kind *kind, json_t *doc)
+{
+    bool by_id = strcmp(kind->name, "lock") == 0 || strcmp(kind->name, "node") == 0;
+    json_t *metadata = json_object_get(doc, "metadata");
+    if ((!kind->single && !by_id) || resource_name(doc)[0] != '\0') {
+        return;
+    }
+    if (!json_is_object(metadata)) {
+        metadata = json_object();
+        json_object_set_new(doc, "metadata", metadata);
+    }
+    if (by_id) {
+        char id[UUID_TEXT_SIZE];
+        crypt_uuid(id);
+        json_object_set_new(metadata, "name", json_string(id));
+    } else {
+        char *written = resource_single_name(kind);
+        json_object_set_new(metadata, "name", json_string(written));
+        mem_free(written);
+    }
+}
+
 static void put_document(struct call *call, const struct kind *kind, json_t *doc)
 {
     struct auth *auth = call->auth;
@@ -154,28 +180,7 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     uint64_t expected = 0;
     struct role *role = NULL;
     struct lock *lock = NULL;
-    if (kind->single) {
-        json_t *metadata = json_object_get(doc, "metadata");
-        if (!json_is_object(metadata)) {
-            metadata = json_object();
-            json_object_set_new(doc, "metadata", metadata);
-        }
-        if (json_get_text(metadata, "name", "")[0] == '\0') {
-            char *written = resource_single_name(kind);
-            json_object_set_new(metadata, "name", json_string(written));
-            mem_free(written);
-        }
-    }
-    if (strcmp(kind->name, "lock") == 0 && resource_name(doc)[0] == '\0') {
-        char id[UUID_TEXT_SIZE];
-        crypt_uuid(id);
-        json_t *metadata = json_object_get(doc, "metadata");
-        if (!json_is_object(metadata)) {
-            metadata = json_object();
-            json_object_set_new(doc, "metadata", metadata);
-        }
-        json_object_set_new(metadata, "name", json_string(id));
-    }
+    make_name(kind, doc);
     const char *name = kind->single ? kind->name : resource_name(doc);
     bool grouped = strcmp(kind->name, "role") == 0;
     if (!grouped || put_group_has(auth->puts, kind->prefix, name)) {
@@ -215,6 +220,9 @@ static void put_document(struct call *call, const struct kind *kind, json_t *doc
     if (odd != NULL) {
         json_object_set_new(result, "warnings", json_string(odd));
         mem_free(odd);
+    }
+    if (kind->target == ROLE_NODE) {
+        agentless_changed(auth, name, doc);
     }
     resource_changed(auth, kind, name, role, lock);
     call_reply_audited(call, event, result);

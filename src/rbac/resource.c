@@ -22,6 +22,7 @@ const char *const resource_kinds[] = {"role",
                                       "kube_cluster",
                                       "app",
                                       "db",
+                                      "node",
                                       "cluster_auth_preference",
                                       "cluster_networking_config",
                                       "session_recording_config",
@@ -32,8 +33,6 @@ static const struct {
     const char *kind;
     const char *why;
 } registered[] = {
-    {"node",
-     "a node registers itself when its agent joins, see `tportctl nodes add`; its labels stand in its own tport.conf"},
     {"kube_server", "an agent registers the clusters that it serves, see `tportctl tokens add --type=kube`"},
     {"cert_authority", "`tportctl auth rotate` makes new keys"},
 };
@@ -54,18 +53,20 @@ static const struct {
     const char *kind;
     const char *const *versions;
     const struct schema *spec;
-    bool single;  /* needs no name */
+    bool single;  /* one of a kind */
     bool slashes; /* names may hold "/", as ARNs do */
-} kinds[] = {{"github", v3, resource_github, false, false},
-             {"oidc", v2_v3, resource_oidc, false, false},
-             {"saml", v2, resource_saml, false, false},
-             {"trusted_cluster", v2, resource_trusted_cluster, false, false},
-             {"kube_cluster", v3, resource_kube_cluster, false, true},
-             {"app", v3, resource_app, false, true},
-             {"db", v3, resource_db, false, true},
-             {"cluster_auth_preference", v2, resource_auth_preference, true, false},
-             {"cluster_networking_config", v2, resource_networking, true, false},
-             {"session_recording_config", v2, resource_recording, true, false}};
+    bool unnamed; /* needs no name: there is one, or one is made */
+} kinds[] = {{"github", v3, resource_github, false, false, false},
+             {"oidc", v2_v3, resource_oidc, false, false, false},
+             {"saml", v2, resource_saml, false, false, false},
+             {"trusted_cluster", v2, resource_trusted_cluster, false, false, false},
+             {"kube_cluster", v3, resource_kube_cluster, false, true, false},
+             {"app", v3, resource_app, false, true, false},
+             {"db", v3, resource_db, false, true, false},
+             {"node", v2, resource_openssh, false, false, true},
+             {"cluster_auth_preference", v2, resource_auth_preference, true, false, true},
+             {"cluster_networking_config", v2, resource_networking, true, false, true},
+             {"session_recording_config", v2, resource_recording, true, false, true}};
 
 bool resource_single(const char *kind)
 {
@@ -115,7 +116,9 @@ static enum tp_err check_lock(const struct node *document, struct tp_error *erro
 /* Names become parts of keys and of command lines. */
 static enum tp_err check_name(const struct node *document, bool slashes, struct tp_error *error)
 {
-    const struct node *name = node_get(node_get(document, "metadata"), "name");
+    const struct node *name = schema_get(schema_get(document, "metadata"), "name");
+    if (!name)
+        return TP_OK; /* the table says where one is needed */
     char *plain = mem_strdup(name->text);
     for (char *at = plain; slashes && *at; at++)
         *at = *at == '/' ? ':' : *at;
@@ -140,7 +143,7 @@ static enum tp_err check_by_table(const struct node *document, size_t index, str
 {
     const char *const kind_words[] = {kinds[index].kind, NULL};
     const struct schema metadata[] = {
-        {"name", SCHEMA_TEXT, NULL, NULL, !kinds[index].single},
+        {"name", SCHEMA_TEXT, NULL, NULL, !kinds[index].unnamed},
         {"description", SCHEMA_TEXT, NULL, NULL, false},
         {"labels", SCHEMA_TEXT_MAP, NULL, NULL, false},
         {"expires", SCHEMA_TIME, NULL, NULL, false},
@@ -153,7 +156,7 @@ static enum tp_err check_by_table(const struct node *document, size_t index, str
         {"kind", SCHEMA_WORD, NULL, kind_words, true},
         {"version", SCHEMA_WORD, NULL, kinds[index].versions, true},
         {"sub_kind", SCHEMA_TEXT, NULL, NULL, false},
-        {"metadata", SCHEMA_MAP, metadata, NULL, !kinds[index].single},
+        {"metadata", SCHEMA_MAP, metadata, NULL, !kinds[index].unnamed},
         {"spec", SCHEMA_MAP, kinds[index].spec, NULL, true},
         {"status", SCHEMA_ANY, NULL, NULL, false},
         {0},
@@ -161,6 +164,8 @@ static enum tp_err check_by_table(const struct node *document, size_t index, str
     enum tp_err err = schema_check(document, table, "", error);
     if (err == TP_OK && !kinds[index].single)
         err = check_name(document, kinds[index].slashes, error);
+    if (err == TP_OK && kinds[index].spec == resource_openssh)
+        err = openssh_check(document, error);
     return err == TP_OK ? check_mapping(document, kinds[index].kind, error) : err;
 }
 
@@ -179,6 +184,9 @@ enum tp_err resource_check(const struct node *document, struct tp_error *error)
     for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++)
         if (strcmp(parsers[i].kind, kind->text) == 0)
             return parsers[i].check(document, error);
+    enum tp_err err = strcmp(kind->text, "node") == 0 ? openssh_check_kind(document, error) : TP_OK;
+    if (err != TP_OK)
+        return err;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kinds[i].kind, kind->text) == 0)
             return check_by_table(document, i, error);

@@ -16,7 +16,7 @@
 enum tp_err resource_check(const struct node *document, struct tp_error *error) TP_MUST;
 /* The same for a JSON value, whose sentence names no line. */
 enum tp_err resource_check_json(const json_t *document, struct tp_error *error) TP_MUST;
-/* false: resources of this kind are there without anybody writing them (node, kube_server, cert_authority). */
+/* false: resources of this kind are there without anybody writing them (kube_server, cert_authority). */
 bool resource_writable(const char *kind);
 /* Is there one of this kind, whatever its name (cluster_auth_preference)? */
 bool resource_single(const char *kind);

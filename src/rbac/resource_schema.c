@@ -149,6 +149,18 @@ const struct schema resource_db[] = {NEEDED("protocol"), NEEDED("uri"),
                                      ANY("mongodb"),     ANY("oracle"),
                                      ANY("admin_user"),  END};
 
+const struct schema resource_openssh[] = {NEEDED("addr"),
+                                          NEEDED("hostname"),
+                                          LIST("public_addrs"),
+                                          ANY("cmd_labels"),
+                                          FLAG("use_tunnel"),
+                                          TEXT("peer_addr"),
+                                          ANY("rotation"),
+                                          TEXT("version"),
+                                          LIST("proxy_ids"),
+                                          ANY("cloud_metadata"),
+                                          END};
+
 /* ---- settings of the cluster ---- */
 
 static const char *const auth_types[] = {"local", "github", "oidc", "saml", NULL};

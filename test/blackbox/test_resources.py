@@ -137,13 +137,13 @@ def test_files_of_teleport_come_back_as_written(fresh):
     again = cluster.ctl("create", GOOD, check=False)
     assert again.returncode == 1 and "exists already" in again.stderr and "Nothing was applied" in again.stderr
     # A backup restores: what is printed can be created again.
-    backup = cluster.ctl("get", "role,user,lock,connectors,trusted_cluster,kube_cluster,app,db,cap,netconfig,recconfig", "--with-secrets").stdout
+    backup = cluster.ctl("get", "role,user,lock,connectors,trusted_cluster,kube_cluster,app,db,node,cap,netconfig,recconfig", "--with-secrets").stdout
     restored = cluster.ctl("create", "-f", input=backup)
     assert restored.stdout.count("has been updated") == len(documents(backup))
 
 
 def test_a_backup_makes_a_new_cluster_like_the_old_one(fresh):
-    """get all named users before their roles, and hosts, which cannot be created: no cluster took it back."""
+    """get all named users before their roles, and hosts that registered themselves: no cluster took it back."""
     old, new = fresh(), fresh()
     old.ctl("create", GOOD)
     old.ctl("tokens", "add", "--type=node", "--format=text")
@@ -177,6 +177,66 @@ def test_what_registers_itself_cannot_be_edited(cluster):
     for ref in ("node/node1", "ca/user"):
         result = cluster.ctl("edit", ref, check=False)
         assert result.returncode == 1 and "can't be edited: it registers itself" in result.stderr, result.stderr
+
+
+AGENTLESS = """kind: node
+sub_kind: openssh
+version: v2
+metadata:
+  name: %s
+  labels:
+    env: legacy
+spec:
+  addr: 10.0.0.5:22
+  hostname: %s
+"""
+
+
+def test_servers_without_an_agent(cluster, alice, tmp_path):
+    """A node could not be created from a file. One without an agent can; it is never what a host is called, and nobody reaches it yet."""
+    hosts = json.loads(cluster.ctl("nodes", "ls", "--format=json").stdout)
+    assert 'node "old-db" has been created' in cluster.ctl("create", input=AGENTLESS % ("old-db", "olddb")).stdout
+    made = cluster.ctl("create", input=(AGENTLESS % ("~", "unnamed"))).stdout
+    unnamed = re.fullmatch(r'node "([0-9a-f-]{36})" has been created\n', made).group(1)
+    cluster.ctl("create", input=AGENTLESS % ("shadow", "node1"))
+    try:
+        # Listed beside the others for who administers, sorted by host name; not where people look for what they can open.
+        rows = [line.split()[:2] for line in cluster.ctl("nodes", "ls").stdout.splitlines()[2:]]
+        assert sorted(rows) == rows and ["olddb", "old-db"] in rows and ["unnamed", unnamed] in rows and len(rows) == len(hosts) + 3
+        shown = cluster.ctl("nodes", "ls", "env=legacy", "--query", 'name == "olddb"').stdout
+        assert "10.0.0.5:22" in shown and "env=legacy" in shown and "unnamed" not in shown
+        assert len(documents(cluster.ctl("get", "nodes").stdout)) == len(hosts) + 3
+        assert "olddb" not in alice.tport("ls", check=True).stdout
+        refused_ssh = alice.tport("ssh", "root@olddb", "true")
+        assert refused_ssh.returncode != 0 and refused_ssh.stderr.count("\n") == 1
+        assert "olddb is a server without an agent (10.0.0.5:22), to which tport does not connect yet" in refused_ssh.stderr
+        assert alice.tport("ssh", "root@node1", "echo", "the-host").stdout.strip() == "the-host"
+        # Roles are asked about it as about a host; the name of a host is the host's.
+        assert cluster.ctl("access", "explain", "alice", "access", "node/olddb", "--login=root").stdout.startswith("allow: ")
+        assert "alice (role access" in cluster.ctl("access", "who", "node/old-db").stdout
+        assert "alice (role access" in cluster.ctl("access", "who", "node/node1").stdout
+        # Edited; the host of that name is not.
+        editor = tmp_path / "editor"
+        editor.write_text("#!/bin/sh\nsed -i s/10.0.0.5/10.0.0.6/ $1\n")
+        editor.chmod(0o755)
+        for ref in ("old-db", "unnamed", "node1"):
+            assert "has been updated" in cluster.ctl("edit", f"node/{ref}", env={"TPORT_EDITOR": str(editor)}).stdout
+        assert documents(cluster.ctl("get", "node/shadow").stdout)[0]["spec"]["addr"] == "10.0.0.6:22"
+        # A backup has them, and no host; hosts are not taken from a file.
+        backup = cluster.ctl("get", "all").stdout
+        nodes = [d for d in documents(backup) if d["kind"] == "node"]
+        assert {d["metadata"]["name"] for d in nodes} == {"old-db", "shadow", unnamed} and {d["sub_kind"] for d in nodes} == {"openssh"}
+        again = cluster.ctl("create", input=AGENTLESS % ("old-db", "olddb"), check=False)
+        assert again.returncode == 1 and 'node "old-db" exists already; use -f to replace it' in again.stderr
+        assert 'node "old-db" has been updated' in cluster.ctl("create", "-f", input=AGENTLESS % ("old-db", "olddb")).stdout
+        registered = cluster.ctl("get", f"node/{hosts[0]['metadata']['name']}").stdout
+        assert "a node registers itself when its agent joins" in refused(cluster, "-f", input=registered)
+    finally:
+        for name in ("old-db", "shadow", unnamed):
+            assert cluster.ctl("rm", f"node/{name}").stdout == f'node "{name}" has been deleted\n'
+    assert json.loads(cluster.ctl("nodes", "ls", "--format=json").stdout)[0]["metadata"] == hosts[0]["metadata"]
+    events = [(e["event"], e["code"]) for e in cluster.audit() if e.get("name") == "old-db"]
+    assert sorted(set(events)) == [("node.created", "TND02I"), ("node.deleted", "TND01I"), ("node.updated", "TND03I")]
 
 
 def test_secrets_show_only_when_asked(fresh):

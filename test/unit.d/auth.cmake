@@ -25,6 +25,7 @@ tport_unit_test(test_auth_pages tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_recordings tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_keep_clock tport_auth)
 tport_unit_test(test_auth_puts tport_auth PkgConfig::OATH)
+tport_unit_test(test_auth_agentless tport_auth PkgConfig::OATH)
 # The clock stands still: which step of the one-time codes it is depends on the test alone.
 foreach(name test_auth_mfa test_auth_mfa_codes test_auth_mfa_watch test_auth_login_device)
   tport_unit_test(${name} tport_auth PkgConfig::OATH)

@@ -340,8 +340,95 @@ static void test_what_is_written_and_what_registers_itself(void **state)
     (void)state;
     assert_true(resource_single("cluster_auth_preference") && resource_single("session_recording_config"));
     assert_false(resource_single("role") || resource_single("app") || resource_single("nothing"));
-    assert_true(resource_writable("role") && resource_writable("app"));
-    assert_false(resource_writable("node") || resource_writable("kube_server") || resource_writable("cert_authority"));
+    assert_true(resource_writable("role") && resource_writable("app") && resource_writable("node"));
+    assert_false(resource_writable("kube_server") || resource_writable("cert_authority"));
+    assert_false(resource_single("node"));
+}
+
+static enum tp_err check_openssh(const char *spec)
+{
+    struct tp_error error = {0};
+    char *text = mem_printf("{kind: node, sub_kind: openssh, version: v2, metadata: {}, spec: {%s}}", spec);
+    struct node *node = document(text);
+    enum tp_err err = resource_check(node, &error);
+    node_free(node);
+    mem_free(text);
+    return err;
+}
+
+static void test_where_a_server_without_an_agent_is(void **state)
+{
+    static const struct {
+        const char *spec;
+        bool good;
+    } cases[] = {
+        {"hostname: a, addr: 'a:1'", true},
+        {"hostname: a_b-c.example.com, addr: '10.0.0.5:65535'", true},
+        {"hostname: a, addr: '[::1]:22'", true},
+        {"hostname: a, addr: 'a:22', public_addrs: [], cmd_labels: {}, use_tunnel: no", true},
+        {"hostname: a, addr: 'a:22', public_addrs: ~, cmd_labels: ~, use_tunnel: ~", true},
+        {"hostname: a, addr: 'a:22', cmd_labels: text", false},
+        {"hostname: a, addr: 'a:22', cmd_labels: [a]", false},
+        {"hostname: a, addr: 'a:0'", false},
+        {"hostname: a, addr: 'a:65536'", false},
+        {"hostname: a, addr: 'a:99999999999999999999'", false},
+        {"hostname: a, addr: 'a:'", false},
+        {"hostname: a, addr: 'a:2x'", false},
+        {"hostname: a, addr: 'a:-2'", false},
+        {"hostname: a, addr: 'a: 22'", false},
+        {"hostname: a, addr: ''", false},
+        {"hostname: a, addr: '22'", false},
+        {"hostname: a, addr: ':22'", false},
+        {"hostname: a, addr: '::1:22'", false},
+        {"hostname: a, addr: '[::1:22'", false},
+        {"hostname: a, addr: '::1]:22'", false},
+        {"hostname: a, addr: '[]:22'", false},
+        {"hostname: a, addr: '[:22'", false},
+        {"hostname: a, addr: '[a]:22'", false},
+        {"hostname: a, addr: '[10.0.0.1]:22'", false},
+        {"hostname: a, addr: 'a/b:22'", false},
+        {"hostname: a, addr: 'root@a:22'", false},
+        {"hostname: '', addr: 'a:22'", false},
+        {"hostname: '.a', addr: 'a:22'", false},
+        {"hostname: '-a', addr: 'a:22'", false},
+        {"hostname: 'a.', addr: 'a:22'", false},
+        {"hostname: 'a b', addr: 'a:22'", false},
+        {"hostname: 'a:22', addr: 'a:22'", false},
+        /* What an id may look like, and what is longer, shorter or of other letters. */
+        {"hostname: 5DA56852-2adb-4540-a37c-80790203f6a9, addr: 'a:22'", false},
+        {"hostname: 5da56852-2adb-4540-a37c-80790203f6a, addr: 'a:22'", true},
+        {"hostname: 5da56852-2adb-4540-a37c-80790203f6a90, addr: 'a:22'", true},
+        {"hostname: 5da56852-2adb-4540-a37c-80790203f6ag, addr: 'a:22'", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if ((check_openssh(cases[i].spec) == TP_OK) != cases[i].good)
+            fail_msg("%s", cases[i].spec);
+    for (size_t size = 253; size <= 254; size++) {
+        char *spec = mem_printf("hostname: '%0*d', addr: 'a:22'", (int)size, 0);
+        assert_int_equal(check_openssh(spec), size == 253 ? TP_OK : TP_INVALID);
+        mem_free(spec);
+    }
+}
+
+/* No name, a null, or one that can be one. */
+static void test_a_server_without_an_agent_needs_no_name(void **state)
+{
+    static const char *const good[] = {"metadata: ~, ", "", "metadata: {name: ~}, ", "metadata: {name: a.b}, "};
+    static const char *const bad[] = {"metadata: {name: ''}, ", "metadata: {name: a/b}, ", "metadata: [], "};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good + sizeof bad / sizeof *bad; i++) {
+        bool wanted = i < sizeof good / sizeof *good;
+        const char *metadata = wanted ? good[i] : bad[i - sizeof good / sizeof *good];
+        char *text =
+            mem_printf("{kind: node, sub_kind: openssh, version: v2, %sspec: {hostname: a, addr: 'a:1'}}", metadata);
+        struct tp_error error = {0};
+        struct node *node = document(text);
+        if ((resource_check(node, &error) == TP_OK) != wanted)
+            fail_msg("%s: %s", text, error.text);
+        node_free(node);
+        mem_free(text);
+    }
 }
 
 int main(void)
@@ -355,6 +442,8 @@ int main(void)
                                        cmocka_unit_test(test_parts_of_a_lock),
                                        cmocka_unit_test(test_every_bad_file_says_where),
                                        cmocka_unit_test(test_every_document_of_teleport_is_taken),
-                                       cmocka_unit_test(test_what_is_written_and_what_registers_itself)};
+                                       cmocka_unit_test(test_what_is_written_and_what_registers_itself),
+                                       cmocka_unit_test(test_where_a_server_without_an_agent_is),
+                                       cmocka_unit_test(test_a_server_without_an_agent_needs_no_name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,24 +87,35 @@ void access_world_free(struct access_world *world)
     json_decref(world->resources);
 }
 
+/* The first resource with this text there, of any sub_kind for NULL; ret_hits is how many there are. */
+static const json_t *find(const struct access_world *world, const char *kind, const char *path, const char *text,
+                          const char *sub_kind, size_t *ret_hits)
+{
+    const json_t *found = NULL;
+    *ret_hits = 0;
+    for (size_t i = 0; i < json_array_size(world->resources); i++) {
+        const json_t *one = json_array_get(world->resources, i);
+        if (strcmp(output_text_at(one, "kind"), kind) != 0 || strcmp(output_text_at(one, path), text) != 0 ||
+            (sub_kind && strcmp(output_text_at(one, "sub_kind"), sub_kind) != 0))
+            continue;
+        found = found ? found : one;
+        (*ret_hits)++;
+    }
+    return found;
+}
+
 enum tp_err access_world_resource(const struct access_world *world, const char *kind, const char *name,
                                   const json_t **ret_resource, struct tp_error *error)
 {
-    const json_t *found = NULL;
-    for (size_t i = 0; i < json_array_size(world->resources); i++) {
-        const json_t *one = json_array_get(world->resources, i);
-        if (strcmp(output_text_at(one, "kind"), kind) != 0)
-            continue;
-        if (strcmp(output_text_at(one, "metadata.name"), name) == 0) {
-            *ret_resource = one;
-            return TP_OK;
-        }
-        if (strcmp(output_text_at(one, "spec.hostname"), name) != 0)
-            continue;
-        if (found)
-            return err_set(error, TP_AMBIGUOUS, "\"%s\" is the host name of more than one node; give the id", name);
-        found = one;
-    }
+    size_t hits = 0;
+    const json_t *found = find(world, kind, "metadata.name", name, NULL, &hits);
+    /* What a host is called that has joined, no document of a server without an agent makes doubtful. */
+    if (!found)
+        found = find(world, kind, "spec.hostname", name, "", &hits);
+    if (!found)
+        found = find(world, kind, "spec.hostname", name, "openssh", &hits);
+    if (found && hits > 1 && strcmp(output_text_at(found, "metadata.name"), name) != 0)
+        return err_set(error, TP_AMBIGUOUS, "\"%s\" is the host name of more than one node; give the id", name);
     *ret_resource = found;
     return found ? TP_OK : err_set(error, TP_NOT_FOUND, "there is no %s \"%s\"", kind, name);
 }

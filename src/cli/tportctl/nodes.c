@@ -168,6 +168,37 @@ enum tp_err tportctl_nodes_add(struct command_line *line, struct tp_error *error
     return err;
 }
 
+static int by_host(const json_t *left, const json_t *right)
+{
+    int order = strcmp(output_text_at(left, "spec.hostname"), output_text_at(right, "spec.hostname"));
+    return order != 0 ? order : strcmp(output_text_at(left, "metadata.name"), output_text_at(right, "metadata.name"));
+}
+
+/* Those that registered themselves, and those without an agent that somebody wrote. params is stolen. */
+static enum tp_err list_nodes(struct command_line *line, json_t *params, json_t **ret_items, struct tp_error *error)
+{
+    struct api *api = NULL;
+    json_t *items = NULL, *written = NULL;
+    json_t *more = json_copy(params);
+    (void)json_object_set_new(more, "sub_kind", json_string("openssh"));
+    enum tp_err err = tportctl_open(line, &api, NULL, error);
+    if (err == TP_OK)
+        err = api_list(api, "nodes.list", json_incref(params), 0, &items, error);
+    if (err == TP_OK)
+        err = api_list(api, "nodes.list", json_incref(more), 0, &written, error);
+    if (err == TP_OK) {
+        (void)json_array_extend(items, written);
+        json_array_sort(items, by_host);
+        *ret_items = json_incref(items);
+    }
+    json_decref(params);
+    json_decref(more);
+    json_decref(items);
+    json_decref(written);
+    api_close(api);
+    return err;
+}
+
 enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
@@ -181,7 +212,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = output_list_params(line, &params, error);
     if (err == TP_OK)
-        err = tportctl_list(line, "nodes.list", params, 0, &items, error);
+        err = list_nodes(line, params, &items, error);
     if (err == TP_OK && strcmp(format, "json") == 0) {
         output_json(items);
     } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
@@ -301,30 +332,14 @@ static char *expiry_text(const char *rfc3339)
 }
 
 /* The next to end first; those that never do last. */
-static int by_expiry(const void *a, const void *b)
+static int by_expiry(const json_t *left, const json_t *right)
 {
-    const char *left = output_text_at(*(json_t *const *)a, "metadata.expires");
-    const char *right = output_text_at(*(json_t *const *)b, "metadata.expires");
     int64_t first, second;
-    if (clock_parse_ms(left, &first) != TP_OK)
+    if (clock_parse_ms(output_text_at(left, "metadata.expires"), &first) != TP_OK)
         first = INT64_MAX;
-    if (clock_parse_ms(right, &second) != TP_OK)
+    if (clock_parse_ms(output_text_at(right, "metadata.expires"), &second) != TP_OK)
         second = INT64_MAX;
     return (first > second) - (first < second);
-}
-
-static void sort_tokens(json_t **items)
-{
-    size_t count = json_array_size(*items);
-    json_t **order = mem_array(count + 1, sizeof(*order)), *sorted = json_array();
-    for (size_t i = 0; i < count; i++)
-        order[i] = json_array_get(*items, i);
-    qsort(order, count, sizeof(*order), by_expiry);
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append(sorted, order[i]);
-    mem_free(order);
-    json_decref(*items);
-    *items = sorted;
 }
 
 /* Its own, or those that it suggests to who joins with it. */
@@ -358,7 +373,7 @@ enum tp_err tportctl_tokens_ls(struct command_line *line, struct tp_error *error
         err = tportctl_list(line, "resources.get", json_pack("{s:s}", "kind", "token"), 0, &items, error);
     if (err != TP_OK)
         return err;
-    sort_tokens(&items);
+    json_array_sort(items, by_expiry);
     if (strcmp(format, "json") == 0) {
         output_json(items);
     } else if (strcmp(format, "yaml") == 0) {

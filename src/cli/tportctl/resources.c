@@ -75,7 +75,8 @@ const char *tportctl_kind(const char *word)
     return NULL;
 }
 
-const char *const *tportctl_kinds(void)
+/* What get all prints, so that create takes it back. */
+static const char *const *backup_kinds(void)
 {
     static const char *const kinds[] = {"role", /* users, connectors and tokens name roles */
                                         "user",
@@ -87,6 +88,7 @@ const char *const *tportctl_kinds(void)
                                         "kube_cluster",
                                         "app",
                                         "db",
+                                        "openssh", /* the nodes that were written */
                                         "cluster_auth_preference",
                                         "cluster_networking_config",
                                         "session_recording_config",
@@ -117,8 +119,11 @@ static enum tp_err parse_ref(const char *text, const char **ret_kind, char **ret
 static enum tp_err fetch(struct api *api, const char *kind, const char *name, bool secrets, json_t *all,
                          struct tp_error *error)
 {
-    json_t *params = json_pack("{s:s, s:b}", "kind", kind, "with_secrets", secrets);
+    bool openssh = strcmp(kind, "openssh") == 0;
+    json_t *params = json_pack("{s:s, s:b}", "kind", openssh ? "node" : kind, "with_secrets", secrets);
     json_t *items;
+    if (openssh)
+        (void)json_object_set_new(params, "sub_kind", json_string(kind));
     if (strcmp(kind, "connectors") == 0) {
         static const char *const connectors[] = {"github", "oidc", "saml"};
         enum tp_err err = TP_OK;
@@ -156,7 +161,7 @@ enum tp_err tportctl_get(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = tportctl_open(line, &api, NULL, error);
     if (err == TP_OK && strcmp(line->args[0], "all") == 0) {
-        for (const char *const *kind = tportctl_kinds(); err == TP_OK && *kind; kind++)
+        for (const char *const *kind = backup_kinds(); err == TP_OK && *kind; kind++)
             err = fetch(api, *kind, NULL, secrets, all, error);
     } else {
         json_array_foreach (refs, index, ref) {
@@ -226,6 +231,26 @@ struct edit {
     bool changed;
     json_t *resource; /* what it says now */
 };
+
+/* Of nodes only those that somebody wrote can be edited; where a host of that name has registered itself, it has the other. */
+static enum tp_err leave_written(json_t **all, const char *name, struct tp_error *error)
+{
+    json_t *written = json_array(), *node;
+    size_t index;
+    json_array_foreach (*all, index, node) {
+        if (strcmp(output_text_at(node, "sub_kind"), "openssh") != 0)
+            continue;
+        if (name && strcmp(output_text_at(node, "metadata.name"), name) == 0)
+            (void)json_array_clear(written);
+        (void)json_array_append(written, node);
+        if (name && strcmp(output_text_at(node, "metadata.name"), name) == 0)
+            break;
+    }
+    bool none = json_array_size(*all) > 0 && json_array_size(written) == 0;
+    json_decref(*all);
+    *all = written;
+    return none ? err_set(error, TP_INVALID, "a node can't be edited: it registers itself and says what it is") : TP_OK;
+}
 
 static bool same_thing(const json_t *edited, const json_t *resource)
 {
@@ -303,6 +328,8 @@ enum tp_err tportctl_edit(struct command_line *line, struct tp_error *error)
         err = tportctl_open(line, &api, NULL, error);
     if (err == TP_OK)
         err = fetch(api, kind, name, true, all, error); /* what is left out would be lost */
+    if (err == TP_OK && strcmp(kind, "node") == 0)
+        err = leave_written(&all, name, error);
     if (err == TP_OK && json_array_size(all) != 1)
         err = err_set(error, TP_INVALID, "\"%s\" is not one resource: KIND/NAME is needed", line->args[0]);
     json_t *resource = json_array_get(all, 0);

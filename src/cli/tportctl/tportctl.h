@@ -24,8 +24,6 @@ enum tp_err tportctl_list(const struct command_line *line, const char *method, j
                           json_t **ret_items, struct tp_error *error) TP_MUST;
 /* The kind that a person's word means: "users", "user", "cap", ...; NULL for an unknown word. */
 const char *tportctl_kind(const char *word);
-/* The list of kinds in "get all", NULL-terminated. */
-const char *const *tportctl_kinds(void);
 
 /* Writes one resource and says so. revision (or NULL): only when the stored one is still that. */
 enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const char *revision,

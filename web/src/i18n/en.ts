@@ -415,6 +415,8 @@ export const en = {
   "event.cert_authority.rotate": "{user} moved the rotation of a certificate authority on",
   "event.join_token.create": "{user} made a join token for {roles}",
   "event.join_token.delete": "{user} deleted join token {name}",
+  "event.node.created": "{user} added server {name}, which has no agent",
+  "event.node.updated": "{user} changed server {name}, which has no agent",
   "event.node.deleted": "{user} removed host {name} from the cluster",
   "event.kube_server.deleted": "{user} removed the Kubernetes agent {name}",
   "event.instance.join": "Host {name} joined the cluster",

@@ -417,6 +417,8 @@ export const ko: Texts = {
   "event.cert_authority.rotate": "{user} 님이 인증 기관 교체를 진행했습니다",
   "event.join_token.create": "{user} 님이 참여 토큰을 만들었습니다({roles})",
   "event.join_token.delete": "{user} 님이 참여 토큰 {name}을(를) 삭제했습니다",
+  "event.node.created": "{user} 님이 에이전트가 없는 {name} 서버를 추가했습니다",
+  "event.node.updated": "{user} 님이 에이전트가 없는 {name} 서버를 바꾸었습니다",
   "event.node.deleted": "{user} 님이 {name} 호스트를 클러스터에서 뺐습니다",
   "event.kube_server.deleted": "{user} 님이 Kubernetes 에이전트 {name}을(를) 뺐습니다",
   "event.instance.join": "{name} 호스트가 클러스터에 참여했습니다",
