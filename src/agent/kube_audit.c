@@ -8,8 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define SEND_MAX ((size_t)256) /* events in one call: as many as session.events takes */
-#define TRIES 3                /* a line that broke may have lost the call, or only its answer */
+#define TRIES 3 /* a line that broke may have lost the call, or only its answer */
 
 /* One event that auth has not confirmed, in the order in which they were made. */
 struct audit_event {
@@ -115,7 +114,7 @@ static void send_events(struct kube *kube)
     const struct kube_line *line = &kube->line;
     json_t *list = json_array();
     if (kube->events_tries == 0) {
-        kube->events_sent = kube->events_out < SEND_MAX ? kube->events_out : SEND_MAX;
+        kube->events_sent = kube->events_out < RPC_REPORTS_MAX ? kube->events_out : RPC_REPORTS_MAX;
     }
     kube->events_tries++;
     const struct audit_event *event = kube->events;

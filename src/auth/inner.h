@@ -607,7 +607,6 @@ json_t *sessions_cut_event(struct auth *auth, struct live *live, enum close_reas
 void sessions_close(struct live *live);
 /* "ssh" for a terminal, which is one: what events, recordings and lists show. */
 const char *sessions_proto(const struct live *live);
-#define SESSION_EVENTS_MAX 256 /* reports in one call of session.events */
 /* Decides one session anew; false: it is over, or has lost its right just now. */
 bool sessions_recheck_one(struct auth *auth, struct live *live);
 /* Is a terminal of this web session open, or can be come back to? (term.c) */

@@ -295,8 +295,8 @@ void do_session_events(struct call *call)
     const json_t *list = json_object_get(call->params, "events");
     size_t i;
     json_t *report;
-    if (!json_is_array(list) || json_array_size(list) > SESSION_EVENTS_MAX) {
-        call_fail_text(call, TP_INVALID, "\"events\" must be a list of at most %d", SESSION_EVENTS_MAX);
+    if (!json_is_array(list) || json_array_size(list) > RPC_REPORTS_MAX) {
+        call_fail_text(call, TP_INVALID, "\"events\" must be a list of at most %zu", RPC_REPORTS_MAX);
         return;
     }
     struct reports *reports = mem_alloc(sizeof *reports);

@@ -4,9 +4,16 @@
 
 #include <string.h>
 
-static void add_impersonator(const struct call *call, json_t *event)
+/* event and result are stolen. */
+static void answer(struct call *call, enum tp_err err, json_t *event, json_t *result, const struct tp_error *error)
 {
+    if (err != TP_OK) {
+        call_fail(call, error);
+        return;
+    }
+    json_object_set_new(result, "cluster_name", json_string(call->auth->settings.cluster));
     json_object_set_new(event, "impersonator", json_string(call->caller.user));
+    call_reply_audited(call, event, result);
 }
 
 void do_certs_user(struct call *call)
@@ -41,13 +48,7 @@ void do_certs_user(struct call *call)
         err = issue_user_certs(auth, &want, &result, &event, &error);
     }
     caller_free(&person);
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    json_object_set_new(result, "cluster_name", json_string(auth->settings.cluster));
-    add_impersonator(call, event);
-    call_reply_audited(call, event, result);
+    answer(call, err, event, result, &error);
 }
 
 /* For a host that runs OpenSSH's sshd or a service of its own: it gets names, but no registration, so its certificate
@@ -76,11 +77,5 @@ void do_certs_host(struct call *call)
         want.name = json_string_value(json_array_get(names, 0));
         err = issue_host_certs(auth, &want, &result, &event, &error);
     }
-    if (err != TP_OK) {
-        call_fail(call, &error);
-        return;
-    }
-    json_object_set_new(result, "cluster_name", json_string(auth->settings.cluster));
-    add_impersonator(call, event);
-    call_reply_audited(call, event, result);
+    answer(call, err, event, result, &error);
 }

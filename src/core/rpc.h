@@ -13,6 +13,7 @@
 #include "core/loop.h"
 
 #define RPC_FRAME_MAX ((size_t)16 * 1024 * 1024)
+#define RPC_REPORTS_MAX ((size_t)256) /* that one call may bring together (session.events) */
 
 struct rpc;
 struct rpc_call; /* a request of the other side that waits for our answer */

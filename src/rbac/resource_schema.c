@@ -1,6 +1,7 @@
 /* Which keys the resources may have that are no roles, users, tokens or locks: connectors, targets, settings of the
  * cluster. Keys are those of Teleport's resources; SCHEMA_ANY stands where we use nothing of what is inside yet. */
 #include "rbac/resource_private.h"
+#include "rbac/role_private.h"
 
 #define TEXT(key)                           \
     {                                       \
@@ -166,23 +167,6 @@ const struct schema resource_openssh[] = {NEEDED("addr"),
 static const char *const auth_types[] = {"local", "github", "oidc", "saml", NULL};
 static const char *const factors[] = {"otp", "on", "off", "optional", "webauthn", "u2f", "sso", NULL};
 static const char *const locking[] = {"best_effort", "strict", "", NULL};
-static const char *const mfa_words[] = {"no",
-                                        "yes",
-                                        "off",
-                                        "on",
-                                        "true",
-                                        "false",
-                                        "True",
-                                        "False",
-                                        "TRUE",
-                                        "FALSE",
-                                        "Yes",
-                                        "No",
-                                        "hardware_key",
-                                        "hardware_key_touch",
-                                        "hardware_key_pin",
-                                        "hardware_key_touch_and_pin",
-                                        NULL};
 static const char *const recording[] = {"node", "node-sync", "proxy", "proxy-sync", "off", "", NULL};
 static const struct schema webauthn[] = {TEXT("rp_id"), LIST("attestation_allowed_cas"), LIST("attestation_denied_cas"),
                                          FLAG("disabled"), END};
@@ -197,7 +181,7 @@ const struct schema resource_auth_preference[] = {WORD("type", auth_types),
                                                   FLAG("allow_passwordless"),
                                                   FLAG("allow_headless"),
                                                   FLAG("disconnect_expired_cert"),
-                                                  WORD("require_session_mfa", mfa_words),
+                                                  WORD("require_session_mfa", role_mfa_words),
                                                   WORD("locking_mode", locking),
                                                   TEXT("message_of_the_day"),
                                                   ANY("device_trust"),

@@ -178,6 +178,8 @@ enum tp_err role_conditions_check(const struct node *section, struct tp_error *e
  * a text, or NULL. */
 const json_t *role_written(const struct role_section *section, const char *key);
 json_t *role_conditions_read(const struct node *section);
+/* The words that require_session_mfa may be, in a role and of the cluster; ended by NULL. */
+extern const char *const role_mfa_words[];
 /* The whole number that one of its texts is, or 0. */
 int64_t role_number(const json_t *value);
 

@@ -14,23 +14,23 @@ static const char *const db_user_modes[] = {"off", "keep", "best_effort_drop", "
 static const char *const host_user_modes[] = {"off", "keep", "drop", "insecure-drop", "", NULL};
 static const char *const request_access[] = {"optional", "always", "reason", "", NULL};
 /* Numbers are what the option looks like in stored resources of other tools. */
-static const char *const mfa_words[] = {"no",
-                                        "yes",
-                                        "off",
-                                        "on",
-                                        "true",
-                                        "false",
-                                        "True",
-                                        "False",
-                                        "TRUE",
-                                        "FALSE",
-                                        "Yes",
-                                        "No",
-                                        "hardware_key",
-                                        "hardware_key_touch",
-                                        "hardware_key_pin",
-                                        "hardware_key_touch_and_pin",
-                                        NULL};
+const char *const role_mfa_words[] = {"no",
+                                      "yes",
+                                      "off",
+                                      "on",
+                                      "true",
+                                      "false",
+                                      "True",
+                                      "False",
+                                      "TRUE",
+                                      "FALSE",
+                                      "Yes",
+                                      "No",
+                                      "hardware_key",
+                                      "hardware_key_touch",
+                                      "hardware_key_pin",
+                                      "hardware_key_touch_and_pin",
+                                      NULL};
 static const char *const session_kinds[] = {"ssh", "k8s", "*", "db", "app", "desktop", NULL};
 static const char *const session_modes[] = {"observer", "moderator", "peer", "*", NULL};
 static const char *const on_leave[] = {"", "terminate", "pause", NULL};
@@ -75,7 +75,7 @@ static const struct schema options_schema[] = {
     {"create_host_user_mode", SCHEMA_WORD, NULL, host_user_modes, false},
     {"create_host_user_default_shell", SCHEMA_TEXT, NULL, NULL, false},
     {"pin_source_ip", SCHEMA_BOOL, NULL, NULL, false},
-    {"require_session_mfa", SCHEMA_WORD, NULL, mfa_words, false},
+    {"require_session_mfa", SCHEMA_WORD, NULL, role_mfa_words, false},
     {"mfa_verification_interval", SCHEMA_DURATION, NULL, NULL, false},
     {"device_trust_mode", SCHEMA_WORD, NULL, device_modes, false},
     {"lock", SCHEMA_WORD, NULL, lock_modes, false},

@@ -117,7 +117,7 @@ static void reports_that_come_together(void **state)
     json_decref(must(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:[]}", "events")));
     must_fail(fixture, as_host(HOST_A, "a"), "session.events", json_object(), TP_INVALID);
     list = json_array();
-    for (int i = 0; i <= SESSION_EVENTS_MAX; i++) {
+    for (size_t i = 0; i <= RPC_REPORTS_MAX; i++) {
         json_array_append(list, good);
     }
     must_fail(fixture, as_host(HOST_A, "a"), "session.events", json_pack("{s:o}", "events", list), TP_INVALID);

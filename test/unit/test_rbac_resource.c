@@ -382,6 +382,7 @@ static void test_where_a_server_without_an_agent_is(void **state)
         {"hostname: a, addr: '::1:22'", false},
         {"hostname: a, addr: '[::1:22'", false},
         {"hostname: a, addr: '::1]:22'", false},
+        {"hostname: a, addr: 'x::1]:22'", false},
         {"hostname: a, addr: '[]:22'", false},
         {"hostname: a, addr: '[:22'", false},
         {"hostname: a, addr: '[a]:22'", false},
@@ -399,6 +400,7 @@ static void test_where_a_server_without_an_agent_is(void **state)
         {"hostname: 5da56852-2adb-4540-a37c-80790203f6a, addr: 'a:22'", true},
         {"hostname: 5da56852-2adb-4540-a37c-80790203f6a90, addr: 'a:22'", true},
         {"hostname: 5da56852-2adb-4540-a37c-80790203f6ag, addr: 'a:22'", true},
+        {"hostname: 5da56852-2adb-4540-a37c-80790203f6a9g, addr: 'a:22'", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -75,21 +75,34 @@ static const struct {
     {"session_recording_config", {{"Mode", "spec.mode"}}},
 };
 
-/* "role,user:list,read": what rules open, without their conditions. */
-static char *rules_text(const json_t *rules)
+/* "role,user:list,read": what a rule opens, without its condition. */
+static char *rule_text(const json_t *rule)
 {
-    struct buf text;
-    size_t index;
-    json_t *rule;
-    buf_init(&text, 0);
-    json_array_foreach (rules, index, rule) {
-        char *kinds = output_list(json_object_get(rule, "resources"), ",");
-        char *verbs = output_list(json_object_get(rule, "verbs"), ",");
-        (void)buf_printf(&text, "%s%s:%s", index > 0 ? " " : "", kinds, verbs);
-        mem_free(kinds);
-        mem_free(verbs);
-    }
-    return buf_take(&text);
+    char *kinds = output_list(json_object_get(rule, "resources"), ",");
+    char *verbs = output_list(json_object_get(rule, "verbs"), ",");
+    char *text = mem_printf("%s:%s", kinds, verbs);
+    mem_free(kinds);
+    mem_free(verbs);
+    return text;
+}
+
+/* "@org/team:role,role" */
+static char *team_text(const json_t *team)
+{
+    char *roles = output_list(json_object_get(team, "roles"), ",");
+    char *text =
+        mem_printf("@%s/%s:%s", json_get_text(team, "organization", ""), json_get_text(team, "team", ""), roles);
+    mem_free(roles);
+    return text;
+}
+
+/* "remote:local,local" */
+static char *mapping_text(const json_t *mapping)
+{
+    char *local = output_list(json_object_get(mapping, "local"), ",");
+    char *text = mem_printf("%s:%s", json_get_text(mapping, "remote", ""), local);
+    mem_free(local);
+    return text;
 }
 
 static char *labels_text(const json_t *labels)
@@ -111,37 +124,6 @@ static char *labels_text(const json_t *labels)
     return buf_take(&text);
 }
 
-/* "@org/team:role,role". */
-static char *teams_text(const json_t *teams)
-{
-    struct buf text;
-    size_t index;
-    json_t *team;
-    buf_init(&text, 0);
-    json_array_foreach (teams, index, team) {
-        char *roles = output_list(json_object_get(team, "roles"), ",");
-        (void)buf_printf(&text, "%s@%s/%s:%s", index > 0 ? " " : "", json_get_text(team, "organization", ""),
-                         json_get_text(team, "team", ""), roles);
-        mem_free(roles);
-    }
-    return buf_take(&text);
-}
-
-/* "remote:local,local". */
-static char *role_map_text(const json_t *map)
-{
-    struct buf text;
-    size_t index;
-    json_t *one;
-    buf_init(&text, 0);
-    json_array_foreach (map, index, one) {
-        char *local = output_list(json_object_get(one, "local"), ",");
-        (void)buf_printf(&text, "%s%s:%s", index > 0 ? " " : "", json_get_text(one, "remote", ""), local);
-        mem_free(local);
-    }
-    return buf_take(&text);
-}
-
 /* Of the first of these keys of a CA, as status shows it. */
 static char *pin_text(const json_t *keys)
 {
@@ -158,7 +140,27 @@ static char *pin_text(const json_t *keys)
 static const struct {
     const char *word;
     char *(*text)(const json_t *value);
-} forms[] = {{"rules:", rules_text}, {"teams:", teams_text}, {"map:", role_map_text}, {"pin:", pin_text}};
+} forms[] = {{"labels:", labels_text}, {"pin:", pin_text}};
+
+/* What stands for each item of a list. */
+static const struct {
+    const char *word;
+    char *(*text)(const json_t *item);
+} item_forms[] = {{"rules:", rule_text}, {"teams:", team_text}, {"map:", mapping_text}};
+
+static char *items_text(const json_t *list, char *(*text_of)(const json_t *item))
+{
+    struct buf text;
+    size_t index;
+    json_t *item;
+    buf_init(&text, 0);
+    json_array_foreach (list, index, item) {
+        char *one = text_of(item);
+        (void)buf_printf(&text, "%s%s", index > 0 ? " " : "", one);
+        mem_free(one);
+    }
+    return buf_take(&text);
+}
 
 static char *cell_text(const json_t *item, const char *path)
 {
@@ -168,11 +170,12 @@ static char *cell_text(const json_t *item, const char *path)
         return mem_strdup("");
     if (strncmp(path, "list:", 5) == 0)
         return output_list(value, ",");
-    if (strncmp(path, "labels:", 7) == 0)
-        return labels_text(value);
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
         if (strncmp(path, forms[i].word, strlen(forms[i].word)) == 0)
             return forms[i].text(value);
+    for (size_t i = 0; i < sizeof(item_forms) / sizeof(item_forms[0]); i++)
+        if (strncmp(path, item_forms[i].word, strlen(item_forms[i].word)) == 0)
+            return items_text(value, item_forms[i].text);
     return json_is_string(value) ? mem_strdup(json_string_value(value)) : json_text(value);
 }
 
