@@ -1,5 +1,6 @@
 """Who is watched is told: in his terminal, and nowhere where a program reads."""
 
+import contextlib
 import time
 
 import pexpect
@@ -41,6 +42,17 @@ class Passer(Watcher):
             self.done = reply.status != 200 or reply.headers["Recording-Done"] == "yes"
 
 
+@contextlib.contextmanager
+def watched(home, owner, observer, command, until):
+    """A shell that somebody watches from the moment on at which this command has printed so much."""
+    with shell(home, owner.person) as (child, sid):
+        child.sendline(command)
+        child.expect_exact(until)
+        watcher = Passer(observer, sid)
+        yield child
+        watcher.gone = True
+
+
 def recorded(owner, sid):
     return owner.ask("GET", f"{SITE}/sessions/{sid}/watch").text
 
@@ -66,38 +78,26 @@ def test_a_line_in_the_terminal_says_who_comes_and_goes(home, owner, observer):
 
 def test_a_program_with_the_whole_screen_keeps_its_picture(home, owner, observer):
     """As vim does: nothing is written into it, the title and the bell say it, and the line comes when the screen is given back."""
-    with shell(home, owner.person) as (child, sid):
-        child.sendline("printf '\\033[?1049h'; echo full-$((3+3)); read; printf '\\033[?1049l'; echo back-$((4+4))")
-        child.expect_exact("full-6")
-        watcher = Passer(observer, sid)
+    with watched(home, owner, observer, "printf '\\033[?1049h'; echo full-$((3+3)); read; printf '\\033[?1049l'; echo back-$((4+4))", "full-6") as child:
         child.expect_exact("\a\x1b[22;2t\x1b]2;tport: p-observer is watching this session\x1b\\")
         assert "\ntport:" not in child.before
         child.sendline("")
         child.expect_exact("\x1b[?1049l")
         child.expect_exact("\x1b[23;2t\r\ntport: p-observer is watching this session\r\n")
-        watcher.gone = True
 
 
 def test_no_line_stands_within_a_sequence_or_a_character(home, owner, observer):
-    with shell(home, owner.person) as (child, sid):
-        child.sendline("printf 'half-\\033[3'; sleep 3; printf '1mred-%d\\n' $((5+5)); sleep 1; echo rest-$((6+6))")
-        child.expect_exact("half-\x1b[3")
-        watcher = Passer(observer, sid)
+    with watched(home, owner, observer, "printf 'half-\\033[3'; sleep 3; printf '1mred-%d\\n' $((5+5)); sleep 1; echo rest-$((6+6))", "half-\x1b[3") as child:
         child.expect_exact("1mred-10\r\n")
         assert child.before == ""
         child.expect_exact("tport: p-observer is watching this session")
         child.expect_exact("rest-12")
-        watcher.gone = True
 
 
 def test_a_sequence_without_an_end_hides_nobody(home, owner, observer):
-    with shell(home, owner.person) as (child, sid):
-        child.sendline("printf 'begin-\\033]0;title'; sleep 12; printf '\\a'; echo end-$((7+7))")
-        child.expect_exact("begin-\x1b]0;title")
-        watcher = Passer(observer, sid)
+    with watched(home, owner, observer, "printf 'begin-\\033]0;title'; sleep 12; printf '\\a'; echo end-$((7+7))", "begin-\x1b]0;title") as child:
         child.expect_exact("\x18\r\ntport: p-observer is watching this session\r\n")
         child.expect_exact("end-14")
-        watcher.gone = True
 
 
 def test_what_programs_read_is_left_alone(home, owner, observer):

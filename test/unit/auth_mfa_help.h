@@ -3,7 +3,7 @@
 #ifndef TEST_AUTH_MFA_HELP_H
 #define TEST_AUTH_MFA_HELP_H
 
-#include "auth_help.h"
+#include "auth_clock_help.h"
 
 #include "auth/devices.h"
 #include "auth/lockout.h"
@@ -11,28 +11,6 @@
 
 #define ADDRESS "10.0.0.1"
 #define PARALLEL 100
-
-static int64_t now_ms;
-static int64_t mono_ms = 1000;
-
-int64_t __wrap_clock_wall_ms(void);
-int64_t __wrap_clock_wall(void);
-int64_t __wrap_clock_mono_ms(void);
-
-int64_t __wrap_clock_wall_ms(void)
-{
-    return now_ms;
-}
-
-int64_t __wrap_clock_wall(void)
-{
-    return now_ms / 1000;
-}
-
-int64_t __wrap_clock_mono_ms(void)
-{
-    return mono_ms;
-}
 
 /* How many codes were computed. */
 static unsigned computed;
@@ -47,18 +25,6 @@ int __wrap_oath_hotp_generate(const char *secret, size_t secret_length, uint64_t
     computed++;
     return __real_oath_hotp_generate(secret, secret_length, moving_factor, digits, add_checksum, truncation_offset,
                                      output_otp);
-}
-
-static inline void pass(int64_t seconds)
-{
-    now_ms += seconds * 1000;
-    mono_ms += seconds * 1000;
-}
-
-static inline int setup_at_noon(void **state)
-{
-    now_ms = (int64_t)1800000000 * 1000; /* a step of the codes begins here */
-    return setup(state);
 }
 
 /* The next unused code: each step has one. */
@@ -256,5 +222,34 @@ static inline size_t events(struct world *world, const char *type, const char *m
 }
 
 /* ---- tests ---- */
+
+/* ---- the browser ---- */
+
+/* Signs this person in with the next code; what workers say of the browser then. */
+static inline json_t *web_open(struct world *world, const char *user, const char *seed)
+{
+    char code[7];
+    next_code(seed, code);
+    json_t *session = must(world->fixture, as_nobody(ADDRESS), "login.web",
+                           json_pack("{s:s, s:s, s:s}", "user", user, "password", GOOD_PASSWORD, "otp_token", code));
+    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
+                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
+    json_decref(session);
+    return who;
+}
+
+static inline enum tp_err web_show(struct world *world, json_t *who, struct caller *ret_caller)
+{
+    struct link link = {.auth = world->fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    struct tp_error error = {0};
+    return caller_verify(world->fixture->auth, &link, who, ret_caller, &error);
+}
+
+static inline struct caller web(struct world *world, json_t *who)
+{
+    struct caller caller;
+    assert_int_equal(web_show(world, who, &caller), TP_OK);
+    return caller;
+}
 
 #endif

@@ -1,45 +1,10 @@
-/* What a person changes about his own sign-in, and every way round it. The clock stands still unless a test moves it, so that
- * each step of the one-time codes is known. */
-#include "auth_help.h"
+/* What a person changes about his own sign-in, and every way round it. */
+#include "auth_clock_help.h"
 
 #include "auth/account.h"
 #include "auth/devices.h"
 
 #define NEW_PASSWORD "eight loud gates by the sea"
-
-static int64_t now_ms;
-static int64_t mono_ms = 1000;
-
-int64_t __wrap_clock_wall_ms(void);
-int64_t __wrap_clock_wall(void);
-int64_t __wrap_clock_mono_ms(void);
-
-int64_t __wrap_clock_wall_ms(void)
-{
-    return now_ms;
-}
-
-int64_t __wrap_clock_wall(void)
-{
-    return now_ms / 1000;
-}
-
-int64_t __wrap_clock_mono_ms(void)
-{
-    return mono_ms;
-}
-
-static void pass(int64_t seconds)
-{
-    now_ms += seconds * 1000;
-    mono_ms += seconds * 1000;
-}
-
-static int setup_at_noon(void **state)
-{
-    now_ms = (int64_t)1800000000 * 1000;
-    return setup(state);
-}
 
 /* ---- people and their browsers ---- */
 

@@ -1,13 +1,19 @@
 /* Kubernetes connections while they run: cut, resumed, reported, watched. */
 #include "auth_kube_help.h"
 
-static void changes_cut_what_lost_its_right(void **state)
+/* alice, who is a developer in dev, and such a cluster, c of host A. */
+static void alice_with_a_cluster(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
     put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
     mem_free(make_user(fixture, "alice", "dev", "root"));
     serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
     up(fixture, HOST_A, "a", 1);
+}
+
+static void changes_cut_what_lost_its_right(void **state)
+{
+    struct fixture *fixture = *state;
+    alice_with_a_cluster(fixture);
     /* More rights end nothing, fewer do. */
     char *sid = connect_sid(fixture, "alice");
     json_t *both =
@@ -43,10 +49,7 @@ static void changes_cut_what_lost_its_right(void **state)
 static void resumed_from_the_grant(void **state)
 {
     struct fixture *fixture = *state;
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
-    up(fixture, HOST_A, "a", 1);
+    alice_with_a_cluster(fixture);
     json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
     const char *sid = json_get_text(result, "sid", "");
     sessions_free(fixture->auth);
@@ -68,10 +71,7 @@ static void resumed_from_the_grant(void **state)
 static void expiry_ends_it(void **state)
 {
     struct fixture *fixture = *state;
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
-    up(fixture, HOST_A, "a", 1);
+    alice_with_a_cluster(fixture);
     struct caller caller = as_user(fixture, "alice");
     caller.not_after = clock_wall() + 1;
     json_t *result = must(fixture, caller, "kube.connect", target("c"));
@@ -90,10 +90,7 @@ static void expiry_ends_it(void **state)
 static void reports_that_come_together(void **state)
 {
     struct fixture *fixture = *state;
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
-    up(fixture, HOST_A, "a", 1);
+    alice_with_a_cluster(fixture);
     char *sid = connect_sid(fixture, "alice");
     json_t *good = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "kube.request", "fields", "verb", "GET");
     json_t *strange = json_pack("{s:s, s:s, s:{}}", "sid", "nobody's", "event", "kube.request", "fields");
@@ -129,11 +126,8 @@ static void reports_that_come_together(void **state)
 static void reports_of_the_agent(void **state)
 {
     struct fixture *fixture = *state;
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
+    alice_with_a_cluster(fixture);
     serve(fixture, HOST_B, "b", json_pack("[o]", cluster("d", "dev")));
-    up(fixture, HOST_A, "a", 1);
     char *sid = connect_sid(fixture, "alice");
     json_t *fields = json_pack("{s:s, s:s, s:i, s:s, s:[s], s:s, s:s}", "verb", "GET", "request_path",
                                "/api/v1/namespaces/default/pods", "response_code", 200, "resource_kind", "pods",
@@ -182,10 +176,7 @@ static void no_session_begins_alone_where_others_are_needed(void **state)
                               "kubernetes_groups", "developer", "require_session_join", "name", "four eyes", "kinds",
                               "k8s", "modes", "moderator", "count", 1);
     json_t *start = json_pack("{s:s, s:s, s:s}", "login", "alice", "kind", "exec", "command", "sh");
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
-    up(fixture, HOST_A, "a", 1);
+    alice_with_a_cluster(fixture);
     char *idle = connect_sid(fixture, "alice");
     char *busy = connect_sid(fixture, "alice");
     json_object_set_new(start, "sid", json_string(busy));
@@ -216,8 +207,7 @@ static void exec_sessions_are_watched_and_ended(void **state)
     struct fixture *fixture = *state;
     static const char *const kinds[] = {"k8s", "ssh"};
     static const char *const names[] = {"kube-watcher", "ssh-watcher"};
-    put_role(fixture, "dev", allows("dev", "developer"), NULL, NULL);
-    mem_free(make_user(fixture, "alice", "dev", "root"));
+    alice_with_a_cluster(fixture);
     for (size_t i = 0; i < 2; i++) {
         put_role(fixture, names[i],
                  json_pack("{s:[{s:s, s:[s], s:[s], s:[s]}]}", "join_sessions", "name", "j", "roles", "dev", "kinds",
@@ -225,8 +215,6 @@ static void exec_sessions_are_watched_and_ended(void **state)
                  NULL, NULL);
         mem_free(make_user(fixture, names[i], names[i], "root"));
     }
-    serve(fixture, HOST_A, "a", json_pack("[o]", cluster("c", "dev")));
-    up(fixture, HOST_A, "a", 1);
     char *sid = connect_sid(fixture, "alice");
     json_decref(must(fixture, as_host(HOST_A, "a"), "session.start",
                      json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "sid", sid, "login", "alice", "kind", "exec",

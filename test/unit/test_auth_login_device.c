@@ -154,32 +154,6 @@ static void it_reaches_sessions_that_outlive_a_restart(void **state)
 
 /* ---- the browser ---- */
 
-static json_t *web_open(struct world *world, const char *seed)
-{
-    char code[7];
-    next_code(seed, code);
-    json_t *session = must(world->fixture, as_nobody(ADDRESS), "login.web",
-                           json_pack("{s:s, s:s, s:s}", "user", "alice", "password", GOOD_PASSWORD, "otp_token", code));
-    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
-                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
-    json_decref(session);
-    return who;
-}
-
-static enum tp_err web_show(struct world *world, json_t *who, struct caller *ret_caller)
-{
-    struct link link = {.auth = world->fixture->auth, .kind = LINK_WORKER, .worker = 1};
-    struct tp_error error = {0};
-    return caller_verify(world->fixture->auth, &link, who, ret_caller, &error);
-}
-
-static struct caller web(struct world *world, json_t *who)
-{
-    struct caller caller;
-    assert_int_equal(web_show(world, who, &caller), TP_OK);
-    return caller;
-}
-
 static char *open_terminal(struct world *world, json_t *who)
 {
     json_t *opened = must(world->fixture, web(world, who), "term.connect",
@@ -193,7 +167,7 @@ static void a_lock_reaches_the_browser(void **state)
 {
     struct world world = world_open(state, asks_for_code());
     char *device = login_device(world.base);
-    json_t *who = web_open(&world, world.seed);
+    json_t *who = web_open(&world, "alice", world.seed);
     char *sid = open_terminal(&world, who);
     json_t *given = must(world.fixture, web(&world, who), "kube.certs",
                          json_pack("{s:s, s:s}", "kube_cluster", "c", "tls_pub_key", world.keys.tls));
@@ -245,10 +219,10 @@ static void a_removed_device_ends_all_but_the_session_that_removes_it(void **sta
 {
     struct world world = world_open(state, asks_for_code());
     char *device = login_device(world.base);
-    json_t *who = web_open(&world, world.seed);
-    json_t *elsewhere = web_open(&world, world.seed);
+    json_t *who = web_open(&world, "alice", world.seed);
+    json_t *elsewhere = web_open(&world, "alice", world.seed);
     char *seed = add_device(&world, who);
-    json_t *by_second = web_open(&world, seed);
+    json_t *by_second = web_open(&world, "alice", seed);
     char *kept = open_terminal(&world, who);
     char *ended = open_terminal(&world, elsewhere);
     char *other = open_terminal(&world, by_second);
@@ -307,7 +281,7 @@ static void a_lock_reaches_a_terminal_whose_web_session_is_gone(void **state)
 {
     struct world world = world_open(state, asks_for_code());
     char *device = login_device(world.base);
-    json_t *who = web_open(&world, world.seed);
+    json_t *who = web_open(&world, "alice", world.seed);
     char *sid = open_terminal(&world, who);
     push_out(&world, who);
     assert_false(live_of(&world, sid)->cut);
@@ -329,7 +303,7 @@ static void a_removed_device_ends_a_terminal_whose_web_session_is_gone(void **st
     struct world world = world_open(state, asks_for_code());
     struct fixture *fixture = world.fixture;
     char *device = login_device(world.base);
-    json_t *who = web_open(&world, world.seed);
+    json_t *who = web_open(&world, "alice", world.seed);
     char *seed = add_device(&world, who);
     char *stored = open_terminal(&world, who);
     json_t *killed =
@@ -347,7 +321,7 @@ static void a_removed_device_ends_a_terminal_whose_web_session_is_gone(void **st
                               "grant", json_get_text(killed, "grant", ""), "sid", stored);
     json_decref(must(fixture, as_proxy(), "session.resume", json_pack("{s:o, s:b}", "sessions", alive, "last", 0)));
     json_decref(must(fixture, as_host(host, "c"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
-    json_t *by_second = web_open(&world, seed);
+    json_t *by_second = web_open(&world, "alice", seed);
     char *other = open_terminal(&world, by_second);
     assert_false(live_of(&world, stored)->cut);
     assert_false(live_of(&world, unstored)->cut);
@@ -371,7 +345,7 @@ static void a_terminal_hangs_on_the_last_device_of_its_web_session(void **state)
 {
     struct world world = world_open(state, asks_for_code());
     char *device = login_device(world.base);
-    json_t *who = web_open(&world, world.seed);
+    json_t *who = web_open(&world, "alice", world.seed);
     char *seed = add_device(&world, who);
     char *sid = open_terminal(&world, who);
     assert_string_equal(live_of(&world, sid)->login_device, device);

@@ -228,42 +228,29 @@ static void the_interval_is_for_kubernetes(void **state)
 static void web_sessions_remember_a_minute(void **state)
 {
     struct world world = world_open(state, asks_for_code());
-    struct link link = {.auth = world.fixture->auth, .kind = LINK_WORKER, .worker = 1};
-    struct tp_error error = {0};
+    json_t *who = web_open(&world, "alice", world.seed);
     char code[7];
-    next_code(world.seed, code);
-    json_t *session = must(world.fixture, as_nobody(ADDRESS), "login.web",
-                           json_pack("{s:s, s:s, s:s}", "user", "alice", "password", GOOD_PASSWORD, "otp_token", code));
-    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
-                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
-    struct caller caller;
     json_t *root_on_a = json_pack("{s:s, s:s}", "target", "a", "login", "root");
     json_t *root_on_b = json_pack("{s:s, s:s}", "target", "b", "login", "root");
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    must_fail(world.fixture, caller, "term.connect", json_incref(root_on_a), TP_MFA_NEEDED);
+    must_fail(world.fixture, web(&world, who), "term.connect", json_incref(root_on_a), TP_MFA_NEEDED);
     next_code(world.seed, code);
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    json_decref(must(world.fixture, caller, "mfa.session", json_pack("{s:s, s:s}", "target", "a", "otp_token", code)));
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    json_t *opened = must(world.fixture, caller, "term.connect", json_incref(root_on_a));
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    must_fail(world.fixture, caller, "term.connect", json_incref(root_on_b), TP_MFA_NEEDED);
+    json_decref(must(world.fixture, web(&world, who), "mfa.session",
+                     json_pack("{s:s, s:s}", "target", "a", "otp_token", code)));
+    json_t *opened = must(world.fixture, web(&world, who), "term.connect", json_incref(root_on_a));
+    must_fail(world.fixture, web(&world, who), "term.connect", json_incref(root_on_b), TP_MFA_NEEDED);
     /* Another session of the same person knows nothing of it. */
     must_fail(world.fixture, by(&world, world.base), "ssh.connect", node("a"), TP_MFA_NEEDED);
     pass(61);
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    must_fail(world.fixture, caller, "term.connect", json_incref(root_on_a), TP_MFA_NEEDED);
+    must_fail(world.fixture, web(&world, who), "term.connect", json_incref(root_on_a), TP_MFA_NEEDED);
     /* Back to the open terminal without a code: it is the same session. */
     const struct live *live = map_get(world.fixture->auth->live, json_get_text(opened, "sid", ""));
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    json_decref(must(world.fixture, caller, "term.connect", json_pack("{s:s}", "sid", live->sid)));
+    json_decref(must(world.fixture, web(&world, who), "term.connect", json_pack("{s:s}", "sid", live->sid)));
     json_decref(
         must(world.fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "mfa_device", live->mfa_device)));
     assert_true(live->cut);
     json_decref(opened);
     json_decref(root_on_a);
     json_decref(root_on_b);
-    json_decref(session);
     json_decref(who);
     world_close(&world);
 }
@@ -273,24 +260,15 @@ static void web_sessions_remember_a_minute(void **state)
 static void certificates_of_the_browser_need_a_code_too(void **state)
 {
     struct world world = world_open(state, asks_for_code());
-    struct link link = {.auth = world.fixture->auth, .kind = LINK_WORKER, .worker = 1};
     struct tp_error error = {0};
-    struct caller caller;
+    json_t *who = web_open(&world, "alice", world.seed);
     char code[7];
-    next_code(world.seed, code);
-    json_t *session = must(world.fixture, as_nobody(ADDRESS), "login.web",
-                           json_pack("{s:s, s:s, s:s}", "user", "alice", "password", GOOD_PASSWORD, "otp_token", code));
-    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
-                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
     json_t *wanted = json_pack("{s:s, s:s}", "kube_cluster", "a", "tls_pub_key", world.keys.tls);
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    must_fail(world.fixture, caller, "kube.certs", json_incref(wanted), TP_MFA_NEEDED);
+    must_fail(world.fixture, web(&world, who), "kube.certs", json_incref(wanted), TP_MFA_NEEDED);
     next_code(world.seed, code);
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    json_decref(
-        must(world.fixture, caller, "mfa.session", json_pack("{s:s, s:s}", "kube_cluster", "a", "otp_token", code)));
-    assert_int_equal(caller_verify(world.fixture->auth, &link, who, &caller, &error), TP_OK);
-    json_t *given = ask(world.fixture, caller, "kube.certs", json_incref(wanted), &error);
+    json_decref(must(world.fixture, web(&world, who), "mfa.session",
+                     json_pack("{s:s, s:s}", "kube_cluster", "a", "otp_token", code)));
+    json_t *given = ask(world.fixture, web(&world, who), "kube.certs", json_incref(wanted), &error);
     if (given != NULL) {
         const char *pem = json_get_text(given, "tls_cert", "");
         must_fail(world.fixture, by(&world, pem), "kube.connect", kube('a'), TP_MFA_NEEDED);
@@ -300,7 +278,6 @@ static void certificates_of_the_browser_need_a_code_too(void **state)
     }
     json_decref(given);
     json_decref(wanted);
-    json_decref(session);
     json_decref(who);
     world_close(&world);
 }

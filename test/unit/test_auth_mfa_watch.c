@@ -44,30 +44,6 @@ static void watched_close(struct watched *watched)
     world_close(&watched->world);
 }
 
-/* Signs bob in; what workers say of him then. */
-static json_t *web_open(struct watched *watched)
-{
-    char code[7];
-    next_code(watched->seed, code);
-    json_t *session = must(watched->world.fixture, as_nobody(ADDRESS), "login.web",
-                           json_pack("{s:s, s:s, s:s}", "user", "bob", "password", GOOD_PASSWORD, "otp_token", code));
-    json_t *who = json_pack("{s:s, s:s, s:s, s:s}", "kind", "session", "sid", json_get_text(session, "sid", ""),
-                            "token", json_get_text(session, "token", ""), "addr", ADDRESS ":5");
-    json_decref(session);
-    return who;
-}
-
-static struct caller web(struct watched *watched, json_t *who)
-{
-    struct link link = {.auth = watched->world.fixture->auth, .kind = LINK_WORKER, .worker = 1};
-    struct caller caller;
-    struct tp_error error = {0};
-    if (caller_verify(watched->world.fixture->auth, &link, who, &caller, &error) != TP_OK) {
-        fail_msg("the web session was refused: %s", error.text);
-    }
-    return caller;
-}
-
 static json_t *piece(const char *sid)
 {
     return json_pack("{s:s, s:i, s:i}", "id", sid, "offset", 0, "limit", 1000);
@@ -77,19 +53,19 @@ static void give(struct watched *watched, json_t *who, const char *key, const ch
 {
     char code[7];
     next_code(watched->seed, code);
-    json_decref(must(watched->world.fixture, web(watched, who), "mfa.session",
+    json_decref(must(watched->world.fixture, web(&watched->world, who), "mfa.session",
                      json_pack("{s:s, s:s}", key, target, "otp_token", code)));
 }
 
 static void refused(struct watched *watched, json_t *who, enum tp_err code)
 {
-    must_fail(watched->world.fixture, web(watched, who), "sessions.watch", piece(watched->sid), code);
-    must_fail(watched->world.fixture, web(watched, who), "recordings.read", piece(watched->sid), code);
+    must_fail(watched->world.fixture, web(&watched->world, who), "sessions.watch", piece(watched->sid), code);
+    must_fail(watched->world.fixture, web(&watched->world, who), "recordings.read", piece(watched->sid), code);
 }
 
 static void seen(struct watched *watched, json_t *who, const char *sid)
 {
-    json_decref(must(watched->world.fixture, web(watched, who), "sessions.watch", piece(sid)));
+    json_decref(must(watched->world.fixture, web(&watched->world, who), "sessions.watch", piece(sid)));
 }
 
 /* The ways round: none, one of another session, of its server, of another browser, and of a minute ago. */
@@ -97,9 +73,9 @@ static void r4_watching_takes_a_code_of_that_session(void **state)
 {
     struct watched watched = watched_open(state, asks_for_code(), "prod");
     struct fixture *fixture = watched.world.fixture;
-    json_t *who = web_open(&watched);
-    json_t *elsewhere = web_open(&watched);
-    json_t *needs = must(fixture, web(&watched, who), "mfa.required", json_pack("{s:s}", "session", watched.sid));
+    json_t *who = web_open(&watched.world, "bob", watched.seed);
+    json_t *elsewhere = web_open(&watched.world, "bob", watched.seed);
+    json_t *needs = must(fixture, web(&watched.world, who), "mfa.required", json_pack("{s:s}", "session", watched.sid));
     assert_true(json_get_bool(needs, "required", false));
     json_decref(needs);
     refused(&watched, who, TP_MFA_NEEDED);
@@ -107,15 +83,15 @@ static void r4_watching_takes_a_code_of_that_session(void **state)
     refused(&watched, who, TP_MFA_NEEDED);
     give(&watched, who, "session", watched.other);
     refused(&watched, who, TP_MFA_NEEDED);
-    must_fail(fixture, web(&watched, who), "mfa.session",
+    must_fail(fixture, web(&watched.world, who), "mfa.session",
               json_pack("{s:s, s:s}", "session", watched.sid, "otp_token", "000000"), TP_INVALID);
     refused(&watched, who, TP_MFA_NEEDED);
     give(&watched, who, "session", watched.sid);
-    must_fail(fixture, web(&watched, who), "term.connect", json_pack("{s:s, s:s}", "target", "a", "login", "root"),
-              TP_MFA_NEEDED);
+    must_fail(fixture, web(&watched.world, who), "term.connect",
+              json_pack("{s:s, s:s}", "target", "a", "login", "root"), TP_MFA_NEEDED);
     refused(&watched, elsewhere, TP_MFA_NEEDED);
     seen(&watched, who, watched.sid);
-    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid)));
     refused(&watched, elsewhere, TP_MFA_NEEDED); /* he watches, but not there */
     pass(70);
     give(&watched, elsewhere, "session", watched.sid);
@@ -132,19 +108,19 @@ static void who_watches_goes_on_with_his_device(void **state)
 {
     struct watched watched = watched_open(state, asks_for_code(), "prod");
     struct fixture *fixture = watched.world.fixture;
-    json_t *who = web_open(&watched);
+    json_t *who = web_open(&watched.world, "bob", watched.seed);
     give(&watched, who, "session", watched.sid);
     for (int i = 0; i < 15; i++) {
         seen(&watched, who, watched.sid);
         pass(5);
     }
-    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid))); /* the same to him */
+    json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid))); /* the same to him */
     json_t *login = NULL;
     struct tp_error error = {0};
     assert_int_equal(doc_find(fixture->auth->secrets, "/login/", "bob", &login, NULL, &error), TP_OK);
     const char *device = json_get_text(json_array_get(devices_of(login), 0), "id", "");
     assert_int_equal(events(&watched.world, "session.join", "with_mfa", device), 1);
-    struct caller caller = web(&watched, who); /* verified before the lock */
+    struct caller caller = web(&watched.world, who); /* verified before the lock */
     json_decref(must(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "mfa_device", device)));
     must_fail(fixture, caller, "sessions.watch", piece(watched.sid), TP_DENIED);
     json_decref(login);
@@ -156,8 +132,8 @@ static void nobody_else_is_asked(void **state)
 {
     struct watched watched = watched_open(state, asks_for_code(), "dev");
     struct fixture *fixture = watched.world.fixture;
-    json_t *who = web_open(&watched);
-    json_t *needs = must(fixture, web(&watched, who), "mfa.required", json_pack("{s:s}", "session", watched.sid));
+    json_t *who = web_open(&watched.world, "bob", watched.seed);
+    json_t *needs = must(fixture, web(&watched.world, who), "mfa.required", json_pack("{s:s}", "session", watched.sid));
     assert_false(json_get_bool(needs, "required", true));
     json_decref(needs);
     seen(&watched, who, watched.sid);
@@ -194,11 +170,11 @@ static void r3_a_running_session_is_not_read_in_silence(void **state)
     struct watched watched = watched_open(state, asks_for_code(), "dev");
     struct fixture *fixture = watched.world.fixture;
     struct recording *recording = map_get(fixture->auth->recordings, watched.sid);
-    json_t *who = web_open(&watched);
+    json_t *who = web_open(&watched.world, "bob", watched.seed);
     json_decref(must(fixture, as_host(HOST_A, "a"), "recording.append",
                      json_pack("{s:s, s:i, s:s}", "id", watched.sid, "offset", 0, "data", "e30K")));
     assert_int_equal(watchers_listed(fixture), 0);
-    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid)));
     int64_t told = recording->told;
     assert_true(told > 0);
     assert_int_equal(watchers_listed(fixture), 1);
@@ -211,8 +187,8 @@ static void r3_a_running_session_is_not_read_in_silence(void **state)
     told = recording->told;
     for (int i = 0; i < 3; i++) {
         pass(8);
-        json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
-        json_decref(must(fixture, web(&watched, who), "sessions.watch", piece(watched.sid)));
+        json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid)));
+        json_decref(must(fixture, web(&watched.world, who), "sessions.watch", piece(watched.sid)));
         json_decref(must(fixture, as_local(), "recordings.read", piece(watched.sid)));
         watchers_tick(recording);
     }
@@ -229,10 +205,10 @@ static void r3_a_running_session_is_not_read_in_silence(void **state)
     assert_int_equal(events(&watched.world, "session.leave", "user", "bob"), 1);
     assert_int_equal(events(&watched.world, "session.leave", "user", "admin"), 1);
     /* When it is over it is a recording like others. */
-    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid)));
     json_decref(must(fixture, as_host(HOST_A, "a"), "session.end",
                      json_pack("{s:s, s:s, s:b}", "id", watched.sid, "reason", "exit", "recorded", 1)));
-    json_decref(must(fixture, web(&watched, who), "recordings.read", piece(watched.sid)));
+    json_decref(must(fixture, web(&watched.world, who), "recordings.read", piece(watched.sid)));
     fixture_settle(fixture, 100);
     assert_int_equal(events(&watched.world, "session.leave", "user", "bob"), 2);
     assert_int_equal(events(&watched.world, "session.join", "user", "bob"), 2);
@@ -263,13 +239,13 @@ static void what_takes_no_code(void **state)
     struct fixture *fixture = watched.world.fixture;
     struct tp_error error = {0};
     char code[7];
-    json_t *who = web_open(&watched);
+    json_t *who = web_open(&watched.world, "bob", watched.seed);
     next_code(watched.seed, code);
     json_decref(
         must(fixture, as_local(), "users.update", json_pack("{s:s, s:[s]}", "name", "bob", "set_roles", "prod")));
     json_t *params = json_pack("{s:s, s:s}", "session", watched.sid, "otp_token", code);
-    must_fail(fixture, web(&watched, who), "mfa.session", json_incref(params), TP_NOT_FOUND);
-    must_fail(fixture, web(&watched, who), "sessions.watch", piece(watched.sid), TP_NOT_FOUND);
+    must_fail(fixture, web(&watched.world, who), "mfa.session", json_incref(params), TP_NOT_FOUND);
+    must_fail(fixture, web(&watched.world, who), "sessions.watch", piece(watched.sid), TP_NOT_FOUND);
     json_decref(params);
     /* His own one is asked for like others. By a certificate there is no way to watch. */
     struct world *world = &watched.world;
