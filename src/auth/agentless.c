@@ -250,6 +250,7 @@ static char *server_key(void *ctx, size_t i)
 
 void agentless_list(struct call *call)
 {
+    static const struct list_column columns[] = {{"name", 0}, {NULL, 0}};
     static const struct list_source source = {.count = count_servers,
                                               .compare = compare_key,
                                               .wanted = server_wanted,
@@ -257,7 +258,7 @@ void agentless_list(struct call *call)
                                               .key = server_key};
     struct agentless_pages *pages = mem_alloc(sizeof *pages);
     struct tp_error error = {0};
-    if (list_open(&pages->list, call, &error) == TP_OK) {
+    if (list_open(&pages->list, call, columns, &error) == TP_OK) {
         list_answer(&source, pages);
         return;
     }
