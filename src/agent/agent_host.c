@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypt/key.h"
+#include "crypt/report.h"
 
 #include <string.h>
 
@@ -15,6 +16,21 @@
 #define CERT_SKEW_SECONDS 60
 #define SPREAD_MAX_MS ((int64_t)3600 * 1000)
 #define RENEW_LOOK_MS 60000 /* how often we look at the certificate's age */
+
+/* A worker brings it to auth, and must not be able to say it for us. */
+static void sign(const struct agent *agent, const char *method, json_t *params)
+{
+    struct tp_error error = {0};
+    struct key *key = NULL;
+    enum tp_err err = key_from_pem(agent->state.tls_key, strlen(agent->state.tls_key), &key, &error);
+    if (err == TP_OK) {
+        err = report_sign(params, key, agent->state.host_id, method, clock_wall_ms());
+    }
+    if (err != TP_OK) {
+        log_error("what this host says of itself could not be signed", "error=\"%s\"", error.text);
+    }
+    key_free(key);
+}
 
 /* ---- heartbeat ---- */
 
@@ -72,6 +88,7 @@ void host_beat(struct agent *agent)
         (void)json_object_set_new(params, "kube_clusters", kube_clusters_report(agent));
     }
     json_decref(services);
+    sign(agent, "host.heartbeat", params);
     agent->heartbeat_out = true;
     (void)up_request(agent, "host.heartbeat", params, on_beat_answer, agent);
 }
@@ -214,6 +231,7 @@ static void renew(struct agent *agent)
                                "node_name", agent->conf->nodename);
     mem_free(tls_public);
     key_free(tls_key);
+    sign(agent, "host.renew", params);
     agent->renew_out = true;
     (void)up_request(agent, "host.renew", params, on_renewed, agent);
 }

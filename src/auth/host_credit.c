@@ -2,7 +2,7 @@
  * How much of auth's time a host may take. A report that is new is written, and sessions are decided anew; a renewal is signed and
  * logged. A host that has been taken over could ask for that without end, and the others would wait (R15).
  */
-#include "auth/inner.h"
+#include "auth/hosts.h"
 
 #define CREDIT_MAX_MS ((int64_t)60 * 1000) /* of work at once; it comes back with the time */
 

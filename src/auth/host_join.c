@@ -316,12 +316,15 @@ void do_host_renew(struct call *call)
 {
     const char *name = NULL;
     bool same = false;
+    struct host_report report;
     struct tp_error error = {0};
-    if (call->caller.host_id == NULL) {
+    struct host *self = call->caller.host_id != NULL ? hosts_get(call->auth, call->caller.host_id) : NULL;
+    if (self == NULL) {
         call_fail_text(call, TP_DENIED, "this agent has not joined yet");
         return;
     }
-    if (json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
+    if (host_report_open(call, self, &report, &error) != TP_OK ||
+        json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
         check_own_name(call, name, &error) != TP_OK ||
         host_keys_check(call->auth, call->caller.host_id, call->params, &same, &error) != TP_OK) {
         call_fail(call, &error);
@@ -335,12 +338,11 @@ void do_host_renew(struct call *call)
     }
     char *id = mem_strdup(call->caller.host_id);
     /* Never wider than what it joined as. */
-    struct host *self = hosts_get(call->auth, id);
-    if (self != NULL && hosts_spend(self, RENEWAL_COST_MS, &error) != TP_OK) {
+    if (hosts_spend(self, RENEWAL_COST_MS, &error) != TP_OK) {
         mem_free(id);
         call_fail(call, &error);
         return;
     }
-    give_certs(call, id, name, self != NULL ? self->roles : TOKEN_NODE, NULL, false);
+    give_certs(call, id, name, self->roles, NULL, false);
     mem_free(id);
 }

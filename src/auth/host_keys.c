@@ -2,7 +2,7 @@
  * The keys that a host registered with. Its id belongs to them: neither a token nor a renewal puts others in their place. A
  * renewal comes through a worker, which could ask for a certificate of a key of its own and read along in every session (R4).
  */
-#include "auth/inner.h"
+#include "auth/hosts.h"
 
 #include <string.h>
 

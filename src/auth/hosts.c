@@ -143,6 +143,9 @@ enum tp_err hosts_load(struct auth *auth, struct tp_error *error)
     if (err == TP_OK) {
         err = doc_each(auth->state, "/node/", NULL, load_node, auth, error);
     }
+    if (err == TP_OK) {
+        err = host_reports_load(auth, error);
+    }
     return err == TP_OK ? kube_hosts_load(auth, error) : err;
 }
 
@@ -169,6 +172,9 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
         return err_set(error, TP_NOT_FOUND, "there is no node with the id \"%s\"", id);
     }
     enum tp_err err = doc_delete(auth->state, "/node/", id, error);
+    if (err == TP_OK || err == TP_NOT_FOUND) {
+        err = doc_delete(auth->state, "/host_report/", id, error);
+    }
     if (err == TP_OK || err == TP_NOT_FOUND) {
         err = kube_hosts_delete(auth, id, error);
     }
@@ -267,10 +273,17 @@ void do_host_heartbeat(struct call *call)
 {
     struct auth *auth = call->auth;
     struct tp_error error = {0};
+    struct host_report report;
     struct host *host = call->caller.host_id != NULL ? hosts_get(auth, call->caller.host_id) : NULL;
     enum tp_err err = host != NULL ? TP_OK : err_set(&error, TP_DENIED, "this agent has not joined yet");
     if (err == TP_OK) {
         err = hosts_spend(host, REPORT_COST_MS, &error);
+    }
+    if (err == TP_OK) {
+        err = host_report_open(call, host, &report, &error);
+    }
+    if (err == TP_OK) {
+        err = host_report_is_news(host, &report, &error);
     }
     if (err == TP_OK && strcasecmp(json_get_text(call->params, "hostname", host->name), host->name) != 0) {
         err = err_set(&error, TP_DENIED,
@@ -297,6 +310,9 @@ void do_host_heartbeat(struct call *call)
                           json_get_text(call->params, "version", ""), &error);
         if (err == TP_OK) {
             err = keep_node(auth, host, node, &error);
+        }
+        if (err == TP_OK) {
+            err = host_report_keep(auth, host, &report, &error);
         }
         json_decref(node);
     }

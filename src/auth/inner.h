@@ -131,7 +131,9 @@ struct host {
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
     int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
     int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
-    int64_t cert_made;    /* Unix seconds: when the youngest certificate that it has shown was made */
+    int64_t report_ms;    /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
+    char report_hash[HASH_TEXT_SIZE];     /* of what that said */
+    int64_t cert_made;                    /* Unix seconds: when the youngest certificate that it has shown was made */
     struct host *next_named, *prev_named; /* those of the same name (hosts.h) */
 };
 
@@ -527,17 +529,6 @@ json_t *tokens_role_names(unsigned roles) TP_MUST;
 char *tokens_mask(const char *secret) TP_MUST;
 /* Drops expired ones. */
 void tokens_sweep(struct auth *auth);
-
-/* ---- host_keys.c ---- */
-/* Notes in the registration of a host which keys are its. */
-void host_keys_note(json_t *doc, const char *tls_pub, const char *ssh_pub);
-/* Are tls_pub_key and ssh_pub_key of these parameters the host's? Of one that is not registered: yes. */
-enum tp_err host_keys_check(struct auth *auth, const char *id, const json_t *params, bool *ret_same,
-                            struct tp_error *error) TP_MUST;
-
-/* ---- host_credit.c ---- */
-/* Takes cost_ms of the host's credit, which grows by a millisecond each millisecond; TP_LIMIT with a sentence when it is used up. */
-enum tp_err hosts_spend(struct host *host, int64_t cost_ms, struct tp_error *error) TP_MUST;
 
 /* ---- hosts.c, routes.c ---- */
 enum tp_err hosts_load(struct auth *auth, struct tp_error *error) TP_MUST;

@@ -297,3 +297,33 @@ bool key_verify_ed25519(const uint8_t public_key[32], const void *data, size_t s
 {
     return ED25519_verify(data, size, signature, public_key) == 1;
 }
+
+enum tp_err key_sign_p256(const struct key *key, const void *data, size_t size, struct buf *out)
+{
+    uint8_t signature[128];
+    size_t length = sizeof(signature);
+    EVP_MD_CTX *ctx;
+    int fine;
+    if (key->type != KEY_P256)
+        return TP_INVALID;
+    ctx = EVP_MD_CTX_new();
+    fine = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key->evp) == 1 &&
+           EVP_DigestSign(ctx, signature, &length, data, size) == 1;
+    EVP_MD_CTX_free(ctx);
+    return fine ? buf_append(out, signature, length) : TP_CRYPTO;
+}
+
+bool key_verify_p256(const char *public_pem, const void *data, size_t size, const uint8_t *signature,
+                     size_t signature_size)
+{
+    BIO *bio = BIO_new_mem_buf(public_pem, (int)strlen(public_pem));
+    EVP_PKEY *evp = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool good = evp && ctx && ssl_is_p256(evp) && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, evp) == 1 &&
+                EVP_DigestVerify(ctx, signature, signature_size, data, size) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(evp);
+    BIO_free(bio);
+    ERR_clear_error();
+    return good;
+}

@@ -43,6 +43,11 @@ enum tp_err key_ed25519_public(const struct key *key, uint8_t out[32]) TP_MUST;
 enum tp_err key_sign_ed25519(const struct key *key, const void *data, size_t size, uint8_t out[64]) TP_MUST;
 bool key_verify_ed25519(const uint8_t public_key[32], const void *data, size_t size,
                         const uint8_t signature[64]) TP_MUST;
+/* P-256 only (TP_INVALID otherwise): an ECDSA signature over SHA-256 (DER), appended to out. */
+enum tp_err key_sign_p256(const struct key *key, const void *data, size_t size, struct buf *out) TP_MUST;
+/* public_pem: SubjectPublicKeyInfo, P-256. */
+bool key_verify_p256(const char *public_pem, const void *data, size_t size, const uint8_t *signature,
+                     size_t signature_size) TP_MUST;
 /* The EVP_PKEY inside, for crypt and tls only; owned by key. */
 struct evp_pkey_st;
 struct evp_pkey_st *key_evp(const struct key *key);

@@ -2,6 +2,7 @@
 
 A row of a table that has no line here fails the first tests, so no handler comes in without saying who may use it."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -10,6 +11,7 @@ import ssl
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -438,10 +440,18 @@ class Tunnel:
         context.set_alpn_protocols(["tport-tunnel"])
         context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
         self.host_id = (folder / "host_id").read_text().strip()
+        self.folder = folder
         self.sock = context.wrap_socket(raw, server_hostname=cluster.name)
         self.data, self.last, self.calls = b"", -1, 0
         self.streams = {}
         self.frame(1, 0, b"TPTN" + struct.pack(">HH", 1, 1))
+
+    def signed(self, method, params):
+        """What agents say of themselves, signed with the host's key (src/crypt/report.h)."""
+        text = json.dumps({"host_id": self.host_id, "method": method, "issued": time.time_ns() // 1000000, "params": params}).encode()
+        signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.folder / "tls.key"], input=b"tport-report-1\n" + text, capture_output=True, check=True).stdout
+        key = subprocess.run(["openssl", "pkey", "-in", self.folder / "tls.key", "-pubout"], capture_output=True, check=True, text=True).stdout
+        return {**params, "tls_pub_key": key, "report": base64.b64encode(text).decode(), "signature": base64.b64encode(signature).decode()}
 
     def frame(self, kind, stream, payload=b""):
         self.sock.sendall(struct.pack(">BBHI", kind, 0, len(payload), stream) + payload)
@@ -508,7 +518,8 @@ def evil(home):
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_R15_an_agent_reaches_its_own_calls_only(evil, name):
-    code = evil.call(evil.line, name, {"event": "exec"})
+    params = {"event": "exec"}
+    code = evil.call(evil.line, name, evil.signed(name, params) if name.startswith("host.") else params)
     if CALLS[name].endswith(" tunnel"):
         assert code != "access_denied", "an agent's own call"
     else:
@@ -550,8 +561,11 @@ def test_R15_a_host_cannot_become_another(home, evil):
     node1 = next(n for n in home.node_list() if n["spec"]["hostname"] == "node1")
     keys = {"tls_pub_key": "x", "ssh_pub_key": "x"}
     assert evil.call(evil.line, "host.renew", {**keys, "node_name": "node1"}) not in (None,)
-    assert evil.call(evil.line, "host.heartbeat", {"hostname": "node1", "labels": {}}) == "access_denied"
-    assert evil.call(evil.line, "host.heartbeat", {"hostname": "evil", "host_id": node1["metadata"]["name"], "labels": {"env": "x"}}) is None
+    renamed = {"hostname": "node1", "labels": {}}
+    own = {"hostname": "evil", "host_id": node1["metadata"]["name"], "labels": {"env": "x"}}
+    assert evil.call(evil.line, "host.heartbeat", evil.signed("host.heartbeat", renamed)) == "access_denied"
+    assert evil.call(evil.line, "host.heartbeat", own) == "access_denied"  # a worker that leaves the signature out
+    assert evil.call(evil.line, "host.heartbeat", evil.signed("host.heartbeat", own)) is None
     after = next(n for n in home.node_list() if n["spec"]["hostname"] == "node1")
     assert after["metadata"] == node1["metadata"]
 

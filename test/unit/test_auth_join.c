@@ -1,5 +1,7 @@
 #include "auth_help.h"
 
+#include "crypt/report.h"
+
 static char *make_token(struct fixture *fixture, const char *role, int ttl)
 {
     json_t *made = must(fixture, as_local(), "tokens.add", json_pack("{s:[s], s:i}", "roles", role, "ttl", ttl));
@@ -264,6 +266,72 @@ static void r15_a_host_reports_no_faster_than_auth_can_bear(void **state)
     keys_free(&keys);
 }
 
+static json_t *labels_of(const char *value)
+{
+    return json_pack("{s:s, s:{s:s}}", "hostname", "web-1", "labels", "environment", value);
+}
+
+static json_t *signed_report(const struct key *key, const char *id, const char *method, json_t *params, int64_t when)
+{
+    assert_int_equal(report_sign(params, key, id, method, when), TP_OK);
+    return params;
+}
+
+static void environment_is(struct fixture *fixture, const char *value)
+{
+    const struct host *host = hosts_get(fixture->auth, HOST_A);
+    assert_int_equal(host->label_count, 1);
+    assert_string_equal(host->labels[0].value, value);
+}
+
+/* R15: a worker passes reports on. One that has been taken over made a server's labels such that those came in who were not to,
+ * gave it another name, or let it be again what it was: what hosts say is signed with their keys. */
+static void r15_a_worker_does_not_speak_for_a_host(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char beat[] = "host.heartbeat";
+    struct key *tls = key_generate(KEY_P256), *evil = key_generate(KEY_P256);
+    struct keys made = keys_make();
+    struct keys keys = {.tls = key_public_pem(tls), .ssh = made.ssh};
+    int64_t now = clock_wall_ms();
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), beat, labels_of("old"))); /* an agent of before */
+    json_t *prod = signed_report(tls, HOST_A, beat, labels_of("prod"), now);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), beat, json_deep_copy(prod)));
+    environment_is(fixture, "prod");
+    for (int restarted = 0; restarted < 2; restarted++) {
+        must_fail(fixture, as_host(HOST_A, "web-1"), beat, labels_of("dev"), TP_DENIED);
+        must_fail(fixture, as_host(HOST_A, "web-1"), beat,
+                  signed_report(evil, HOST_A, beat, labels_of("dev"), now + 10), TP_DENIED);
+        must_fail(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_B, beat, labels_of("dev"), now + 10),
+                  TP_DENIED);
+        must_fail(fixture, as_host(HOST_A, "web-1"), beat,
+                  signed_report(tls, HOST_A, "host.renew", labels_of("dev"), now + 10), TP_DENIED);
+        /* True once, or beside a true one: neither is heard. */
+        must_fail(fixture, as_host(HOST_A, "web-1"), beat,
+                  signed_report(tls, HOST_A, beat, labels_of("dev"), now - 1000), TP_DENIED);
+        json_t *mixed = json_deep_copy(prod);
+        json_object_set_new(mixed, "labels", json_pack("{s:s}", "environment", "dev"));
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), beat, mixed));
+        environment_is(fixture, "prod");
+        /* Nor does it get a name that a worker made up. */
+        must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-9", &keys), TP_DENIED);
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), "host.renew",
+                         signed_report(tls, HOST_A, "host.renew", join_params("", HOST_A, "web-1", &keys), now)));
+        fixture_shut(fixture);
+        fixture_open(fixture);
+    }
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_A, beat, labels_of("dev"), now + 20)));
+    environment_is(fixture, "dev");
+    must_fail(fixture, as_host(HOST_A, "web-1"), beat, prod, TP_DENIED);
+    mem_free(keys.tls);
+    key_free(tls);
+    key_free(evil);
+    keys_free(&made);
+}
+
 struct base {
     json_t *identity;
     struct sshcert ssh;
@@ -453,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_a_host_is_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewal_keeps_the_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_a_worker_does_not_speak_for_a_host, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_reports_no_faster_than_auth_can_bear, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
