@@ -61,6 +61,8 @@ struct rpc {
     int in_fds[FDS_MAX];
     size_t in_fd_count;
     size_t unanswered;
+    const char *asked; /* the text of the request that on_request runs for, method and params; else NULL */
+    size_t asked_size;
     uint32_t last_id;
     struct pending *pending;
     struct rpc_call *calls;
@@ -295,11 +297,10 @@ static void on_timer(void *ctx)
     rpc->depth--;
 }
 
-static uint32_t request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
-                        const struct pending *waits)
+/* A request that is about to be sent; its id. */
+static uint32_t expect(struct rpc *rpc, int64_t timeout_ms, const struct pending *waits)
 {
     struct pending *item = mem_alloc(sizeof(*item));
-    json_t *body = json_object();
     do {
         rpc->last_id++;
     } while (rpc->last_id == 0);
@@ -310,14 +311,22 @@ static uint32_t request(struct rpc *rpc, const char *method, json_t *params, jso
     item->ctx = waits->ctx;
     item->next = rpc->pending;
     rpc->pending = item;
+    if (!rpc->closing && (!timer_is_active(rpc->timer) || !item->next))
+        arm_timer(rpc);
+    return item->id;
+}
+
+static uint32_t request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
+                        const struct pending *waits)
+{
+    uint32_t id = expect(rpc, timeout_ms, waits);
+    json_t *body = json_object();
     (void)json_object_set_new(body, "method", json_string(method));
     (void)json_object_set_new(body, "params", params ? params : json_object());
     if (caller)
         (void)json_object_set_new(body, "caller", caller);
-    send_frame(rpc, RPC_REQUEST, item->id, body, -1);
-    if (!rpc->closing && (!timer_is_active(rpc->timer) || !item->next))
-        arm_timer(rpc);
-    return item->id;
+    send_frame(rpc, RPC_REQUEST, id, body, -1);
+    return id;
 }
 
 uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
@@ -330,6 +339,26 @@ uint32_t rpc_request_text(struct rpc *rpc, const char *method, json_t *params, j
                           rpc_text_cb *fn, void *ctx)
 {
     return request(rpc, method, params, caller, timeout_ms, &(struct pending){.text_fn = fn, .ctx = ctx});
+}
+
+bool rpc_pass_on(struct rpc *rpc, const struct rpc_call *call, json_t *caller, rpc_text_cb *fn, void *ctx)
+{
+    const struct rpc *from = call->rpc;
+    const char *first = from && from->asked ? memchr(from->asked, '{', from->asked_size) : NULL;
+    char *who = json_text(caller);
+    struct buf text;
+    json_decref(caller);
+    /* The caller comes first into the object that was read: {"caller":WHO,"method":...}. */
+    buf_init(&text, RPC_FRAME_MAX);
+    bool fits = first && buf_printf(&text, "{\"caller\":%s,", who) == TP_OK &&
+                buf_append(&text, first + 1, from->asked_size - (size_t)(first + 1 - from->asked)) == TP_OK;
+    if (fits) {
+        uint32_t id = expect(rpc, 0, &(struct pending){.text_fn = fn, .ctx = ctx});
+        send_text(rpc, RPC_REQUEST, id, (const char *)buf_head(&text), buf_size(&text), -1);
+    }
+    buf_wipe(&text);
+    secret_free(who);
+    return fits;
 }
 
 void rpc_cancel(struct rpc *rpc, uint32_t id)
@@ -479,7 +508,7 @@ static bool on_answer(struct rpc *rpc, const struct rpc_frame *frame, const uint
     return good;
 }
 
-static void on_request(struct rpc *rpc, const struct rpc_frame *frame, json_t *body, int fd)
+static void on_request(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data, json_t *body, int fd)
 {
     struct rpc_call *call = mem_alloc(sizeof(*call));
     const char *method = json_get_text(body, "method", NULL);
@@ -502,7 +531,10 @@ static void on_request(struct rpc *rpc, const struct rpc_frame *frame, json_t *b
     } else if (rpc->fd < 0 && rpc->unanswered > RPC_UNANSWERED_MAX) {
         rpc_fail_text(call, TP_LIMIT, "too many requests wait for their answer");
     } else {
+        rpc->asked = json_object_size(body) == 2 ? (const char *)data : NULL;
+        rpc->asked_size = frame->size;
         rpc->events->on_request(rpc->ctx, rpc, call, method, params, caller, fd);
+        rpc->asked = NULL;
         fd = -1;
     }
     if (fd >= 0)
@@ -534,7 +566,7 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
         return false;
     }
     if (frame->type == RPC_REQUEST) {
-        on_request(rpc, frame, body, fd);
+        on_request(rpc, frame, data, body, fd);
     } else {
         const char *event = json_get_text(body, "event", "");
         json_t *params = json_object_get(body, "params");

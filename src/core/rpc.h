@@ -55,6 +55,10 @@ uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t
 typedef void rpc_text_cb(void *ctx, const char *text, size_t size, const struct tp_error *error);
 uint32_t rpc_request_text(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
                           rpc_text_cb *fn, void *ctx);
+/* Asks what call asks of another line, in the very text in which it came: it has been read, so it is JSON, and writing it anew
+ * costs as much as reading it. Within on_request only, for a request that names no caller; timeout 30 s. false: nothing was asked,
+ * for it is too large with the caller, or says more than a request has to say. */
+bool rpc_pass_on(struct rpc *rpc, const struct rpc_call *call, json_t *caller, rpc_text_cb *fn, void *ctx);
 /* fn of that request will not be called. Unknown ids are ignored. */
 void rpc_cancel(struct rpc *rpc, uint32_t id);
 void rpc_event(struct rpc *rpc, const char *event, json_t *params);

@@ -102,13 +102,13 @@ struct tunnel *tunnels_find(const struct worker *worker, const char *host_id)
 
 /* ---- the agent's calls to auth ---- */
 
-static void on_forward_answer(void *ctx, json_t *result, const struct tp_error *error)
+static void on_forward_answer(void *ctx, const char *text, size_t size, const struct tp_error *error)
 {
     struct forward *forward = ctx;
     if (error)
         rpc_fail(forward->call, error);
     else
-        rpc_reply(forward->call, json_incref(result));
+        rpc_reply_text(forward->call, text, size);
     mem_free(forward);
 }
 
@@ -134,6 +134,7 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
     const struct host_tunnel *host = line->host;
     struct forward *forward;
     (void)rpc;
+    (void)params;
     (void)fd;
     /* The agent does not say who it is: its certificate does (R15). */
     if (caller) {
@@ -150,8 +151,10 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
     }
     forward = mem_alloc(sizeof(*forward));
     forward->call = call;
-    (void)rpc_request(host->worker->auth, method, json_incref(params), host_caller(host), 0, on_forward_answer,
-                      forward);
+    if (!rpc_pass_on(host->worker->auth, call, host_caller(host), on_forward_answer, forward)) {
+        mem_free(forward);
+        rpc_fail_text(call, TP_TOO_LARGE, "the call is too large, or holds more than a method and its params");
+    }
 }
 
 static const struct rpc_events agent_rpc_events = {.on_request = on_agent_request};
