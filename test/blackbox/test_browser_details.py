@@ -129,8 +129,8 @@ def test_audit_types_are_never_broken_within_a_word(cluster, browser, admin, lan
 
 
 @pytest.mark.parametrize("language,locked,refused,host", [
-    ("en", "locked user nobodyhere", "detail-cli was refused: gone1 is offline", "issued to a host"),
-    ("ko", "사용자 nobodyhere을(를) 잠갔습니다", "detail-cli 님의 접속이 거부되었습니다: gone1 is offline", "호스트에 인증서를")])
+    ("en", "locked user nobodyhere", "detail-cli was refused: gone1 is offline", "issued to the host gone1"),
+    ("ko", "사용자 nobodyhere을(를) 잠갔습니다", "detail-cli 님의 접속이 거부되었습니다: gone1 is offline", "호스트 gone1에 인증서를")])
 def test_audit_sentences_hold_no_objects_and_no_holes(cluster, browser, admin, gone, language, locked, refused, host):
     if "detail-cli" not in cluster.people:
         person = cluster.person("detail-cli", logins="root")
