@@ -248,6 +248,8 @@ static void context_names_come_from_templates(void **state)
     mem_free(name);
     assert_int_equal(kubeconfig_context_name("{{.Other}}", "c", "k", &name, &error), TP_INVALID);
     assert_int_equal(kubeconfig_context_name("", "c", "k", &name, &error), TP_INVALID);
+    assert_int_equal(kubeconfig_context_name("two\nlines", "c", "k", &name, &error), TP_INVALID);
+    assert_int_equal(kubeconfig_context_name("not\xff utf-8", "c", "k", &name, &error), TP_INVALID);
 }
 
 static void a_static_file_embeds_key_and_certificate(void **state)

@@ -321,6 +321,16 @@ const char *kubeconfig_selected(const json_t *config, const char *proxy)
     return user && user_is_ours(user, proxy) ? exec_option(user, "kube-cluster") : NULL;
 }
 
+static bool is_text(const uint8_t *bytes, size_t size)
+{
+    json_t *text = json_stringn((const char *)bytes, size); /* NULL: not UTF-8 */
+    bool fine = text != NULL;
+    for (size_t i = 0; i < size; i++)
+        fine = fine && bytes[i] >= 0x20 && bytes[i] != 0x7f;
+    json_decref(text);
+    return fine;
+}
+
 enum tp_err kubeconfig_context_name(const char *template, const char *teleport, const char *kube, char **ret_name,
                                     struct tp_error *error)
 {
@@ -349,6 +359,10 @@ enum tp_err kubeconfig_context_name(const char *template, const char *teleport, 
     if (buf_size(&out) == 0) {
         buf_free(&out);
         return err_set(error, TP_INVALID, "--set-context-name may not be empty");
+    }
+    if (!is_text(buf_head(&out), buf_size(&out))) {
+        buf_free(&out);
+        return err_set(error, TP_INVALID, "--set-context-name must be UTF-8 without control characters");
     }
     *ret_name = buf_take(&out);
     return TP_OK;
