@@ -174,6 +174,7 @@ def pod(site):
     yield start(site)
     site.prod.admin("delete", "namespace", "tport-agent", "--wait=false")
     site.prod.admin("delete", "clusterrole,clusterrolebinding", "-l", "app=tport-agent")
+    site.cluster.ctl("rm", "kube_server/inside")
 
 
 def tport_image(site):
