@@ -7,6 +7,7 @@ import pytest
 
 import kube
 from net import Net
+from tport import wait_for
 
 
 def helm_script(folder, program, text):
@@ -61,5 +62,7 @@ def test_roles_are_on(alone):
 
 def test_a_restart_keeps_what_is_stored(alone):
     alone.admin("create", "cm", "kept")
+    # The controller manager made it: that one would end if the API server went while it starts.
+    wait_for(lambda: alone.admin("get", "sa", "default", check=False).returncode == 0, kube.START)
     alone.restart_api()
     assert "kept" in alone.admin("get", "cm", "kept").stdout

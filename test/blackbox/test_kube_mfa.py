@@ -107,6 +107,13 @@ def test_kubectl_asks_once_and_keeps_the_certificate(site, kim):
     assert all("with_mfa" not in e for e in site.events("session.connect", user=kim.name, kubernetes_cluster="demo"))
 
 
+def test_helm_asks_too(kim):
+    child = kim.spawn(kube.newest("helm"), "--kube-context=kube-test-prod", "list", "-n", "kube-public")
+    give_code(child, kim)
+    status, output = finish(child)
+    assert status == 0 and "NAMESPACE" in output, output
+
+
 def test_without_a_terminal_it_says_why(kim):
     refused = kubectl(kim, "get", "ns")
     assert refused.returncode != 0
