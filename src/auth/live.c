@@ -1,6 +1,8 @@
 /* Live sessions of every service: what was granted and is still in use. A change of roles, users, locks, labels or
  * settings decides each of them anew, and those that lost their right are cut. What differs between services is a row of
  * the table `services`. */
+#include "auth/live.h"
+
 #include "auth/kube.h"
 #include "auth/mfa.h"
 #include "auth/node_rights.h"
@@ -12,7 +14,6 @@
 #define HOSTS_RECHECK_TICKS 3
 #define LATE_MS ((int64_t)10 * 60 * 1000) /* how long a host may still report on a session whose relay is gone, */
 #define SOON_MS ((int64_t)30 * 1000)      /* when it has been there all the time and no channel is open */
-#define UNHEARD_MS ((int64_t)10 * 1000)   /* for a worker to name, after our start, the sessions that it holds */
 
 /* Is the session still allowed to this caller (the user as he is now)? false: the roles took it away. */
 typedef bool kept_fn(struct auth *auth, const struct live *live, const struct caller *caller,
@@ -59,123 +60,6 @@ static const struct live_service *service_find(const char *name)
     return NULL;
 }
 
-static void live_destroy(struct live *live)
-{
-    if (live != NULL) {
-        mem_free(live->service);
-        mem_free(live->target);
-        mem_free(live->user);
-        json_decref(live->roles);
-        json_decref(live->traits);
-        json_decref(live->rights);
-        json_decref(live->grant);
-        mem_free(live->web_key);
-        mem_free(live->attach);
-        mem_free(live->host_id);
-        mem_free(live->client_addr);
-        mem_free(live->pinned_login);
-        mem_free(live->mfa_device);
-        mem_free(live->login_device);
-        mem_free(live->cut_text);
-        mem_free(live);
-    }
-}
-
-struct live *sessions_add(struct auth *auth, const struct call *call, const struct live_new *fresh)
-{
-    struct live *live = mem_alloc(sizeof *live);
-    snprintf(live->sid, sizeof live->sid, "%s", fresh->sid);
-    live->service = mem_strdup(fresh->service);
-    live->target = mem_strdup(fresh->target);
-    live->user = mem_strdup(call->caller.user);
-    live->roles = json_deep_copy(call->caller.roles);
-    live->traits = json_deep_copy(call->caller.traits);
-    live->rights = json_incref(fresh->rights);
-    live->host_id = mem_strdup(fresh->host_id);
-    live->pinned_login = fresh->login != NULL ? mem_strdup(fresh->login) : NULL;
-    live->mfa_device = fresh->mfa_device != NULL ? mem_strdup(fresh->mfa_device) : NULL;
-    live->grant = fresh->grant != NULL ? json_deep_copy(fresh->grant) : NULL;
-    live->web_key = call->caller.web_key != NULL ? mem_strdup(call->caller.web_key) : NULL;
-    live->login_device = call->caller.login_device != NULL ? mem_strdup(call->caller.login_device) : NULL;
-    live->attach = mem_strdup(fresh->sid);
-    live->client_addr = mem_strdup(call->caller.addr);
-    live->worker = call->caller.worker;
-    live->started_ms = clock_wall_ms();
-    live->not_after = call->caller.not_after;
-    live->cut_at_expiry = fresh->cut_at_expiry;
-    live->recheck_ms = call->caller.ends_ms;
-    live->dirty = true;
-    live_destroy(map_set(auth->live, live->sid, live));
-    return live;
-}
-
-static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t revision)
-{
-    struct auth *auth = ctx;
-    (void)revision;
-    if (strlen(name) >= UUID_TEXT_SIZE) {
-        return true;
-    }
-    struct live *live = mem_alloc(sizeof *live);
-    snprintf(live->sid, sizeof live->sid, "%s", name);
-    live->service = mem_strdup(json_get_text(doc, "service", "ssh"));
-    live->target = mem_strdup(json_get_text(doc, "target", ""));
-    live->user = mem_strdup(json_get_text(doc, "user", ""));
-    live->roles = json_deep_copy(json_object_get(doc, "roles"));
-    live->traits = json_deep_copy(json_object_get(doc, "traits"));
-    live->rights = json_deep_copy(json_object_get(doc, "rights"));
-    live->host_id = mem_strdup(json_get_text(doc, "host_id", ""));
-    live->client_addr = mem_strdup(json_get_text(doc, "addr", ""));
-    live->grant = json_deep_copy(json_object_get(doc, "grant"));
-    if (live->rights == NULL && live->grant != NULL) {
-        live->rights = node_rights_of_grant(live->grant); /* stored by a version that had none on record */
-    }
-    live->web_key = mem_strdup(json_get_text(doc, "web_key", ""));
-    live->attach = mem_strdup(json_get_text(doc, "attach", name));
-    live->parked_ms = doc_ms(doc, "parked");
-    const char *login = json_get_text(doc, "login", "");
-    live->pinned_login = login[0] != '\0' ? mem_strdup(login) : NULL;
-    const char *device = json_get_text(doc, "mfa_device", "");
-    live->mfa_device = device[0] != '\0' ? mem_strdup(device) : NULL;
-    const char *login_device = json_get_text(doc, "login_device", NULL);
-    live->login_device = login_device != NULL ? mem_strdup(login_device) : NULL;
-    live->worker = (int)json_get_int(doc, "worker", -1);
-    live->started_ms = doc_ms(doc, "started");
-    live->not_after = json_get_int(doc, "not_after", 0);
-    live->cut_at_expiry = json_get_bool(doc, "cut_at_expiry", false);
-    live->channels = (unsigned)json_get_int(doc, "channels", 0);
-    live->closed_ms = doc_ms(doc, "closed");
-    live->closed = live->closed_ms != 0;
-    live->unheard_ms = live->closed || live->parked_ms != 0 ? 0 : clock_wall_ms() + UNHEARD_MS;
-    const char *cut_text = json_get_text(doc, "cut_text", "");
-    live->cut = cut_text[0] != '\0';
-    if (live->cut) {
-        live->cut_text = mem_strdup(cut_text);
-        live->cut_reason = close_from_name(json_get_text(doc, "cut_reason", ""));
-    }
-    live->stored = true;
-    live_destroy(map_set(auth->live, live->sid, live));
-    return true;
-}
-
-enum tp_err sessions_load(struct auth *auth, struct tp_error *error)
-{
-    return doc_each(auth->state, "/live/", NULL, load_live, auth, error);
-}
-
-static void destroy_each(void *ctx, const char *key, void *value)
-{
-    (void)ctx;
-    (void)key;
-    live_destroy(value);
-}
-
-void sessions_free(struct auth *auth)
-{
-    map_each(auth->live, destroy_each, NULL);
-    map_free(auth->live);
-}
-
 const char *sessions_proto(const struct live *live)
 {
     return strcmp(live->service, "term") == 0 ? "ssh" : live->service;
@@ -192,8 +76,7 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
     return TP_OK;
 }
 
-/* To all workers: one relays the session, and one (often another, after a reload) holds the line to its agent. */
-static void tell_cut(struct auth *auth, const struct live *live)
+void live_tell_cut(struct auth *auth, const struct live *live)
 {
     auth_tell_workers(auth, "session.cut",
                       json_pack("{s:s, s:s, s:s, s:s}", "sid", live->sid, "host_id", live->host_id, "reason",
@@ -210,7 +93,7 @@ json_t *sessions_cut_event(struct auth *auth, struct live *live, enum close_reas
     log_info("session cut", "sid=%s user=\"%s\" reason=%s", live->sid, live->user, close_name(reason));
     live->cut_text = mem_strdup(text);
     live->dirty = true;
-    tell_cut(auth, live);
+    live_tell_cut(auth, live);
     json_t *event = event_new("client.disconnect", true, auth->settings.cluster);
     json_object_set_new(event, "user", json_string(live->user));
     json_object_set_new(event, "sid", json_string(live->sid));
@@ -452,176 +335,6 @@ void sessions_worker_gone(struct auth *auth, int worker)
     map_each(auth->live, close_worker, &worker);
 }
 
-/* ---- session.resume: a worker has a new line, and tells what is alive ---- */
-
-/* Ours, once: the signature is that of a grant of ours, and it is long used, so its time does not count. */
-static enum tp_err open_grant(const struct auth *auth, const json_t *item, json_t **ret_grant)
-{
-    uint8_t key[32];
-    struct buf data;
-    const char *text = json_get_text(item, "grant", "");
-    buf_init(&data, 1024 * 1024);
-    enum tp_err err = key_ed25519_public(auth->grant_key, key);
-    if (err == TP_OK) {
-        err = dec_base64(text, strlen(text), &data);
-    }
-    if (err == TP_OK) {
-        const uint8_t(*keys)[32] = (const uint8_t(*)[32])key;
-        err = grant_open(buf_head(&data), buf_size(&data), keys, 1, json_get_text(item, "host_id", ""),
-                         json_get_text(item, "service", ""), 0, ret_grant, NULL);
-    }
-    buf_free(&data);
-    return err;
-}
-
-static json_t *rights_of_grant(const json_t *grant)
-{
-    json_t *rights = kube_rights_of_grant(grant);
-    return rights != NULL ? rights : node_rights_of_grant(grant);
-}
-
-/* An entry that was stored by a version without rights on record: its grant has them, so an upgrade leaves no session that a
- * lost option does not reach. */
-static void take_rights(struct auth *auth, const json_t *item, struct live *live)
-{
-    json_t *grant = NULL;
-    if (live->rights == NULL && open_grant(auth, item, &grant) == TP_OK &&
-        strcmp(json_get_text(grant, "sid", ""), live->sid) == 0 &&
-        strcmp(json_get_text(grant, "service", ""), live->service) == 0) {
-        live->rights = rights_of_grant(grant);
-        live->dirty |= live->rights != NULL;
-    }
-    json_decref(grant);
-}
-
-/* We were killed before the entry was stored: the grant says all that is needed. */
-static struct live *live_from_grant(struct auth *auth, const json_t *item, const char *sid, int worker)
-{
-    json_t *grant = NULL;
-    if (strlen(sid) >= UUID_TEXT_SIZE || open_grant(auth, item, &grant) != TP_OK) {
-        return NULL;
-    }
-    struct live *live = NULL;
-    if (strcmp(json_get_text(grant, "sid", ""), sid) == 0) {
-        live = mem_alloc(sizeof *live);
-        snprintf(live->sid, sizeof live->sid, "%s", sid);
-        live->service = mem_strdup(json_get_text(grant, "service", ""));
-        live->target = mem_strdup(json_get_text(grant, "kube_cluster", ""));
-        live->rights = rights_of_grant(grant);
-        live->user = mem_strdup(json_get_text(grant, "user", ""));
-        live->roles = json_deep_copy(json_object_get(grant, "roles"));
-        live->traits = json_deep_copy(json_object_get(grant, "traits"));
-        live->host_id = mem_strdup(json_get_text(grant, "host_id", ""));
-        live->client_addr = mem_strdup(json_get_text(grant, "client_addr", ""));
-        live->worker = worker;
-        live->started_ms = doc_ms(grant, "issued");
-        live->not_after = doc_ms(grant, "cert_not_after") / 1000;
-        if (strcmp(live->service, "term") == 0) {
-            live->grant = json_deep_copy(grant);
-            live->pinned_login =
-                mem_strdup(json_get_text(json_array_get(json_object_get(grant, "logins"), 0), "name", ""));
-        }
-        const char *device = json_get_text(grant, "mfa_device", NULL);
-        live->mfa_device = device != NULL ? mem_strdup(device) : NULL;
-        const char *login_device = json_get_text(grant, "login_device", NULL);
-        live->login_device = login_device != NULL ? mem_strdup(login_device) : NULL;
-        live->attach = mem_strdup(json_get_text(grant, "attach", sid));
-        live->web_key = mem_strdup(json_get_text(grant, "web", ""));
-        live->dirty = true;
-        live_destroy(map_set(auth->live, live->sid, live));
-    }
-    json_decref(grant);
-    return live;
-}
-
-static void resume_one(struct auth *auth, const json_t *item, int worker)
-{
-    const char *sid = json_get_text(item, "sid", "");
-    struct live *live = map_get(auth->live, sid);
-    if (live == NULL) {
-        live = live_from_grant(auth, item, sid, worker);
-    }
-    if (live == NULL || live->worker != worker) {
-        log_warn("a worker holds a session that was never granted", "worker=%d sid=%.40s", worker, sid);
-        auth_tell_worker(auth, worker, "session.cut",
-                         json_pack("{s:s, s:s, s:s, s:s}", "sid", sid, "host_id", json_get_text(item, "host_id", ""),
-                                   "reason", close_name(CLOSE_INTERNAL), "text", "this session is not on record"));
-        return;
-    }
-    live->resumed = true;
-    live->unheard_ms = 0;
-    live->dirty |= live->closed;
-    live->closed = false;
-    take_rights(auth, item, live);
-    if (live->cut) {
-        tell_cut(auth, live);
-    } else {
-        recheck_one(auth, sid, live);
-    }
-}
-
-/* What the worker did not name has ended while nobody could say so. */
-static void settle_one(void *ctx, const char *key, void *value)
-{
-    const int *worker = ctx;
-    struct live *live = value;
-    (void)key;
-    if (live->worker == *worker && !live->resumed && live->parked_ms == 0) {
-        sessions_close(live);
-    }
-    live->resumed &= live->worker != *worker;
-}
-
-void do_session_resume(struct call *call)
-{
-    struct auth *auth = call->auth;
-    int worker = call->caller.worker;
-    const json_t *list = json_object_get(call->params, "sessions");
-    size_t i;
-    json_t *item;
-    json_array_foreach (list, i, item) {
-        resume_one(auth, item, worker);
-    }
-    if (json_get_bool(call->params, "last", false)) {
-        map_each(auth->live, settle_one, &worker);
-    }
-    call_reply(call, NULL);
-}
-
-static void store_live(struct auth *auth, const struct live *live)
-{
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:i, s:o, s:I, s:b, s:I}", "service",
-                            live->service, "target", live->target, "user", live->user, "roles", live->roles, "traits",
-                            live->traits, "host_id", live->host_id, "addr", live->client_addr, "login",
-                            live->pinned_login != NULL ? live->pinned_login : "", "worker", live->worker, "started",
-                            doc_time(live->started_ms), "not_after", (json_int_t)live->not_after, "cut_at_expiry",
-                            live->cut_at_expiry, "channels", (json_int_t)live->channels);
-    if (live->cut) {
-        json_object_set_new(doc, "cut_reason", json_string(close_name(live->cut_reason)));
-        json_object_set_new(doc, "cut_text", json_string(live->cut_text));
-    }
-    if (live->closed) {
-        json_object_set_new(doc, "closed", doc_time(live->closed_ms));
-    }
-    if (live->mfa_device != NULL) {
-        json_object_set_new(doc, "mfa_device", json_string(live->mfa_device));
-    }
-    if (live->login_device != NULL) {
-        json_object_set_new(doc, "login_device", json_string(live->login_device));
-    }
-    if (live->rights != NULL) {
-        json_object_set(doc, "rights", live->rights);
-    }
-    if (live->grant != NULL) {
-        json_object_set(doc, "grant", live->grant);
-        json_object_set_new(doc, "web_key", json_string(live->web_key != NULL ? live->web_key : ""));
-        json_object_set_new(doc, "attach", json_string(live->attach));
-        json_object_set_new(doc, "parked", doc_time(live->parked_ms));
-    }
-    batch_put(auth, "/live/", live->sid, doc);
-    json_decref(doc);
-}
-
 /* Nothing will be heard of it any more. Each takes some KB, and a busy cluster ends a hundred in a second. */
 static bool is_over(struct auth *auth, const struct live *live, int64_t now_ms)
 {
@@ -664,7 +377,7 @@ static void tick_one(void *ctx, const char *key, void *value)
     } else if (live->dirty) {
         live->dirty = false;
         live->stored = true;
-        store_live(auth, live);
+        live_store(auth, live);
     }
 }
 

@@ -3,23 +3,17 @@
  * Failure: a frame that breaks a rule, or the end of the line, fails every pending request with TP_CLOSED and then says
  * on_close once. Calls of the other side that are still being answered keep a reference; their answer goes nowhere.
  */
-#include "core/rpc.h"
+#include "core/rpc_priv.h"
 
 #include "base/mem.h"
-#include "base/wire.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_MS 30000
-#define FDS_MAX 64
-#define CALL_COST ((size_t)512) /* of a request beside its text, so that many small ones count too */
-#define READ_SIZE ((size_t)64 * 1024)
+#define CALL_COST ((size_t)512)               /* of a request beside its text, so that many small ones count too */
 #define OUT_LIMIT ((size_t)256 * 1024 * 1024) /* a peer that does not read is a bug of ours, not a stranger */
 
 struct pending {
@@ -39,42 +33,6 @@ struct rpc_call {
     struct rpc_call **prev;
 };
 
-/* A descriptor to send with the frame that starts at this byte of the out queue. */
-struct out_fd {
-    uint64_t position;
-    int fd;
-    struct out_fd *next;
-};
-
-struct rpc {
-    struct loop *loop;
-    const struct rpc_events *events;
-    void *ctx;
-    int fd; /* -1: bytes */
-    struct watch *watch;
-    rpc_write_fn *write;
-    void *write_ctx;
-    struct buf in;
-    struct buf out;
-    uint64_t out_position; /* bytes ever sent */
-    struct out_fd *out_fds;
-    int in_fds[FDS_MAX];
-    size_t in_fd_count;
-    size_t unanswered;
-    const char *asked; /* the text of the request that on_request runs for, method and params; else NULL */
-    size_t asked_size;
-    uint32_t last_id;
-    struct pending *pending;
-    struct rpc_call *calls;
-    struct timer *timer;
-    struct later flush;
-    struct later finish;
-    enum close_reason reason;
-    bool freed;
-    bool closing;
-    unsigned depth; /* callbacks of ours that are running */
-};
-
 static void failed(const struct pending *item, const struct tp_error *error)
 {
     if (item->text_fn)
@@ -92,20 +50,9 @@ static void fail_now(const struct pending *item, enum tp_err code, const char *t
 
 static void destroy(struct rpc *rpc)
 {
-    watch_free(rpc->watch);
     timer_free(rpc->timer);
-    later_cancel(&rpc->flush);
     later_cancel(&rpc->finish);
-    while (rpc->out_fds) {
-        struct out_fd *item = rpc->out_fds;
-        rpc->out_fds = item->next;
-        (void)close(item->fd);
-        mem_free(item);
-    }
-    for (size_t i = 0; i < rpc->in_fd_count; i++)
-        (void)close(rpc->in_fds[i]);
-    if (rpc->fd >= 0)
-        (void)close(rpc->fd);
+    rpc_socket_close(rpc);
     buf_wipe(&rpc->in);
     buf_wipe(&rpc->out);
     mem_free(rpc);
@@ -133,15 +80,13 @@ static void on_finish(void *ctx)
     destroy(rpc);
 }
 
-static void end(struct rpc *rpc, enum close_reason reason)
+void rpc_end(struct rpc *rpc, enum close_reason reason)
 {
     if (rpc->closing)
         return;
     rpc->closing = true;
     rpc->reason = reason;
-    if (rpc->watch)
-        watch_set(rpc->watch, 0);
-    later_cancel(&rpc->flush);
+    rpc_socket_stop(rpc);
     timer_stop(rpc->timer);
     later_run(rpc->loop, &rpc->finish);
 }
@@ -151,63 +96,7 @@ void rpc_free(struct rpc *rpc)
     if (!rpc)
         return;
     rpc->freed = true;
-    end(rpc, CLOSE_DONE);
-}
-
-/* ---- out ---- */
-
-static void update_watch(struct rpc *rpc)
-{
-    if (rpc->watch && !rpc->closing)
-        watch_set(rpc->watch, WATCH_READ | (buf_size(&rpc->out) > 0 ? WATCH_WRITE : 0));
-}
-
-static void on_flush(void *ctx)
-{
-    struct rpc *rpc = ctx;
-    while (buf_size(&rpc->out) > 0 && !rpc->closing) {
-        size_t size = buf_size(&rpc->out);
-        struct iovec iov = {.iov_base = (void *)(uintptr_t)buf_head(&rpc->out)};
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-        union {
-            struct cmsghdr header;
-            char bytes[CMSG_SPACE(sizeof(int))];
-        } control = {0};
-        bool with_fd = rpc->out_fds && rpc->out_fds->position == rpc->out_position;
-        ssize_t sent;
-
-        if (with_fd) {
-            message.msg_control = &control;
-            message.msg_controllen = sizeof(control.bytes);
-            control.header.cmsg_level = SOL_SOCKET;
-            control.header.cmsg_type = SCM_RIGHTS;
-            control.header.cmsg_len = CMSG_LEN(sizeof(int));
-            *(int *)(void *)CMSG_DATA(&control.header) = rpc->out_fds->fd;
-            if (rpc->out_fds->next && rpc->out_fds->next->position - rpc->out_position < size)
-                size = (size_t)(rpc->out_fds->next->position - rpc->out_position);
-        } else if (rpc->out_fds && rpc->out_fds->position - rpc->out_position < size) {
-            size = (size_t)(rpc->out_fds->position - rpc->out_position);
-        }
-        iov.iov_len = size;
-        sent = sendmsg(rpc->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            break;
-        if (sent < 0) {
-            end(rpc, errno == EPIPE || errno == ECONNRESET ? CLOSE_PEER_RESET : CLOSE_IO_ERROR);
-            return;
-        }
-        if (with_fd) {
-            struct out_fd *item = rpc->out_fds;
-            rpc->out_fds = item->next;
-            (void)close(item->fd);
-            mem_free(item);
-        }
-        rpc->out_position += (uint64_t)sent;
-        buf_consume(&rpc->out, (size_t)sent);
-    }
-    update_watch(rpc);
+    rpc_end(rpc, CLOSE_DONE);
 }
 
 static void send_text(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, const char *text, size_t size, int fd)
@@ -217,7 +106,7 @@ static void send_text(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, co
 
     if (rpc->closing || size > RPC_FRAME_MAX) {
         if (!rpc->closing)
-            end(rpc, CLOSE_TOO_LARGE);
+            rpc_end(rpc, CLOSE_TOO_LARGE);
         return;
     }
     rpc_frame_encode(&frame, header);
@@ -225,22 +114,7 @@ static void send_text(struct rpc *rpc, enum rpc_frame_type type, uint32_t id, co
         rpc->write(rpc->write_ctx, header, sizeof(header));
         rpc->write(rpc->write_ctx, text, size);
     } else {
-        if (fd >= 0) {
-            struct out_fd **tail = &rpc->out_fds;
-            struct out_fd *item = mem_alloc(sizeof(*item));
-            while (*tail)
-                tail = &(*tail)->next;
-            item->position = rpc->out_position + buf_size(&rpc->out);
-            /* Not into the next child: it would hold another process's line open, and could speak on it. */
-            item->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-            *tail = item;
-        }
-        wr_bytes(&rpc->out, header, sizeof(header));
-        wr_bytes(&rpc->out, text, size);
-        if (rpc->out.failed)
-            end(rpc, CLOSE_TOO_LARGE);
-        else
-            later_run(rpc->loop, &rpc->flush);
+        rpc_socket_send(rpc, header, text, size, fd);
     }
 }
 
@@ -361,16 +235,22 @@ bool rpc_pass_on(struct rpc *rpc, const struct rpc_call *call, json_t *caller, r
     return fits;
 }
 
-void rpc_cancel(struct rpc *rpc, uint32_t id)
+/* The request of that id, taken out (mem_free it). NULL: it was cancelled or its answer is late, nobody waits. */
+static struct pending *take_pending(struct rpc *rpc, uint32_t id)
 {
     for (struct pending **at = &rpc->pending; *at; at = &(*at)->next) {
         struct pending *item = *at;
         if (item->id == id) {
             *at = item->next;
-            mem_free(item);
-            return;
+            return item;
         }
     }
+    return NULL;
+}
+
+void rpc_cancel(struct rpc *rpc, uint32_t id)
+{
+    mem_free(take_pending(rpc, id));
 }
 
 static json_t *event_body(const char *event, json_t *params)
@@ -467,19 +347,6 @@ size_t rpc_queued(const struct rpc *rpc)
 
 /* ---- in ---- */
 
-/* The request that this frame answers, taken out (mem_free it). NULL: it was cancelled or came too late, nobody waits. */
-static struct pending *take_pending(struct rpc *rpc, uint32_t id)
-{
-    for (struct pending **at = &rpc->pending; *at; at = &(*at)->next) {
-        struct pending *item = *at;
-        if (item->id == id) {
-            *at = item->next;
-            return item;
-        }
-    }
-    return NULL;
-}
-
 /* false: it breaks the protocol. */
 static bool on_answer(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data)
 {
@@ -548,12 +415,9 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
     int fd = -1;
 
     if (frame->has_fd) {
-        if (rpc->in_fd_count == 0)
+        fd = rpc_socket_take_fd(rpc);
+        if (fd < 0)
             return false;
-        fd = rpc->in_fds[0];
-        rpc->in_fd_count--;
-        for (size_t i = 0; i < rpc->in_fd_count; i++)
-            rpc->in_fds[i] = rpc->in_fds[i + 1];
     }
     if (frame->type == RPC_REPLY || frame->type == RPC_ERROR) {
         if (fd >= 0)
@@ -579,7 +443,7 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
     return true;
 }
 
-static void take_frames(struct rpc *rpc)
+void rpc_take_frames(struct rpc *rpc)
 {
     rpc->depth++;
     while (!rpc->closing && buf_size(&rpc->in) >= RPC_HEADER_SIZE) {
@@ -587,7 +451,7 @@ static void take_frames(struct rpc *rpc)
         uint8_t *copy;
         bool good;
         if (rpc_frame_decode(buf_head(&rpc->in), &frame) != TP_OK) {
-            end(rpc, CLOSE_PROTOCOL_ERROR);
+            rpc_end(rpc, CLOSE_PROTOCOL_ERROR);
             break;
         }
         if (buf_size(&rpc->in) < RPC_HEADER_SIZE + (size_t)frame.size)
@@ -600,7 +464,7 @@ static void take_frames(struct rpc *rpc)
         secret_wipe(copy, frame.size);
         mem_free(copy);
         if (!good)
-            end(rpc, CLOSE_PROTOCOL_ERROR);
+            rpc_end(rpc, CLOSE_PROTOCOL_ERROR);
     }
     rpc->depth--;
 }
@@ -610,104 +474,33 @@ void rpc_feed(struct rpc *rpc, const void *data, size_t size)
     if (rpc->closing)
         return;
     if (buf_append(&rpc->in, data, size) != TP_OK) {
-        end(rpc, CLOSE_TOO_LARGE);
+        rpc_end(rpc, CLOSE_TOO_LARGE);
         return;
     }
     if (rpc->depth == 0)
-        take_frames(rpc);
-}
-
-static void keep_fds(struct rpc *rpc, struct msghdr *message)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        size_t count;
-        const int *fds = (const int *)(void *)CMSG_DATA(c);
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            if (rpc->in_fd_count < FDS_MAX)
-                rpc->in_fds[rpc->in_fd_count++] = fds[i];
-            else
-                (void)close(fds[i]);
-        }
-    }
-}
-
-static void read_socket(struct rpc *rpc)
-{
-    for (int i = 0; i < 16 && !rpc->closing; i++) {
-        struct iovec iov;
-        char control[CMSG_SPACE(sizeof(int) * 8)];
-        struct msghdr message = {
-            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-        uint8_t *to = buf_reserve(&rpc->in, READ_SIZE);
-        ssize_t got;
-        if (!to) {
-            end(rpc, CLOSE_TOO_LARGE);
-            return;
-        }
-        iov = (struct iovec){.iov_base = to, .iov_len = READ_SIZE};
-        got = recvmsg(rpc->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got < 0) {
-            if (errno == EINTR)
-                continue;
-            if (errno != EAGAIN && errno != EWOULDBLOCK)
-                end(rpc, errno == ECONNRESET ? CLOSE_PEER_RESET : CLOSE_IO_ERROR);
-            return;
-        }
-        if (got == 0) {
-            end(rpc, CLOSE_CLIENT_CLOSED);
-            return;
-        }
-        keep_fds(rpc, &message);
-        buf_commit(&rpc->in, (size_t)got);
-        take_frames(rpc);
-        if ((size_t)got < READ_SIZE)
-            return;
-    }
-}
-
-static void on_socket(void *ctx, int events)
-{
-    struct rpc *rpc = ctx;
-    if (events & WATCH_WRITE)
-        on_flush(rpc);
-    if (events & (WATCH_READ | WATCH_HANGUP) && !rpc->closing)
-        read_socket(rpc);
+        rpc_take_frames(rpc);
 }
 
 /* ---- making one ---- */
 
-static struct rpc *make(struct loop *loop, const struct rpc_events *events, void *ctx)
+struct rpc *rpc_make(struct loop *loop, const struct rpc_events *events, void *ctx)
 {
     struct rpc *rpc = mem_alloc(sizeof(*rpc));
     rpc->loop = loop;
     rpc->events = events;
     rpc->ctx = ctx;
     rpc->fd = -1;
-    buf_init(&rpc->in, RPC_FRAME_MAX + RPC_HEADER_SIZE + READ_SIZE * 2);
+    buf_init(&rpc->in, RPC_FRAME_MAX + RPC_HEADER_SIZE + RPC_READ_SIZE * 2);
     buf_init(&rpc->out, OUT_LIMIT);
     rpc->timer = timer_new(loop, on_timer, rpc);
-    rpc->flush = (struct later){.fn = on_flush, .ctx = rpc};
     rpc->finish = (struct later){.fn = on_finish, .ctx = rpc};
-    return rpc;
-}
-
-struct rpc *rpc_new_fd(struct loop *loop, int fd, const struct rpc_events *events, void *ctx)
-{
-    struct rpc *rpc = make(loop, events, ctx);
-    rpc->fd = fd;
-    if (watch_new(loop, fd, on_socket, rpc, &rpc->watch) != TP_OK)
-        end(rpc, CLOSE_IO_ERROR);
-    update_watch(rpc);
     return rpc;
 }
 
 struct rpc *rpc_new_bytes(struct loop *loop, rpc_write_fn *write, void *write_ctx, const struct rpc_events *events,
                           void *ctx)
 {
-    struct rpc *rpc = make(loop, events, ctx);
+    struct rpc *rpc = rpc_make(loop, events, ctx);
     rpc->write = write;
     rpc->write_ctx = write_ctx;
     return rpc;
