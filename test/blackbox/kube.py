@@ -168,9 +168,6 @@ class Kube:
             self.start_api()
             self.wait_ready()
             self.admin("apply", "-f", "-", input=ROLES)
-            self._run("kube-controller-manager", "--kubeconfig", self.kubeconfig("admin"), "--bind-address=127.0.0.1", "--port=0",
-                      "--leader-elect=false", f"--service-account-private-key-file={self.pki.folder}/sa.key",
-                      f"--root-ca-file={self.pki.folder}/ca.crt", f"--cert-dir={self.folder}/kcm")
             if front:
                 self._run("ws5front", "-listen", f"{self.address}:{FRONT_PORT}", "-up", f"{self.address}:{API_PORT}",
                           *(f"-{flag}={self.pki.folder}/{file}" for flag, file in (
@@ -236,7 +233,14 @@ class Kube:
                   f"--audit-log-path={self.folder}/audit.log", f"--cert-dir={self.folder}/apiserver",
                   "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
 
+    def start_controllers(self):
+        self._run("kube-controller-manager", "--kubeconfig", self.kubeconfig("admin"), "--bind-address=127.0.0.1", "--port=0",
+                  "--leader-elect=false", f"--service-account-private-key-file={self.pki.folder}/sa.key",
+                  f"--root-ca-file={self.pki.folder}/ca.crt", f"--cert-dir={self.folder}/kcm")
+
     def stop_api(self):
+        """The controllers end first: while they start they end by themselves when the API server goes."""
+        self._end("kube-controller-manager")
         self._end("kube-apiserver")
 
     def restart_api(self):
@@ -251,6 +255,8 @@ class Kube:
                     raise AssertionError(f"{name} ended with {process.returncode}")
             return self.admin("get", "--raw", "/readyz", check=False).stdout == "ok"
         wait_for(ready, START, 0.5)
+        if "kube-controller-manager" not in self.processes:
+            self.start_controllers()
 
     def start_node(self):
         (self.folder / "image.tar").write_bytes(self._image())
