@@ -135,17 +135,11 @@ void locks_sweep(struct auth *auth)
     }
 }
 
-void do_locks_add(struct call *call)
+static json_t *new_lock(const struct call *call, const char *id)
 {
-    struct auth *auth = call->auth;
-    struct tp_error error = {0};
-    struct lock *lock = NULL;
-    char id[UUID_TEXT_SIZE];
-    crypt_uuid(id);
-    json_t *target = json_object_get(call->params, "target");
-    json_t *doc =
-        json_pack("{s:s, s:s, s:{s:s}, s:{s:O?, s:o, s:s}}", "kind", "lock", "version", "v2", "metadata", "name", id,
-                  "spec", "target", target, "created_at", doc_time(clock_wall_ms()), "created_by", call->caller.user);
+    json_t *doc = json_pack("{s:s, s:s, s:{s:s}, s:{s:O?, s:o, s:s}}", "kind", "lock", "version", "v2", "metadata",
+                            "name", id, "spec", "target", json_object_get(call->params, "target"), "created_at",
+                            doc_time(clock_wall_ms()), "created_by", call->caller.user);
     const char *message = json_get_text(call->params, "message", "");
     const char *expires = json_get_text(call->params, "expires", "");
     json_t *spec = json_object_get(doc, "spec");
@@ -155,27 +149,91 @@ void do_locks_add(struct call *call)
     if (expires[0] != '\0') {
         json_object_set_new(spec, "expires", json_string(expires));
     }
-    enum tp_err err = locks_read(call, doc, &lock, &error);
-    if (err == TP_OK) {
-        err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, &error);
+    return doc;
+}
+
+/* A caller who names his lock can ask again when the answer was lost: what he made then is what he asks for now. When it
+ * ends was reckoned then. */
+static bool made_before(const struct call *call, const json_t *doc, const json_t *old)
+{
+    const json_t *spec = json_object_get(doc, "spec");
+    const json_t *before = json_object_get(old, "spec");
+    return json_equal(json_object_get(spec, "target"), json_object_get(before, "target")) &&
+           strcmp(json_get_text(spec, "message", ""), json_get_text(before, "message", "")) == 0 &&
+           (json_object_get(spec, "expires") == NULL) == (json_object_get(before, "expires") == NULL) &&
+           strcmp(json_get_text(before, "created_by", ""), call->caller.user) == 0;
+}
+
+static enum tp_err lock_id(const struct call *call, char id[UUID_TEXT_SIZE], struct tp_error *error)
+{
+    const char *name = json_get_text(call->params, "name", "");
+    if (name[0] == '\0') {
+        crypt_uuid(id);
+        return TP_OK;
     }
-    if (err != TP_OK) {
-        lock_free(lock);
-        json_decref(doc);
-        call_fail(call, &error);
-        return;
+    if (strlen(name) != UUID_TEXT_SIZE - 1 || strspn(name, "0123456789abcdef-") != UUID_TEXT_SIZE - 1) {
+        return err_set(error, TP_INVALID, "the name of a new lock is a UUID, or left out");
     }
-    lock_free(map_set(auth->locks, id, lock));
-    sessions_recheck(auth);
-    json_t *event = call_event(call, "lock.created", true);
-    json_object_set_new(event, "name", json_string(id));
-    json_object_set_new(event, "target", json_deep_copy(target));
-    json_decref(doc);
+    memcpy(id, name, UUID_TEXT_SIZE);
+    return TP_OK;
+}
+
+static json_t *lock_answer(struct auth *auth, const char *id)
+{
     json_t *result = json_pack("{s:s}", "name", id);
     char *warning = locks_warning(auth, map_get(auth->locks, id));
     if (warning != NULL) {
         json_object_set_new(result, "warnings", json_string(warning));
         mem_free(warning);
     }
-    call_reply_audited(call, event, result);
+    return result;
+}
+
+/* Puts the lock into force, or finds it there from an earlier try. */
+static enum tp_err put_lock(struct call *call, const char *id, const json_t *doc, bool *ret_again,
+                            struct tp_error *error)
+{
+    struct auth *auth = call->auth;
+    struct lock *lock = NULL;
+    json_t *old = NULL;
+    struct tp_error ignored = {0};
+    *ret_again = false;
+    enum tp_err err = locks_read(call, doc, &lock, error);
+    if (err == TP_OK && doc_find(auth->state, "/lock/", id, &old, NULL, &ignored) == TP_OK) {
+        *ret_again = map_get(auth->locks, id) != NULL && made_before(call, doc, old);
+        err = *ret_again ? TP_OK : err_set(error, TP_EXISTS, "there is another lock of the name %s", id);
+    } else if (err == TP_OK) {
+        err = doc_put(auth->state, "/lock/", id, doc, STORE_ABSENT, NULL, error);
+    }
+    json_decref(old);
+    if (err != TP_OK || *ret_again) {
+        lock_free(lock);
+        return err;
+    }
+    lock_free(map_set(auth->locks, id, lock));
+    sessions_recheck(auth);
+    return TP_OK;
+}
+
+void do_locks_add(struct call *call)
+{
+    struct tp_error error = {0};
+    char id[UUID_TEXT_SIZE];
+    bool again = false;
+    enum tp_err err = lock_id(call, id, &error);
+    if (err == TP_OK) {
+        json_t *doc = new_lock(call, id);
+        err = put_lock(call, id, doc, &again, &error);
+        json_decref(doc);
+    }
+    if (err != TP_OK) {
+        call_fail(call, &error);
+    } else if (again) {
+        call_reply(call, lock_answer(call->auth, id));
+    } else {
+        json_t *event = call_event(call, "lock.created", true);
+        json_object_set_new(event, "name", json_string(id));
+        json_object_set_new(event, "target", json_deep_copy(json_object_get(call->params, "target")));
+        call_reply_audited(call, event, lock_answer(call->auth, id));
+    }
 }

@@ -159,6 +159,36 @@ static size_t count_locks(struct fixture *fixture)
     return count;
 }
 
+/* Whoever asks again because he heard no answer gets the lock that he made, not a second one; another's he does not get. */
+static void a_lock_is_made_once(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *id = "0a000000-1111-4111-8111-111111111111";
+    mem_free(make_user(fixture, "ann", "editor", "x"));
+    mem_free(make_user(fixture, "eve", "editor", "x"));
+    for (int i = 0; i < 2; i++) {
+        json_t *result = must(fixture, as_user(fixture, "ann"), "locks.add",
+                              json_pack("{s:s, s:{s:s}, s:s, s:o}", "name", id, "target", "user", "bob", "message",
+                                        "lost laptop", "expires", doc_time(clock_wall_ms() + 60000 + i)));
+        assert_string_equal(json_get_text(result, "name", ""), id);
+        json_decref(result);
+    }
+    assert_int_equal(count_locks(fixture), 1);
+    must_fail(fixture, as_user(fixture, "ann"), "locks.add",
+              json_pack("{s:s, s:{s:s}, s:s}", "name", id, "target", "user", "carol", "message", "lost laptop"),
+              TP_EXISTS);
+    must_fail(fixture, as_user(fixture, "ann"), "locks.add",
+              json_pack("{s:s, s:{s:s}, s:s}", "name", id, "target", "user", "bob", "message", "lost laptop"),
+              TP_EXISTS); /* without an end it is another one */
+    must_fail(fixture, as_user(fixture, "eve"), "locks.add",
+              json_pack("{s:s, s:{s:s}, s:s, s:o}", "name", id, "target", "user", "bob", "message", "lost laptop",
+                        "expires", doc_time(clock_wall_ms() + 60000)),
+              TP_EXISTS);
+    must_fail(fixture, as_user(fixture, "ann"), "locks.add",
+              json_pack("{s:s, s:{s:s}}", "name", "mine", "target", "user", "bob"), TP_INVALID);
+    assert_int_equal(count_locks(fixture), 1);
+}
+
 /* A list of locks is read as who is shut out now. One on a name that is not there holds, but its maker is told. */
 static void locks_that_are_over_go(void **state)
 {
@@ -520,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(servers_of_one_name_are_shown_with_their_labels, setup, teardown),
         cmocka_unit_test_setup_teardown(nearly_right_names_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_rights_cut_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lock_is_made_once, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_that_are_over_go, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lock_tells_nobody_of_hosts_that_he_may_not_list, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),

@@ -204,7 +204,7 @@ void web_items_finish(struct web_request *request, json_t *result)
 /* Locks: at least one of Teleport's fields of a target. */
 enum tp_err web_lock_add_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    static const char *const names[] = {"target", "message", "expires", NULL};
+    static const char *const names[] = {"name", "target", "message", "expires", NULL};
     int64_t ttl = json_get_int(request->body, "ttl", 0);
     (void)error;
     *ret_params = pick(request, names);

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { api, remove } from "../api";
 import { acl } from "../context";
 import { Button, type Column, Confirm, Dialog, Empty, Field, Head, Note, toast } from "../design/parts";
@@ -26,10 +26,15 @@ function LockDialog({ user, onClose }: { user: string; onClose: () => void }) {
   const [message, setMessage] = useState("");
   const [ttl, setTtl] = useState(0);
   const attempt = useAttempt();
+  // The lock's own name, chosen here: when an answer was lost, a second try of the same asks for the same lock.
+  const tried = useRef({ text: "", name: "" });
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
+    const lock = { target: { [kind]: name.trim() }, message, ttl };
+    const text = JSON.stringify(lock);
+    if (tried.current.text !== text) tried.current = { text, name: crypto.randomUUID() };
     void attempt.go(async () => {
-      await api("POST", "/webapi/locks", { target: { [kind]: name.trim() }, message, ttl });
+      await api("POST", "/webapi/locks", { ...lock, name: tried.current.name });
       toast(t("locks.done"));
       onClose();
     });
