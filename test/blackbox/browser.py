@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from tport import wait_for
+
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "browser"
 
 
@@ -62,6 +64,18 @@ class Browser:
         found = self.run("check", **args)
         assert not found["found"], "\n".join(found["found"])
         assert found["wide"] <= 0, f"{found['wide']} pixels wider than the window"
+
+    def copies_all(self, least):
+        """Each command of the dialog has a button that copies it, as it is."""
+        count = self.run("count", target="dialog .command")
+        assert count >= least
+        for n in range(count):
+            def copies(n=n):
+                text = self.run("text", target=f"dialog .command >> nth={n} >> pre").strip()
+                self.run("evaluate", script="navigator.clipboard.writeText('nothing yet')")
+                self.run("click", target=f"dialog .command >> nth={n} >> button")
+                return text and self.run("evaluate", script="navigator.clipboard.readText()").strip() == text
+            wait_for(copies)
 
     def picture(self, picture, **args):
         """For human eyes: only where TPORT_SCREENSHOTS says so."""

@@ -18,18 +18,6 @@ def browser(cluster):
     made.stop()
 
 
-def copies_all(browser, least):
-    count = browser.count(target="dialog .command")
-    assert count >= least
-    for n in range(count):
-        def copies(n=n):
-            text = browser.text(target=f"dialog .command >> nth={n} >> pre").strip()
-            browser.evaluate(script="navigator.clipboard.writeText('nothing yet')")
-            browser.click(target=f"dialog .command >> nth={n} >> button")
-            return text and browser.evaluate(script=CLIPBOARD).strip() == text
-        wait_for(copies)
-
-
 @pytest.mark.parametrize("language, server, make", [("en", "Add server", "Make the line"), ("ko", "서버 추가", "명령 만들기")])
 def test_the_line_of_add_server(browser, language, server, make):
     browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}')")
@@ -38,19 +26,35 @@ def test_the_line_of_add_server(browser, language, server, make):
         browser.click(target=f".head button:has-text('{server}')")
         browser.click(target=f"dialog button:has-text('{make}')")
         browser.see(target="dialog .command:has-text('install-node.sh')")
-        copies_all(browser, 1)
+        browser.copies_all(1)
         browser.press(key="Escape")
     finally:
         browser.evaluate(script="localStorage.removeItem('tport.language')")
 
 
-def test_add_kubernetes_and_an_invitation(cluster, browser):
+def test_all_other_commands(cluster, browser):
+    """But those of Connect to a Kubernetes cluster: test_browser_lost.py has one."""
     browser.visit("/web/kubernetes")
     browser.click(target=".head button:has-text('Add Kubernetes')")
     browser.fill(target="dialog input[name=cluster]", text="prod")
     browser.click(target="dialog button:has-text('Make the line')")
     browser.see(target="dialog .command:has-text('helm')")
-    copies_all(browser, 1)
+    browser.copies_all(1)
+    browser.click(target="dialog [role=tab] >> nth=1")
+    browser.see(target="dialog .command:has-text('kubectl apply')")
+    browser.copies_all(1)
+    browser.press(key="Escape")
+    browser.visit("/web/tokens")
+    browser.click(target=".head button")
+    browser.click(target=".pop .item >> nth=2")
+    browser.click(target="dialog .actions .main")
+    browser.see(target="dialog .command:has-text('tportd node configure')")
+    browser.copies_all(2)
+    browser.press(key="Escape")
+    browser.visit("/web/account")
+    browser.click(target="section:has(#account-devices) > .row button")
+    browser.see(target="dialog .command")
+    browser.copies_all(1)
     browser.press(key="Escape")
     browser.visit("/web/users")
     browser.click(target="button:has-text('Invite user')")
@@ -58,7 +62,13 @@ def test_add_kubernetes_and_an_invitation(cluster, browser):
     browser.click(target="label.mono:has-text('access') input")
     browser.click(target="dialog button.main")
     browser.see(target=".command")
-    copies_all(browser, 1)
+    browser.copies_all(1)
+    browser.press(key="Escape")
+    browser.click(target="tr:has-text('copied') button:has-text('More')")
+    browser.click(target=".pop .item:has-text('Reset')")
+    browser.click(target="dialog .actions .main")
+    browser.see(target=".command:has-text('/web/')")
+    browser.copies_all(1)
     browser.press(key="Escape")
     cluster.ctl("users", "rm", "copied")
 

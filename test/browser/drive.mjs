@@ -157,7 +157,9 @@ const commands = {
     await page.evaluate(`${axe}; 0`);
     const result = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    return { wide, found: result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join("; ")}`) };
+    // Every command that is shown has its copy button (test_browser_copy.py presses them).
+    const bare = await page.evaluate(() => [...document.querySelectorAll("pre:not(.json, .play-screen *)")].filter((one) => !one.closest(".command")?.querySelector("button")).map((one) => `no copy button: ${one.textContent}`));
+    return { wide, found: bare.concat(result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join("; ")}`)) };
   },
   async sign_in({ name = "main", user, password, code }) {
     const page = pages.get(name);
@@ -165,7 +167,9 @@ const commands = {
     await page.locator('input[name="password"]').fill(password);
     await page.locator('input[name="code"]').fill(code);
     await page.locator('form button[type="submit"]').click();
-    await page.locator(".frame").waitFor();
+    const refused = "form .note.bad";
+    await page.locator(`.frame, ${refused}`).first().waitFor();
+    if (await page.locator(refused).count()) throw new Error(`sign-in: ${await page.locator(refused).first().innerText()}`);
   },
   async totp({ secret }) {
     return totp(secret);
