@@ -30,9 +30,13 @@ def admin(cluster, browser):
 
 def recorded(cluster, person, command, node="node1"):
     """Runs command on a node; the id of the session when its recording is sealed."""
-    before = {event["sid"] for event in cluster.audit(type="session.upload")}
+    def ran():
+        return {event["sid"] for event in cluster.audit(type="session.end") if event["user"] == person.name and event.get("initial_command") == [command]}
+    before = ran()
     person.tport("ssh", f"root@{node}", command, check=True)
-    [sid] = wait_for(lambda: {event["sid"] for event in cluster.audit(type="session.upload") if event["user"] == person.name} - before)
+    # By its command: under load the shell of an earlier test is stored now, too.
+    [sid] = wait_for(lambda: ran() - before)
+    wait_for(lambda: [event for event in cluster.audit(type="session.upload") if event["sid"] == sid])
     return sid
 
 

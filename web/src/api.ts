@@ -1,5 +1,5 @@
 // Calls to our own server. Two halves make a session: a cookie that scripts cannot read, and this token.
-import { goesIdle } from "./activity";
+import { act, goesIdle } from "./activity";
 import { store } from "./store";
 
 const TOKEN = "tport.token";
@@ -141,6 +141,7 @@ export function save(name: string, type: string, parts: BlobPart[]): void {
 
 export async function signIn(user: string, password: string, code: string): Promise<void> {
   const answer = await api<{ token: string; expires_in: number }>("POST", "/webapi/sessions/web", { user, pass: password, second_factor_token: code });
+  act(); // his last key may be a slow network ago
   setSession({ user, token: answer.token, expires: Date.now() + answer.expires_in * 1000 });
 }
 

@@ -18,14 +18,20 @@ const SHOWN_MAX = 64 * 1024 * 1024;
 
 type State = { step: "loading"; done: number; size: number } | { step: "large"; size: number } | { step: "empty" } | { step: "ready"; recording: Recording; damaged: number } | { step: "failed"; error: unknown };
 
-/** What the list says about it; null for those who may play a recording and not list it. */
+/** What the list says about it; null for those who may play a recording and not list it. One that has just ended stands there a
+ *  moment later than it can be played. */
 async function about(id: string, signal: AbortSignal): Promise<Ended | null> {
   try {
-    const got = await api<{ events: Ended[] }>("GET", site(`/events/search/sessions?limit=1&search=${encodeURIComponent(id)}`), undefined, signal);
-    return got.events.find((one) => one.sid === id) ?? null;
+    for (const wait of [0, 700]) {
+      await new Promise((done) => setTimeout(done, wait));
+      const got = await api<{ events: Ended[] }>("GET", site(`/events/search/sessions?limit=1&search=${encodeURIComponent(id)}`), undefined, signal);
+      const found = got.events.find((one) => one.sid === id);
+      if (found) return found;
+    }
   } catch {
-    return null;
+    // Without its name it can be played all the same.
   }
+  return null;
 }
 
 async function load(id: string, plain: boolean, set: (state: State) => void, signal: AbortSignal): Promise<void> {
