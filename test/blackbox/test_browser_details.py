@@ -84,7 +84,7 @@ def test_a_server_that_is_away_says_so_and_since_when_the_others_are_there(clust
     title = browser.evaluate(script="[...document.querySelectorAll('tr')].find((one) => one.innerText.includes('node1')).querySelector('td:nth-child(4) span').title")
     assert re.search(r"\d\d:\d\d:\d\d", title), title
     # Neither label nor type of connection is broken within a word.
-    assert whole(browser, ".chip")
+    assert whole(browser, "td:nth-child(2) .nowrap")
     # Nor is anything wider than a phone, whatever the labels.
     look(browser, "/web/servers", language, width=360)
     browser.see(target=f"tr:has-text('{gone}')")

@@ -172,7 +172,7 @@ function Frame() {
       </aside>
       <main class="content" id="content" tabIndex={-1} ref={content}>
         <Motd text={kept.motd} />
-        {entry ? visible(entry) ? <Lazy key={entry.page} load={entry.load} /> : <Empty title={t("page.denied")} text={t("page.denied.text")} /> : page && <Empty title={t("page.unknown")} text={t("page.unknown.text")} />}
+        {entry ? visible(entry) ? <Lazy key={entry.page} load={entry.load} /> : <Empty title={t("page.denied")} text={t("page.denied.text")} /> : page && <Empty title={t("page.unknown")} text={t("page.unknown.text")}><a class="button" href="/web">{t("page.unknown.home")}</a></Empty>}
       </main>
     </div>
   );

@@ -57,6 +57,12 @@ export function dateTime(when: string | number | undefined): string {
   return isNaN(date.getTime()) ? "" : date.toLocaleString(locale(), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
+/** Where seconds would only take room. */
+export function dateMinute(when: string | number | undefined): string {
+  const date = new Date(when ?? NaN);
+  return isNaN(date.getTime()) ? "" : date.toLocaleString(locale(), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
+}
+
 export function shortTime(when: string | number | undefined): string {
   const date = new Date(when ?? NaN);
   return isNaN(date.getTime()) ? "" : date.toLocaleString(locale(), { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });

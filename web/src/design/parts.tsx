@@ -338,22 +338,38 @@ export interface Column<T> {
   title: string;
   sort?: boolean;
   end?: boolean;
+  wide?: boolean; // left out where a table gets narrow; phones, which have no table, show it
   cell: (item: T) => ComponentChildren;
 }
 
 export function Table<T>(props: { label: string; columns: Column<T>[]; items: T[] | null; keyOf: (item: T) => string; sort?: string; onSort?: (sort: string) => void }) {
   const [by, way] = (props.sort ?? "").split(":");
+  const orders = props.onSort ? props.columns.filter((column) => column.sort) : [];
   return (
     <div class="scroll">
+      {orders.length > 0 && (
+        <label class="sort-by">
+          {t("list.sort")}
+          <select class="input" value={`${by}:${way === "desc" ? "desc" : "asc"}`} onChange={(event) => props.onSort?.(event.currentTarget.value)}>
+            {orders.flatMap((column) =>
+              (["asc", "desc"] as const).map((one) => (
+                <option key={column.id + one} value={`${column.id}:${one}`}>
+                  {column.title} {one === "asc" ? "↑" : "↓"}
+                </option>
+              )),
+            )}
+          </select>
+        </label>
+      )}
       <table class="table" aria-label={props.label} aria-busy={props.items === null}>
         <thead>
           <tr>
             {props.columns.map((column) => (
-              <th key={column.id} scope="col" class={column.end ? "end" : ""} aria-sort={column.sort ? (by === column.id ? (way === "desc" ? "descending" : "ascending") : "none") : undefined}>
+              <th key={column.id} scope="col" class={column.end ? "end" : column.wide ? "wide" : ""} aria-sort={column.sort ? (by === column.id ? (way === "desc" ? "descending" : "ascending") : "none") : undefined}>
                 {column.sort && props.onSort ? (
-                  <button type="button" class="sort" onClick={() => props.onSort?.(`${column.id}:${by === column.id && way !== "desc" ? "desc" : "asc"}`)}>
+                  <button type="button" class={by === column.id ? "sort on" : "sort"} onClick={() => props.onSort?.(`${column.id}:${by === column.id && way !== "desc" ? "desc" : "asc"}`)}>
                     {column.title}
-                    {by === column.id && <Icon name={way === "desc" ? "down" : "up"} />}
+                    <Icon name={by === column.id && way === "desc" ? "down" : "up"} />
                   </button>
                 ) : column.end ? (
                   <span class="hidden">{column.title}</span>
@@ -376,7 +392,7 @@ export function Table<T>(props: { label: string; columns: Column<T>[]; items: T[
             : props.items.map((item) => (
                 <tr key={props.keyOf(item)}>
                   {props.columns.map((column) => (
-                    <td key={column.id} class={column.end ? "end" : ""} data-label={column.end ? "" : column.title}>
+                    <td key={column.id} class={column.end ? "end" : column.wide ? "wide" : ""} data-label={column.end ? "" : column.title}>
                       {column.end ? <div class="row">{column.cell(item)}</div> : column.cell(item)}
                     </td>
                   ))}

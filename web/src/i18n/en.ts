@@ -45,6 +45,7 @@ export const en = {
   "list.nothing.text": "Search for something else, or take the filters away.",
   "list.clear": "Clear search and filters",
   "list.previous": "Previous",
+  "list.sort": "Sort by",
   "list.next": "Next",
   "list.unfilter": "Remove filter {label}",
 
@@ -88,6 +89,7 @@ export const en = {
 
   "page.unknown": "There is no such page",
   "page.unknown.text": "The address is wrong, or the page has moved.",
+  "page.unknown.home": "To the first page",
   "page.denied": "Not for your roles",
   "page.denied.text": "Your roles do not open this page. Ask an administrator if you need it.",
 
@@ -308,6 +310,7 @@ export const en = {
   "account.sessions": "Where you are signed in",
   "account.sessions.text": "Browsers. Signing one out ends its terminals too. What you have with \"tport login\" ends with \"tport logout\" or its time.",
   "account.browser": "Browser",
+  "account.browser.unknown": "not known",
   "account.session.this": "this one",
   "account.session.signed": "Signed in",
   "account.session.ended": "Signed out there",

@@ -47,6 +47,7 @@ export const ko: Texts = {
   "list.nothing.text": "다른 말로 검색하거나 필터를 지우세요.",
   "list.clear": "검색과 필터 지우기",
   "list.previous": "이전",
+  "list.sort": "정렬",
   "list.next": "다음",
   "list.unfilter": "{label} 필터 지우기",
 
@@ -90,6 +91,7 @@ export const ko: Texts = {
 
   "page.unknown": "없는 페이지입니다",
   "page.unknown.text": "주소가 틀렸거나 페이지가 옮겨졌습니다.",
+  "page.unknown.home": "첫 페이지로",
   "page.denied": "볼 수 없는 페이지입니다",
   "page.denied.text": "현재 역할로는 이 페이지를 열 수 없습니다. 필요하면 관리자에게 문의하세요.",
 
@@ -310,6 +312,7 @@ export const ko: Texts = {
   "account.sessions": "로그인된 곳",
   "account.sessions.text": "브라우저 목록입니다. 로그아웃하면 그 터미널도 끝납니다. \"tport login\"으로 받은 인증서는 \"tport logout\"이나 기한으로 끝납니다.",
   "account.browser": "브라우저",
+  "account.browser.unknown": "알 수 없음",
   "account.session.this": "여기",
   "account.session.signed": "로그인한 때",
   "account.session.ended": "로그아웃했습니다",

@@ -231,7 +231,7 @@ function Devices() {
 function browserName(agent: string): string {
   const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "";
   const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Windows/.test(agent) ? "Windows" : /Mac OS/.test(agent) ? "macOS" : /Linux/.test(agent) ? "Linux" : "";
-  return [browser, system].filter(Boolean).join(" · ") || agent.slice(0, 40) || "?";
+  return [browser, system].filter(Boolean).join(" · ") || agent.slice(0, 40) || t("account.browser.unknown");
 }
 
 function Sessions() {

@@ -1,8 +1,9 @@
 // Sessions that are over, newest first, and the way to their recordings.
+import type { ComponentChildren } from "preact";
 import { Button, type Column, Empty, Field, Head } from "../design/parts";
 import { Icon } from "../design/icons";
 import { site } from "../context";
-import { bytes, dateTime, dayStart, duration, t } from "../i18n";
+import { bytes, dateMinute, dateTime, dayStart, duration, t } from "../i18n";
 import { ListView, useList } from "../list";
 import { setQuery, usePlace } from "../router";
 
@@ -49,31 +50,32 @@ export function RecordingsPage() {
     hostname: given("host"),
   });
   const filtered = ["from", "to", "user", "host"].some((name) => given(name));
-  const pick = (name: string, value: string) => (
-    <button type="button" class="tag" onClick={() => setQuery({ [name]: value, start: "" })}>
-      {value}
+  const pick = (name: string, value: string, text: ComponentChildren, label?: string) => (
+    <button type="button" class={label ? "tag place" : "tag cut"} aria-label={label} title={label ?? value} onClick={() => setQuery({ [name]: value, start: "" })}>
+      {text}
     </button>
   );
   const columns: Column<Ended>[] = [
-    { id: "user", title: t("recordings.person"), sort: true, cell: (one) => pick("user", one.user) },
+    { id: "user", title: t("recordings.person"), sort: true, cell: (one) => pick("user", one.user, <span>{one.user}</span>) },
     {
       id: "where",
       title: t("recordings.where"),
       sort: true,
-      cell: (one) => (
-        <span class="row">
-          <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
-          <span class="name">{place(one)}</span>
-          {given("host") !== target(one) && (
-            <Button kind="ghost slim" icon="search" label={t("recordings.only", { name: target(one) })} onClick={() => setQuery({ host: target(one), start: "" })} />
-          )}
-        </span>
-      ),
+      cell: (one) =>
+        pick(
+          "host",
+          target(one),
+          <>
+            <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
+            <span>{place(one)}</span>
+          </>,
+          `${place(one)}: ${t("recordings.only", { name: target(one) })}`,
+        ),
     },
-    { id: "what", title: t("recordings.what"), cell: (one) => (one.initial_command?.[0] ? <code>{one.initial_command[0].slice(0, 120)}</code> : <span class="quiet">{t("recordings.shell")}</span>) },
-    { id: "started", title: t("recordings.started"), sort: true, cell: (one) => <time class="num" dateTime={one.session_start}>{dateTime(one.session_start)}</time> },
+    { id: "what", title: t("recordings.what"), cell: (one) => (one.initial_command?.[0] ? <code class="cmd" title={one.initial_command[0].slice(0, 1000)}>{one.initial_command[0].slice(0, 300)}</code> : <span class="quiet">{t("recordings.shell")}</span>) },
+    { id: "started", title: t("recordings.started"), sort: true, cell: (one) => <time class="num" dateTime={one.session_start} title={dateTime(one.session_start)}>{dateMinute(one.session_start)}</time> },
     { id: "length", title: t("recordings.length"), sort: true, cell: (one) => <span class="num">{duration(new Date(one.session_stop).getTime() - new Date(one.session_start).getTime())}</span> },
-    { id: "size", title: t("recordings.size"), sort: true, cell: (one) => (one.session_recording === "off" ? "" : <span class="num">{bytes(one.size ?? 0)}</span>) },
+    { id: "size", title: t("recordings.size"), sort: true, wide: true, cell: (one) => (one.session_recording === "off" ? "" : <span class="num">{bytes(one.size ?? 0)}</span>) },
     {
       id: "play",
       title: t("recordings.play"),

@@ -58,14 +58,14 @@ export function ServersPage() {
   const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
   const columns: Column<Server>[] = [
     { id: "hostname", title: t("servers.host"), sort: true, cell: (server) => <span class="name">{server.hostname}</span> },
-    { id: "addr", title: t("servers.address"), cell: (server) => (server.tunnel || !server.addr ? <span class="chip">{t("servers.tunnel")}</span> : <span class="mono nowrap">{server.addr}</span>) },
+    { id: "addr", title: t("servers.address"), cell: (server) => (server.tunnel || !server.addr ? <span class="quiet nowrap">{t("servers.tunnel")}</span> : <span class="mono nowrap">{server.addr}</span>) },
     { id: "labels", title: t("labels"), cell: (server) => <Tags labels={server.tags} on={on} onPick={(label) => toggleLabel(list.query, label)} /> },
     {
       id: "since",
       title: t("servers.since"),
       sort: true,
       cell: (server) => (
-        <span class="nowrap" title={dateTime(server.online ? server.since : server.lastSeen)}>
+        <span class="since" title={dateTime(server.online ? server.since : server.lastSeen)}>
           <span class={server.online ? "dot on" : "dot"} aria-hidden="true" />
           {server.online ? ago(server.since) : t("servers.offline", { seen: ago(server.lastSeen) })}
         </span>

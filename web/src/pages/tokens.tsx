@@ -30,7 +30,7 @@ export function TokensPage() {
   const on = (label: Label) => labelsOf(list.query).some((one) => one.name === label.name && one.value === label.value);
   const labels = (token: Token) => Object.entries(token.spec.suggested_labels ?? {}).flatMap(([name, values]) => [values].flat().map((value) => ({ name, value })));
   const columns: Column<Token>[] = [
-    { id: "name", title: t("name"), sort: true, cell: (token) => <span class="name">{token.metadata.name}</span> },
+    { id: "name", title: t("name"), sort: true, cell: (token) => <span class="name nowrap">{token.metadata.name}</span> },
     { id: "roles", title: t("tokens.for"), sort: true, cell: (token) => <span class="mono">{roles(token)}</span> },
     { id: "labels", title: t("labels"), cell: (token) => <Tags labels={labels(token)} on={on} onPick={(label) => toggleLabel(list.query, label)} /> },
     { id: "until", title: t("tokens.until"), sort: true, cell: (token) => <span class="num">{token.metadata.expires ? dateTime(token.metadata.expires) : t("never")}</span> },
