@@ -123,7 +123,7 @@ def test_recordings_are_searched_by_the_server(cluster):
     assert found("limit=1") == [there]
     page = web.ask("GET", "/webapi/sites/test/events/search/sessions?user=rec-finder&limit=1").json()
     assert found(f"limit=1&startKey={page['startKey']}") == [here]
-    assert web.ask("GET", "/webapi/sites/test/events/search/sessions?sort=size:asc").status == 400
+    assert web.ask("GET", "/webapi/sites/test/events/search/sessions?sort=age:asc").status == 400
     assert found("search=" + "x" * 5000) == []
 
 

@@ -67,7 +67,7 @@ export function RecordingsPage() {
           target(one),
           <>
             <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
-            <span>{place(one)}</span>
+            <span>{place(one).split(/(?<=\/)/).flatMap((part, i) => (i > 0 ? [<wbr />, part] : [part]))}</span>
           </>,
           `${place(one)}: ${t("recordings.only", { name: target(one) })}`,
         ),
@@ -82,7 +82,7 @@ export function RecordingsPage() {
       end: true,
       cell: (one) =>
         one.session_recording === "off" ? (
-          <span class="quiet small">{t("recordings.off")}</span>
+          <span class="quiet small wrap">{t("recordings.off")}</span>
         ) : (
           <a class="button slim" href={`/web/player/${one.sid}`} target="_blank" rel="noopener">
             <Icon name="play" />
