@@ -107,9 +107,8 @@ static void strip_port(struct kube_request *request)
         return;
     const char *second = strchr(first + 1, ':');
     const char *start = second ? first + 1 : request->name;
-    char *name = mem_strndup(start, second ? (size_t)(second - start) : (size_t)(first - start));
-    mem_free(request->name);
-    request->name = name;
+    mem_free(request->object);
+    request->object = mem_strndup(start, second ? (size_t)(second - start) : (size_t)(first - start));
     request->node_port = strcmp(request->resource, "nodes") == 0;
 }
 
@@ -274,6 +273,7 @@ void kube_request_free(struct kube_request *request)
     mem_free(request->subresource);
     mem_free(request->kind);
     mem_free(request->name);
+    mem_free(request->object);
     mem_free(request->proxied);
     mem_free(request->container);
     mem_free(request->command);
@@ -342,8 +342,9 @@ static bool kubelet_allows(const struct rbac_kube_rules *rules, const struct kub
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
 {
-    struct rbac_kube_request asked = {request->resource, request->api_group, request->ns,
-                                      request->name,     request->verb,      request->collection};
+    const char *name = request->object ? request->object : request->name;
+    struct rbac_kube_request asked = {request->resource, request->api_group, request->ns, name,
+                                      request->verb,     request->collection};
     enum rbac_kube_answer answer;
     if (!*request->resource || kube_request_is_about_oneself(request))
         return RBAC_KUBE_ALLOW;
