@@ -56,6 +56,9 @@ json_t *node_to_json(const struct node *node) TP_MUST;
 /* The same, but a scalar that its type would print differently (True, 1.10, +5) stays a string: what was written comes
  * back. For resources, where every such value is read as text again. */
 json_t *node_to_json_exact(const struct node *node) TP_MUST;
+/* The tree of a JSON value, which stands in one line. file is the name used in messages. */
+enum tp_err node_from_json(const json_t *value, const char *file, struct node **ret_node,
+                           struct tp_error *error) TP_MUST;
 /* JSON to YAML text as people write it (block style, keys in order, strings quoted only where YAML needs it).
  * mem_free it. */
 char *node_yaml_from_json(const json_t *value) TP_MUST;

@@ -1,5 +1,6 @@
 /* Nodes to JSON, and JSON to YAML text. */
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/node.h"
 
@@ -360,4 +361,12 @@ char *node_yaml_from_json(const json_t *value)
     else
         write_scalar(&out, value, 2);
     return buf_take(&out);
+}
+
+enum tp_err node_from_json(const json_t *value, const char *file, struct node **ret_node, struct tp_error *error)
+{
+    char *text = json_text(value);
+    enum tp_err err = node_parse_one(text, strlen(text), file, ret_node, error);
+    secret_free(text);
+    return err;
 }

@@ -1,6 +1,5 @@
 #include "rbac/lock.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/schema.h"
 
@@ -114,13 +113,11 @@ enum tp_err lock_parse(const struct node *document, struct lock **ret_lock, stru
 
 enum tp_err lock_parse_json(const json_t *value, struct lock **ret_lock, struct tp_error *error)
 {
-    char *text = json_text(value);
     struct node *document = NULL;
-    enum tp_err result = node_parse_one(text, strlen(text), "lock", &document, error);
+    enum tp_err result = node_from_json(value, "lock", &document, error);
     if (!result)
         result = lock_parse(document, ret_lock, error);
     node_free(document);
-    mem_free(text);
     return result;
 }
 

@@ -1,6 +1,5 @@
 #include "rbac/resource.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/lock.h"
 #include "rbac/names.h"
@@ -201,14 +200,12 @@ enum tp_err resource_check(const struct node *document, struct tp_error *error)
 
 enum tp_err resource_check_json(const json_t *document, struct tp_error *error)
 {
-    char *text = json_text(document);
     struct node *node = NULL;
-    enum tp_err err = node_parse_one(text, strlen(text), "resource", &node, error);
+    enum tp_err err = node_from_json(document, "resource", &node, error);
     if (err == TP_OK)
         err = resource_check(node, error);
     if (err != TP_OK)
         schema_forget_line(error);
     node_free(node);
-    secret_free(text);
     return err;
 }

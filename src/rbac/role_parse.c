@@ -1,7 +1,6 @@
 #include "rbac/role_private.h"
 
 #include "base/buf.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/schema.h"
 
@@ -340,12 +339,10 @@ enum tp_err role_parse_text(const char *text, size_t size, const char *file, enu
 enum tp_err role_parse_json(const json_t *value, enum role_strict strict, struct role **ret_role,
                             struct tp_error *error)
 {
-    char *text = json_text(value);
     struct node *document = NULL;
-    enum tp_err result = node_parse_one(text, strlen(text), "role", &document, error);
+    enum tp_err result = node_from_json(value, "role", &document, error);
     if (!result)
         result = role_parse(document, strict, ret_role, error);
     node_free(document);
-    mem_free(text);
     return result;
 }

@@ -1,6 +1,5 @@
 #include "rbac/token.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/schema.h"
 
@@ -147,13 +146,11 @@ enum tp_err token_parse(const struct node *document, struct token **ret_token, s
 
 enum tp_err token_parse_json(const json_t *value, struct token **ret_token, struct tp_error *error)
 {
-    char *text = json_text(value);
     struct node *document = NULL;
-    enum tp_err result = node_parse_one(text, strlen(text), "token", &document, error);
+    enum tp_err result = node_from_json(value, "token", &document, error);
     if (!result)
         result = token_parse(document, ret_token, error);
     node_free(document);
-    secret_free(text);
     return result;
 }
 

@@ -1,6 +1,5 @@
 #include "rbac/user.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "rbac/role.h"
 #include "rbac/schema.h"
@@ -124,15 +123,13 @@ enum tp_err user_parse(const struct node *document, struct user **ret_user, stru
 
 enum tp_err user_parse_json(const json_t *value, struct user **ret_user, struct tp_error *error)
 {
-    char *text = json_text(value);
     struct node *document = NULL;
-    enum tp_err result = node_parse_one(text, strlen(text), "user", &document, error);
+    enum tp_err result = node_from_json(value, "user", &document, error);
     if (!result)
         result = user_parse(document, ret_user, error);
     if (result)
         schema_forget_line(error);
     node_free(document);
-    mem_free(text);
     return result;
 }
 
