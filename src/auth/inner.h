@@ -627,7 +627,8 @@ struct node_want {
 };
 /* Is it a node that these roles list? What they don't is not there for their owner: no answer names it. (find_node.c) */
 bool access_may_list(const struct rbac_set *set, const struct host *host) TP_MUST;
-/* A node by id, then by name among those that the caller may list; TP_NOT_FOUND, TP_AMBIGUOUS. */
+/* A node by id, then by name among those that the caller may list; TP_NOT_FOUND, TP_AMBIGUOUS; TP_UNAVAILABLE: a server
+ * without an agent. */
 enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,
                              struct tp_error *error) TP_MUST;
 /* The one decision about a node: answers the call with a grant (or a refusal), on record either way. */
