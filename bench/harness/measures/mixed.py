@@ -17,9 +17,9 @@ from harness.report import median
 from harness.servers import Tport, run_json, tool
 
 NAME = "mixed"
-ABOUT = "a mixed load in rounds for 180 s (24 s without --full; --long=N): memory, descriptors and wake-ups must not creep up"
+ABOUT = "a mixed load in rounds for 170 s (24 s without --full; --long=N): memory, descriptors and wake-ups must not creep up"
 ONLY_FULL = True  # or by its name
-SECONDS = {True: 180, False: 24}
+SECONDS = {True: 170, False: 24}
 WARM_S = {True: 70, False: 0}  # of these, until what is remembered for a minute is full
 IDLE_S = 3  # for counting wake-ups
 # Memory may creep by 1 %, or by so much where a process has less than 6 MB of its own: half of what the smallest allocation would be, lost once for
