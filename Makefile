@@ -1,6 +1,9 @@
 # A thin front: everything is CMake (see CMakePresets.json for the ways to build).
 BUILD ?= build
 PREFIX ?= /usr/local
+# What ccache has of another clone is good for this one, too.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
 
 .PHONY: all demo test bench mutation format install deps clean
 
