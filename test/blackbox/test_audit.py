@@ -60,6 +60,8 @@ def test_audit_ls_filters_and_pages(fresh):
     assert ls("--user=nobody-of-this-name") == [] and ls("--text=no such words anywhere") == []
     both = cluster.ctl("audit", "ls", "--last=1h", "--from=2026-01-01", check=False)
     assert both.returncode == 1 and "exclude each other" in both.stderr
+    lines = cluster.ctl("audit", "ls", "--limit=5").stdout.splitlines()
+    assert len(lines) > 5 and not [line for line in lines if line.endswith(" ")]
     index = cluster.daemon.data / "auth" / "audit" / "index"
     assert sum(p.stat().st_size for p in index.iterdir()) >= 32 * len(ls())
     # It is made anew while the daemon runs, and the answers are the same with and without it.

@@ -29,6 +29,8 @@ def test_requests_are_audited_once(site, developer):
     pods = [e for e in site.events("kube.request", user="alice", resource_kind="pods") if e.get("response_code") == 200]
     assert pods and pods[0]["resource_api_group"] == "core/v1"
     assert len(site.events("kube.request", user="alice")) - before >= 2
+    shown = site.cluster.ctl("audit", "ls", "--type=kube.request", "--user=alice", "--limit=50").stdout
+    assert "kubernetes_cluster=prod verb=GET request_path=/api/v1/namespaces/default/endpoints" in shown
 
 
 def test_a_watch_is_one_event(site, member):

@@ -40,7 +40,9 @@ def test_a_shell_from_the_browser(home, alice):
         wait_for(lambda name=name: any(e["event"] == name and e["sid"] == sid for e in home.audit()))
     start = next(e for e in home.audit() if e["event"] == "session.start" and e["sid"] == sid)
     assert start["user"] == "alice" and start["login"] == "root" and start["proto"] == "ssh" and start["size"] == "100:30"
-    wait_for(lambda: sid in home.ctl("recordings", "ls", "--format=json").stdout)
+    wait_for(lambda: sid in home.ctl("recordings", "ls", "--last=1h", "--format=json").stdout)
+    both = home.ctl("recordings", "ls", "--last=1h", "--from-utc=2026-01-01", check=False)
+    assert both.returncode == 1 and "--last and --from-utc or --to-utc exclude each other" in both.stderr
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* "2026-01-31" or RFC 3339 into params[key]. */
-enum tp_err session_list_time(const struct command_line *line, const char *option, const char *key, json_t *params,
-                              struct tp_error *error)
+static enum tp_err put_time(const struct command_line *line, const char *option, const char *key, json_t *params,
+                            struct tp_error *error)
 {
     const char *text = command_text(line, option, NULL);
     int64_t ms;
@@ -24,6 +24,27 @@ enum tp_err session_list_time(const struct command_line *line, const char *optio
                        option, text);
     clock_format_ms(ms, out);
     (void)json_object_set_new(params, key, json_string(out));
+    return TP_OK;
+}
+
+enum tp_err session_list_times(const struct command_line *line, const struct session_list_span *options, json_t *params,
+                               struct tp_error *error)
+{
+    char from[CLOCK_TEXT_SIZE];
+    int64_t ms;
+    enum tp_err err = put_time(line, options->from, "from", params, error);
+    if (err == TP_OK)
+        err = put_time(line, options->to, "to", params, error);
+    if (err != TP_OK || !command_text(line, options->last, NULL))
+        return err;
+    err = command_duration_ms(line, options->last, 0, &ms, error);
+    if (err == TP_OK && json_object_size(params) > 0)
+        err = err_set(error, TP_INVALID, "--%s and --%s or --%s exclude each other", options->last, options->from,
+                      options->to);
+    if (err != TP_OK)
+        return err;
+    clock_format_ms(clock_wall_ms() - ms, from);
+    (void)json_object_set_new(params, "from", json_string(from));
     return TP_OK;
 }
 

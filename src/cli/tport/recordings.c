@@ -1,5 +1,4 @@
 /* tport recordings ls, sessions ls, clusters. */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/common/output.h"
 #include "cli/common/session_list.h"
@@ -17,23 +16,14 @@ enum tp_err tport_recordings_ls(struct command_line *line, struct tp_error *erro
     struct profile profile = {0};
     struct api *api = NULL;
     json_t *params = json_object(), *items = NULL;
-    int64_t limit = LIST_LIMIT, last = 0;
+    int64_t limit = LIST_LIMIT;
     const char *format;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
         err = command_int(line, "limit", 1, 100000, LIST_LIMIT, &limit, error);
     if (err == TP_OK)
-        err = command_duration_ms(line, "last", 0, &last, error);
-    if (err == TP_OK && last > 0) {
-        char from[CLOCK_TEXT_SIZE];
-        clock_format_ms(clock_wall_ms() - last, from);
-        (void)json_object_set_new(params, "from", json_string(from));
-    }
-    if (err == TP_OK)
-        err = session_list_time(line, "from-utc", "from", params, error);
-    if (err == TP_OK)
-        err = session_list_time(line, "to-utc", "to", params, error);
+        err = session_list_times(line, &(struct session_list_span){"from-utc", "to-utc", "last"}, params, error);
     if (err == TP_OK)
         err = tport_open(line, &profile, &api, error);
     if (err == TP_OK)

@@ -2,7 +2,6 @@
 #include "audit/audit_log.h"
 #include "audit/event.h"
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/common/file.h"
 #include "cli/common/output.h"
@@ -91,9 +90,7 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
     if (err == TP_OK)
         err = command_int(line, "limit", 1, 1000000, RECORDINGS_LIMIT, &limit, error);
     if (err == TP_OK)
-        err = session_list_time(line, "from-utc", "from", params, error);
-    if (err == TP_OK)
-        err = session_list_time(line, "to-utc", "to", params, error);
+        err = session_list_times(line, &(struct session_list_span){"from-utc", "to-utc", "last"}, params, error);
     if (err == TP_OK)
         err = tportctl_list(line, "recordings.list", json_incref(params), (size_t)limit, &items, error);
     if (err == TP_OK)
@@ -106,20 +103,21 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
 /* The fields of an event that say what happened, in this order, as far as it has them. mem_free it. */
 static char *event_details(const json_t *event)
 {
-    static const char *const fields[] = {"name",   "login",   "server_hostname", "command", "path",
-                                         "reason", "message", "error",           "sid"};
+    static const char *const fields[] = {"name",   "login",        "server_hostname", "kubernetes_cluster",
+                                         "verb",   "request_path", "command",         "path",
+                                         "reason", "message",      "error",           "sid"};
     struct buf out;
     buf_init(&out, 0);
     if (json_is_false(json_object_get(event, "success")))
-        (void)buf_append_text(&out, "failed ");
+        (void)buf_append_text(&out, "failed");
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         const char *text = json_get_text(event, fields[i], "");
         if (*text)
-            (void)buf_printf(&out, "%s=%s ", fields[i], text);
+            (void)buf_printf(&out, "%s%s=%s", buf_size(&out) > 0 ? " " : "", fields[i], text);
     }
     const char *from = json_get_text(event, "addr.remote", "");
     if (*from)
-        (void)buf_printf(&out, "from=%s", from);
+        (void)buf_printf(&out, "%sfrom=%s", buf_size(&out) > 0 ? " " : "", from);
     return buf_take(&out);
 }
 
@@ -147,22 +145,6 @@ static void print_events(const json_t *items, const char *format)
         mem_free(details);
     }
     table_print(table);
-}
-
-/* --last and --since: "from" so long ago. */
-static enum tp_err audit_last(struct command_line *line, json_t *params, struct tp_error *error)
-{
-    const char *option = command_text(line, "last", NULL) ? "last" : "since";
-    char from[CLOCK_TEXT_SIZE];
-    int64_t ms;
-    enum tp_err err = command_duration_ms(line, option, 0, &ms, error);
-    if (err != TP_OK || !command_text(line, option, NULL))
-        return err;
-    if (json_object_get(params, "from") || json_object_get(params, "to"))
-        return err_set(error, TP_INVALID, "--%s and --from or --to exclude each other", option);
-    clock_format_ms(clock_wall_ms() - ms, from);
-    (void)json_object_set_new(params, "from", json_string(from));
-    return TP_OK;
 }
 
 static bool holds_type(const json_t *items, const char *type)
@@ -206,6 +188,7 @@ enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
     static const char *const texts[] = {"user", "text"};
     static const char *const orders[] = {"desc", "asc", NULL};
     const char *format, *order, *types = command_text(line, "type", NULL);
+    const char *last = command_text(line, "last", NULL) ? "last" : "since";
     json_t *params = json_object(), *items = NULL;
     int64_t limit;
 
@@ -213,11 +196,7 @@ enum tp_err tportctl_audit_ls(struct command_line *line, struct tp_error *error)
     if (err == TP_OK)
         err = command_int(line, "limit", 1, 1000000, EVENTS_LIMIT, &limit, error);
     if (err == TP_OK)
-        err = session_list_time(line, "from", "from", params, error);
-    if (err == TP_OK)
-        err = session_list_time(line, "to", "to", params, error);
-    if (err == TP_OK)
-        err = audit_last(line, params, error);
+        err = session_list_times(line, &(struct session_list_span){"from", "to", last}, params, error);
     if (err == TP_OK)
         err = command_choice(line, "order", orders, &order, error);
     if (err == TP_OK)
@@ -295,7 +274,8 @@ enum tp_err tportctl_audit_verify(struct command_line *line, struct tp_error *er
                 (unsigned long long)verdict.pruned, verdict.first_day,
                 verdict.reason[0] ? verdict.reason : "no reason given");
         if (verdict.unpublished > 0)
-            (void)printf("%llu newer events are not under a checkpoint yet\n", (unsigned long long)verdict.unpublished);
+            (void)printf("%llu newer %s not under a checkpoint yet\n", (unsigned long long)verdict.unpublished,
+                         verdict.unpublished == 1 ? "event is" : "events are");
     }
     buf_free(&earlier);
     mem_free(key);

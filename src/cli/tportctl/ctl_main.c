@@ -120,6 +120,7 @@ static const struct command_option recordings_options[] = {
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
     {"from-utc", 0, COMMAND_TEXT, "TIME", "Only from this time on (2026-01-31 or RFC 3339)"},
     {"to-utc", 0, COMMAND_TEXT, "TIME", "Only up to this time"},
+    {"last", 0, COMMAND_TEXT, "DURATION", "Only the last so long, such as 5h"},
     {"limit", 0, COMMAND_TEXT, "NUMBER", "At most so many (50)"},
     NONE};
 static const struct command_option audit_options[] = {
@@ -190,7 +191,7 @@ static const struct command commands[] = {
      0, false, "create -f role.yaml"},
     {"edit", "KIND/NAME", "Change a resource in an editor", tportctl_edit, NULL, 1, 1, 0, false, "edit role/dev"},
     {"rm", "KIND/NAME", "Delete a resource", tportctl_rm, NULL, 1, 1, 0, false, "rm role/dev"},
-    {"lock", "", "Lock a user, role, login or host out at once", tportctl_lock, lock_options, 0, 0, 0, false,
+    {"lock", "", "Lock a user, role, login, device or host out at once", tportctl_lock, lock_options, 0, 0, 0, false,
      "lock --user=alice --ttl=10h --message=\"Call security\""},
     {"status", "", "Show the cluster and its CAs", tportctl_status, format_options, 0, 0, 0, false, NULL},
     {"auth export", "", "Print CA keys or certificates", tportctl_auth_export, export_options, 0, 0, 0, false,
