@@ -134,6 +134,9 @@ json_t *resource_event(const struct call *call, const char *event_name, const js
     if (target != NULL) {
         json_object_set_new(event, "target", json_deep_copy(target));
     }
+    if (strcmp(json_get_text(doc, "kind", ""), "node") == 0) { /* its name is a UUID */
+        json_object_set_new(event, "server_hostname", json_string(json_get_text(spec, "hostname", "")));
+    }
     if (strcmp(json_get_text(doc, "kind", ""), "user") == 0) {
         json_t *roles = json_object_get(spec, "roles");
         json_object_set_new(event, "roles", json_is_array(roles) ? json_deep_copy(roles) : json_array());

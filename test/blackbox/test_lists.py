@@ -42,7 +42,7 @@ def test_a_label_of_two_kinds_has_one_value_everywhere(home):
     def twice(text):
         return text.replace("commands: []\n", "").replace("\n  labels:", '\n  commands:\n  - {name: env, command: [/bin/echo, over], period: 1m}\n  labels:', 1)
 
-    home.add_node("twice1", labels="env=below,team=two", change=twice)
+    home.add_node("twice1", labels="env=below,area=two", change=twice)
     wait_for(lambda: home.ctl("nodes", "ls", '--query=labels.env == "over"').stdout.count("twice1"))
     role = "kind: role\nversion: v7\nmetadata: {name: %s}\nspec: {allow: {logins: [root], node_labels: {env: %s}}}\n"
     for name in ("below", "over"):
@@ -63,3 +63,5 @@ def test_a_label_of_two_kinds_has_one_value_everywhere(home):
     browser.sign_in()
     items = browser.ask("GET", f"/v1/webapi/sites/{home.name}/nodes").json()["items"]
     assert [t for t in items[0]["tags"] if t["name"] == "env"] == [{"name": "env", "value": "over"}]
+    names = [t["name"] for t in items[0]["tags"]]
+    assert names == sorted(names) and len(names) > 1  # as tport ls has them

@@ -123,6 +123,11 @@ static void add_tag(void *tags, const char *name, const char *value)
     json_array_append_new(tags, json_pack("{s:s, s:s}", "name", name, "value", value));
 }
 
+static int by_name(const json_t *left, const json_t *right)
+{
+    return strcmp(json_get_text(left, "name", ""), json_get_text(right, "name", ""));
+}
+
 static json_t *node_item(json_t *node, const char *cluster)
 {
     json_t *metadata = json_object_get(node, "metadata");
@@ -131,6 +136,7 @@ static json_t *node_item(json_t *node, const char *cluster)
     json_t *tags = json_array();
     const char *addr = json_get_text(spec, "addr", "");
     json_labels_each(json_object_get(metadata, "labels"), json_object_get(spec, "cmd_labels"), add_tag, tags);
+    json_array_sort(tags, by_name);
     return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o}", "id", json_get_text(metadata, "name", ""),
                      "siteId", cluster, "hostname", json_get_text(spec, "hostname", ""), "addr", addr, "tunnel",
                      json_get_bool(spec, "use_tunnel", *addr == '\0'), "online", json_get_bool(node, "online", false),
@@ -167,6 +173,7 @@ static json_t *kube_item(const json_t *kube)
     json_t *value;
     json_object_foreach (json_object_get(kube, "labels"), name, value)
         add_tag(labels, name, json_is_string(value) ? json_string_value(value) : "");
+    json_array_sort(labels, by_name);
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         json_t *list = json_object_get(kube, lists[i]);
         json_object_set_new(item, lists[i], json_is_array(list) ? json_incref(list) : json_array());

@@ -53,7 +53,7 @@ export function sentence(event: Event): string {
     user,
     name: text(event["name"]) || text(event["node_name"]),
     login: text(event["login"]),
-    server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || target(event["target"]),
+    server: text(event["server_hostname"]) || text(event["kubernetes_cluster"]) || text(event["server_id"]) || target(event["target"]) || text(event["name"]),
     command: text(event["command"]),
     path: text(event["path"]) || text(event["request_path"]),
     verb: text(event["verb"]),

@@ -51,7 +51,7 @@ export function RecordingsPage() {
   });
   const filtered = ["from", "to", "user", "host"].some((name) => given(name));
   const pick = (name: string, value: string, text: ComponentChildren, label?: string) => (
-    <button type="button" class={label ? "tag place" : "tag cut"} aria-label={label} title={label ?? value} onClick={() => setQuery({ [name]: value, start: "" })}>
+    <button type="button" class={label ? "tag" : "tag cut"} aria-label={label} title={label ?? value} onClick={() => setQuery({ [name]: value, start: "" })}>
       {text}
     </button>
   );
@@ -61,16 +61,19 @@ export function RecordingsPage() {
       id: "where",
       title: t("recordings.where"),
       sort: true,
-      cell: (one) =>
-        pick(
-          "host",
-          target(one),
-          <>
-            <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
-            <span>{place(one).split(/(?<=\/)/).flatMap((part, i) => (i > 0 ? [<wbr />, part] : [part]))}</span>
-          </>,
-          `${place(one)}: ${t("recordings.only", { name: target(one) })}`,
-        ),
+      cell: (one) => (
+        <div class="tags">
+          {pick(
+            "host",
+            target(one),
+            <>
+              <Icon name={one.kubernetes_cluster ? "kube" : "server"} />
+              <span>{place(one).split(/(?<=\/)/).flatMap((part, i) => (i > 0 ? [<wbr />, part] : [part]))}</span>
+            </>,
+            `${place(one)}: ${t("recordings.only", { name: target(one) })}`,
+          )}
+        </div>
+      ),
     },
     { id: "what", title: t("recordings.what"), cell: (one) => (one.initial_command?.[0] ? <code class="cmd" title={one.initial_command[0].slice(0, 1000)}>{one.initial_command[0].slice(0, 300)}</code> : <span class="quiet">{t("recordings.shell")}</span>) },
     { id: "started", title: t("recordings.started"), sort: true, cell: (one) => <time class="num" dateTime={one.session_start} title={dateTime(one.session_start)}>{dateMinute(one.session_start)}</time> },
