@@ -39,9 +39,10 @@ mutation: all
 format:
 	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'test/*.[ch]' 'bench/*.[ch]')
 
+# With DESTDIR the files alone: a package makes the users where it is installed.
 install: all
 	cmake --install $(BUILD)
-	scripts/make-users
+	$(if $(DESTDIR),,scripts/make-users)
 
 deps:
 	scripts/install-deps build test

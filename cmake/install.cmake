@@ -4,6 +4,7 @@ configure_file(deploy/tportd.service.in ${CMAKE_BINARY_DIR}/tportd.service @ONLY
 install(FILES ${CMAKE_BINARY_DIR}/tportd.service DESTINATION lib/systemd/system)
 install(DIRECTORY deploy/helm DESTINATION share/tport)
 install(FILES conf/tport.conf DESTINATION share/tport)
+install(FILES docs/access-cases.md DESTINATION share/doc/tport)
 install(DIRECTORY conf/roles DESTINATION share/tport OPTIONAL)
 install(DIRECTORY docs/man/ DESTINATION share/man/man1 FILES_MATCHING PATTERN "*.1")
 install(DIRECTORY docs/man/ DESTINATION share/man/man5 FILES_MATCHING PATTERN "*.5")

@@ -123,10 +123,17 @@ def test_what_is_installed(tmp_path):
     names = {os.path.basename(path) for path in files}
     assert {"tportd", "tport", "tportctl", "tport-session", "tportd.service"} <= names, files
     assert {page.name for page in MAN.iterdir()} <= names, files
-    assert not [path for path in files if path.endswith((".a", ".h")) or "/home/" in path or "root/wt" in path], files
+    assert "usr/local/share/doc/tport/access-cases.md" in files  # tportctl(8) leads there
+    assert not [path for path in files if path.endswith((".a", ".h")) or "/home/" in path or str(ROOT).lstrip("/") in path], files
     unit = next(path for path in files if path.endswith("tportd.service"))
     program = re.search(r"^ExecStart=(\S+)", (tmp_path / unit).read_text(), re.M).group(1)
     assert program.lstrip("/") in files, (program, files)
+
+
+@pytest.mark.parametrize("options,users", [([], True), (["DESTDIR=/nowhere"], False)])
+def test_users_are_made_where_the_programs_will_run(options, users):
+    told = subprocess.run(["make", "-n", "install", *options], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
+    assert "cmake --install" in told.stdout and ("scripts/make-users" in told.stdout) == users
 
 
 @pytest.mark.parametrize("page", sorted(page.name for page in MAN.iterdir()))
