@@ -312,37 +312,55 @@ static enum tp_err check_own_name(struct call *call, const char *name, struct tp
                : TP_OK;
 }
 
+/* May it be renewed under this name? A worker may bring what the host said long ago: another name than it has is only taken when
+ * nothing was heard of it since. */
+static enum tp_err check_renewal(struct call *call, struct host *self, const char **ret_name, struct tp_error *error)
+{
+    bool same = false;
+    struct host_report report;
+    /* First, so that what is refused costs its share, too. */
+    enum tp_err err = hosts_spend(self, RENEWAL_COST_MS, error);
+    if (err == TP_OK) {
+        err = host_report_open(call, self, &report, error);
+    }
+    if (err == TP_OK) {
+        err = json_need_text(call->params, "node_name", ret_name, error);
+    }
+    if (err == TP_OK) {
+        err = check_own_name(call, *ret_name, error);
+    }
+    if (err == TP_OK) {
+        err = host_keys_check(call->auth, self->id, call->params, &same, error);
+    }
+    if (err == TP_OK && !same) {
+        err = err_set(error, TP_DENIED,
+                      "a renewal keeps the keys that a host joined with; for other keys remove the host and join it "
+                      "again");
+    }
+    if (err == TP_OK && strcasecmp(self->name, *ret_name) != 0) {
+        err = host_report_is_news(self, &report, error);
+        if (err == TP_OK) {
+            err = host_report_keep(call->auth, self, &report, error);
+        }
+    }
+    return err;
+}
+
 void do_host_renew(struct call *call)
 {
     const char *name = NULL;
-    bool same = false;
-    struct host_report report;
     struct tp_error error = {0};
     struct host *self = call->caller.host_id != NULL ? hosts_get(call->auth, call->caller.host_id) : NULL;
     if (self == NULL) {
         call_fail_text(call, TP_DENIED, "this agent has not joined yet");
         return;
     }
-    if (host_report_open(call, self, &report, &error) != TP_OK ||
-        json_need_text(call->params, "node_name", &name, &error) != TP_OK ||
-        check_own_name(call, name, &error) != TP_OK ||
-        host_keys_check(call->auth, call->caller.host_id, call->params, &same, &error) != TP_OK) {
+    if (check_renewal(call, self, &name, &error) != TP_OK) {
         call_fail(call, &error);
-        return;
-    }
-    if (!same) {
-        call_fail_text(call, TP_DENIED,
-                       "a renewal keeps the keys that a host joined with; for other keys remove the host and join it "
-                       "again");
         return;
     }
     char *id = mem_strdup(call->caller.host_id);
     /* Never wider than what it joined as. */
-    if (hosts_spend(self, RENEWAL_COST_MS, &error) != TP_OK) {
-        mem_free(id);
-        call_fail(call, &error);
-        return;
-    }
     give_certs(call, id, name, self->roles, NULL, false);
     mem_free(id);
 }

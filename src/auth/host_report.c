@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define AHEAD_MS ((int64_t)10 * 60 * 1000) /* of auth's clock; who is further ahead takes no grant of auth's either */
+
 /* Is that the key which the host registered with? */
 static bool is_its_key(struct auth *auth, const char *id, const char *pem)
 {
@@ -56,7 +58,18 @@ enum tp_err host_report_open(struct call *call, struct host *host, struct host_r
 
 enum tp_err host_report_is_news(const struct host *host, const struct host_report *report, struct tp_error *error)
 {
-    if (report->issued_ms == 0 || strcmp(report->hash, host->report_hash) == 0 || report->issued_ms > host->report_ms) {
+    if (report->issued_ms == 0 || strcmp(report->hash, host->report_hash) == 0) {
+        return TP_OK;
+    }
+    /* Else it would not be heard when its clock is right again, for as long as that was ahead. */
+    int64_t now = clock_wall_ms();
+    if (report->issued_ms > now && report->issued_ms - now > AHEAD_MS) {
+        return err_set(error, TP_DENIED,
+                       "the clock of this host is %lld minutes ahead of auth's; what is new about it is heard when "
+                       "they agree",
+                       (long long)(report->issued_ms - now) / 60000);
+    }
+    if (report->issued_ms > host->report_ms) {
         return TP_OK;
     }
     return err_set(error, TP_DENIED,

@@ -38,7 +38,7 @@ struct host_report {
 /* Puts what the host has signed in the place of the call's params. TP_DENIED with a sentence when it should be signed and is not. */
 enum tp_err host_report_open(struct call *call, struct host *host, struct host_report *ret_report,
                              struct tp_error *error) TP_MUST;
-/* TP_DENIED for one that is older than what is known and says something else. */
+/* TP_DENIED for one that says something else than what is known and is older than that, or of the future. */
 enum tp_err host_report_is_news(const struct host *host, const struct host_report *report,
                                 struct tp_error *error) TP_MUST;
 enum tp_err host_report_keep(struct auth *auth, struct host *host, const struct host_report *report,

@@ -257,12 +257,18 @@ static void r15_a_host_reports_no_faster_than_auth_can_bear(void **state)
         assert_true(result != NULL || error.code == TP_LIMIT);
         json_decref(result);
     }
+    error = (struct tp_error){0};
     assert_in_range(taken, 30, 100 + (clock_mono_ms() - began) / 1000);
     must_fail(fixture, as_host(HOST_A, "web-1"), "host.renew", join_params("", HOST_A, "web-1", &keys), TP_LIMIT);
     json_decref(
         must(fixture, as_host(HOST_B, "web-2"), "host.heartbeat",
              json_pack("{s:s, s:{s:s}}", "hostname", "web-2", "labels", "n", "1"))); /* others are not concerned */
     json_decref(must(fixture, as_host(HOST_B, "web-2"), "host.renew", join_params("", HOST_B, "web-2", &keys)));
+    for (int i = 0; error.code != TP_LIMIT; i++) { /* nor is it asked without end for what is refused */
+        assert_in_range(i, 0, 100);
+        assert_null(
+            ask(fixture, as_host(HOST_B, "web-2"), "host.renew", join_params("", HOST_B, "web-1", &keys), &error));
+    }
     keys_free(&keys);
 }
 
@@ -329,6 +335,64 @@ static void r15_a_worker_does_not_speak_for_a_host(void **state)
     mem_free(keys.tls);
     key_free(tls);
     key_free(evil);
+    keys_free(&made);
+}
+
+/* R15: a renewal is signed too, and gives a host its name. A worker that kept one of before gave a server back the name that it had
+ * given up, under which people look for another one. */
+static void r15_a_worker_does_not_name_a_host_by_an_old_renewal(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char renew[] = "host.renew";
+    struct key *tls = key_generate(KEY_P256);
+    struct keys made = keys_make();
+    struct keys keys = {.tls = key_public_pem(tls), .ssh = made.ssh};
+    int64_t now = clock_wall_ms();
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_t *old = signed_report(tls, HOST_A, renew, join_params("", HOST_A, "web-2", &keys), now);
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), renew, json_deep_copy(old)));
+    assert_string_equal(hosts_get(fixture->auth, HOST_A)->name, "web-2");
+    json_decref(must(fixture, as_host(HOST_A, "web-2"), renew, json_deep_copy(old))); /* it changes nothing */
+    json_decref(must(fixture, as_host(HOST_A, "web-2"), renew,
+                     signed_report(tls, HOST_A, renew, join_params("", HOST_A, "web-3", &keys), now + 10)));
+    for (int restarted = 0; restarted < 2; restarted++) {
+        must_fail(fixture, as_host(HOST_A, "web-3"), renew, json_deep_copy(old), TP_DENIED);
+        assert_string_equal(hosts_get(fixture->auth, HOST_A)->name, "web-3");
+        fixture_shut(fixture);
+        fixture_open(fixture);
+    }
+    json_decref(old);
+    mem_free(keys.tls);
+    key_free(tls);
+    keys_free(&made);
+}
+
+/* A host whose clock stood a year ahead for a while was not heard for a year once it was right: what it says of the future is no news,
+ * so that it is heard again at once. Who says what he said before is heard, whatever his clock says. */
+static void a_host_with_a_wrong_clock_is_heard_when_it_is_right(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char beat[] = "host.heartbeat";
+    int64_t year = (int64_t)365 * 24 * 3600 * 1000;
+    struct key *tls = key_generate(KEY_P256);
+    struct keys made = keys_make();
+    struct keys keys = {.tls = key_public_pem(tls), .ssh = made.ssh};
+    int64_t now = clock_wall_ms();
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_A, beat, labels_of("prod"), now)));
+    must_fail(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_A, beat, labels_of("dev"), now + year),
+              TP_DENIED);
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_A, beat, labels_of("prod"), now + year)));
+    environment_is(fixture, "prod");
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), beat, signed_report(tls, HOST_A, beat, labels_of("dev"), now + 10)));
+    environment_is(fixture, "dev");
+    mem_free(keys.tls);
+    key_free(tls);
     keys_free(&made);
 }
 
@@ -522,6 +586,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(r4_renewal_is_never_wider, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewal_keeps_the_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_worker_does_not_speak_for_a_host, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_a_worker_does_not_name_a_host_by_an_old_renewal, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_host_with_a_wrong_clock_is_heard_when_it_is_right, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_reports_no_faster_than_auth_can_bear, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
