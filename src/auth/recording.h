@@ -54,6 +54,7 @@ struct recording_piece {
     int64_t offset;
     int64_t limit;      /* more than RECORDING_PIECE_MAX counts as that */
     const char *access; /* what the event stands for (copied), for reads that follow; or NULL */
+    bool joined;        /* the event is that somebody has come to watch: true also when he is given nothing */
 };
 /* Answers the call with {data, size, done} of the recording with this meta, once the event (stolen; NULL: there is none) is
  * durable. */

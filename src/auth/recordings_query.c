@@ -279,6 +279,7 @@ struct reading {
     int64_t total;
     bool live;
     json_t *event; /* NULL: this read belongs to an access that is on record */
+    bool joined;   /* of struct recording_piece */
     json_t *result;
     char *access;
     struct recording_reader *reader; /* of this access, or NULL */
@@ -371,7 +372,11 @@ void recordings_accesses_sweep(struct auth *auth)
 static void reading_free(struct reading *reading)
 {
     reader_drop(reading->auth, reading->reader);
-    json_decref(reading->event);
+    if (reading->event != NULL && reading->joined) {
+        audit_emit(reading->auth, reading->event, NULL, NULL);
+    } else {
+        json_decref(reading->event);
+    }
     json_decref(reading->result);
     mem_free(reading->part);
     mem_free(reading->final);
@@ -445,6 +450,7 @@ void recordings_answer(struct call *call, const json_t *meta, const struct recor
     reading->live = strcmp(json_get_text(meta, "state", ""), "live") == 0;
     reading->access = piece->access != NULL ? mem_strdup(piece->access) : NULL;
     reading->event = event;
+    reading->joined = piece->joined;
     struct tp_error error = {0};
     if (lane_run(call->auth->reads, lane_of(call), read_work, read_done, reading, &error) != TP_OK) {
         if (reading->had_reader) {
@@ -520,6 +526,7 @@ void do_recordings_read(struct call *call)
         joined = NULL;
     }
     piece.access = access;
+    piece.joined = event == NULL;
     recordings_answer(call, meta, &piece, event != NULL ? event : joined);
     mem_free(access);
     json_decref(meta);

@@ -268,7 +268,8 @@ static void answer(struct recording *recording, struct call *call, const char *d
 {
     int64_t limit = json_get_int(call->params, "limit", RECORDING_PIECE_MAX);
     struct recording_piece piece = {.offset = json_get_int(call->params, "offset", 0),
-                                    .limit = limit < RECORDING_PIECE_MAX ? limit : RECORDING_PIECE_MAX};
+                                    .limit = limit < RECORDING_PIECE_MAX ? limit : RECORDING_PIECE_MAX,
+                                    .joined = true};
     json_t *event = join(recording, call, device);
     json_t *meta = meta_now(recording);
     leave_at_end(recording, call, &piece);

@@ -80,6 +80,47 @@ static void r9_reading_does_not_keep_the_log_waiting(void **state)
     mem_free(sid);
 }
 
+/* Whoever comes to watch is on record. Who had so much read at that moment that his look at a running session was refused was among
+ * its watchers nevertheless, and from then on watched it while the log knew nothing of him. */
+static void r3_who_is_refused_a_read_watches_nothing_unrecorded(void **state)
+{
+    struct fixture *fixture = *state;
+    char *sid = long_recording(fixture);
+    mem_free(make_user(fixture, "ann", "auditor", "x"));
+    char *live = connect_as(fixture, "alice", "web-1");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s, s:s, s:b, s:b}", "sid", live, "login", "ubuntu", "kind", "shell",
+                               "interactive", 1, "recorded", 1)));
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "recording.append",
+                     json_pack("{s:s, s:i, s:s}", "id", live, "offset", 0, "data", "eHh4")));
+    static struct answer reads[EACH];
+    struct answer first;
+    for (size_t i = 0; i < EACH; i++) {
+        ask_later(fixture, as_user(fixture, "ann"), "recordings.read", json_pack("{s:s, s:i}", "id", sid, "offset", 0),
+                  &reads[i]);
+    }
+    ask_later(fixture, as_user(fixture, "ann"), "sessions.watch", json_pack("{s:s, s:i}", "id", live, "offset", 0),
+              &first);
+    assert_true(first.done);
+    assert_int_equal(first.error.code, TP_LIMIT);
+    while (fixture->waiting > 0) {
+        fixture_settle(fixture, 1);
+    }
+    for (size_t i = 0; i < EACH; i++) {
+        json_decref(reads[i].result);
+    }
+    json_decref(
+        must(fixture, as_user(fixture, "ann"), "sessions.watch", json_pack("{s:s, s:i}", "id", live, "offset", 0)));
+    json_t *log = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.join"));
+    json_t *items = json_object_get(log, "items");
+    assert_int_equal(json_array_size(items), 1);
+    assert_string_equal(json_get_text(json_array_get(items, 0), "sid", ""), live);
+    assert_string_equal(json_get_text(json_array_get(items, 0), "user", ""), "ann");
+    json_decref(log);
+    mem_free(live);
+    mem_free(sid);
+}
+
 /* ---- the lane itself ---- */
 
 struct probe {
@@ -150,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r9_reading_does_not_keep_the_log_waiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(r3_who_is_refused_a_read_watches_nothing_unrecorded, setup, teardown),
         cmocka_unit_test_setup_teardown(one_of_a_person_and_few_of_all, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
