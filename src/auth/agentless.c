@@ -1,5 +1,6 @@
 #include "auth/agentless.h"
 
+#include "auth/hosts.h"
 #include "auth/list.h"
 
 #include <stdlib.h>
@@ -150,27 +151,15 @@ static struct agentless_all *sorted(struct auth *auth)
     return all;
 }
 
-struct owner {
-    const struct rbac_set *set;
-    const char *name;
-    bool found;
-};
-
-static void match_host(void *ctx, const char *key, void *value)
-{
-    struct owner *owner = ctx;
-    const struct host *host = value;
-    (void)key;
-    owner->found |=
-        strcasecmp(host->name, owner->name) == 0 && (owner->set == NULL || access_may_list(owner->set, host));
-}
-
 /* Is it the name of a host, be it away since long, that the caller may list? Who waits until that is away gets nothing of it. */
 static bool is_hosts_name(const struct call *call, const char *name)
 {
-    struct owner owner = {.set = call->caller.set, .name = name};
-    map_each(call->auth->hosts, match_host, &owner);
-    return owner.found;
+    const struct rbac_set *set = call->caller.set;
+    const struct host *host = host_names_first(call->auth, name);
+    while (host != NULL && set != NULL && !access_may_list(set, host)) {
+        host = host->next_named;
+    }
+    return host != NULL;
 }
 
 const struct agentless *agentless_find(const struct call *call, const char *target)
