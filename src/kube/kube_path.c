@@ -351,6 +351,9 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
     if (request->proxied && !kubelet_allows(rules, request, error))
         return RBAC_KUBE_DENY;
     answer = rbac_kube_check(rules, &asked);
+    asked.name = request->name; /* of what is proxied, with scheme and port: so somebody may have denied it */
+    if (request->object && rbac_kube_denied(rules, &asked))
+        answer = RBAC_KUBE_DENY;
     if (answer == RBAC_KUBE_FILTER && strcmp(request->verb, "deletecollection") == 0) {
         (void)err_set(error, TP_DENIED,
                       "you may delete only some of these %s; name them one by one instead of deleting the collection",

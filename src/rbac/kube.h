@@ -55,6 +55,8 @@ enum rbac_kube_answer {
  * is refused when a deny rule covers every name in every namespace asked for, or when no allow rule covers any. */
 enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules,
                                       const struct rbac_kube_request *request) TP_MUST;
+/* Does a deny rule name this one object? For a further name that it has; rbac_kube_check asks that by itself. */
+bool rbac_kube_denied(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request) TP_MUST;
 /* Is there nothing that would be refused? Then answers need no filter at all. */
 bool rbac_kube_rules_open(const struct rbac_kube_rules *rules) TP_MUST;
 

@@ -312,7 +312,7 @@ static const char *or_empty(const char *text)
     return text ? text : "";
 }
 
-enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request)
+static struct asked read_asked(const struct rbac_kube_request *request)
 {
     const char *group = NULL;
     struct asked asked = {.kind = rbac_kube_plural(or_empty(request->kind), &group),
@@ -323,6 +323,18 @@ enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules, const
     asked.reads_namespaces =
         strcmp(asked.kind, "namespaces") == 0 && !*asked.group &&
         (strcmp(asked.verb, "get") == 0 || strcmp(asked.verb, "list") == 0 || strcmp(asked.verb, "watch") == 0);
+    return asked;
+}
+
+bool rbac_kube_denied(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request)
+{
+    struct asked asked = read_asked(request);
+    return any_covers(&rules->denied, &asked, true);
+}
+
+enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request)
+{
+    struct asked asked = read_asked(request);
     if (request->collection)
         return check_collection(rules, &asked);
     if (any_covers(&rules->denied, &asked, true))

@@ -340,6 +340,15 @@ static void R5_a_denied_service_is_denied_on_each_port(void **state)
         mem_free(path);
     }
     asks(rules, "GET", "/api/v1/namespaces/d/services/web:80/proxy/", RBAC_KUBE_ALLOW);
+    /* Who denied it with scheme and port, as the path has it, is heard too; what is allowed is the service, whatever its scheme. */
+    static const char ports[] = "{\"allowed\":[" ANY("*", "*", "*") "],\"denied\":[" ANY(
+        "services", "*", "admin:80") "," ANY("services", "*", "https:*") "]}";
+    static const char http[] = "{\"allowed\":[" ANY("services", "*", "http*") "],\"denied\":[]}";
+    asks(ports, "GET", "/api/v1/namespaces/d/services/admin:80/proxy/", RBAC_KUBE_DENY);
+    asks(ports, "GET", "/api/v1/namespaces/d/services/https:web:443/proxy/", RBAC_KUBE_DENY);
+    asks(ports, "GET", "/api/v1/namespaces/d/services/admin:81/proxy/", RBAC_KUBE_ALLOW);
+    asks(http, "GET", "/api/v1/namespaces/d/services/httpbin:80/proxy/", RBAC_KUBE_ALLOW);
+    asks(http, "GET", "/api/v1/namespaces/d/services/http:admin:80/proxy/", RBAC_KUBE_DENY);
 }
 
 /* What kubectl shows of a refusal depends on what it asked for: discovery reads no Status (measured with 1.20, 1.32 and
