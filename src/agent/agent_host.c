@@ -32,6 +32,20 @@ static void sign(const struct agent *agent, const char *method, json_t *params)
     key_free(key);
 }
 
+static void renew(struct agent *agent);
+
+/* After a change of its nodename nothing of what this host says is heard until its certificate has the new name, too. */
+static void renew_name(struct agent *agent)
+{
+    int64_t now = clock_mono_ms();
+    const char *name = agent->state.identity.name;
+    bool other = name == NULL || strcasecmp(name, agent->conf->nodename) != 0;
+    if (other && (agent->renamed_ms == 0 || now - agent->renamed_ms >= RENEW_LOOK_MS)) {
+        agent->renamed_ms = now;
+        renew(agent);
+    }
+}
+
 /* ---- heartbeat ---- */
 
 static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *error)
@@ -45,6 +59,9 @@ static void on_beat_answer(void *ctx, json_t *result, const struct tp_error *err
     if (error == NULL &&
         agent->state.identity.not_before + CERT_SKEW_SECONDS <= json_get_int(result, "hosts_since", 0)) {
         host_refresh(agent); /* we were away when the host CA changed */
+    }
+    if (error != NULL) {
+        renew_name(agent);
     }
     int64_t next = error != NULL ? BEAT_RETRY_MS : json_get_int(result, "next", BEAT_MS);
     if (next < BEAT_MIN_MS || next > 10 * BEAT_MS) {

@@ -83,6 +83,7 @@ struct agent {
     bool heartbeat_again;
     bool renew_out;
     char *heartbeat_failure;
+    int64_t renamed_ms; /* mono: when a certificate for another nodename was last asked for; 0: never */
 
     struct session *sessions;
     size_t session_count;

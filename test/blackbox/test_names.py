@@ -100,3 +100,14 @@ def test_scp_to_an_id_and_to_labels(twins):
         path = twins.folder / name
         result = twins.alice.tport("scp", source, f"root@{target}:{path}")
         assert result.returncode == 0 and path.read_text() == "for one of them\n", result.stderr
+
+
+def test_a_changed_nodename_is_taken_over(twins):
+    """What the host said under its new name was refused until its certificate was renewed, and that came with its age, months later."""
+    daemon = twins.nodes["left"]
+    daemon.stop()
+    daemon.write(daemon.conf.read_text().replace("nodename: twin", "nodename: Other"))
+    daemon.start()
+    twins.wait_online("other")
+    assert next(n for n in twins.node_list() if n["spec"]["hostname"] == "other")["metadata"]["name"] == twins.left
+    assert where(twins.alice.tport("ssh", "root@other", "ip -o addr").stdout) == address(twins, "left")
