@@ -48,9 +48,7 @@ struct listing {
     const json_t *search; /* words that must all stand in it */
     size_t limit;
     bool ascending;
-    char *rows;     /* where the order that is asked for stands in the store; NULL: that of time */
-    bool count_all; /* total is wanted: the walk goes on behind the page */
-    size_t total;
+    char *rows; /* where the order that is asked for stands in the store; NULL: that of time */
     size_t looked_at;
     char *last; /* key of the newest item of the page, or of what was looked at last */
     bool more;  /* the page ends before the list does */
@@ -106,7 +104,7 @@ static bool in_time(const struct listing *listing, int64_t started)
 /* Auth does nothing else meanwhile, so a page of which little is wanted ends early; the next one goes on there. */
 static bool looked_at_enough(struct listing *listing)
 {
-    if (!listing->count_all && listing->looked_at++ >= LOOKED_AT_MAX) {
+    if (listing->looked_at++ >= LOOKED_AT_MAX) {
         listing->more = true;
         return true;
     }
@@ -124,10 +122,9 @@ static bool take(struct listing *listing, const char *name, const json_t *doc)
         }
         return true;
     }
-    listing->total++;
     if (full) {
         listing->more = true;
-        return listing->count_all;
+        return false;
     }
     json_t *item = json_deep_copy(doc);
     json_object_del(item, "sorted");
@@ -217,7 +214,6 @@ static enum tp_err read_listing(struct listing *listing, struct tp_error *error)
     listing->hostname = json_get_text(params, "hostname", NULL);
     listing->search = json_object_get(params, "search");
     listing->limit = (size_t)(limit <= 0 ? LIMIT_DEFAULT : limit > LIMIT_MAX ? LIMIT_MAX : limit);
-    listing->count_all = json_get_bool(params, "total", true);
     enum tp_err err = read_order(listing, error);
     if (err == TP_OK && listing->search != NULL) {
         err = doc_text_list(listing->search, "search", WORDS_MAX, error);
@@ -225,7 +221,7 @@ static enum tp_err read_listing(struct listing *listing, struct tp_error *error)
     return err;
 }
 
-/* Where the walk begins: behind the page before, else at the end of the range that it comes from. A total counts all. */
+/* Where the walk begins: behind the page before, else at the end of the range that it comes from. */
 static char *first_key(const struct listing *listing)
 {
     char text[CLOCK_TEXT_SIZE];
@@ -241,7 +237,7 @@ static char *first_key(const struct listing *listing)
     return mem_strdup(text);
 }
 
-/* Pages by key: what comes new meanwhile moves nothing. total is of what follows start_key. */
+/* Pages by key: what comes new meanwhile moves nothing. How many there are in all is not told: auth would stand still for it. */
 void do_recordings_list(struct call *call)
 {
     struct tp_error error = {0};
@@ -263,9 +259,6 @@ void do_recordings_list(struct call *call)
     }
     json_t *result = json_pack("{s:o, s:s}", "items", listing.items, "start_key",
                                listing.more && listing.last != NULL ? listing.last : "");
-    if (listing.count_all) {
-        json_object_set_new(result, "total", json_integer((json_int_t)listing.total));
-    }
     mem_free(listing.last);
     call_reply(call, result);
 }

@@ -99,24 +99,22 @@ static void pages_of_an_order(void **state)
     struct fixture *fixture = *state;
     struct tp_error error = {0};
     put_seeds(fixture);
-    for (int total = 0; total < 2; total++) {
-        char *start = mem_strdup("");
-        struct buf seen;
-        buf_init(&seen, 64);
-        do {
-            json_t *page = must(
-                fixture, as_local(), "recordings.list",
-                json_pack("{s:s, s:i, s:s, s:b}", "sort", "user:asc", "limit", 1, "start_key", start, "total", total));
-            json_t *item = json_array_get(json_object_get(page, "items"), 0);
-            (void)buf_printf(&seen, "%c", json_get_text(item, "id", "????????")[7]);
-            mem_free(start);
-            start = mem_strdup(json_get_text(page, "start_key", ""));
-            json_decref(page);
-        } while (start[0] != '\0');
-        assert_string_equal(buf_text(&seen), "2413");
-        buf_free(&seen);
+    char *start = mem_strdup("");
+    struct buf seen;
+    buf_init(&seen, 64);
+    do {
+        json_t *part = must(fixture, as_local(), "recordings.list",
+                            json_pack("{s:s, s:i, s:s}", "sort", "user:asc", "limit", 1, "start_key", start));
+        json_t *item = json_array_get(json_object_get(part, "items"), 0);
+        assert_null(json_object_get(part, "total")); /* of 200,000 it took auth 1.7 s, on anybody's word */
+        (void)buf_printf(&seen, "%c", json_get_text(item, "id", "????????")[7]);
         mem_free(start);
-    }
+        start = mem_strdup(json_get_text(part, "start_key", ""));
+        json_decref(part);
+    } while (start[0] != '\0');
+    assert_string_equal(buf_text(&seen), "2413");
+    buf_free(&seen);
+    mem_free(start);
     json_t *page =
         must(fixture, as_local(), "recordings.list", json_pack("{s:s, s:i}", "sort", "length:asc", "limit", 2));
     char *key = key_of(&seeds[1]);

@@ -16,7 +16,7 @@ enum tp_err web_ended_begin(struct web_request *request, json_t **ret_params, st
     static const char *const names[] = {"from", "to", "user", "hostname", "sort"};
     const struct http_request *http = web_http(request);
     const char *search = http_request_param(http, "search");
-    json_t *params = json_pack("{s:s, s:b}", "state", "done", "total", 0);
+    json_t *params = json_pack("{s:s}", "state", "done");
     enum tp_err err = web_check_cluster(request, error);
     if (err == TP_OK)
         err = web_put_paging(http, params, error);
