@@ -170,3 +170,15 @@ def test_rules_have_the_tests_that_the_table_names():
             assert not missing, f"{path}: {missing}"
         rule = re.match(r"\| R(\d+) ", line).group(1)
         assert all(re.search(r"(?i)r%s_" % rule, one) for _, tests in named for one in re.findall(r"`(\w+)`", tests)), line
+
+
+def test_what_is_not_sanitized_runs_hardened():
+    """A test that leaves sanitized programs out must be among those that run with the hardened build, by its file or its name."""
+    chosen = (ROOT / "scripts/test").read_text()
+    names = re.search(r"for name in (.*?); do", chosen, re.S).group(1).split()
+    wrong = []
+    for path in sorted((ROOT / "test/blackbox").glob("test_*.py")):
+        text = path.read_text()
+        left_out = re.findall(r'skipif\("asan".*?\ndef (test_\w+)', text, re.S) if path.stem.removeprefix("test_") not in names else []
+        wrong += [f"{path.name}::{name}" for name in left_out if f"test/blackbox/{path.name}::{name}" not in chosen]
+    assert not wrong, wrong
