@@ -65,7 +65,8 @@ def fresh():
 
 
 # What takes longest begins first, when files run beside each other.
-LONGEST = ["site", "test_kube_road", "test_crash", "test_live", "test_session", "test_rotation"]
+LONGEST = ["site", "test_kube_road", "test_web_attacks", "test_browser_trouble", "test_browser_account", "test_mfa", "test_crash", "test_live", "test_session",
+           "test_rotation", "test_browser_activity", "test_rbac"]
 
 
 def shares_site(item):
