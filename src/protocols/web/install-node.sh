@@ -155,7 +155,8 @@ Type=simple
 ExecStartPre=/usr/local/bin/tportd -t -c /etc/tport/tport.conf
 ExecStart=/usr/local/bin/tportd -c /etc/tport/tport.conf
 ExecReload=/usr/local/bin/tportd -s reload -c /etc/tport/tport.conf
-# Master restarts its own children; systemd restarts master. Sessions of users must survive neither being confused.
+# Master starts its children again, systemd starts master. A stop is told to master alone, which ends them in order; what is
+# left after the timeout is killed.
 KillMode=mixed
 TimeoutStopSec=30
 Restart=on-failure
