@@ -386,9 +386,17 @@ static enum tp_err read_identity(struct agent_state *state, struct tp_error *err
     return err;
 }
 
-/* Keys of before and the certificates of the answer; whom to trust is still missing. On failure the caller frees. */
-static enum tp_err fill(const struct agent_state *keys, const json_t *answer, struct agent_state *state,
-                        struct tp_error *error)
+static void copy_keys(struct agent_state *state, const char *host_id, const char *tls_key, const char *ssh_key,
+                      const char *ssh_public)
+{
+    state->host_id = mem_strdup(host_id);
+    state->tls_key = mem_strdup(tls_key);
+    state->ssh_key = mem_strdup(ssh_key);
+    state->ssh_public = mem_strdup(ssh_public);
+}
+
+/* The certificates of the answer, for keys that are there. */
+static enum tp_err read_certs(const json_t *answer, struct agent_state *state, struct tp_error *error)
 {
     const char *tls_cert = NULL;
     const char *ssh_cert = NULL;
@@ -399,10 +407,6 @@ static enum tp_err fill(const struct agent_state *keys, const json_t *answer, st
     if (err != TP_OK) {
         return err;
     }
-    state->host_id = mem_strdup(keys->host_id);
-    state->tls_key = mem_strdup(keys->tls_key);
-    state->ssh_key = mem_strdup(keys->ssh_key);
-    state->ssh_public = mem_strdup(keys->ssh_public);
     state->tls_cert = mem_strdup(tls_cert);
     state->ssh_cert = mem_strdup(ssh_cert);
     return read_identity(state, error);
@@ -412,12 +416,9 @@ enum tp_err agent_state_make(const char *host_id, const char *tls_key, const cha
                              const json_t *answer, struct agent_state *ret_state, struct tp_error *error)
 {
     struct agent_state state;
-    const struct agent_state keys = {.host_id = (char *)(uintptr_t)host_id,
-                                     .tls_key = (char *)(uintptr_t)tls_key,
-                                     .ssh_key = (char *)(uintptr_t)ssh_key,
-                                     .ssh_public = (char *)(uintptr_t)ssh_public};
     agent_state_init(&state);
-    enum tp_err err = fill(&keys, answer, &state, error);
+    copy_keys(&state, host_id, tls_key, ssh_key, ssh_public);
+    enum tp_err err = read_certs(answer, &state, error);
     if (err == TP_OK) {
         err = read_cas(answer, &state, error);
     }
@@ -497,7 +498,8 @@ enum tp_err agent_state_renew(const struct agent_state *state, const json_t *ans
 {
     struct agent_state fresh;
     agent_state_init(&fresh);
-    enum tp_err err = fill(state, answer, &fresh, error);
+    copy_keys(&fresh, state->host_id, state->tls_key, state->ssh_key, state->ssh_public);
+    enum tp_err err = read_certs(answer, &fresh, error);
     if (err == TP_OK) {
         err = read_trust(state, answer, &fresh, error);
     }
