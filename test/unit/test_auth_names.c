@@ -166,6 +166,7 @@ static void a_name_is_found_without_a_walk(void **state)
     assert_int_equal(access_find_node(&call, HOST_A, &host, &error), TP_OK);
     assert_int_equal(access_find_node(&call, "web-1", &host, &error), TP_AMBIGUOUS);
     assert_true(host_names_taken(fixture->auth, HOST_A, "Web-1.demo.test"));
+    assert_true(host_names_taken(fixture->auth, HOST_A, "web-1.DEMO.test"));
     assert_true(host_names_taken(fixture->auth, HOST_A, HOST_B));
     assert_false(host_names_taken(fixture->auth, HOST_A, "web-2"));
     assert_int_equal(walks, 0);
