@@ -1,4 +1,12 @@
 /* ssh.connect and term.connect: finds the node, decides, puts it on record, and only then signs the grant. */
+#include "auth/access.h"
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/mfa.h"
 #include "auth/node_rights.h"
 

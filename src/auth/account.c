@@ -1,5 +1,8 @@
 /* What a person sees of himself: his rights, for the menus of the web UI. */
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/inner.h"
+#include "auth/settings.h"
 
 #include <string.h>
 

@@ -2,7 +2,10 @@
 #ifndef AUTH_ACCOUNT_H
 #define AUTH_ACCOUNT_H
 
-#include "auth/inner.h"
+#include <stddef.h>
+
+struct auth;
+struct call;
 
 /* account_devices.c */
 void do_account_devices(struct call *call);

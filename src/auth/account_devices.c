@@ -4,8 +4,15 @@
  */
 #include "auth/account.h"
 #include "auth/devices.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/lane.h"
+#include "auth/live.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
+#include "auth/users.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

@@ -1,6 +1,8 @@
+#include "auth/access.h"
 #include "auth/agentless.h"
-
+#include "auth/dispatch.h"
 #include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/list.h"
 
 #include <stdlib.h>

@@ -8,7 +8,12 @@
 #ifndef AUTH_AGENTLESS_H
 #define AUTH_AGENTLESS_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct auth;
+struct call;
+struct rbac_target;
 
 struct agentless;
 

@@ -1,5 +1,9 @@
 /* What people read of the audit log itself: its events, and how far it is signed. */
+#include "auth/audit.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/inner.h"
+#include "auth/lane.h"
 
 #include <string.h>
 

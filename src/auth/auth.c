@@ -12,14 +12,25 @@
  * data_dir cannot change then. Further events: `line` {"kind": "worker", "worker": N} with a descriptor, {"kind": "agent"},
  * {"kind": "admin"} with a listening socket; `log.reopen` with a descriptor; `drain`; `stop`.
  */
-#include "auth/auth.h"
-
 #include "auth/agentless.h"
+#include "auth/audit.h"
+#include "auth/auth.h"
+#include "auth/ca.h"
+#include "auth/dispatch.h"
+#include "auth/hosts.h"
 #include "auth/inner.h"
+#include "auth/keep.h"
+#include "auth/lane.h"
 #include "auth/list.h"
+#include "auth/live.h"
 #include "auth/lockout.h"
+#include "auth/locks.h"
+#include "auth/put_group.h"
+#include "auth/recording.h"
 #include "auth/secrets_key.h"
-
+#include "auth/settings.h"
+#include "auth/tokens.h"
+#include "auth/websess.h"
 #include "core/master.h"
 
 #include <errno.h>

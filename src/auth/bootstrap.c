@@ -1,3 +1,4 @@
+#include "auth/ca.h"
 #include "auth/inner.h"
 
 #include <string.h>

@@ -1,6 +1,11 @@
 /* The certificate authorities and the two signing keys (grants, audit): made at the first start, PEM in the secrets
  * store, in memory while the process runs. */
+#include "auth/ca.h"
 #include "auth/ca_hosts.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/settings.h"
 #include "crypt/statement.h"
 
 #include <string.h>

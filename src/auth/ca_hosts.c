@@ -1,6 +1,9 @@
 /* Which hosts have come along with a rotation of the host CA. A phase changes what hosts' certificates are signed with; a host
  * has renewed when it shows one that is younger. Who has not when the old keys go is shut out until it joins anew. */
+#include "auth/ca.h"
 #include "auth/ca_hosts.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 
 #include <string.h>
 

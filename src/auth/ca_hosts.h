@@ -2,7 +2,11 @@
 #ifndef AUTH_CA_HOSTS_H
 #define AUTH_CA_HOSTS_H
 
-#include "auth/inner.h"
+#include "auth/ca.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct auth;
 
 /* Do hosts have to renew in the phase that this CA is in? */
 bool ca_moves_hosts(const struct auth *auth, enum ca_kind kind) TP_MUST;

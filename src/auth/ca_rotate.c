@@ -10,7 +10,12 @@
  * the old one or the new one. By itself (no --manual) a rotation moves on at each third of its grace period; by hand it does
  * not while hosts would be shut out (ca_hosts.c), unless it is forced.
  */
+#include "auth/audit.h"
+#include "auth/ca.h"
 #include "auth/ca_hosts.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
 
 #include <string.h>
 

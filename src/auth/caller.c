@@ -1,6 +1,13 @@
 /* Who calls. A worker's word is not enough: certificates and web sessions are checked here again, every time. */
+#include "auth/ca.h"
+#include "auth/caller.h"
 #include "auth/devices.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/issue.h"
 #include "auth/mfa.h"
+#include "auth/users.h"
+#include "auth/websess.h"
 #include "rbac/join.h"
 
 #include <string.h>

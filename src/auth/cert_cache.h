@@ -3,6 +3,7 @@
 #ifndef AUTH_CERT_CACHE_H
 #define AUTH_CERT_CACHE_H
 
+#include "base/err.h"
 #include "crypt/identity.h"
 
 struct cert_cache;

@@ -1,5 +1,9 @@
 /* Who may write users could give himself every role, and who may write connectors could map himself to every role. So what
  * a person hands out must be his own, or something that he could write into a role anyway. */
+#include "auth/caller.h"
+#include "auth/delegate.h"
+#include "auth/dispatch.h"
+#include "auth/inner.h"
 #include "auth/resources.h"
 
 #include <string.h>

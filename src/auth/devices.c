@@ -1,4 +1,5 @@
 #include "auth/devices.h"
+#include "auth/inner.h"
 
 #include <string.h>
 

@@ -5,7 +5,8 @@
 #ifndef AUTH_DEVICES_H
 #define AUTH_DEVICES_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
 
 #define DEVICES_MAX 10
 

@@ -1,6 +1,11 @@
 /* Every call passes here: the row of the method, who may call it, the limits, the rule, then the handler (R1). */
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/inner.h"
 #include "auth/lockout.h"
+#include "auth/put_group.h"
 
 #include <string.h>
 

@@ -1,3 +1,4 @@
+#include "auth/handlers.h"
 #include "auth/inner.h"
 
 #include <string.h>

@@ -2,6 +2,8 @@
 #ifndef AUTH_DOC_H
 #define AUTH_DOC_H
 
+#include "base/err.h"
+#include "base/json.h"
 #include "store/store.h"
 
 #include <jansson.h>

@@ -1,6 +1,12 @@
 /* Who can reach what, and why, for people who may read users and roles. What is shown of servers and clusters is the
  * asker's own reach, as in every list of his. */
 #include "auth/agentless.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/kube.h"
 #include "auth/resources.h"
 #include "rbac/explain.h"
 #include "rbac/kube.h"

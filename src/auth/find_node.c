@@ -1,8 +1,10 @@
 /* A server by what people call it: its id, or its name among those that the caller may list, so that a stranger cannot learn
  * which names exist. What is missed by a letter is named, and servers of one name are told apart by their labels. */
+#include "auth/access.h"
 #include "auth/agentless.h"
+#include "auth/dispatch.h"
 #include "auth/hosts.h"
-
+#include "auth/inner.h"
 #include "rbac/names.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* The handlers of calls, one for each row of methods.c: each answers its call once, now or later. Part of auth/inner.h. */
+/* The handlers of calls, one for each row of methods.c: each answers its call once, now or later. */
 #ifndef AUTH_HANDLERS_H
 #define AUTH_HANDLERS_H
 

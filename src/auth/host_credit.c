@@ -3,6 +3,7 @@
  * logged. A host that has been taken over could ask for that without end, and the others would wait (R15).
  */
 #include "auth/hosts.h"
+#include "auth/inner.h"
 
 #define CREDIT_MAX_MS ((int64_t)60 * 1000) /* of work at once; it comes back with the time */
 

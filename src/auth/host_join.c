@@ -1,5 +1,12 @@
 /* A host joins with a token, or renews with its own certificate. It speaks for its own id only (R15). */
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/issue.h"
+#include "auth/tokens.h"
 
 #include <string.h>
 

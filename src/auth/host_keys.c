@@ -3,6 +3,7 @@
  * renewal comes through a worker, which could ask for a certificate of a key of its own and read along in every session (R4).
  */
 #include "auth/hosts.h"
+#include "auth/inner.h"
 
 #include <string.h>
 

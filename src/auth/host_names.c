@@ -1,6 +1,7 @@
 /* Hosts by their names: auth->host_names has the first one of each name, and those of one name hang together, so that one is
  * found, named anew and taken away at the same cost whatever number there is. */
 #include "auth/hosts.h"
+#include "auth/inner.h"
 
 #include <ctype.h>
 #include <string.h>

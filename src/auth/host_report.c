@@ -2,8 +2,9 @@
  * Reports and renewals of hosts as their keys have signed them (crypt/report.h). A host that has signed once is heard no more
  * without: else a worker would only have to leave the signature out. What it said before is not taken for news.
  */
+#include "auth/dispatch.h"
 #include "auth/hosts.h"
-
+#include "auth/inner.h"
 #include "crypt/report.h"
 
 #include <string.h>

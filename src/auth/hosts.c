@@ -1,7 +1,12 @@
 /* The table of hosts, and their telling what they are. A host speaks for its own id only (R15). */
+#include "auth/ca.h"
 #include "auth/cert_cache.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 
 #include <string.h>
 

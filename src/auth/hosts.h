@@ -3,7 +3,90 @@
 #ifndef AUTH_HOSTS_H
 #define AUTH_HOSTS_H
 
-#include "auth/inner.h"
+#include "auth/doc.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "rbac/rbac.h"
+
+struct auth;
+struct call;
+struct link;
+
+struct tunnel_ref {
+    int worker;
+    int64_t tunnel;
+    struct tunnel_ref *next; /* newest first: that one is used */
+};
+
+/* A host as decisions see it. */
+struct host {
+    char *id;
+    char *name;                /* lower case */
+    json_t *resource;          /* the node resource; NULL before its first heartbeat, and when it serves no SSH */
+    struct rbac_label *labels; /* of resource, static and dynamic; the texts are resource's */
+    size_t label_count;
+    struct rbac_tags tags;
+    size_t place;      /* in auth->host_order, while that is sorted */
+    struct buf text;   /* resource as JSON without its last brace, for lists; empty until one needs it */
+    json_t *kube;      /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
+    unsigned roles;    /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
+    char *token;       /* hash of the join token that it came with, or NULL */
+    int64_t online_ms; /* wall: it has had a tunnel since then, if it has one */
+    int64_t came_ms; /* wall: it can be reached since then, but for the moments that a reload or a lost worker takes */
+    int64_t gone_ms; /* wall: its last tunnel went, 0: none has gone */
+    struct tunnel_ref *tunnels;
+    int64_t last_seen_ms; /* wall */
+    int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
+    int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
+    int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
+    int64_t report_ms;    /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
+    char report_hash[HASH_TEXT_SIZE];     /* of what that said */
+    int64_t cert_made;                    /* Unix seconds: when the youngest certificate that it has shown was made */
+    struct host *next_named, *prev_named; /* those of the same name (hosts.h) */
+};
+
+/* A row of the order of hosts: walks of a long list look at the tags and need most hosts not at all. */
+struct host_place {
+    struct rbac_tags tags;
+    struct host *host;
+};
+
+/* A row of the order of hosts by time. */
+struct host_time {
+    int64_t when; /* as it was when they were sorted */
+    struct host *host;
+};
+
+/* ---- hosts.c, routes.c ---- */
+enum tp_err hosts_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void hosts_free(struct auth *auth);
+struct host *hosts_get(struct auth *auth, const char *id);
+/* Registered and seen within ten minutes. */
+bool hosts_current(const struct host *host);
+/* Serves SSH: a host whose agent has registered Kubernetes clusters only is no node. */
+bool hosts_is_node(const struct host *host);
+/* A map of at most 200 labels; commands: each {"result": text}. NULL is fine. */
+enum tp_err hosts_check_labels(const json_t *labels, const char *key, bool commands, struct tp_error *error) TP_MUST;
+/* The decision's view of a host. Labels belong to the host and live until its next report. */
+void hosts_target(const struct host *host, struct rbac_target *ret_target);
+/* Makes host_order when it is not there: sorted once after hosts came, went or changed their name, not for each page. */
+void hosts_sort(struct auth *auth);
+/* Hosts came, went or changed their name: lists sort anew (node_list.c). */
+void hosts_order_changed(struct auth *auth);
+/* The labels of this host are others. */
+void hosts_order_labels(struct auth *auth, const struct host *host);
+/* It showed a certificate that was made then (Unix seconds). */
+void hosts_saw_cert(struct host *host, int64_t made);
+/* Removes a node and its registration; its tunnels are cut. */
+enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
+/* The node resource with metadata.name, never NULL. */
+json_t *hosts_resource(const struct host *host) TP_MUST;
+/* Tells all workers where the host's tunnel is and what it serves. */
+void routes_tell(struct auth *auth, const struct host *host);
+void routes_send_all(struct auth *auth, struct link *link);
+void routes_worker_gone(struct auth *auth, int worker);
+void routes_free(struct host *host);
 
 /* ---- hosts.c ---- */
 /* The host of this id under this name, known before or not; it has been seen now. */

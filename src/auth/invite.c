@@ -1,8 +1,14 @@
 /* Invitations and resets: a token of 128 random bits, kept as its hash, good once and for a while. It lets one user
  * choose a password and confirm a one-time-code device. */
+#include "auth/audit.h"
 #include "auth/devices.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/lane.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
+#include "auth/users.h"
 
 #include <string.h>
 

@@ -1,7 +1,14 @@
 /* The one door through which certificates leave (R4): times are capped by the roles, hosts get role node and their own
  * id only, and what was issued is on record before it is handed out. */
+#include "auth/ca.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/issue.h"
 #include "auth/kube.h"
 #include "auth/mfa.h"
+#include "auth/tokens.h"
 
 #include <string.h>
 

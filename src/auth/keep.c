@@ -1,6 +1,9 @@
 /* Looking after the audit log: indexes of days that have none, and retention. What retention removes is told in the log
  * itself before it goes; audit_prune_run makes sure of that. */
+#include "auth/audit.h"
+#include "auth/inner.h"
 #include "auth/keep.h"
+#include "auth/settings.h"
 
 #include <string.h>
 

@@ -2,7 +2,18 @@
 #ifndef AUTH_KEEP_H
 #define AUTH_KEEP_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+
+struct auth;
+
+/* ---- keep.c: what all of auth sees ---- */
+/* Begins to look after the audit log that is open. */
+void keep_open(struct auth *auth);
+/* At the start, after a reload and every ten minutes: what is to be done goes to the thread pool. */
+void keep_round(struct auth *auth);
+/* Each second: goes on with what had to wait. */
+void keep_second(struct auth *auth);
+void keep_close(struct auth *auth);
 
 /* keep_clock.c. Zero-initialised: nothing is known yet; now_ms and ahead_ms are kept over restarts. */
 struct keep_clock {

@@ -3,6 +3,7 @@
  * must not remove years of the record: time is believed as far as it has passed before the eyes of this process, a short way
  * further, and all of the way only when the clock has stayed ahead for a day in which auth ran.
  */
+#include "auth/inner.h"
 #include "auth/keep.h"
 
 #define SMALL_MS ((int64_t)3600 * 1000)         /* ahead by so little is no jump: a restart, a correction */

@@ -1,8 +1,11 @@
 /* Retention of recordings: by age and by size, oldest first, only those whose session is over. That one goes is recorded
  * before it goes; then the file goes, then the entry in the list. A crash between leaves an entry, and the next round
  * begins with it again. */
+#include "auth/audit.h"
+#include "auth/inner.h"
 #include "auth/keep.h"
 #include "auth/recording.h"
+#include "auth/settings.h"
 
 #include <dirent.h>
 #include <errno.h>

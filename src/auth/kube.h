@@ -2,7 +2,17 @@
 #ifndef AUTH_KUBE_H
 #define AUTH_KUBE_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct auth;
+struct caller;
+struct host;
+struct live;
+struct rbac_access;
+struct rbac_decision;
+struct rbac_label;
+struct rbac_target;
 
 /* ---- kube_hosts.c ---- */
 

@@ -1,8 +1,16 @@
 /* kube.connect: finds an agent that serves the cluster, decides, puts it on record, and only then signs the grant. One grant
  * is one TLS connection of a client, on which many requests may go. */
+#include "auth/access.h"
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/issue.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 #include "auth/mfa.h"
-
 #include "rbac/kube.h"
 
 #include <string.h>

@@ -1,7 +1,10 @@
 /* Kubernetes clusters that hosts have registered with their heartbeats: which there are, who serves them, and their
  * resources (kube_server). A stream reaches only what that host registered (R15). */
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
-
+#include "auth/live.h"
 #include "core/conf.h"
 
 #include <ctype.h>

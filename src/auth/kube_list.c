@@ -1,4 +1,9 @@
 /* kube.list: the Kubernetes clusters that a person may reach, each once however many agents serve it; and as whom. */
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
 #include "auth/list.h"
 #include "auth/mfa.h"

@@ -1,5 +1,7 @@
 /* What is particular to the events of Kubernetes sessions. */
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 
 #include <string.h>
 

@@ -3,7 +3,10 @@
  * Of each only few jobs are there at once, so that none of them delays what the pool is also for: while the audit log can't be
  * written nobody gets in. And of one person one, so that who reads much does not keep the others waiting.
  */
+#include "auth/caller.h"
+#include "auth/dispatch.h"
 #include "auth/inner.h"
+#include "auth/lane.h"
 
 #include <string.h>
 

@@ -1,3 +1,5 @@
+#include "auth/dispatch.h"
+#include "auth/inner.h"
 #include "auth/list.h"
 
 #include <string.h>

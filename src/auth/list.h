@@ -7,8 +7,15 @@
 #ifndef AUTH_LIST_H
 #define AUTH_LIST_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
 #include "rbac/pred.h"
+
+struct auth;
+struct buf;
+struct call;
+struct pred;
+struct rbac_target;
 
 struct list {
     struct call *call;

@@ -1,9 +1,12 @@
 /* Live sessions of every service: what was granted and is still in use. A change of roles, users, locks, labels or
  * settings decides each of them anew, and those that lost their right are cut. What differs between services is a row of
  * the table `services`. */
-#include "auth/live.h"
-
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 #include "auth/mfa.h"
 #include "auth/node_rights.h"
 #include "auth/recording.h"

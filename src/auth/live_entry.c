@@ -1,4 +1,6 @@
 /* An entry of the table of live sessions: made by a grant, stored, read again. */
+#include "auth/dispatch.h"
+#include "auth/inner.h"
 #include "auth/live.h"
 #include "auth/node_rights.h"
 

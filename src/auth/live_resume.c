@@ -1,4 +1,7 @@
 /* session.resume: a worker has a new line, and tells what is alive. */
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
 #include "auth/live.h"
 #include "auth/node_rights.h"

@@ -1,8 +1,14 @@
 /* A lock takes effect in the same call: logins and calls are refused, live sessions that it hits are cut. When its time is
  * over it goes, as any list of locks is read as what is in force. */
+#include "auth/access.h"
+#include "auth/caller.h"
 #include "auth/devices.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/hosts.h"
-#include "auth/resources.h"
+#include "auth/inner.h"
+#include "auth/live.h"
+#include "auth/locks.h"
 
 #include <string.h>
 

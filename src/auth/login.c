@@ -3,9 +3,18 @@
  * password, wrong or used code, locked source and locked user take the same way through this file and end in one
  * sentence.
  */
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/issue.h"
 #include "auth/kube.h"
+#include "auth/lane.h"
+#include "auth/live.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

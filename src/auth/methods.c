@@ -1,5 +1,9 @@
 /* The table of docs/protocol-rpc.md: no row, no method. */
 #include "auth/account.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
 #include "auth/running.h"
 
 #include <string.h>

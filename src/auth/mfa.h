@@ -3,7 +3,19 @@
 #ifndef AUTH_MFA_H
 #define AUTH_MFA_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "crypt/identity.h"
+#include "crypt/key.h"
+#include "rbac/rbac.h"
+
+struct auth;
+struct call;
+struct caller;
+struct mfa_given;
+struct one_target;
+struct rbac_access;
+struct rbac_decision;
 
 #define MFA_DEVICE_LOCKED "a lock is in force on the device of this second factor"
 #define MFA_DEVICE_GONE "the device of this second factor was removed from the account"

@@ -1,5 +1,7 @@
 /* One-time codes, each once: a code is taken by a write that only one caller can win. */
+#include "auth/caller.h"
 #include "auth/devices.h"
+#include "auth/inner.h"
 #include "auth/mfa.h"
 
 #include <string.h>

@@ -3,11 +3,19 @@
  * gets a short one for that target; a web session is told in place. What either opens is decided at each connection anew
  * (access.c, kube_connect.c), with the device as part of the question.
  */
-#include "auth/mfa.h"
-
+#include "auth/access.h"
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 #include "auth/lockout.h"
+#include "auth/mfa.h"
 #include "auth/running.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

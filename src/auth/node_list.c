@@ -1,5 +1,9 @@
 /* nodes.list: the hosts that a person may reach, by name or by the time since when they are there, and as whom. */
 #include "auth/agentless.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/list.h"
 
 #include <stdlib.h>

@@ -1,3 +1,7 @@
+#include "auth/caller.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/node_rights.h"
 
 #include <string.h>

@@ -3,7 +3,14 @@
 #ifndef AUTH_NODE_RIGHTS_H
 #define AUTH_NODE_RIGHTS_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct auth;
+struct caller;
+struct live;
+struct rbac_access;
+struct rbac_options;
 
 /* The rights of a grant of service "ssh" or "term" that may be used with it: {"file_copy", "forward_local",
  * "forward_remote": bool, "forward_agent": [logins]}; NULL for other services. */

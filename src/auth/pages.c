@@ -1,6 +1,6 @@
-#include "auth/pages.h"
-
+#include "auth/inner.h"
 #include "auth/list.h"
+#include "auth/pages.h"
 
 #include <stdlib.h>
 #include <string.h>

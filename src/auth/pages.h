@@ -10,7 +10,8 @@
 #ifndef AUTH_PAGES_H
 #define AUTH_PAGES_H
 
-#include "auth/inner.h"
+#include "base/err.h"
+#include "base/json.h"
 
 /* Where a text stands in an item: names with dots between them. What is a list or a map there is all of its texts (a map's
  * as NAME=VALUE); "a@b" is both with an @ between them. */

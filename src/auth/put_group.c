@@ -5,6 +5,10 @@
  *
  *     resources.put --checked--> queue --end of the turn, or any other call--> one commit --> caches, sessions, events, answers
  */
+#include "auth/dispatch.h"
+#include "auth/inner.h"
+#include "auth/live.h"
+#include "auth/put_group.h"
 #include "auth/resources.h"
 
 #include <string.h>

@@ -2,7 +2,25 @@
 #ifndef AUTH_RECORDING_H
 #define AUTH_RECORDING_H
 
-#include "auth/inner.h"
+#include "auth/dispatch.h"
+#include "auth/live.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "crypt/key.h"
+
+struct auth;
+
+/* ---- recordings.c: what all of auth sees ---- */
+enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
+void recordings_free(struct auth *auth);
+/* Ends what nobody speaks for; puts what changed into the batch. */
+void recordings_tick(struct auth *auth);
+/* The batch was written (those that are done leave the memory) or not (everything goes into the next one). */
+void recordings_saved(struct auth *auth, bool written);
+/* Ends all open channels of a host that may not report any more. */
+void recordings_end_host(struct auth *auth, const char *host_id, const char *reason);
+/* Forgets reads of recordings that are long past; all of them when the process ends. */
+void recordings_accesses_sweep(struct auth *auth);
 
 struct watcher; /* watchers.c: somebody who watches it */
 struct parked;  /* watchers.c: a call that waits for more of it */

@@ -1,3 +1,4 @@
+#include "auth/inner.h"
 #include "auth/recording.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
  * column a row "/recording_by/COLUMN/VALUE KEY" leads to its document "/recording/KEY"; both are written in one commit, and the
  * document says so ("sorted"). Values do not change any more then.
  */
+#include "auth/inner.h"
 #include "auth/recording.h"
 
 #include <ctype.h>

@@ -2,7 +2,14 @@
  * Channels of sessions and their recordings. Text arrives in order, is on the disk before it is acknowledged, and is
  * compressed and hashed when the channel ends; the hash is in the audit log (session.upload).
  */
+#include "auth/audit.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/lane.h"
+#include "auth/live.h"
 #include "auth/recording.h"
 
 #include <dirent.h>

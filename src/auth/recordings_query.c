@@ -1,6 +1,10 @@
 /* Listing and reading recordings: the caller's rules on kind session decide for each one, with its fields as `where` sees
  * them. */
-#include "auth/mfa.h"
+#include "auth/audit.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/lane.h"
 #include "auth/recording.h"
 
 #include <string.h>

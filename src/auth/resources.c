@@ -1,8 +1,18 @@
 /* The kinds of resources, and their removal. The store keeps the JSON as it was written; roles and locks are kept parsed
  * in memory too. */
-#include "auth/resources.h"
-
 #include "auth/agentless.h"
+#include "auth/caller.h"
+#include "auth/delegate.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/kube.h"
+#include "auth/live.h"
+#include "auth/resources.h"
+#include "auth/settings.h"
+#include "auth/tokens.h"
+#include "auth/users.h"
 
 #include <string.h>
 

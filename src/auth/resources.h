@@ -2,7 +2,13 @@
 #ifndef AUTH_RESOURCES_H
 #define AUTH_RESOURCES_H
 
-#include "auth/kube.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct auth;
+struct call;
+struct lock;
+struct role;
 
 struct kind {
     const char *name;
@@ -39,32 +45,7 @@ bool resource_reached(const struct call *call, const struct kind *kind, const js
 void resource_changed(struct auth *auth, const struct kind *kind, const char *name, struct role *role,
                       struct lock *lock);
 json_t *resource_event(const struct call *call, const char *event_name, const json_t *doc, const char *name) TP_MUST;
-
-/* ---- put_group.c ---- */
-/* Takes over a call that has passed all checks, and a reference to role: writes doc with the others of this turn, keeps what
- * put_document keeps, answers. */
-void put_group_add(struct call *call, const struct kind *kind, const json_t *doc, uint64_t expected, struct role *role);
-/* Waits a write of this key? */
-bool put_group_has(const struct put_group *group, const char *prefix, const char *name) TP_MUST;
-
-/* ---- locks.c ---- */
-/* A lock that somebody writes now, by whichever way. One that would shut nobody out is refused: he would believe that it did.
- * So is one on the name of a host, with the id; but for who may not list that host it is a name like any other, of which
- * locks_warning speaks. (What is stored from before is kept as it is.) */
-enum tp_err locks_read(const struct call *call, const json_t *doc, struct lock **ret_lock,
-                       struct tp_error *error) TP_MUST;
-
-/* ---- delegate.c ---- */
-/* Nobody hands out more than what he has himself or could write into a role anyway. Checks the roles and trait values that
- * a user resource gains; old is NULL for a new one. TP_DENIED with a sentence. */
-enum tp_err delegate_user(const struct call *call, const json_t *old, const json_t *doc,
-                          struct tp_error *error) TP_MUST;
-/* A link that resets a sign-in hands out all that the user (doc) is: all of it counts as gained. */
-enum tp_err delegate_sign_in(const struct call *call, const json_t *doc, struct tp_error *error) TP_MUST;
-/* The same as delegate_user for the roles to which a connector or trusted cluster maps people. */
-enum tp_err delegate_mapping(const struct call *call, const json_t *old, const json_t *doc,
-                             struct tp_error *error) TP_MUST;
-/* Does this connector map people to that role? */
-bool delegate_maps_to(const json_t *doc, const char *role);
+/* Keeps the caches right after a role changed in the store. role becomes auth's; NULL: deleted. */
+void resources_role_changed(struct auth *auth, const char *name, struct role *role);
 
 #endif

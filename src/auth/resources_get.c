@@ -1,5 +1,11 @@
 /* Reading resources: what the caller may see, item by item, without secrets unless he asks and may. */
 #include "auth/agentless.h"
+#include "auth/ca.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/kube.h"
 #include "auth/pages.h"
 #include "auth/resources.h"
 

@@ -1,7 +1,14 @@
 /* Writing resources: rights on what is there and on what comes, the checks of the kind, one commit. */
-#include "auth/resources.h"
-
 #include "auth/agentless.h"
+#include "auth/delegate.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/locks.h"
+#include "auth/put_group.h"
+#include "auth/resources.h"
+#include "auth/tokens.h"
+#include "auth/users.h"
 #include "rbac/resource.h"
 
 #include <string.h>

@@ -1,4 +1,8 @@
 /* Which worker holds whose tunnel. All workers are told of each change. */
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
 
 #include <string.h>

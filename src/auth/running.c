@@ -1,8 +1,14 @@
 /* sessions.list and sessions.end. Others' sessions are seen by whoever may list session trackers, end sessions, or join
  * (join_sessions of the roles), the last whatever a deny on lists says. */
-#include "auth/running.h"
-
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/pages.h"
+#include "auth/recording.h"
+#include "auth/running.h"
 #include "rbac/join.h"
 
 #include <string.h>

@@ -3,6 +3,12 @@
 #define AUTH_RUNNING_H
 
 #include "auth/recording.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct call;
+struct live;
+struct recording;
 
 struct running_rights {
     bool see;

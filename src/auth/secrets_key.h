@@ -3,6 +3,7 @@
 #ifndef AUTH_SECRETS_KEY_H
 #define AUTH_SECRETS_KEY_H
 
+#include "base/err.h"
 #include "store/store.h"
 
 struct secrets_key {

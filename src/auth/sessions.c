@@ -1,5 +1,11 @@
 /* What hosts and workers report about live sessions. */
+#include "auth/audit.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
 #include "auth/recording.h"
 
 #include <string.h>

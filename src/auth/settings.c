@@ -1,4 +1,5 @@
 #include "auth/inner.h"
+#include "auth/settings.h"
 
 #include <string.h>
 

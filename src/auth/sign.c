@@ -1,6 +1,10 @@
 /* Certificates that the local administrator makes for others (`tportctl auth sign`): through the same door as a login, so
  * roles cap them as they cap a login, and on record before they leave. */
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/inner.h"
+#include "auth/issue.h"
 
 #include <string.h>
 

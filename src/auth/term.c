@@ -3,7 +3,14 @@
  * the login is one, the terminal ends with the web session, and a person whose network was lost may come back to it, as the
  * same web session, while he still has the right.
  */
+#include "auth/access.h"
+#include "auth/audit.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
 #include "auth/inner.h"
+#include "auth/live.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

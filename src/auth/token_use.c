@@ -1,6 +1,13 @@
 /* What a join token is good for besides joining: its script for a server, and word of who has joined with it. */
+#include "auth/ca.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
 #include "auth/lockout.h"
+#include "auth/tokens.h"
 
 #include <string.h>
 

@@ -1,6 +1,10 @@
 /* Join tokens. A token is a secret, so the store keeps its hash as the key and a masked form for people; whoever needs
  * the value again makes a new one. */
+#include "auth/ca.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/inner.h"
+#include "auth/tokens.h"
 
 #include <string.h>
 

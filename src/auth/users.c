@@ -1,5 +1,11 @@
+#include "auth/delegate.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/lockout.h"
-#include "auth/resources.h"
+#include "auth/users.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

@@ -4,8 +4,15 @@
  * on record (session.join, session.leave), among the participants, and in the list of running sessions; so is who reads it by
  * recordings.read while it runs.
  */
+#include "auth/audit.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/mfa.h"
+#include "auth/recording.h"
 #include "auth/running.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

@@ -1,6 +1,11 @@
 /* Web sessions: the cookie's id and the bearer token are both random, both needed, both kept as hashes only. */
 #include "auth/account.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth/mfa.h"
+#include "auth/websess.h"
 
 #include <string.h>
 

@@ -2,6 +2,8 @@
 #ifndef TEST_AUTH_ACCESS_HELP_H
 #define TEST_AUTH_ACCESS_HELP_H
 
+#include "auth/inner.h"
+#include "auth/live.h"
 #include "auth_help.h"
 
 #include <signal.h>

@@ -3,6 +3,7 @@
 #ifndef TEST_AUTH_CLOCK_HELP_H
 #define TEST_AUTH_CLOCK_HELP_H
 
+#include "auth/inner.h"
 #include "auth_help.h"
 
 static int64_t now_ms;

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "auth/caller.h"
+#include "auth/dispatch.h"
 #include "auth/inner.h"
 
 #include <ftw.h>

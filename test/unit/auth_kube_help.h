@@ -2,9 +2,11 @@
 #ifndef TEST_AUTH_KUBE_HELP_H
 #define TEST_AUTH_KUBE_HELP_H
 
-#include "auth_help.h"
-
+#include "auth/caller.h"
+#include "auth/inner.h"
 #include "auth/kube.h"
+#include "auth/live.h"
+#include "auth_help.h"
 
 static inline char *make_token(struct fixture *fixture, json_t *roles)
 {

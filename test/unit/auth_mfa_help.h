@@ -3,11 +3,12 @@
 #ifndef TEST_AUTH_MFA_HELP_H
 #define TEST_AUTH_MFA_HELP_H
 
-#include "auth_clock_help.h"
-
+#include "auth/caller.h"
 #include "auth/devices.h"
+#include "auth/inner.h"
 #include "auth/lockout.h"
 #include "auth/mfa.h"
+#include "auth_clock_help.h"
 
 #define ADDRESS "10.0.0.1"
 #define PARALLEL 100

@@ -1,5 +1,7 @@
 /* Prints the tables that say who may do what, as JSON, for test/blackbox/test_matrix.py: a row that is added here and not
  * there fails that test. */
+#include "auth/caller.h"
+#include "auth/dispatch.h"
 #include "auth/inner.h"
 #include "protocols/web/web_priv.h"
 #include "protocols/worker_priv.h"

@@ -1,8 +1,11 @@
 /* What a person changes about his own sign-in, and every way round it. */
-#include "auth_clock_help.h"
-
-#include "auth/account.h"
+#include "auth/caller.h"
 #include "auth/devices.h"
+#include "auth/inner.h"
+#include "auth/settings.h"
+#include "auth/users.h"
+#include "auth/websess.h"
+#include "auth_clock_help.h"
 
 #define NEW_PASSWORD "eight loud gates by the sea"
 

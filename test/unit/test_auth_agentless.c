@@ -1,5 +1,7 @@
 /* Servers without an agent: written, listed and decided about like nodes, reached by nobody, and never in a host's place. */
-#include "auth/agentless.h"
+#include "auth/caller.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth_access_help.h"
 
 #define HOST_ID "11111111-1111-4111-8111-111111111111"

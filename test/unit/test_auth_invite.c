@@ -1,3 +1,4 @@
+#include "auth/inner.h"
 #include "auth_help.h"
 
 static json_t *finish(const char *token, const char *password, const char *code)

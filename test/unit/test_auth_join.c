@@ -1,5 +1,8 @@
+#include "auth/ca.h"
+#include "auth/caller.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth_help.h"
-
 #include "crypt/report.h"
 
 static char *make_token(struct fixture *fixture, const char *role, int ttl)

@@ -1,4 +1,5 @@
 /* The time that retention reckons with: a clock that jumps ahead removes nothing before it has stayed there for a day. */
+#include "auth/inner.h"
 #include "auth/keep.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* What takes its time on the thread pool never has all of it, and one person never what is there for all. */
+#include "auth/lane.h"
 #include "auth_access_help.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,7 @@
 /* nodes.list and kube.list: labels, words, queries, order, pages by key, and what they cost. */
+#include "auth/caller.h"
+#include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth/list.h"
 #include "auth_help.h"
 

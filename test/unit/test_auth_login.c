@@ -1,6 +1,8 @@
-#include "auth_help.h"
-
+#include "auth/ca.h"
+#include "auth/caller.h"
+#include "auth/inner.h"
 #include "auth/lockout.h"
+#include "auth_help.h"
 
 #define PARALLEL 100
 

@@ -1,5 +1,7 @@
 /* What was signed in with a device ends with it: a lock on the device, or its removal, reaches certificates, web sessions and
  * what they have opened, also where no second factor is asked for each session. */
+#include "auth/live.h"
+#include "auth/websess.h"
 #include "auth_mfa_help.h"
 
 static char *open_ssh(struct world *world, struct caller caller, const char *name)

@@ -1,3 +1,7 @@
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
 #include "auth_help.h"
 
 static bool listed(const char *const *list, const char *text)

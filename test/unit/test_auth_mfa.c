@@ -1,4 +1,5 @@
 /* A second factor for each session: what a code opens, for how long, and where it is asked for. */
+#include "auth/live.h"
 #include "auth_mfa_help.h"
 
 static void a_code_opens_its_node(void **state)

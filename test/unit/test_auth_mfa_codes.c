@@ -1,4 +1,5 @@
 /* One-time codes before sessions, and their devices: used once, counted, locked, removed. */
+#include "auth/live.h"
 #include "auth_mfa_help.h"
 
 /* R14: one code, one certificate; a login's code is used, too. */

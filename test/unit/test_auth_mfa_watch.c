@@ -1,7 +1,9 @@
 /* Watching a running session takes a code where opening one does: for that session, in the web session that watches. */
-#include "auth_mfa_help.h"
-
+#include "auth/caller.h"
+#include "auth/handlers.h"
+#include "auth/inner.h"
 #include "auth/recording.h"
+#include "auth_mfa_help.h"
 
 struct watched {
     struct world world;

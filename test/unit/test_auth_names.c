@@ -1,6 +1,11 @@
 /* Servers by their names: what is found, is unclear, is no longer there, after any order of changes, as a plain search through all
  * of them says; and without such a search. */
+#include "auth/access.h"
+#include "auth/caller.h"
+#include "auth/dispatch.h"
+#include "auth/handlers.h"
 #include "auth/hosts.h"
+#include "auth/inner.h"
 #include "auth_access_help.h"
 
 #define HOSTS 9

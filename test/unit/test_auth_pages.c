@@ -1,6 +1,6 @@
 /* Pages of items that a call makes: words, labels, columns, and keys that stay places while items come and go. */
+#include "auth/inner.h"
 #include "auth/pages.h"
-
 #include "auth_help.h"
 
 static const struct pages_column COLUMNS[] = {

@@ -1,4 +1,5 @@
 /* Roles that are written in one turn of the loop: one commit for all, each with its own answer. */
+#include "auth/inner.h"
 #include "auth_help.h"
 
 static json_t *role_of(const char *name, const char *login)

@@ -1,4 +1,5 @@
 /* recordings.list: every order, its pages, and what leads to a recording that came from an older version or is gone. */
+#include "auth/inner.h"
 #include "auth/recording.h"
 #include "auth_help.h"
 

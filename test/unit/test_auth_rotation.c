@@ -1,7 +1,9 @@
 /* Rotation of a CA as auth does it: what each phase signs with, and who must have come along before the next. */
-#include "auth_help.h"
-
+#include "auth/ca.h"
 #include "auth/ca_hosts.h"
+#include "auth/caller.h"
+#include "auth/inner.h"
+#include "auth_help.h"
 #include "crypt/statement.h"
 
 static json_t *rotate_params(const char *phase)

@@ -1,4 +1,5 @@
 /* The secrets store of auth is sealed, with a key in a file of its own (R14). */
+#include "auth/inner.h"
 #include "auth_help.h"
 
 #include <fcntl.h>

@@ -1,9 +1,10 @@
 /* 6.3.8, "same time": proved by counting the work instead of reading a clock. Every failed login runs argon2 exactly once,
  * with the same memory and passes, and puts exactly one event on disk. Whoever adds a shorter way out changes a count.
  * The linker puts the functions below between tport and libargon2 (test/unit.d/auth.cmake). */
-#include "auth_help.h"
-
+#include "auth/audit.h"
+#include "auth/inner.h"
 #include "auth/lockout.h"
+#include "auth_help.h"
 
 #include <argon2.h>
 #include <stdatomic.h>

@@ -1,4 +1,6 @@
 /* Sessions and cuts while workers, or auth itself, come and go. */
+#include "auth/audit.h"
+#include "auth/hosts.h"
 #include "auth_access_help.h"
 
 struct cut_seen {
