@@ -133,9 +133,10 @@ class Process:
 
 
 class Place:
-    """Certificate, files, what was started; close() ends and removes all of it."""
+    """Certificate, files, what was started; close() ends and removes all of it. until: when the measure has to be over, by time.monotonic()."""
 
-    def __init__(self):
+    def __init__(self, until=float("inf")):
+        self.until = until
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tport-bench-", dir=os.environ.get("TPORT_BENCH_DIR")))
         os.chmod(self.folder, 0o755)
         self.open = []
@@ -152,6 +153,9 @@ class Place:
         self.openssl_conf = self.folder / "openssl.cnf"
         self.openssl_conf.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\nMinProtocol = TLSv1.3\n")
         self.env = {**os.environ, "OPENSSL_CONF": str(self.openssl_conf)}
+
+    def seconds_left(self):
+        return self.until - time.monotonic()
 
     def keep(self, thing):
         self.open.append(thing)

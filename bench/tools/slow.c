@@ -118,14 +118,18 @@ static bool conn_start(struct run *run, struct conn *conn)
     int result;
     int error = 0;
     socklen_t size = sizeof(error);
+    uint8_t answer;
     if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
         return false;
     ERR_clear_error();
     if (run->kind == HELLO || run->kind == TLS) {
         size_t now = run->kind == HELLO ? 1 : run->hello_size;
-        if (send(conn->fd, run->hello, now, MSG_NOSIGNAL) != (ssize_t)now)
+        if (conn->sent == 0 && send(conn->fd, run->hello, now, MSG_NOSIGNAL) != (ssize_t)now)
             return errno == EAGAIN || errno == ENOTCONN;
         conn->sent = now;
+        /* Its age shall not be the time that the ones before it kept the server busy: the next ones wait for the answer. */
+        if (run->kind == TLS && recv(conn->fd, &answer, 1, MSG_PEEK) != 1)
+            return errno == EAGAIN;
         conn_slow(run, conn);
         return true;
     }
@@ -217,7 +221,7 @@ static void drive(struct run *run)
     stop = load_now_us() + (int64_t)(run->seconds * 1e6);
     next = load_now_us();
     /* One after the other through the whole pace, so that no burst is measured. */
-    while (load_now_us() < stop) {
+    while (run->slow > 0 && load_now_us() < stop) {
         int64_t now = load_now_us();
         while (next <= now) {
             struct conn *conn = &run->conns[at];
@@ -267,7 +271,7 @@ static const char help[] = "usage: slow --target=HOST:PORT --kind=KIND [options]
                            "against servers of your own only.\n"
                            "  --target=HOST:PORT   the server\n"
                            "  --kind=hello         one byte of the ClientHello at every pace\n"
-                           "  --kind=tls           the whole ClientHello, and no more of the handshake\n"
+                           "  --kind=tls           the whole ClientHello, and after the answer no more of the handshake\n"
                            "  --kind=head          TLS, then one byte of a request's head at every pace\n"
                            "  --kind=body          TLS, then one byte of a request's body at every pace\n"
                            "  --kind=read          TLS, 64 requests in a row, then one byte read at every pace\n"
@@ -275,7 +279,7 @@ static const char help[] = "usage: slow --target=HOST:PORT --kind=KIND [options]
                            "  --path=PATH          what to ask for (default /)\n"
                            "  --connections=N      at the same time (default 1000, at most 20000)\n"
                            "  --pace-ms=N          (default 1000)\n"
-                           "  --seconds=S          how long after all are open (default 12, at most 600)\n";
+                           "  --seconds=S          how long after all are open, or until all are ended (default 12, at most 600)\n";
 
 static bool parse(int argc, char **argv, struct run *run)
 {

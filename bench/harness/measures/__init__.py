@@ -1,4 +1,5 @@
-"""All measures by name: each module has NAME, ABOUT, and run(place, report, full). With ONLY_FULL a quick run of all leaves it out."""
+"""All measures by name: each module has NAME, ABOUT, run(place, report, full), and
+BUDGET_S: so long it may take in a full run, and besides as long as those before it had left over. All together stay below the limit of a full run. With ONLY_FULL a quick run of all leaves it out."""
 
 from harness.measures import handshakes, mixed, proxied, relay, reload, requests, sessions, slow, ssh, tunnels
 

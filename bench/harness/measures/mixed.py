@@ -17,6 +17,7 @@ from harness.report import median
 from harness.servers import Tport, run_json, tool
 
 NAME = "mixed"
+BUDGET_S = 215
 ABOUT = "a mixed load in rounds for 170 s (24 s without --full; --long=N): memory, descriptors and wake-ups must not creep up"
 ONLY_FULL = True  # or by its name
 SECONDS = {True: 170, False: 24}

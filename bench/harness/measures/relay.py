@@ -10,6 +10,7 @@ from harness.report import median
 from harness.servers import Tport, haproxy, tool
 
 NAME = "relay"
+BUDGET_S = 90
 ABOUT = "TLS-to-TLS throughput and the worker's processor time per GB, 1 and 64 streams, both ways, with HAProxy"
 
 
@@ -37,7 +38,7 @@ def run(place, report, full):
     cert, key = keys(person)
     ways = [Way("tport", ours, [f"--target={ours.cluster.proxy}", f"--cert={cert}", f"--key={key}", "--alpn=tport-ssh", f"--server-name={server_name('load0', ours.cluster)}"]),
             Way("haproxy", rival, [f"--target={ADDRESS}:{rival.proxy_port}", f"--cert={cert}", f"--key={key}"])]
-    seconds = 3 if full else 1
+    seconds = 1.5 if full else 1
 
     def drive(way, streams, mode):
         result = subprocess.run([str(tool("relay")), *way.words, f"--streams={streams}", f"--mode={mode}", f"--seconds={seconds}"], capture_output=True, text=True, timeout=120, check=False)

@@ -13,7 +13,8 @@ from harness.measures.sessions import through_tport
 from harness.servers import Rival, Tport, nginx, tool
 
 NAME = "reload"
-ABOUT = "a reload every second for a minute (8 s without --full) under new connections, with shells and tunnels open; with nginx and HAProxy"
+BUDGET_S = 150
+ABOUT = "a reload every second for a minute (8 s without --full) under new connections, with shells and tunnels open; with nginx and HAProxy, 20 s each"
 
 
 class Job:
@@ -87,7 +88,7 @@ def run(place, report, full):
     mine, reloads = storm(place, ours.port, path, rate, seconds, reload)
     stayed, through = held.last(180), relays.last(60)
     downs = agents.state()["downs"] - before
-    theirs = of_rivals(place, rate, seconds if full else 3)
+    theirs = of_rivals(place, rate, 20 if full else 3)
     for name, (other, times) in theirs.items():
         report.row(NAME, f"{reloads} reloads in {seconds} s: connections that failed", mine["failed"], other["failed"], name, "", None, "0", mine["failed"] == 0,
                    f"of {mine['done'] + mine['failed']} and {other['done'] + other['failed']} ({times} reloads) at {rate} a second at most; p99 {mine['p99_us'] / 1000:.1f} and {other['p99_us'] / 1000:.1f} ms"

@@ -4,6 +4,7 @@ work is small and the same on both sides; both servers check a user certificate.
 import json
 import pathlib
 import subprocess
+import time
 
 from harness.fleet import keys, server_name
 from harness.pairs import alternate, report_rates
@@ -13,6 +14,7 @@ from harness.servers import Tport, run_json, tool
 from harness.measures.ssh import CIPHER, start_sshd
 
 NAME = "sessions"
+BUDGET_S = 130
 ABOUT = "new SSH sessions per second, and 500 at once (50 without --full), by a client without OpenSSH's cost; with a plain sshd"
 
 
@@ -45,7 +47,7 @@ def targets(place):
 
 def per_second(place, report, both, full):
     def drive(target):
-        answer = run_json([tool("sshload"), *target.words, f"--cipher={CIPHER}", "--at-once=8", "--seconds=4" if full else "--seconds=2"], place, 180)
+        answer = run_json([tool("sshload"), *target.words, f"--cipher={CIPHER}", "--at-once=8", "--seconds=2"], place, 180)
         if answer["failed"]:
             raise RuntimeError(f"{target.name}: {answer['failed']} sessions failed, {answer['done']} were good; the first: {answer['why']}")
         return answer["done"], {"p50": answer["p50_us"] / 1000}
@@ -56,6 +58,7 @@ def at_once(place, report, both, count, rounds):
     """All start together, and stay until the last one is in."""
     took = {target.name: [] for target in both}
     for _ in range(rounds):
+        began = time.monotonic()
         for target in both:
             words = [str(word) for word in (tool("sshload"), *target.words, f"--cipher={CIPHER}", f"--at-once={count}", "--hold", "--seconds=1")]
             result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=place.env, check=False)
@@ -63,6 +66,9 @@ def at_once(place, report, both, count, rounds):
             if len(lines) != 2 or lines[0]["failed"] or lines[1]["kept"] != count:
                 raise RuntimeError(f"{count} sessions at once through {target.name}: {result.stdout} {result.stderr}")
             took[target.name].append(lines[0]["seconds"])
+        # A slow machine makes fewer pairs, not none.
+        if place.seconds_left() < (time.monotonic() - began) * 1.5:
+            break
     ratio = median([a / b for a, b in zip(took["tport"], took["sshd"])])
     report.row(NAME, f"{count} SSH sessions at once: the last is in after", median(took["tport"]), median(took["sshd"]), "sshd", "s", ratio, "<= 0.67", ratio <= 0.67, "none failed on either side")
 
