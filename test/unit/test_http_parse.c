@@ -3,6 +3,7 @@
 #include "protocols/http/http_client.h"
 #include "protocols/http/http_server.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -441,9 +442,34 @@ static void test_client(void **state)
     buf_free(&script.sent);
 }
 
+/* Eight bytes are looked at in one step: each byte counts at each place. */
+static void bytes_are_told_apart(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        bool visible = byte > 0x20 && byte < 0x7f;
+        bool token = isalnum(byte) || (byte != 0 && strchr("!#$%&'*+-.^_`|~", byte));
+        for (size_t at = 0; at < 19; at++) {
+            char text[20] = "aaaaaaaaaaaaaaaaaaa";
+            text[at] = (char)byte;
+            assert_int_equal(http_plain_run(text, 19), byte == ' ' || visible ? 19 : at);
+            if (byte == 0)
+                continue;
+            assert_int_equal(http_is_value(text), byte == '\t' || (byte >= 0x20 && byte != 0x7f));
+            assert_int_equal(http_is_token(text), token);
+        }
+        char raw[2] = {'/', (char)byte};
+        char *path = NULL;
+        bool good = http_path_canonical(raw, 2, &path) == TP_OK;
+        assert_int_equal(good, visible && !strchr("\\\"<>^`{|}#?%.;/", byte));
+        mem_free(path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_are_told_apart),
         cmocka_unit_test(test_desync_table),
         cmocka_unit_test(test_failed_stays_failed),
         cmocka_unit_test(test_pipelined_bytes_wait),

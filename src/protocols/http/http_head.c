@@ -84,15 +84,16 @@ enum http_head_step http_head_feed(struct http_head *head, const uint8_t *data, 
     while (used < size && step == HTTP_HEAD_MORE) {
         if (used == room)
             return refuse(head, 431, "the head is too large");
-        /* Inside a line, visible ASCII is fine anywhere; it is nearly all there is. */
-        if (data[used] > 0x20 && data[used] < 0x7f && head->before != '\r') {
-            head->before = data[used++];
-            head->line++;
-            continue;
-        }
         step = take_byte(head, data[used]);
         head->before = data[used];
         used++;
+        /* Inside a line, ASCII is fine anywhere but for control bytes; it is nearly all there is. */
+        if (head->line > 0 && head->before != '\r' && step == HTTP_HEAD_MORE) {
+            size_t run = http_plain_run(data + used, (size < room ? size : room) - used);
+            head->line += run;
+            used += run;
+            head->before = data[used - 1];
+        }
     }
     *ret_used = used;
     if (step != HTTP_HEAD_REFUSED && buf_append(&head->raw, data, used) != TP_OK)

@@ -66,6 +66,8 @@ enum tp_err http_form_decode(const char *raw, size_t length, char **ret_text) TP
 /* The value of name in an application/x-www-form-urlencoded body. TP_NOT_FOUND when absent, TP_INVALID when broken or
  * present twice. secret_free it. */
 enum tp_err http_form_value(const void *body, size_t size, const char *name, char **ret_value) TP_MUST;
+/* How many of the bytes, from the first one on, are ASCII and no control bytes. */
+size_t http_plain_run(const void *data, size_t size);
 /* text is a token of RFC 9110 section 5.6.2. */
 bool http_is_token(const char *text);
 /* text may stand as a header value: no control byte besides tab. */

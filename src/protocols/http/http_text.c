@@ -5,29 +5,51 @@
 
 #include <string.h>
 
-static bool is_alnum(uint8_t c)
+#define EIGHT(byte) (UINT64_MAX / 255 * (byte))
+
+/* RFC 9110 section 5.6.2. */
+static const bool is_token_byte[256] = {
+    ['!'] = true,         ['#' ... '\''] = true, ['*'] = true,         ['+'] = true, ['-'] = true, ['.'] = true,
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true,  ['^' ... 'z'] = true, ['|'] = true, ['~'] = true,
+};
+/* What a path is made of on the wire: visible ASCII without "\\\"<>^`{|}#?". */
+static const bool is_path_byte[256] = {
+    ['!'] = true, ['$' ... ';'] = true, ['='] = true,         ['@' ... '['] = true,
+    [']'] = true, ['_'] = true,         ['a' ... 'z'] = true, ['~'] = true,
+};
+
+size_t http_plain_run(const void *data, size_t size)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const uint8_t *bytes = data;
+    size_t run = 0;
+    for (; run + 8 <= size; run += 8) {
+        uint64_t eight;
+        memcpy(&eight, bytes + run, 8);
+        /* A byte's highest bit is set: it had one, or is smaller than a blank, or is DEL and has one after adding 1. */
+        if ((eight | (eight - EIGHT(0x20)) | (eight + EIGHT(1))) & EIGHT(0x80))
+            break;
+    }
+    while (run < size && bytes[run] >= 0x20 && bytes[run] < 0x7f)
+        run++;
+    return run;
 }
 
 bool http_is_token(const char *text)
 {
     if (*text == '\0')
         return false;
-    for (; *text; text++) {
-        /* '-' first: of what is no letter it is nearly all. */
-        if (!is_alnum((uint8_t)*text) && *text != '-' && !strchr("!#$%&'*+.^_`|~", *text))
-            return false;
-    }
-    return true;
+    while (is_token_byte[(uint8_t)*text])
+        text++;
+    return *text == '\0';
 }
 
 bool http_is_value(const char *text)
 {
-    for (; *text; text++) {
-        uint8_t c = (uint8_t)*text;
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
+    const char *end = text + strlen(text);
+    while ((text += http_plain_run(text, (size_t)(end - text))) < end) {
+        if (*text != '\t' && (uint8_t)*text < 0x80)
             return false;
+        text++;
     }
     return true;
 }
@@ -68,6 +90,8 @@ static enum tp_err unescape(const char *raw, size_t length, bool plus, char *out
 static bool is_clean_text(const char *text, size_t size)
 {
     json_t *probe;
+    if (http_plain_run(text, size) == size)
+        return true;
     if (memchr(text, '\0', size) != NULL)
         return false;
     probe = json_stringn(text, size);
@@ -150,10 +174,9 @@ enum tp_err http_path_canonical(const char *raw, size_t length, char **ret_path)
     if (length == 0 || raw[0] != '/')
         return TP_INVALID;
     for (size_t i = 0; i < length; i++) {
-        uint8_t c = (uint8_t)raw[i];
-        if (c <= ' ' || c > 0x7e || strchr("\\\"<>^`{|}#?", c))
+        if (!is_path_byte[(uint8_t)raw[i]])
             return TP_INVALID;
-        slashes += c == '/';
+        slashes += raw[i] == '/';
     }
     path = mem_alloc(length + 1);
     if (unescape(raw, length, false, path, &size) != TP_OK || !is_clean_text(path, size) || !http_is_value(path) ||

@@ -65,10 +65,16 @@ static bool is_framing(const char *name)
 
 static void write_header(struct buf *out, const struct http_header *header)
 {
-    (void)buf_append_text(out, header->name);
-    (void)buf_append(out, ": ", 2);
-    (void)buf_append_text(out, header->value);
-    (void)buf_append(out, "\r\n", 2);
+    size_t name = strlen(header->name);
+    size_t value = strlen(header->value);
+    uint8_t *to = buf_reserve(out, name + value + 4);
+    if (!to)
+        return; /* out has failed */
+    memcpy(to, header->name, name);
+    memcpy(to + name, ": ", 2);
+    memcpy(to + name + 2, header->value, value);
+    memcpy(to + name + 2 + value, "\r\n", 2);
+    buf_commit(out, name + value + 4);
 }
 
 enum tp_err http_write_response_head(struct buf *out, int status, const struct http_header *headers,
