@@ -4,6 +4,7 @@
  * on_close once. Calls of the other side that are still being answered keep a reference; their answer goes nowhere.
  */
 #include "core/rpc_priv.h"
+#include "core/rpc_skim.h"
 
 #include "base/mem.h"
 
@@ -375,13 +376,9 @@ static bool on_answer(struct rpc *rpc, const struct rpc_frame *frame, const uint
     return good;
 }
 
-static void on_request(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data, json_t *body, int fd)
+static struct rpc_call *call_new(struct rpc *rpc, const struct rpc_frame *frame)
 {
     struct rpc_call *call = mem_alloc(sizeof(*call));
-    const char *method = json_get_text(body, "method", NULL);
-    json_t *params = json_object_get(body, "params");
-    json_t *caller = json_object_get(body, "caller");
-
     call->rpc = rpc;
     call->id = frame->id;
     call->next = rpc->calls;
@@ -391,13 +388,47 @@ static void on_request(struct rpc *rpc, const struct rpc_frame *frame, const uin
     rpc->calls = call;
     call->size = frame->size + CALL_COST;
     rpc->unanswered += call->size;
+    return call;
+}
+
+/* So many wait for their answer that this one was refused. */
+static bool is_full(const struct rpc *rpc, struct rpc_call *call)
+{
+    if (rpc->fd >= 0 || rpc->unanswered <= RPC_UNANSWERED_MAX)
+        return false;
+    rpc_fail_text(call, TP_LIMIT, "too many requests wait for their answer");
+    return true;
+}
+
+/* false: it has to be read. */
+static bool on_unread(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data)
+{
+    char method[RPC_METHOD_ROOM];
+    struct rpc_call *call;
+    if (!rpc->events->on_unread || frame->type != RPC_REQUEST || frame->has_fd || !rpc_skim(data, frame->size, method))
+        return false;
+    call = call_new(rpc, frame);
+    if (is_full(rpc, call))
+        return true;
+    rpc->asked = (const char *)data;
+    rpc->asked_size = frame->size;
+    rpc->events->on_unread(rpc->ctx, call, method);
+    rpc->asked = NULL;
+    return true;
+}
+
+static void on_request(struct rpc *rpc, const struct rpc_frame *frame, const uint8_t *data, json_t *body, int fd)
+{
+    struct rpc_call *call = call_new(rpc, frame);
+    const char *method = json_get_text(body, "method", NULL);
+    json_t *params = json_object_get(body, "params");
+    json_t *caller = json_object_get(body, "caller");
+
     if (!method || !json_is_object(params) || (caller && !json_is_object(caller))) {
         rpc_fail_text(call, TP_PROTOCOL, "the request has no method or params");
     } else if (!rpc->events->on_request) {
         rpc_fail_text(call, TP_NOT_FOUND, "no method %s here", method);
-    } else if (rpc->fd < 0 && rpc->unanswered > RPC_UNANSWERED_MAX) {
-        rpc_fail_text(call, TP_LIMIT, "too many requests wait for their answer");
-    } else {
+    } else if (!is_full(rpc, call)) {
         rpc->asked = json_object_size(body) == 2 ? (const char *)data : NULL;
         rpc->asked_size = frame->size;
         rpc->events->on_request(rpc->ctx, rpc, call, method, params, caller, fd);
@@ -424,6 +455,8 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
             (void)close(fd);
         return on_answer(rpc, frame, data);
     }
+    if (on_unread(rpc, frame, data))
+        return true;
     if (json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error) != TP_OK) {
         if (fd >= 0)
             (void)close(fd);

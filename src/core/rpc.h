@@ -23,6 +23,9 @@ struct rpc_events {
      * descriptor that is now ours. NULL: every request is refused with not_found. */
     void (*on_request)(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
                        json_t *caller, int fd);
+    /* In place of on_request, where it is set, for a request whose text names a method and params, nothing else, and was seen to
+     * be JSON without being read (core/rpc_skim.h): for who passes on most of them. It is answered as the others are. */
+    void (*on_unread)(void *ctx, struct rpc_call *call, const char *method);
     /* A one-way message. fd as above. NULL: ignored (fd closed). */
     void (*on_event)(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd);
     /* The other side is gone or broke the protocol. The rpc must not be used after the callback returns; all our pending
@@ -55,8 +58,8 @@ uint32_t rpc_request(struct rpc *rpc, const char *method, json_t *params, json_t
 typedef void rpc_text_cb(void *ctx, const char *text, size_t size, const struct tp_error *error);
 uint32_t rpc_request_text(struct rpc *rpc, const char *method, json_t *params, json_t *caller, int64_t timeout_ms,
                           rpc_text_cb *fn, void *ctx);
-/* Asks what call asks of another line, in the very text in which it came: it has been read, so it is JSON, and writing it anew
- * costs as much as reading it. Within on_request only, for a request that names no caller; timeout 30 s. false: nothing was asked,
+/* Asks what call asks of another line, in the very text in which it came: it was seen to be JSON, and writing it anew costs as much
+ * as reading it. Within on_request and on_unread only, for a request that names no caller; timeout 30 s. false: nothing was asked,
  * for it is too large with the caller, or says more than a request has to say. */
 bool rpc_pass_on(struct rpc *rpc, const struct rpc_call *call, json_t *caller, rpc_text_cb *fn, void *ctx);
 /* fn of that request will not be called. Unknown ids are ignored. */

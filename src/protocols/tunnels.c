@@ -127,20 +127,11 @@ bool tunnels_is_agent_method(const char *method)
     return false;
 }
 
-static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
-                             json_t *caller, int fd)
+static void on_agent_call(void *ctx, struct rpc_call *call, const char *method)
 {
     const struct agent_line *line = ctx;
     const struct host_tunnel *host = line->host;
     struct forward *forward;
-    (void)rpc;
-    (void)params;
-    (void)fd;
-    /* The agent does not say who it is: its certificate does (R15). */
-    if (caller) {
-        rpc_fail_text(call, TP_DENIED, "an agent speaks for itself only");
-        return;
-    }
     if (!tunnels_is_agent_method(method)) {
         rpc_fail_text(call, TP_DENIED, "an agent may not use this call");
         return;
@@ -157,7 +148,20 @@ static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, 
     }
 }
 
-static const struct rpc_events agent_rpc_events = {.on_request = on_agent_request};
+static void on_agent_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                             json_t *caller, int fd)
+{
+    (void)rpc;
+    (void)params;
+    (void)fd;
+    /* The agent does not say who it is: its certificate does (R15). */
+    if (caller)
+        rpc_fail_text(call, TP_DENIED, "an agent speaks for itself only");
+    else
+        on_agent_call(ctx, call, method);
+}
+
+static const struct rpc_events agent_rpc_events = {.on_request = on_agent_request, .on_unread = on_agent_call};
 
 static void on_line_close(void *ctx, enum close_reason reason)
 {

@@ -42,6 +42,12 @@ static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const 
     line->events->rpc->on_request(line->ctx, rpc, call, method, params, caller, fd);
 }
 
+static void on_unread(void *ctx, struct rpc_call *call, const char *method)
+{
+    struct rpc_line *line = ctx;
+    line->events->rpc->on_unread(line->ctx, call, method);
+}
+
 static void on_event(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
 {
     struct rpc_line *line = ctx;
@@ -103,6 +109,7 @@ static struct rpc_line *make(struct loop *loop, const struct rpc_line_events *ev
     line->ctx = ctx;
     line->rpc_events = (struct rpc_events){
         .on_request = events->rpc->on_request ? on_request : NULL,
+        .on_unread = events->rpc->on_unread ? on_unread : NULL,
         .on_event = events->rpc->on_event ? on_event : NULL,
         .on_close = on_rpc_close,
     };

@@ -7,3 +7,4 @@ tport_unit_test(test_core_crowd tport_core)
 target_link_options(test_core_crowd PRIVATE -Wl,--wrap=timer_new,--wrap=timer_start,--wrap=timer_is_active,--wrap=timer_free
   -Wl,--wrap=mem_give_back)
 tport_fuzz(fuzz_rpc tport_core)
+tport_fuzz(fuzz_rpc_skim tport_core)

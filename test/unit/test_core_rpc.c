@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "core/rpc.h"
+#include "core/rpc_skim.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -20,7 +21,7 @@ struct world {
     int client;
     struct rpc *middle_in, *middle_out, *server;
     struct rpc_call *waits;
-    unsigned passed, refused;
+    unsigned passed, refused, unread;
     bool client_ended, server_ended;
     json_t *seen; /* the params that the server got last */
     char method[32];
@@ -60,6 +61,13 @@ static void pass_on(void *ctx, struct rpc *rpc, struct rpc_call *call, const cha
     loop_stop(world->loop);
 }
 
+static void pass_on_unread(void *ctx, struct rpc_call *call, const char *method)
+{
+    struct world *world = ctx;
+    world->unread++;
+    pass_on(ctx, NULL, call, method, NULL, NULL, -1);
+}
+
 static void serve(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params, json_t *caller,
                   int fd)
 {
@@ -92,7 +100,8 @@ static void server_ended(void *ctx, struct rpc *rpc, enum close_reason reason)
     loop_stop(world->loop);
 }
 
-static const struct rpc_events in_events = {.on_request = pass_on, .on_close = client_ended};
+static const struct rpc_events in_events = {
+    .on_request = pass_on, .on_unread = pass_on_unread, .on_close = client_ended};
 static const struct rpc_events out_events = {.on_close = server_ended};
 static const struct rpc_events server_events = {.on_request = serve};
 
@@ -156,6 +165,7 @@ static void what_was_asked_arrives(void **state)
 {
     static const char *const texts[] = {
         "{\"method\":\"m\",\"params\":{}}",
+        "{\"method\":\"m\",\"params\":{\"a\":[{\"caller\":{},\"method\":\"x\"},-17,true,null,\"}\\\"\\n\"]}}",
         " \n{ \"params\" : {\"a\":[1e9,1.5,-0,\"\\u0041\\\"\\\\}{\",{\"caller\":{\"kind\":\"user\"}}]} "
         ",\t\"method\":\"m\" }  ",
         "{\"\\u006dethod\":\"m\",\"params\":{\"method\":\"x\",\"caller\":null}}",
@@ -169,7 +179,69 @@ static void what_was_asked_arrives(void **state)
         assert_true(json_equal(world->seen, json_object_get(body, "params")));
         json_decref(body);
     }
+    assert_int_equal(world->unread, 2);
     assert_false(world->client_ended || world->server_ended);
+}
+
+/* What is passed on without being read is what the parser would have taken; the rest is left to it. */
+static void what_is_no_json_is_not_skimmed(void **state)
+{
+    static const char *const good[] = {
+        "{}", "{\"a\":[],\"b\":[{}],\"\":0}", "{\"a\":{\"b\":1},\"b\":{\"b\":-999999999999999}}",
+        "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t ~\"}", "{\"a\":true,\"b\":false,\"c\":null}"};
+    static const char *const bad[] = {"[]",
+                                      "1",
+                                      "null",
+                                      "{}}",
+                                      "{} ",
+                                      "{},\"caller\":{}",
+                                      "{},\"method\":\"x\"",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":{\"b\":1,\"c\":2,\"b\":3}}",
+                                      "{\"a\":01}",
+                                      "{\"a\":-}",
+                                      "{\"a\":1.5}",
+                                      "{\"a\":1e9}",
+                                      "{\"a\":1234567890123456}",
+                                      "{\"a\":\"\\u0061\"}",
+                                      "{\"a\":\"\\x\"}",
+                                      "{\"\\n\":1}",
+                                      "{\"a\":\"\xc3\xa4\"}",
+                                      "{\"a\":\"\xff\"}",
+                                      "{\"a\":\"\t\"}",
+                                      "{\"a\":\"}",
+                                      "{\"a\":\"\\",
+                                      "{\"a\":[1,]}",
+                                      "{\"a\":1,}",
+                                      "{\"a\"}",
+                                      "{,}",
+                                      "{\"a\":[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}",
+                                      "{\"a\":tru}",
+                                      "{\"a\":[1}",
+                                      "{\"a\": 1}"};
+    char method[RPC_METHOD_ROOM];
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        json_t *body = NULL;
+        int size = snprintf(text, sizeof(text), "{\"method\":\"a.b\",\"params\":%s}", good[i]);
+        assert_true(rpc_skim(text, (size_t)size, method));
+        assert_string_equal(method, "a.b");
+        assert_int_equal(json_parse_object(text, (size_t)size, RPC_FRAME_MAX, &body, NULL), TP_OK);
+        json_decref(body);
+        for (int cut = 0; cut < size; cut++)
+            assert_false(rpc_skim(text, (size_t)cut, method));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        int size = snprintf(text, sizeof(text), "{\"method\":\"a.b\",\"params\":%s}", bad[i]);
+        assert_false(rpc_skim(text, (size_t)size, method));
+    }
+    assert_false(rpc_skim("{\"method\":\"m\",\"params\":{\"a\":\"\0\"}}", 36, method));
+    assert_false(rpc_skim("{\"method\":1,\"params\":{}}", 24, method));
+    for (int length = RPC_METHOD_ROOM - 1; length <= RPC_METHOD_ROOM; length++) {
+        int size = snprintf(text, sizeof(text), "{\"method\":\"%0*d\",\"params\":{}}", length, 7);
+        assert_int_equal(rpc_skim(text, (size_t)size, method), length < RPC_METHOD_ROOM);
+    }
 }
 
 /* A caller of its own, a second of something, or more than a request has: nothing of it is passed on. */
@@ -212,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_asked_arrives, begin, end),
+        cmocka_unit_test(what_is_no_json_is_not_skimmed),
         cmocka_unit_test_setup_teardown(nothing_else_is_passed_on, begin, end),
         cmocka_unit_test_setup_teardown(the_largest_request_ends_no_other_line, begin, end),
     };
