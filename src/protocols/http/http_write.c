@@ -54,13 +54,22 @@ static bool is_framing(const char *name)
 {
     static const char *const names[] = {"content-length", "transfer-encoding", "connection", "keep-alive",
                                         "date",           "upgrade",           "trailer",    "te"};
-    if (!strchr("cCtTkKdDuU", name[0]))
-        return false;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcasecmp(name, names[i]) == 0)
+        if ((name[0] | 0x20) == names[i][0] && strcasecmp(name, names[i]) == 0)
             return true;
     }
     return false;
+}
+
+static void write_number(struct buf *out, size_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    (void)buf_append(out, digits + at, sizeof(digits) - at);
 }
 
 static void write_header(struct buf *out, const struct http_header *header)
@@ -88,12 +97,19 @@ enum tp_err http_write_response_head(struct buf *out, int status, const struct h
     }
     if (!buf_reserve(out, HEAD_USUAL))
         return TP_TOO_LARGE;
-    (void)buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+    (void)buf_append_text(out, "HTTP/1.1 ");
+    write_number(out, (size_t)status);
+    (void)buf_append(out, " ", 1);
+    (void)buf_append_text(out, http_status_text(status));
+    (void)buf_append(out, "\r\n", 2);
     for (size_t i = 0; i < header_count; i++)
         write_header(out, &headers[i]);
-    if (size != SIZE_MAX && status >= 200 && status != 204 && status != 304)
-        (void)buf_printf(out, "Content-Length: %zu\r\n", size);
-    (void)buf_append_text(out, "\r\n");
+    if (size != SIZE_MAX && status >= 200 && status != 204 && status != 304) {
+        (void)buf_append_text(out, "Content-Length: ");
+        write_number(out, size);
+        (void)buf_append(out, "\r\n", 2);
+    }
+    (void)buf_append(out, "\r\n", 2);
     return out->failed ? TP_TOO_LARGE : TP_OK;
 }
 
