@@ -76,3 +76,10 @@ def test_measures_have_a_whole_help(program):
     assert not [line for line in result.stdout.splitlines() if len(line) > 80]
     about = result.stdout.split("\n\n", 1)[1].split("\n\n")
     assert all(re.search(r"[.:]$", part) for part in about if part and part[0] != " " and not part.startswith(("options:", "positional"))), about
+
+
+def test_the_measures_fit_into_a_full_run():
+    """A full run had no time left for its last measure on a slow machine."""
+    limit = int(re.search(r"^QUICK_S, FULL_S = \d+, (\d+)$", (ROOT / "bench" / "run").read_text(), re.M)[1])
+    budgets = [re.search(r"^BUDGET_S = (\d+)$", path.read_text(), re.M) for path in (ROOT / "bench" / "harness" / "measures").glob("[!_]*.py")]
+    assert all(budgets) and sum(int(budget[1]) for budget in budgets) <= limit < 1200

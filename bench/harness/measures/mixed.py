@@ -162,8 +162,10 @@ def run(place, report, full):
         if name.endswith(COUNTED):
             each = (used[1] - used[0]) / many
             report.row(NAME, f"{name}: in use more, for each connection", each, unit="bytes", bar=f"<= {CREEP_BYTES}" if full else "", met=each <= CREEP_BYTES if full else None,
-                       note=f"{used[0] / 1024:.0f} KB in the first third, {used[1] / 1024:.0f} KB in the last one, {many:.0f} connections and sessions later; {note}")
+                       note=f"{used[0] / 1024:.0f} KB in the first third, {used[1] / 1024:.0f} KB in the last one, {many:.0f} connections and sessions later; {note}",
+                       bytes_in_use=[sample[name][0] for sample in samples], connections=counts)
             note = "as above"
         report.row(NAME, f"{name}: taken from the system, last third", taken[1] / 1024, unit="MB", bar=f"<= {TAKEN_MB}", met=taken[1] <= TAKEN_MB * 1024,
-                   note=f"{taken[1] - taken[0]:+.0f} KB since the first third; idle wake-ups a second {calm[name]:.1f} before, {later[name]:.1f} after")
+                   note=f"{taken[1] - taken[0]:+.0f} KB since the first third; idle wake-ups a second {calm[name]:.1f} before, {later[name]:.1f} after",
+                   kilobytes=[sample[name][1] for sample in samples])
         report.row(NAME, f"{name}: descriptors, last third and first", descriptors, unit="", bar="0", met=descriptors <= 0)
