@@ -23,6 +23,7 @@ struct tunnel *tunnel_new_over(struct loop *loop, const struct tunnel_transport 
     tunnel->ctx = ctx;
     tunnel->started_ms = loop_now_ms(loop);
     tunnel->heard_ms = tunnel->started_ms;
+    tunnel->light_ms = tunnel->started_ms - TUNNEL_LIGHT_MS;
     buf_init(&tunnel->payload, FRAME_PAYLOAD_MAX);
     buf_init(&tunnel->open_header, 1 + FRAME_KIND_MAX + TUNNEL_HEADER_MAX);
     tunnel->timer = timer_new(loop, on_timer, tunnel);
@@ -400,7 +401,7 @@ static bool begin_frame(struct tunnel *tunnel)
             tunnel_violation(tunnel, "data past the window");
             return false;
         }
-        stream->window -= frame->size;
+        tunnel_stream_got_data_frame(stream, frame->size);
         tunnel->data_stream = stream;
     }
     return true;

@@ -4,7 +4,8 @@
  *
  * Both ends may open streams. The opener's first frame carries a kind ("ssh", "rpc") and a header (for ssh: the grant).
  * Data of one stream never waits for another's: each has its own window in each direction (TUNNEL_WINDOW bytes at first, up
- * to TUNNEL_WINDOW_MAX while its sender needs it and its receiver keeps up).
+ * to TUNNEL_WINDOW_MAX while its sender needs it and its receiver keeps up, TUNNEL_WINDOW_SHARED on a short way while
+ * streams that say little are about).
  * Rules of death as in core/stream.h: x_close at any time, on_close exactly once and never inside the call.
  */
 #ifndef TUNNEL_TUNNEL_H
@@ -14,6 +15,7 @@
 
 #define TUNNEL_WINDOW ((uint32_t)256 * 1024)
 #define TUNNEL_WINDOW_MAX ((uint32_t)2048 * 1024)
+#define TUNNEL_WINDOW_SHARED ((uint32_t)128 * 1024)
 #define TUNNEL_HEADER_MAX ((size_t)32 * 1024) /* of an open frame */
 #define TUNNEL_STREAMS_MAX 8192
 

@@ -13,6 +13,8 @@ struct tunnel_transport {
     bool (*is_full)(const void *transport);
     /* Flushes, closes, and then calls tunnel_transport_closed, not inside this call. */
     void (*close)(void *transport, enum close_reason reason);
+    /* There and back on the way itself, in microseconds; 0: not known. */
+    uint32_t (*rtt_us)(const void *transport);
 };
 
 /* As tunnel_new over any transport. */
@@ -30,9 +32,11 @@ void tunnel_transport_closed(struct tunnel *tunnel, enum close_reason reason);
 #define TUNNEL_ACCEPT_MS 30000
 void tunnel_tick(struct tunnel *tunnel, int64_t now_ms);
 
-#define TUNNEL_EARLY ((uint32_t)32 * 1024) /* what the opener may send before it is accepted */
-#define TUNNEL_EXTRA_MAX \
-    ((size_t)16 * 1024 * 1024) /* beyond TUNNEL_WINDOW, granted to all streams of a tunnel together */
-#define TUNNEL_PENDING_MAX 256 /* incoming streams that wait for accept */
+#define TUNNEL_EARLY ((uint32_t)32 * 1024)           /* what the opener may send before it is accepted */
+#define TUNNEL_EXTRA_MAX ((int64_t)16 * 1024 * 1024) /* beyond TUNNEL_WINDOW, granted to all streams of a tunnel */
+#define TUNNEL_LIGHT_BYTES ((uint32_t)64 * 1024)     /* a stream that says no more in TUNNEL_LIGHT_MS says little */
+#define TUNNEL_LIGHT_MS 1000
+#define TUNNEL_UNSENT (128 * 1024) /* bytes in the kernel that are not on their way */
+#define TUNNEL_PENDING_MAX 256     /* incoming streams that wait for accept */
 
 #endif

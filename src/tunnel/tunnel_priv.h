@@ -24,12 +24,15 @@ struct tunnel_stream {
     char *text; /* or NULL */
     const struct tunnel_stream_events *events;
     void *ctx;
-    uint32_t credit;  /* bytes we may send */
-    uint32_t most;    /* of credit: what the peer may have made of it */
-    uint32_t window;  /* bytes the peer may send */
-    uint32_t granted; /* of window: what we have made of it */
-    uint32_t unread;  /* bytes given to the owner that it has not consumed */
-    uint32_t refund;  /* bytes consumed for which no credit has been sent */
+    uint32_t credit;   /* bytes we may send */
+    uint32_t most;     /* of credit: what the peer may have made of it */
+    uint32_t window;   /* bytes the peer may send */
+    uint32_t granted;  /* of window: what we have made of it */
+    uint32_t unread;   /* bytes given to the owner that it has not consumed */
+    uint32_t refund;   /* bytes consumed for which no credit has been sent */
+    int64_t second_ms; /* since when second_bytes have come */
+    uint32_t second_bytes;
+    bool is_bulk; /* it said more than TUNNEL_LIGHT_BYTES in this second or the one before */
     int64_t opened_ms;
     struct buf early; /* bytes from before accept */
     struct later later;
@@ -56,8 +59,11 @@ struct tunnel {
     enum close_reason reason;
     uint8_t pong[8];
     uint64_t ping_number;
-    uint16_t version; /* of both, once ready */
-    size_t extra;     /* granted to streams beyond TUNNEL_WINDOW */
+    uint16_t version;  /* of both, once ready */
+    int64_t extra;     /* granted to streams beyond TUNNEL_WINDOW */
+    int64_t light_ms;  /* when a stream that says little was last heard */
+    uint32_t light_id; /* which */
+    uint32_t shared;   /* the window of the others for the second after that */
     int64_t started_ms;
     int64_t heard_ms;
 
@@ -101,6 +107,8 @@ void tunnel_stream_settle(struct tunnel_stream *stream);
 /* Frames of the peer for this stream; half_step has allowed them. */
 void tunnel_stream_got_accept(struct tunnel_stream *stream);
 void tunnel_stream_got_data(struct tunnel_stream *stream, const uint8_t *data, size_t size);
+/* The header of a data frame with so many bytes. */
+void tunnel_stream_got_data_frame(struct tunnel_stream *stream, uint32_t size);
 void tunnel_stream_got_credit(struct tunnel_stream *stream, uint32_t credit);
 void tunnel_stream_got_end(struct tunnel_stream *stream);
 void tunnel_stream_got_blocked(struct tunnel_stream *stream);

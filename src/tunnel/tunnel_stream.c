@@ -5,6 +5,7 @@
 
 #define BUCKETS_MIN 8
 #define WRITE_QUANTUM (2 * FRAME_PAYLOAD_MAX) /* of one writer while others wait */
+#define SHARED_BYTES_PER_US 256               /* of the way there and back: 256 MB/s */
 
 /* ---- the table of ids ---- */
 
@@ -118,7 +119,7 @@ static void stream_free(struct tunnel_stream *stream)
     later_cancel(&stream->later);
     if (stream->tunnel != NULL) {
         wait_remove(stream);
-        stream->tunnel->extra -= stream->granted - TUNNEL_WINDOW;
+        stream->tunnel->extra -= (int64_t)stream->granted - TUNNEL_WINDOW;
         *(stream->prev != NULL ? &stream->prev->next : &stream->tunnel->all) = stream->next;
         if (stream->next != NULL) {
             stream->next->prev = stream->prev;
@@ -265,6 +266,49 @@ void tunnel_stream_got_accept(struct tunnel_stream *stream)
         stream->wants_credit = false;
         wait_add(stream);
         tunnel_stream_wake_writers(stream->tunnel);
+    }
+}
+
+/* ---- what the others may have on the way while somebody says little, and would wait behind it ---- */
+
+/* A way of 7 ms and more has all of the largest window on it, and nothing stands in a queue for that. */
+static uint32_t shared_window(const struct tunnel *tunnel)
+{
+    uint64_t rtt_us = tunnel->transport->rtt_us != NULL ? tunnel->transport->rtt_us(tunnel->transport_ctx) : 0;
+    uint64_t window = TUNNEL_WINDOW_SHARED + rtt_us * SHARED_BYTES_PER_US;
+    return window < TUNNEL_WINDOW_MAX ? (uint32_t)window : TUNNEL_WINDOW_MAX;
+}
+
+static uint32_t largest_window(const struct tunnel_stream *stream)
+{
+    const struct tunnel *tunnel = stream->tunnel;
+    bool alone = tunnel->heard_ms - tunnel->light_ms >= TUNNEL_LIGHT_MS || tunnel->light_id == stream->id;
+    return alone ? TUNNEL_WINDOW_MAX : tunnel->shared;
+}
+
+static bool says_little(struct tunnel_stream *stream, uint32_t size)
+{
+    int64_t now = stream->tunnel->heard_ms;
+    if (now - stream->second_ms >= TUNNEL_LIGHT_MS) {
+        stream->is_bulk = stream->second_bytes > TUNNEL_LIGHT_BYTES;
+        stream->second_ms = now;
+        stream->second_bytes = 0;
+    }
+    stream->second_bytes += size;
+    stream->is_bulk = stream->is_bulk || stream->second_bytes > TUNNEL_LIGHT_BYTES;
+    return !stream->is_bulk && stream->id % 2 == 0; /* of an agent's own streams nobody waits for single words */
+}
+
+void tunnel_stream_got_data_frame(struct tunnel_stream *stream, uint32_t size)
+{
+    struct tunnel *tunnel = stream->tunnel;
+    stream->window -= size;
+    if (says_little(stream, size)) {
+        if (tunnel->heard_ms - tunnel->light_ms >= TUNNEL_LIGHT_MS) {
+            tunnel->shared = shared_window(tunnel);
+        }
+        tunnel->light_ms = tunnel->heard_ms;
+        tunnel->light_id = stream->id;
     }
 }
 
@@ -438,12 +482,28 @@ static void send_credit(struct tunnel_stream *stream, uint32_t credit)
     }
 }
 
+/* A window that is too large now keeps what it would give back. */
+static void shrink(struct tunnel_stream *stream)
+{
+    uint32_t largest = largest_window(stream);
+    if (stream->granted > largest) {
+        uint32_t less = stream->granted - largest < stream->refund ? stream->granted - largest : stream->refund;
+        stream->granted -= less;
+        stream->refund -= less;
+        stream->tunnel->extra -= less;
+    }
+}
+
 void tunnel_stream_consume(struct tunnel_stream *stream, size_t size)
 {
     uint32_t used = size < stream->unread ? (uint32_t)size : stream->unread;
     stream->unread -= used;
     stream->refund += used;
-    if (stream->tunnel != NULL && stream->in == HALF_OPEN && !stream->ending && stream->refund >= stream->granted / 4) {
+    if (stream->tunnel == NULL || stream->in != HALF_OPEN || stream->ending || stream->refund < stream->granted / 4) {
+        return;
+    }
+    shrink(stream);
+    if (stream->refund > 0) {
         send_credit(stream, stream->refund);
     }
 }
@@ -452,9 +512,13 @@ void tunnel_stream_consume(struct tunnel_stream *stream, size_t size)
 void tunnel_stream_got_blocked(struct tunnel_stream *stream)
 {
     struct tunnel *tunnel = stream->tunnel;
-    uint32_t more = stream->granted;
+    uint32_t largest = largest_window(stream);
     if (stream->ending || stream->discard || !stream->accepted || stream->deferred || stream->unread > 0 ||
-        more > TUNNEL_WINDOW_MAX - stream->granted || tunnel->extra + more > TUNNEL_EXTRA_MAX) {
+        stream->granted >= largest) {
+        return;
+    }
+    uint32_t more = largest - stream->granted < stream->granted ? largest - stream->granted : stream->granted;
+    if (tunnel->extra + more > TUNNEL_EXTRA_MAX) {
         return;
     }
     stream->granted += more;

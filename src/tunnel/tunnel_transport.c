@@ -2,6 +2,10 @@
 #include "base/mem.h"
 #include "tunnel/tunnel_inner.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 struct link {
     struct stream *stream;
     struct tunnel *tunnel;
@@ -31,11 +35,22 @@ static void link_close(void *ctx, enum close_reason reason)
     stream_close_flush(link->stream, reason);
 }
 
+/* The shortest that the kernel has seen: what queues add is not the way. */
+static uint32_t link_rtt_us(const void *ctx)
+{
+    const struct link *link = ctx;
+    struct tcp_info info = {.tcpi_min_rtt = UINT32_MAX};
+    socklen_t size = sizeof(info);
+    bool known = getsockopt(stream_fd(link->stream), IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    return known && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : 0;
+}
+
 static const struct tunnel_transport link_transport = {
     .write = link_write,
     .queued = link_queued,
     .is_full = link_is_full,
     .close = link_close,
+    .rtt_us = link_rtt_us,
 };
 
 static void on_data(void *ctx, const uint8_t *data, size_t size)
@@ -68,7 +83,10 @@ struct tunnel *tunnel_new(struct loop *loop, struct stream *transport, bool dial
                           void *ctx)
 {
     struct link *link = mem_alloc(sizeof(*link));
+    const int unsent = TUNNEL_UNSENT;
     link->stream = transport;
+    /* More waits with the writers, where each gets its turn. */
+    (void)setsockopt(stream_fd(transport), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)); /* TCP only */
     stream_set_events(transport, &link_events, link);
     link->tunnel = tunnel_new_over(loop, &link_transport, link, dialler, events, ctx);
     return link->tunnel;

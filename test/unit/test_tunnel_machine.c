@@ -6,6 +6,7 @@ struct fake {
     struct tunnel *tunnel;
     struct buf out;
     bool full, closed, told, refuse;
+    uint32_t rtt_us;
     enum close_reason reason;
     struct tunnel_stream *incoming;
     size_t opened;
@@ -36,7 +37,12 @@ static void fake_close(void *ctx, enum close_reason reason)
     fake->reason = reason;
 }
 
-static const struct tunnel_transport fake_transport = {fake_write, fake_queued, fake_is_full, fake_close};
+static uint32_t fake_rtt_us(const void *ctx)
+{
+    return ((const struct fake *)ctx)->rtt_us;
+}
+
+static const struct tunnel_transport fake_transport = {fake_write, fake_queued, fake_is_full, fake_close, fake_rtt_us};
 
 static void fake_on_open(void *ctx, struct tunnel_stream *stream, const char *kind, const uint8_t *header, size_t size)
 {
@@ -63,12 +69,12 @@ static void fake_on_close(void *ctx, enum close_reason reason)
 
 static const struct tunnel_events fake_events = {.on_open = fake_on_open, .on_close = fake_on_close};
 
-static void fake_start_version(struct fake *fake, uint8_t version)
+static void fake_start_as(struct fake *fake, uint8_t version, bool dialler)
 {
     memset(fake, 0, sizeof(*fake));
     fake->loop = loop_new();
     buf_init(&fake->out, 0);
-    fake->tunnel = tunnel_new_over(fake->loop, &fake_transport, fake, false, &fake_events, fake);
+    fake->tunnel = tunnel_new_over(fake->loop, &fake_transport, fake, dialler, &fake_events, fake);
     const uint8_t hello[] = {1, 0, 0, 8, 0, 0, 0, 0, 'T', 'P', 'T', 'N', 0, 1, 0, version};
     for (size_t i = 0; i < sizeof(hello); i++) {
         tunnel_feed(fake->tunnel, hello + i, 1); /* byte by byte */
@@ -77,7 +83,7 @@ static void fake_start_version(struct fake *fake, uint8_t version)
 
 static void fake_start(struct fake *fake)
 {
-    fake_start_version(fake, 9);
+    fake_start_as(fake, 9, false);
 }
 
 static void fake_end(struct fake *fake)
@@ -313,6 +319,103 @@ static void test_windows_of_one_tunnel_grow_to_a_sum(void **state)
     fake_end(&fake);
 }
 
+/* A grown window beside a stream that says a word (of the peer's streams 2 and 4); what the peer may send afterwards. */
+static uint32_t window_beside(struct fake *fake, struct peer peers[2], uint32_t first, uint32_t light)
+{
+    uint32_t allowed = TUNNEL_WINDOW;
+    memset(peers, 0, 2 * sizeof(*peers));
+    fake->many = peers;
+    put_open(fake, first);
+    put_open(fake, first + 2);
+    fake_turn(fake);
+    for (int i = 0; i < 7; i++) {
+        fill_window(fake, first, &allowed);
+    }
+    assert_true(allowed > TUNNEL_WINDOW_MAX / 4 * 3);
+    put(fake, FRAME_DATA, 0, light, zeros, 1);
+    fill_window(fake, first, &allowed);
+    fill_window(fake, first, &allowed);
+    assert_true(allowed > TUNNEL_WINDOW_SHARED / 4 * 3);
+    return allowed;
+}
+
+static void pass_second(struct fake *fake)
+{
+    struct timer *timer = timer_new(fake->loop, turn_over, fake);
+    timer_start(timer, TUNNEL_LIGHT_MS + 1, 0);
+    loop_run(fake->loop);
+    timer_free(timer);
+}
+
+static void test_a_keystroke_waits_behind_a_short_window(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct peer peers[2];
+    fake_start_as(&fake, 9, true);
+    uint32_t allowed = window_beside(&fake, peers, 2, 4);
+    assert_true(allowed <= TUNNEL_WINDOW_SHARED);
+    /* Nobody types any more: it grows again. */
+    pass_second(&fake);
+    for (int i = 0; i < 7; i++) {
+        fill_window(&fake, 2, &allowed);
+    }
+    assert_true(allowed > TUNNEL_WINDOW_MAX / 4 * 3);
+    fake_end(&fake);
+}
+
+static void test_a_long_way_keeps_its_window(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct peer peers[2];
+    fake_start_as(&fake, 9, true);
+    fake.rtt_us = 10000;
+    assert_true(window_beside(&fake, peers, 2, 4) > TUNNEL_WINDOW_MAX / 4 * 3);
+    fake_end(&fake);
+    fake_start_as(&fake, 9, true);
+    fake.rtt_us = 1000;
+    uint32_t allowed = window_beside(&fake, peers, 2, 4);
+    assert_true(allowed > TUNNEL_WINDOW_SHARED && allowed < 4 * TUNNEL_WINDOW_SHARED);
+    fake_end(&fake);
+}
+
+/* Neither its own words nor those on the agent's own streams (reports) make a window short. */
+static void test_others_words_only_make_a_window_short(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct peer peers[2];
+    fake_start_as(&fake, 9, true);
+    assert_true(window_beside(&fake, peers, 2, 2) > TUNNEL_WINDOW_MAX / 4 * 3);
+    fake_end(&fake);
+    fake_start(&fake);
+    assert_true(window_beside(&fake, peers, 1, 3) > TUNNEL_WINDOW_MAX / 4 * 3);
+    fake_end(&fake);
+}
+
+/* Two that say much share the tunnel as before. */
+static void test_two_bulk_streams_both_grow(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct peer peers[2] = {0};
+    uint32_t allowed[2] = {TUNNEL_WINDOW, TUNNEL_WINDOW};
+    fake_start_as(&fake, 9, true);
+    fake.many = peers;
+    put_open(&fake, 2);
+    put_open(&fake, 4);
+    fake_turn(&fake);
+    for (int i = 0; i < 16; i++) {
+        fill_window(&fake, i % 2 == 0 ? 2 : 4, &allowed[i % 2]);
+        if (i == 1) {
+            pass_second(&fake); /* their first words were few */
+        }
+    }
+    assert_true(allowed[0] > TUNNEL_WINDOW_MAX / 4 * 3 && allowed[1] > TUNNEL_WINDOW_MAX / 4 * 3);
+    fake_end(&fake);
+}
+
 static void test_blocked_is_said_and_allows_more(void **state)
 {
     (void)state;
@@ -347,7 +450,7 @@ static void test_blocked_belongs_to_version_2(void **state)
     (void)state;
     struct fake fake;
     size_t blocked;
-    fake_start_version(&fake, 1);
+    fake_start_as(&fake, 1, false);
     put_open(&fake, 1);
     fake_turn(&fake);
     for (size_t sent = 0; sent < TUNNEL_WINDOW;) {
@@ -437,6 +540,10 @@ int main(void)
         cmocka_unit_test(test_window_grows_while_its_reader_keeps_up),
         cmocka_unit_test(test_slow_readers_window_does_not_grow),
         cmocka_unit_test(test_windows_of_one_tunnel_grow_to_a_sum),
+        cmocka_unit_test(test_a_keystroke_waits_behind_a_short_window),
+        cmocka_unit_test(test_a_long_way_keeps_its_window),
+        cmocka_unit_test(test_others_words_only_make_a_window_short),
+        cmocka_unit_test(test_two_bulk_streams_both_grow),
         cmocka_unit_test(test_blocked_is_said_and_allows_more),
         cmocka_unit_test(test_blocked_belongs_to_version_2),
         cmocka_unit_test(test_reset_is_answered_once),
