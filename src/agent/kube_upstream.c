@@ -176,6 +176,7 @@ static enum tp_err renew_tls(struct kube_cluster *cluster, struct tp_error *erro
         .ca_pems = conf->ca_pem != NULL ? conf->ca_pem : cluster->files[FILE_CA].text,
         .alpn = alpn,
         .peer = conf->insecure ? TLS_PEER_ANY : TLS_PEER_SERVER,
+        .resume = true,
     };
     struct tls_context *fresh = NULL;
     struct tp_error why = {0};

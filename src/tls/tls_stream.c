@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "core/stream_priv.h"
 #include "crypt/x509.h"
+#include "tls/tls_resume.h"
 #include "tls/tls_wire.h"
 
 #include <arpa/inet.h>
@@ -23,6 +24,8 @@ struct tls_context {
     bool alpn_required;
     char *ca_pems;
     struct buf alpn; /* wire form */
+    bool resumes;
+    struct tls_resume resume; /* when it resumes */
     unsigned references;
 };
 
@@ -33,6 +36,9 @@ struct tls_state {
     struct identity identity;
     bool has_identity;
     struct buf peer_der;
+    char *server_name; /* when its context resumes */
+    int64_t begun_ms;  /* clock_mono_ms, likewise */
+    int64_t proved_ms; /* when the server proved itself in the session that is offered */
     char alpn[64];
     char failure[256];
 };
@@ -41,6 +47,7 @@ static void context_unref(struct tls_context *context)
 {
     if (--context->references > 0)
         return;
+    tls_resume_clear(&context->resume);
     SSL_CTX_free(context->ctx);
     buf_free(&context->alpn);
     mem_free(context->ca_pems);
@@ -122,6 +129,15 @@ static enum ssl_verify_result_t verify_peer(SSL *ssl, uint8_t *out_alert)
         identity_free(&state->identity);
     state->has_identity = false;
     return ssl_verify_ok;
+}
+
+/* The server gave a ticket. What it proves is as old as the handshake in which it showed its certificate. */
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_state *state = SSL_get_app_data(ssl);
+    tls_resume_keep(&state->context->resume, session, state->server_name,
+                    SSL_session_reused(ssl) ? state->proved_ms : state->begun_ms);
+    return 1;
 }
 
 /* ---- contexts ---- */
@@ -242,6 +258,11 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
                                       ? SSL_VERIFY_PEER
                                       : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                                   verify_peer);
+    }
+    if (options->resume && options->peer == TLS_PEER_SERVER) {
+        context->resumes = true;
+        (void)SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_CLIENT);
+        SSL_CTX_sess_set_new_cb(context->ctx, keep_session);
     }
     set_alpn(context, options->alpn);
     if (err == TP_OK && options->cert_pem)
@@ -422,6 +443,7 @@ static void tls_free(void *ctx)
     if (state->has_identity)
         identity_free(&state->identity);
     buf_free(&state->peer_der);
+    mem_free(state->server_name);
     context_unref(state->context);
     mem_free(state);
 }
@@ -457,6 +479,17 @@ static void set_name(struct tls_state *state, const char *name)
         (void)X509_VERIFY_PARAM_set1_host(param, name ? name : "", name ? strlen(name) : 0);
 }
 
+static void offer_session(struct tls_state *state, const char *name)
+{
+    state->server_name = mem_strdup(name);
+    state->begun_ms = clock_mono_ms();
+    SSL_SESSION *session = tls_resume_take(&state->context->resume, name, &state->proved_ms);
+    if (session) {
+        (void)SSL_set_session(state->ssl, session);
+        SSL_SESSION_free(session);
+    }
+}
+
 struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *context, const char *server_name,
                               const struct stream_events *events, void *ctx)
 {
@@ -479,6 +512,8 @@ struct stream *tls_stream_new(struct loop *loop, int fd, struct tls_context *con
     } else {
         SSL_set_connect_state(state->ssl);
         set_name(state, server_name);
+        if (context->resumes)
+            offer_session(state, server_name ? server_name : "");
     }
     return stream_new_transport(loop, fd, &tls_transport, state, events, ctx);
 }
@@ -509,6 +544,12 @@ void tls_stream_trust(struct stream *stream)
     if (state)
         state->wire.ready = true;
     stream_set_high(stream, STREAM_HIGH);
+}
+
+bool tls_stream_is_resumed(const struct stream *stream)
+{
+    const struct tls_state *state = state_of(stream);
+    return state && SSL_session_reused(state->ssl) == 1;
 }
 
 const char *tls_stream_alpn(const struct stream *stream)

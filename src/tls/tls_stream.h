@@ -32,6 +32,9 @@ struct tls_context_options {
     bool tls13_only;
     enum tls_peer peer;
     const char *ca_pems; /* trusted CAs for peer; copied. TLS_PEER_SERVER: NULL is the system's store */
+    /* Client, TLS_PEER_SERVER: a server that has shown its certificate need not show it again to further streams of this
+     * context to the same name, for some minutes (session tickets). */
+    bool resume;
 };
 
 /* TP_INVALID or TP_CRYPTO with a sentence that names what is wrong with certificate or key. */
@@ -51,6 +54,8 @@ const uint8_t *tls_stream_peer_der(const struct stream *stream, size_t *ret_size
 /* The peer has proved in another way (a web session) who he is: his bytes may take as much memory as those of a peer with a
  * certificate. */
 void tls_stream_trust(struct stream *stream);
+/* After on_ready: the handshake took up an earlier session (option resume). */
+bool tls_stream_is_resumed(const struct stream *stream);
 /* The chosen ALPN, "" when there is none. */
 const char *tls_stream_alpn(const struct stream *stream);
 /* Why the handshake failed, or the peer's certificate was not taken; a sentence or "". May be asked in on_close. */

@@ -1,1 +1,2 @@
 tport_unit_test(test_tls_client tport_tls tport_core tport_crypt tport_base boringssl)
+tport_unit_test(test_tls_resume tport_tls tport_core tport_crypt tport_base boringssl)

@@ -24,6 +24,7 @@ struct served {
     struct world *world;
     struct stream *stream;
     struct served *next;
+    bool resumed;
 };
 
 struct world {
@@ -42,6 +43,8 @@ struct world {
     bool open, closed;
     struct tp_error error;
     size_t got;
+    bool greets;  /* the server says a word to each client, */
+    bool greeted; /* and the client has heard it, and the ticket before it */
     struct timer *patience, *look;
     bool (*until)(struct world *world);
     bool late;
@@ -49,9 +52,13 @@ struct world {
 
 /* ---- the server ---- */
 
-static void served_nothing(void *ctx)
+static void served_ready(void *ctx)
 {
-    (void)ctx;
+    struct served *served = ctx;
+    served->resumed = tls_stream_is_resumed(served->stream);
+    if (served->world->greets) {
+        stream_write(served->stream, "hello", 5);
+    }
 }
 
 static void served_data(void *ctx, const uint8_t *data, size_t size)
@@ -69,7 +76,7 @@ static void served_close(void *ctx, enum close_reason reason)
 }
 
 static const struct stream_events served_events = {
-    .on_ready = served_nothing, .on_data = served_data, .on_close = served_close};
+    .on_ready = served_ready, .on_data = served_data, .on_close = served_close};
 
 static void on_accept(void *ctx, int events)
 {
@@ -141,9 +148,9 @@ static void on_open(void *ctx)
 
 static void on_data(void *ctx, const uint8_t *data, size_t size)
 {
-    (void)ctx;
     (void)data;
     (void)size;
+    ((struct world *)ctx)->greeted = true;
 }
 
 static void on_nothing(void *ctx)
@@ -356,6 +363,49 @@ static void test_connections_are_used_again_while_they_are_quiet(void **state)
     world_free(world);
 }
 
+static bool is_greeted(struct world *world)
+{
+    return world->greeted || world->closed;
+}
+
+/* A connection, and its end; whether it took up an earlier session. */
+static bool resumes(struct world *world)
+{
+    world->greeted = false;
+    get(world);
+    assert_true(world->open);
+    run_until(world, is_greeted);
+    assert_true(world->greeted);
+    kube_upstream_close(world->upstream);
+    world->upstream = NULL;
+    return world->served->resumed;
+}
+
+static void test_a_server_that_proved_itself_need_not_sign_again(void **state)
+{
+    struct world *world = world_new("kubernetes");
+    (void)state;
+    world->greets = true;
+    assert_false(resumes(world));
+    assert_true(resumes(world));
+    assert_true(resumes(world)); /* each brings a new ticket */
+    /* What was proved for one name is not proved for another. */
+    world->conf.server_name = (char *)(uintptr_t) "127.0.0.1";
+    assert_false(resumes(world));
+    assert_true(resumes(world));
+    /* Nor to those who trust others now. */
+    char *ca = new_identity(world);
+    write_file(world->ca_file, ca);
+    assert_false(resumes(world));
+    assert_true(resumes(world));
+    char *more = mem_printf("%s%s", ca, ca);
+    write_file(world->ca_file, more); /* the server is the same, and would take its tickets */
+    assert_false(resumes(world));
+    mem_free(more);
+    mem_free(ca);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_a_rotated_ca_is_read_again),
         cmocka_unit_test(test_a_rotated_token_is_read_again),
         cmocka_unit_test(test_connections_are_used_again_while_they_are_quiet),
+        cmocka_unit_test(test_a_server_that_proved_itself_need_not_sign_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
