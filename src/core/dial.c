@@ -1,5 +1,6 @@
 /*
  *     RESOLVING (thread pool) --> CONNECTING to address 1 --fails--> ... address n --> done
+ *     an address needs no thread: `--at the end of the turn
  * A deadline ends it in any state. The resolver cannot be stopped: a cancelled dial waits for it, silently.
  */
 #include "core/dial.h"
@@ -22,7 +23,8 @@ struct dial {
     uint16_t port;
     dial_cb *fn; /* NULL: cancelled or done, waiting for the resolver */
     void *ctx;
-    bool resolving;
+    bool resolving;        /* a thread has it */
+    struct later resolved; /* it was an address */
     int gai_error;
     struct addrinfo *list;
     const struct addrinfo *at; /* the one that is being tried */
@@ -34,6 +36,7 @@ struct dial {
 
 static void dial_destroy(struct dial *dial)
 {
+    later_cancel(&dial->resolved);
     watch_free(dial->watch);
     timer_free(dial->deadline);
     if (dial->fd >= 0) {
@@ -57,13 +60,18 @@ static void finish(struct dial *dial, int fd, const struct tp_error *error)
     fn(ctx, fd, error);
 }
 
+static int look_up(struct dial *dial, int flags)
+{
+    char service[8];
+    (void)snprintf(service, sizeof(service), "%u", dial->port);
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+    return getaddrinfo(dial->host, service, &hints, &dial->list);
+}
+
 static void resolve(void *ctx)
 {
     struct dial *dial = ctx;
-    char service[8];
-    (void)snprintf(service, sizeof(service), "%u", dial->port);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    dial->gai_error = getaddrinfo(dial->host, service, &hints, &dial->list);
+    dial->gai_error = look_up(dial, 0);
 }
 
 static void try_next(struct dial *dial);
@@ -164,10 +172,15 @@ struct dial *dial_start(struct loop *loop, const char *host, uint16_t port, int6
     dial->fn = fn;
     dial->ctx = ctx;
     dial->fd = -1;
-    dial->resolving = true;
     dial->deadline = timer_new(loop, on_deadline, dial);
     timer_start(dial->deadline, timeout_ms, 0);
-    work_run(loop, resolve, on_resolved, dial);
+    if (look_up(dial, AI_NUMERICHOST) == 0) {
+        dial->resolved = (struct later){.fn = on_resolved, .ctx = dial};
+        later_run(loop, &dial->resolved);
+    } else {
+        dial->resolving = true;
+        work_run(loop, resolve, on_resolved, dial);
+    }
     return dial;
 }
 

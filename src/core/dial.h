@@ -1,4 +1,4 @@
-/* An outgoing TCP connection: the name is resolved on the thread pool, its addresses are tried one after the other. */
+/* An outgoing TCP connection: the name (no address) is resolved on the thread pool, its addresses are tried one after the other. */
 #ifndef CORE_DIAL_H
 #define CORE_DIAL_H
 
