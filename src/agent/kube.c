@@ -49,6 +49,7 @@ void kube_free(struct kube *kube)
     }
     kube_records_free(kube);
     kube_audit_free(kube);
+    kube_pods_free(kube);
     map_each(kube->clusters, free_cluster, NULL);
     map_free(kube->clusters);
     mem_free(kube);

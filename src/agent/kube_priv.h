@@ -27,11 +27,13 @@ struct kube {
     size_t conn_count;
     struct audit_event *events; /* kube.request events that auth has not confirmed, of all connections, oldest first */
     struct audit_event *events_last;
-    size_t events_out;           /* how many there are, */
-    size_t events_sent;          /* and how many of them are in the call under way */
-    unsigned events_tries;       /* of it */
-    void *events_call;           /* or NULL */
-    struct kube_record *records; /* sessions, also those whose connection is gone */
+    size_t events_out;              /* how many there are, */
+    size_t events_sent;             /* and how many of them are in the call under way */
+    unsigned events_tries;          /* of it */
+    void *events_call;              /* or NULL */
+    struct kube_record *records;    /* sessions, also those whose connection is gone */
+    struct kube_pod_question *pods; /* asked about just now (kube_pod.c) */
+    struct timer *pods_sweep;       /* or NULL */
 };
 
 enum kube_state {
@@ -285,14 +287,21 @@ struct kube_pod_facts {
     const char *image;
 };
 typedef void kube_pod_cb(void *ctx, const struct kube_pod_facts *facts);
-/* Asks the API server about a pod whose name and namespace are plain path segments. identity: header lines that say in whose
- * name. Exactly one call of fn (the object is gone when it returns), within 3 s, never inside the call, unless cancelled.
- * NULL when it can't be asked. */
-struct kube_pod *kube_pod_ask(struct loop *loop, struct kube_cluster *cluster, const char *identity,
-                              const char *namespace, const char *name, const char *container, kube_pod_cb *fn,
-                              void *ctx) TP_MUST;
+struct kube_pod_name {
+    const char *namespace; /* plain path segments */
+    const char *pod;
+    const char *container; /* "" is the first one */
+    const char *identity;  /* header lines that say in whose name it is asked */
+};
+/* What the API server knows about a pod. At most one call of fn (the object is gone when it returns): within 3 s unless
+ * cancelled, or inside the call, and then NULL is returned, when it was asked less than a second ago. NULL without a call of fn:
+ * it can't be asked. */
+struct kube_pod *kube_pod_ask(struct kube *kube, struct kube_cluster *cluster, const struct kube_pod_name *name,
+                              kube_pod_cb *fn, void *ctx) TP_MUST;
 /* NULL is fine. */
 void kube_pod_cancel(struct kube_pod *pod);
+/* Forgets everything; nobody waits any more. Before the clusters go. */
+void kube_pods_free(struct kube *kube);
 
 /* kube_audit.c */
 /* Events that auth has not confirmed, of the whole agent. */

@@ -2,8 +2,8 @@
  * One session (exec, attach, port-forward) towards auth:
  *
  *     session.start --durable--> running (terminal: output is recorded) --kube_record_end--> the recorder's last piece
- *        |                                                                   confirmed --> exec or port event
- *        `--refused--> gone                                                            --> session.end --> gone
+ *        |                                            confirmed --> exec or port event, session.end --both durable--> gone
+ *        `--refused--> gone
  */
 #include "agent/kube_priv.h"
 
@@ -19,7 +19,7 @@
 #define PORTS_MAX 256
 #define TRIES 5 /* of a call whose line broke */
 
-enum record_step { RECORD_START, RECORD_RUN, RECORD_LAST, RECORD_EVENT, RECORD_END };
+enum record_step { RECORD_START, RECORD_RUN, RECORD_LAST, RECORD_END };
 
 struct kube_record {
     struct kube *kube;
@@ -39,6 +39,8 @@ struct kube_record {
     json_t *piece;       /* of the recording, under way */
     void *call;
     unsigned tries;
+    void *event_call; /* under way together with session.end, which follows it on the line: one write for both */
+    unsigned event_tries;
     uint32_t cols, rows;
     bool strict;
     bool records;
@@ -49,6 +51,7 @@ struct kube_record {
 };
 
 static void send_call(struct kube_record *record);
+static void send_event(struct kube_record *record);
 
 static void record_free(struct kube_record *record)
 {
@@ -128,8 +131,11 @@ static void finish_if_done(struct kube_record *record)
     if (record->step != RECORD_LAST || (record->recorder != NULL && !recorder_is_done(record->recorder))) {
         return;
     }
-    record->step = record->event != NULL ? RECORD_EVENT : RECORD_END;
+    record->step = RECORD_END;
     record->tries = 0;
+    if (record->event != NULL) {
+        send_event(record);
+    }
     send_call(record);
 }
 
@@ -275,6 +281,40 @@ static void on_started(struct kube_record *record, json_t *result)
     record->started(record->conn, NULL);
 }
 
+static void log_failure(const struct kube_record *record, const struct tp_error *error)
+{
+    log_error("a session can't be put on record", "sid=%s error=\"%s\"", record->sid, error->text);
+}
+
+static void free_if_told(struct kube_record *record)
+{
+    if (record->call == NULL && record->event_call == NULL) {
+        record_free(record);
+    }
+}
+
+static void on_event(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct kube_record *record = ctx;
+    (void)result;
+    record->event_call = NULL;
+    if (error != NULL && worth_trying_again(error) && record->event_tries < TRIES) {
+        send_event(record);
+        return;
+    }
+    if (error != NULL) {
+        log_failure(record, error);
+    }
+    free_if_told(record);
+}
+
+static void send_event(struct kube_record *record)
+{
+    const struct kube_line *line = &record->kube->line;
+    record->event_tries++;
+    record->event_call = line->request(line->ctx, "session.event", event_params(record), on_event, record);
+}
+
 static void on_called(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct kube_record *record = ctx;
@@ -284,7 +324,7 @@ static void on_called(void *ctx, json_t *result, const struct tp_error *error)
         return;
     }
     if (error != NULL) {
-        log_error("a session can't be put on record", "sid=%s error=\"%s\"", record->sid, error->text);
+        log_failure(record, error);
     }
     if (record->step == RECORD_START) {
         if (error == NULL) {
@@ -300,12 +340,8 @@ static void on_called(void *ctx, json_t *result, const struct tp_error *error)
         if (conn != NULL) {
             started(conn, error);
         }
-    } else if (record->step == RECORD_EVENT) {
-        record->step = RECORD_END;
-        record->tries = 0;
-        send_call(record);
     } else {
-        record_free(record);
+        free_if_told(record);
     }
 }
 
@@ -315,10 +351,7 @@ static void send_call(struct kube_record *record)
     const char *method = "session.start";
     json_t *params;
     record->tries++;
-    if (record->step == RECORD_EVENT) {
-        method = "session.event";
-        params = event_params(record);
-    } else if (record->step == RECORD_END) {
+    if (record->step == RECORD_END) {
         method = "session.end";
         params = end_params(record);
     } else {
@@ -398,6 +431,9 @@ void kube_records_free(struct kube *kube)
     while (kube->records != NULL) {
         struct kube_record *record = kube->records;
         on_cancel(record);
+        if (record->event_call != NULL) {
+            kube->line.cancel(kube->line.ctx, record->event_call);
+        }
         record_free(record);
     }
 }

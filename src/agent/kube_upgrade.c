@@ -46,8 +46,11 @@ static void ask_about_pod(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
     if (kube_request_may_read_pod(conn)) {
-        x->pod = kube_pod_ask(conn->kube->loop, conn->cluster, x->identity, x->request->ns, x->request->name,
-                              x->request->container, on_pod, conn);
+        const struct kube_pod_name name = {.namespace = x->request->ns,
+                                           .pod = x->request->name,
+                                           .container = x->request->container,
+                                           .identity = x->identity};
+        x->pod = kube_pod_ask(conn->kube, conn->cluster, &name, on_pod, conn);
     }
 }
 

@@ -206,6 +206,94 @@ static bool both_closed(struct world *world)
     return client_is_closed(world) && session_is_closed(world);
 }
 
+static bool session_is_asked_for(struct world *world)
+{
+    return session_conn(world) != NULL && got_text(session_conn(world), "\r\n\r\n");
+}
+
+/* A session from its request to its end; the node that it is on record with, as the nth one. asks: the cluster is asked. */
+static const char *enter(struct world *world, size_t n, bool asks)
+{
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                 "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    if (world->client == NULL) {
+        client_open(world);
+    }
+    client_exec(world, "0");
+    if (asks) {
+        answer_about_pod(world);
+    } else {
+        run_until(world, session_is_asked_for);
+    }
+    session_say(world, answer, sizeof(answer) - 1);
+    run_until(world, client_has_head);
+    assert_int_equal(pod_conn(world) != NULL, asks);
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, both_closed);
+    for (struct api_conn *conn = world->api; conn != NULL; conn = conn->next) {
+        buf_clear(&conn->got);
+    }
+    return json_get_text(call_of(world, "session.start", NULL, n), "kubernetes_node_name", "");
+}
+
+static bool a_second_later(struct world *world)
+{
+    if (world->deadline_ms == 0) {
+        world->deadline_ms = loop_now_ms(world->loop) + 1100;
+    }
+    return loop_now_ms(world->loop) >= world->deadline_ms;
+}
+
+/* Who enters one pod many times has the cluster asked once a second; in another name it is another question. */
+static void test_a_pod_is_asked_about_once_a_second(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    assert_string_equal(enter(world, 0, true), "node-7");
+    assert_string_equal(enter(world, 1, false), "node-7");
+    (void)json_array_set_new(json_object_get(world->grant, "kube_users"), 0, json_string("bob"));
+    assert_string_equal(enter(world, 2, true), "node-7");
+    assert_string_equal(enter(world, 3, false), "node-7");
+    run_until(world, a_second_later);
+    assert_string_equal(enter(world, 4, true), "node-7");
+    world_free(world);
+}
+
+static bool kube_is_done(struct world *world)
+{
+    return kube_is_idle(world->kube);
+}
+
+static bool exec_is_told(struct world *world)
+{
+    return call_of(world, "session.event", "exec", 0) != NULL;
+}
+
+/* What a session was and that it has ended go to auth together, in this order: one write has both. */
+static void test_the_end_of_a_session_is_told_at_once(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        struct world *world = world_new();
+        static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                     "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+        client_exec(world, "0");
+        answer_about_pod(world);
+        session_say(world, answer, sizeof(answer) - 1);
+        run_until(world, client_has_head);
+        world->answer_ms = 200;
+        world->refuse_method = refused ? "session.e" : NULL;
+        tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+        run_until(world, exec_is_told);
+        assert_non_null(call_of(world, "session.end", NULL, 0));
+        size_t last = json_array_size(world->calls) - 1;
+        assert_string_equal(json_get_text(json_array_get(world->calls, last), "method", ""), "session.end");
+        assert_false(kube_is_idle(world->kube));
+        run_until(world, kube_is_done);
+        world_free(world);
+    }
+}
+
 static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
 {
     struct world *world = world_new();
@@ -501,6 +589,8 @@ int main(void)
         cmocka_unit_test(test_an_attempt_that_cannot_be_recorded_goes_nowhere),
         cmocka_unit_test(test_a_connection_dialled_ahead_that_ends_is_no_error),
         cmocka_unit_test(test_a_session_starts_without_word_about_its_pod),
+        cmocka_unit_test(test_a_pod_is_asked_about_once_a_second),
+        cmocka_unit_test(test_the_end_of_a_session_is_told_at_once),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
         cmocka_unit_test(test_a_terminal_is_recorded),
