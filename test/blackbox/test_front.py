@@ -197,6 +197,21 @@ def test_page_headers(cluster):
         assert "<h1>" in reply.text and "<script" not in reply.text, path
 
 
+def test_the_last_page_of_an_invitation_needs_no_script(cluster):
+    """It loads one for the copy button of its command, which is not there before; whatever that page says stands in it."""
+    person = cluster.person("scriptless", enrol=False)
+    page = person.accept(person.url)
+    assert page.status == 200 and f"--user={person.name}" in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy and "default-src 'none'" in policy and "unsafe" not in policy
+    assert re.search(r'<button type="button" hidden [^>]*>Copy</button>', page.text)
+    [script] = re.findall(r"<script[^>]*>.*?</script>", page.text, re.S)
+    name = re.fullmatch(r'<script defer src="(/web/assets/copy-[0-9a-f]{8}\.js)"></script>', script).group(1)
+    reply = cluster.https("GET", name)
+    assert reply.status == 200 and reply.headers["Content-Type"].startswith("text/javascript") and "immutable" in reply.headers["Cache-Control"]
+    assert "script-src" not in cluster.https("GET", "/web/invite/00").headers["Content-Security-Policy"]
+
+
 # What a stranger may make a worker hold: shapes of a request that does not come to its end, and an answer that is not read.
 HEAD = ("POST {route} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n"
         "Cookie: __Host-session=00\r\nAuthorization: Bearer 00\r\n")

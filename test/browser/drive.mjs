@@ -157,8 +157,8 @@ const commands = {
     await page.evaluate(`${axe}; 0`);
     const result = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    // Every command that is shown has its copy button (test_browser_copy.py presses them); pages that the server writes have no scripts.
-    const bare = await page.evaluate(() => [...document.querySelectorAll("pre:not(.json, .command, .play-screen *)")].filter((one) => !one.closest(".command")?.querySelector("button")).map((one) => `no copy button: ${one.textContent}`));
+    // Every command that is shown has its copy button (test_browser_copy.py presses them).
+    const bare = await page.evaluate(() => [...document.querySelectorAll("pre:not(.json, .play-screen *)")].filter((one) => !one.closest(".command")?.querySelector("button:not([hidden])")).map((one) => `no copy button: ${one.textContent}`));
     return { wide, found: bare.concat(result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join("; ")}`)) };
   },
   async sign_in({ name = "main", user, password, code }) {

@@ -46,9 +46,11 @@ struct answer {
     size_t extra_count;
 };
 
-/* Pages that the server writes run no script at all; neither kind loads anything from elsewhere. */
+/* Pages that the server writes run no script at all, but where they show a command: our one that copies it. Nothing is loaded
+ * from elsewhere by any page. */
 #define CSP_END "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 #define CSP_PAGE "default-src 'none'; style-src 'self'; " CSP_END
+#define CSP_COMMAND "default-src 'none'; script-src 'self'; style-src 'self'; " CSP_END
 #define CSP_SCRIPTS(more)                                                                      \
     "default-src 'none'; script-src 'self'" more "; style-src 'self'; font-src 'self' data:; " \
     "connect-src 'self'; " CSP_END
@@ -147,10 +149,13 @@ void web_answer_failed(struct web_request *request, const struct tp_error *error
         web_answer_error(request, error);
 }
 
-void web_answer_page(struct web_request *request, int status, struct buf *page)
+void web_answer_page(struct web_request *request, int status, bool script, struct buf *page)
 {
-    struct answer what = {
-        .status = status, .content_type = "text/html; charset=utf-8", .body = buf_head(page), .size = buf_size(page)};
+    struct answer what = {.status = status,
+                          .content_type = "text/html; charset=utf-8",
+                          .body = buf_head(page),
+                          .size = buf_size(page),
+                          .csp = script ? CSP_COMMAND : CSP_PAGE};
     char *cookie = NULL;
     if (request->csrf_new)
         what.set_cookie = cookie =

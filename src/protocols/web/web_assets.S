@@ -16,6 +16,14 @@ type\number:
     .quad data\number
     .quad end\number - data\number
     .endm
+/* The name of the script of pages that show a command (web_assets.h). */
+    .macro COPY_SCRIPT name
+    .section .rodata.web_text, "aMS", @progbits, 1
+    .globl web_copy_script
+    .hidden web_copy_script
+web_copy_script:
+    .asciz "\name"
+    .endm
 
     .section .data.rel.ro.web_assets, "aw", @progbits
     .balign 8

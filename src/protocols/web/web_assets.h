@@ -12,6 +12,9 @@ struct web_asset {
     uint64_t size;
 };
 
+/* The name of web/src/copy.ts among them: what gives a command its copy button, in a page that the server writes. */
+extern const char web_copy_script[];
+
 /* NULL when there is no such file. */
 const struct web_asset *web_asset_find(const char *name);
 /* Bytes of the file when it is unpacked. */

@@ -18,14 +18,17 @@ void web_html_text(struct buf *out, const char *text)
 }
 
 void web_html_page(struct buf *out, enum web_language language, const char *title, const char *cluster,
-                   const char *body)
+                   const char *script, const char *body)
 {
     (void)buf_printf(out, "<!DOCTYPE html>\n<html lang=\"%s\">", web_language_tag(language));
     (void)buf_append_text(
         out, "<head><meta charset=\"utf-8\">"
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
              "<meta name=\"robots\" content=\"noindex\"><meta name=\"color-scheme\" content=\"light dark\">"
-             "<link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/web/style.css\"><title>");
+             "<link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/web/style.css\">");
+    if (script)
+        (void)buf_printf(out, "<script defer src=\"/web/%s\"></script>", script);
+    (void)buf_append_text(out, "<title>");
     web_html_text(out, title);
     (void)buf_append_text(out, " - ");
     web_html_text(out, cluster);

@@ -1,8 +1,10 @@
-/* The pages: start, invitation, reset. No scripts; what people type comes back by form, secrets never go out again.
+/* The pages: start, invitation, reset. They need no scripts (the last one has a button that only a script can offer); what people
+ * type comes back by form, secrets never go out again.
  *
  * An invitation has two forms, so that a mistake in one costs nothing of the other: the code first (invite.confirm, which
  * gives a proof), then the password, with the proof in a hidden field (invite.finish). */
 #include "base/mem.h"
+#include "protocols/web/web_assets.h"
 #include "protocols/web/web_priv.h"
 
 #include <string.h>
@@ -20,12 +22,14 @@ struct page {
     struct web_request *request;
     enum web_language language;
     struct buf body;
+    bool command; /* shows one */
 };
 
 static void page_begin(struct page *page, struct web_request *request)
 {
     page->request = request;
     page->language = web_language(request);
+    page->command = false;
     buf_init(&page->body, 0);
 }
 
@@ -34,8 +38,9 @@ static void page_answer(struct page *page, int status, enum web_word title)
     struct buf whole;
     buf_init(&whole, 0);
     web_html_page(&whole, page->language, web_word_text(page->language, title),
-                  web_options(page->request)->cluster_name, buf_text(&page->body));
-    web_answer_page(page->request, status, &whole);
+                  web_options(page->request)->cluster_name, page->command ? web_copy_script : NULL,
+                  buf_text(&page->body));
+    web_answer_page(page->request, status, page->command, &whole);
     buf_wipe(&page->body);
 }
 
@@ -391,13 +396,18 @@ enum tp_err web_password_begin(struct web_request *request, json_t **ret_params,
     return err;
 }
 
+/* With its copy button, which web/src/copy.ts shows where scripts run. */
 static void login_command(struct page *page, const char *user)
 {
-    (void)buf_append_text(&page->body, "<pre class=\"command\"><code>tport login <span>--proxy=");
+    page->command = true;
+    add(page, "<div class=\"command\"><pre tabindex=\"0\" aria-label=\"", WORD_COMMAND, NULL, "\">");
+    (void)buf_append_text(&page->body, "<code>tport login <span>--proxy=");
     web_html_text(&page->body, web_options(page->request)->public_addr);
     (void)buf_append_text(&page->body, "</span> <span>--user=");
     web_html_text(&page->body, user);
-    (void)buf_append_text(&page->body, "</span></code></pre>");
+    add(page, "</span></code></pre><button type=\"button\" hidden data-copied=\"", WORD_COPIED, NULL, "\"");
+    add(page, " data-refused=\"", WORD_COPY_REFUSED, NULL, "\">");
+    add(page, "", WORD_COPY, NULL, "</button><span role=\"status\"></span></div>");
 }
 
 void web_password_finish(struct web_request *request, json_t *result)

@@ -123,8 +123,8 @@ void web_answer_json_cookie(struct web_request *request, int status, json_t *jso
 void web_answer_error(struct web_request *request, const struct tp_error *error);
 /* The route's own way to fail. */
 void web_answer_failed(struct web_request *request, const struct tp_error *error);
-/* HTML with the CSRF cookie when a new one was made. page is wiped. */
-void web_answer_page(struct web_request *request, int status, struct buf *page);
+/* HTML with the CSRF cookie when a new one was made. script: it loads one, which its policy then allows. page is wiped. */
+void web_answer_page(struct web_request *request, int status, bool script, struct buf *page);
 void web_answer_text(struct web_request *request, const char *content_type, const char *text);
 void web_answer_redirect(struct web_request *request, const char *to);
 /* A program, read while it is sent. */
@@ -178,9 +178,9 @@ bool web_cookie_is_cross_site(const struct http_request *request, bool form);
 
 /* web_html.c: the only place that puts foreign text into HTML. */
 void web_html_text(struct buf *out, const char *text);
-/* A whole page around body, which is HTML in that language. */
+/* A whole page around body, which is HTML in that language. script: the name of the asset that it loads, or NULL. */
 void web_html_page(struct buf *out, enum web_language language, const char *title, const char *cluster,
-                   const char *body);
+                   const char *script, const char *body);
 /* A QR code as PNG in base64, or NULL when text is too long for one. */
 char *web_qr_base64(const char *text) TP_MUST;
 

@@ -58,6 +58,11 @@ enum web_language { WEB_ENGLISH, WEB_KOREAN };
     X(READY_WAIT, "Wait for the next code in the app before you sign in: each code works once.",                                                   \
       "코드는 한 번만 쓸 수 있으니 앱에 다음 코드가 나오면 로그인하세요.")                                                                         \
     X(READY_TERMINAL, "Or from a terminal:", "터미널에서는:")                                                                                      \
+    X(COMMAND, "Command", "명령")                                                                                                                  \
+    X(COPY, "Copy", "복사")                                                                                                                        \
+    X(COPIED, "Copied", "복사했습니다")                                                                                                            \
+    X(COPY_REFUSED, "The browser did not let us copy. Select the text and press Ctrl+C.",                                                          \
+      "브라우저가 복사를 허용하지 않았습니다. 글을 선택하고 Ctrl+C를 누르세요.")                                                                   \
     X(WRONG_FORM, "The form was incomplete; fill in all fields.", "빠진 칸이 있습니다. 모두 채우세요.")                                            \
     X(WRONG_SHORT, "This password is too short: it needs at least 12 characters.",                                                                 \
       "비밀번호가 너무 짧습니다. 12자 이상이어야 합니다.")                                                                                         \
