@@ -10,7 +10,7 @@
 
 struct auth;
 
-/* ---- recordings.c: what all of auth sees ---- */
+/* ---- recordings.c, recordings_load.c: what all of auth sees ---- */
 enum tp_err recordings_load(struct auth *auth, struct tp_error *error) TP_MUST;
 void recordings_free(struct auth *auth);
 /* Ends what nobody speaks for; puts what changed into the batch. */
@@ -53,6 +53,10 @@ enum tp_err recordings_of_host(struct auth *auth, const char *id, const char *ho
                                struct tp_error *error) TP_MUST;
 /* The channel is over: emits session.end (reply through call, which may be NULL), then seals the file. */
 void recordings_end(struct recording *recording, struct call *call, const char *reason, json_t *exit_code);
+
+/* recordings_load.c */
+/* The file of a recording: suffix is ".cast.part" for the raw text, ".cast.gz" for the compressed one. mem_free it. */
+char *recording_path(const struct auth *auth, const char *id, const char *suffix) TP_MUST;
 
 /* recordings_query.c */
 /* May the caller do verb on kind session, for a recording with this meta? */

@@ -12,7 +12,6 @@
 #include "auth/live.h"
 #include "auth/recording.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -24,23 +23,12 @@
 #define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
 #define RESERVE_MAX ((uint64_t)128 * 1024 * 1024)
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
-#define ROWS_AT_ONCE ((size_t)1000)
 
 struct append {
     struct append *next;
     struct call *call;
     int64_t end; /* answered when so many bytes are on the disk */
 };
-
-static char *path_of(const struct auth *auth, const char *id, const char *suffix)
-{
-    return mem_printf("%s/auth/recordings/%s%s", auth->settings.data_dir, id, suffix);
-}
-
-static bool id_valid(const char *id)
-{
-    return strlen(id) == UUID_TEXT_SIZE - 1 && strspn(id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1;
-}
 
 /* Recordings are kept by time, so that a range of times is a range of keys; a second key leads from the id there. */
 static void store_meta(struct recording *recording)
@@ -112,7 +100,7 @@ static enum tp_err open_part(struct recording *recording, struct tp_error *error
     if (recording->fd >= 0) {
         return TP_OK;
     }
-    char *path = path_of(recording->auth, recording->id, ".cast.part");
+    char *path = recording_path(recording->auth, recording->id, ".cast.part");
     recording->fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     enum tp_err err = recording->fd >= 0 ? TP_OK : err_errno(error, errno, "the recording cannot be written");
     struct stat st;
@@ -318,7 +306,7 @@ static void seal_start(struct recording *recording)
         (void)close(recording->fd);
         recording->fd = -1;
     }
-    char *part = path_of(recording->auth, recording->id, ".cast.part");
+    char *part = recording_path(recording->auth, recording->id, ".cast.part");
     struct stat st;
     if (stat(part, &st) != 0) {
         mem_free(part);
@@ -330,7 +318,7 @@ static void seal_start(struct recording *recording)
     struct seal_job *job = mem_alloc(sizeof *job);
     job->recording = recording;
     job->seal.part = part;
-    job->seal.final = path_of(recording->auth, recording->id, ".cast.gz");
+    job->seal.final = recording_path(recording->auth, recording->id, ".cast.gz");
     struct tp_error never = {0};
     if (lane_run(recording->auth->seals, NULL, seal_work, seal_done, job, &never) != TP_OK) {
         seal_done(job);
@@ -401,114 +389,7 @@ void do_session_end(struct call *call)
                    json_object_get(call->params, "exit_code"));
 }
 
-/* ---- Start, tick, end of the process ---- */
-
-struct loading {
-    struct auth *auth;
-    char *last;      /* where the walk goes on */
-    size_t unsorted; /* recordings since then that have got rows */
-};
-
-/* It was over and not sealed when auth ended, or comes from a version that had no rows. */
-static void load_rows(struct loading *loading, const char *name, const json_t *doc)
-{
-    json_t *meta = json_deep_copy(doc);
-    recording_rows_put(loading->auth, name, meta);
-    batch_put(loading->auth, "/recording/", name, meta);
-    json_decref(meta);
-    if (++loading->unsorted == ROWS_AT_ONCE) {
-        mem_free(loading->last);
-        loading->last = mem_strdup(name);
-    }
-}
-
-static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
-{
-    struct loading *loading = ctx;
-    struct auth *auth = loading->auth;
-    const char *id = json_get_text(doc, "id", "");
-    (void)revision;
-    if (!id_valid(id)) {
-        return true;
-    }
-    if (strcmp(json_get_text(doc, "state", ""), "live") != 0) {
-        if (!json_is_true(json_object_get(doc, "sorted"))) {
-            load_rows(loading, name, doc);
-        }
-        return loading->unsorted < ROWS_AT_ONCE;
-    }
-    struct recording *recording = mem_alloc(sizeof *recording);
-    recording->auth = auth;
-    snprintf(recording->id, sizeof recording->id, "%s", id);
-    recording->fd = -1;
-    recording->meta = json_deep_copy(doc);
-    recording->touched_ms = clock_wall_ms();
-    map_set(auth->recordings, recording->id, recording);
-    return true;
-}
-
-/* Raw files whose channel is over (or that nobody knows) are sealed now; open channels go on where they were. */
-static void recover_files(struct auth *auth)
-{
-    char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
-    DIR *dir = opendir(folder);
-    mem_free(folder);
-    if (dir == NULL) {
-        return;
-    }
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        size_t length = strlen(entry->d_name);
-        if (length != UUID_TEXT_SIZE - 1 + 10 || strcmp(entry->d_name + UUID_TEXT_SIZE - 1, ".cast.part") != 0) {
-            continue;
-        }
-        char id[UUID_TEXT_SIZE];
-        memcpy(id, entry->d_name, UUID_TEXT_SIZE - 1);
-        id[UUID_TEXT_SIZE - 1] = '\0';
-        if (!id_valid(id) || map_get(auth->recordings, id) != NULL) {
-            continue;
-        }
-        struct seal seal = {.part = path_of(auth, id, ".cast.part"), .final = path_of(auth, id, ".cast.gz")};
-        recording_file_seal(&seal);
-        if (seal.err == TP_OK) {
-            char *hash = enc_hex(seal.hash, 32);
-            json_t *event = event_new("session.upload", true, auth->settings.cluster);
-            json_object_set_new(event, "sid", json_string(id));
-            json_object_set_new(event, "sha256", json_string(hash));
-            json_object_set_new(event, "size", json_integer(seal.size));
-            audit_emit(auth, event, NULL, NULL);
-            mem_free(hash);
-        } else {
-            log_error("recording cannot be sealed", "id=%s error=\"%s\"", id, seal.error.text);
-        }
-        mem_free(seal.part);
-        mem_free(seal.final);
-    }
-    (void)closedir(dir);
-}
-
-enum tp_err recordings_load(struct auth *auth, struct tp_error *error)
-{
-    char *folder = mem_printf("%s/auth/recordings", auth->settings.data_dir);
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
-        enum tp_err err = err_errno(error, errno, "%s cannot be made", folder);
-        mem_free(folder);
-        return err;
-    }
-    mem_free(folder);
-    struct loading loading = {.auth = auth};
-    enum tp_err err;
-    do {
-        loading.unsorted = 0;
-        err = doc_each(auth->state, "/recording/", loading.last, load_one, &loading, error);
-        err = err == TP_OK ? batch_commit(auth, error) : err;
-    } while (err == TP_OK && loading.unsorted == ROWS_AT_ONCE);
-    mem_free(loading.last);
-    if (err == TP_OK) {
-        recover_files(auth);
-    }
-    return err;
-}
+/* ---- Tick, end of the process ---- */
 
 static void destroy_each(void *ctx, const char *key, void *value)
 {

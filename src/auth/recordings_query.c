@@ -432,14 +432,13 @@ static void read_done(void *ctx)
 void recordings_answer(struct call *call, const json_t *meta, const struct recording_piece *piece, json_t *event)
 {
     const char *id = json_get_text(meta, "id", "");
-    const char *data_dir = call->auth->settings.data_dir;
     struct reading *reading = mem_alloc(sizeof *reading);
     reading->call = call;
     reading->auth = call->auth;
     reading->reader = reader_take(call->auth, piece->access);
     reading->had_reader = reading->reader != NULL;
-    reading->part = mem_printf("%s/auth/recordings/%s.cast.part", data_dir, id);
-    reading->final = mem_printf("%s/auth/recordings/%s.cast.gz", data_dir, id);
+    reading->part = recording_path(call->auth, id, ".cast.part");
+    reading->final = recording_path(call->auth, id, ".cast.gz");
     reading->offset = piece->offset;
     reading->want = (size_t)(piece->limit > RECORDING_PIECE_MAX ? RECORDING_PIECE_MAX : piece->limit);
     reading->data = mem_alloc(reading->want);

@@ -164,6 +164,37 @@ static void rows_are_made_once(void **state)
     mem_free(key);
 }
 
+/* 200,000 took 13 seconds, in which nobody could sign in and the log said nothing. */
+static void a_long_start_says_so(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[4096] = "";
+    FILE *log = tmpfile();
+    log_set_fd(fileno(log));
+    log_set_level(LOG_LEVEL_INFO);
+    put_seeds(fixture); /* few: no news */
+    for (int i = 0; i < 2500; i++) {
+        char id[37];
+        snprintf(id, sizeof id, "%08d-3333-4333-8333-333333333333", i);
+        put_seed(fixture, &(struct seed){id, "dora", "web-2", NULL, 5000 + i, 100 + i, 10});
+    }
+    put_seeds(fixture);
+    log_set_level(LOG_LEVEL_ERROR);
+    log_set_fd(STDERR_FILENO);
+    rewind(log);
+    size_t size = fread(text, 1, sizeof text - 1, log);
+    text[size] = '\0';
+    fclose(log);
+    char *begin = strstr(text, "old recordings are put in order for lists");
+    assert_non_null(begin);
+    assert_non_null(strstr(begin, "of=2504\n"));
+    char *end = strstr(begin, "old recordings are in order for lists");
+    assert_non_null(end);
+    assert_non_null(strstr(end, "count=2504 seconds="));
+    assert_null(strstr(end, "put in order"));
+    assert_true(strstr(text, "in order") > begin);
+}
+
 /* Auth does nothing else while it looks for a page, so one of which little is wanted ends early, in every order: it did not when
  * a total was asked for, which everybody may. */
 static void r9_a_page_looks_at_so_many_and_no_more(void **state)
@@ -198,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_order, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_of_an_order, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_are_made_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_start_says_so, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
