@@ -2,7 +2,7 @@
 
 #include "base/enc.h"
 #include "base/mem.h"
-#include "base/wire.h"
+#include "crypt/marked.h"
 
 #include <string.h>
 
@@ -10,14 +10,6 @@
 #define MARK "tport-report-1\n"
 #define REPORT_MAX ((size_t)4 * 1024 * 1024)
 #define SIGNATURE_MAX 128
-
-/* The bytes that are signed. */
-static void marked(struct buf *out, const void *text, size_t size)
-{
-    buf_init(out, 0);
-    wr_bytes(out, MARK, sizeof(MARK) - 1);
-    wr_bytes(out, text, size);
-}
 
 enum tp_err report_sign(json_t *params, const struct key *key, const char *host_id, const char *method, int64_t now_ms)
 {
@@ -27,7 +19,7 @@ enum tp_err report_sign(json_t *params, const struct key *key, const char *host_
     char *text = json_text(whole);
     struct buf bytes;
     struct buf signature;
-    marked(&bytes, text, strlen(text));
+    marked(&bytes, MARK, text, strlen(text));
     buf_init(&signature, SIGNATURE_MAX);
     enum tp_err err = key_sign_p256(key, buf_head(&bytes), buf_size(&bytes), &signature);
     json_decref(whole);
@@ -54,7 +46,7 @@ static bool is_genuine(const json_t *params, const struct buf *text)
     struct buf signature;
     struct buf bytes;
     buf_init(&signature, SIGNATURE_MAX);
-    marked(&bytes, buf_head(text), buf_size(text));
+    marked(&bytes, MARK, buf_head(text), buf_size(text));
     bool genuine = dec_base64(signature64, strlen(signature64), &signature) == TP_OK &&
                    key_verify_p256(pem, buf_head(&bytes), buf_size(&bytes), buf_head(&signature), buf_size(&signature));
     buf_free(&bytes);
@@ -72,8 +64,12 @@ enum tp_err report_open(const json_t *params, const char *host_id, const char *m
     if (!report64)
         return err_set(error, TP_NOT_FOUND, "the report is not signed");
     buf_init(&text, REPORT_MAX);
-    enum tp_err err = TP_OK;
-    if (dec_base64(report64, strlen(report64), &text) != TP_OK || !is_genuine(params, &text))
+    enum tp_err err = dec_base64(report64, strlen(report64), &text);
+    if (err == TP_TOO_LARGE)
+        (void)err_set(error, err,
+                      "what this host says of itself is larger than %zu MB; give it fewer labels, or shorter ones",
+                      REPORT_MAX >> 20);
+    else if (err != TP_OK || !is_genuine(params, &text))
         err = err_set(error, TP_DENIED, "the report was not signed with the key that came with it");
     else if (json_parse_object(buf_head(&text), buf_size(&text), REPORT_MAX, &whole, error) != TP_OK ||
              json_need_object(whole, "params", &said, error) != TP_OK)

@@ -3,6 +3,7 @@
 #include "base/enc.h"
 #include "base/mem.h"
 #include "base/wire.h"
+#include "crypt/marked.h"
 #include "crypt/sshcert.h"
 
 #include <string.h>
@@ -11,14 +12,6 @@
 #define MARK "tport-statement-1\n"
 #define SIGNATURE_SIZE 64
 #define SIGNATURES_MAX 8
-
-/* The bytes that are signed: MARK and the text. */
-static void marked(struct buf *out, const void *text, size_t size)
-{
-    buf_init(out, 0);
-    wr_bytes(out, MARK, sizeof(MARK) - 1);
-    wr_bytes(out, text, size);
-}
 
 enum tp_err statement_sign(json_t *answer, const char *cluster, const struct key *const *keys, size_t key_count,
                            int64_t now)
@@ -30,7 +23,7 @@ enum tp_err statement_sign(json_t *answer, const char *cluster, const struct key
     json_t *signatures = json_array();
     struct buf bytes;
     enum tp_err err = TP_OK;
-    marked(&bytes, text, strlen(text));
+    marked(&bytes, MARK, text, strlen(text));
     for (size_t i = 0; err == TP_OK && i < key_count; i++) {
         uint8_t raw[SIGNATURE_SIZE];
         err = key_sign_ed25519(keys[i], buf_head(&bytes), buf_size(&bytes), raw);
@@ -115,7 +108,7 @@ enum tp_err statement_open(const json_t *answer, const char *const *ca_lines, co
         return err_set(error, TP_NOT_FOUND, "the proxy's answer is not signed");
     buf_init(&text, STATEMENT_MAX);
     bool readable = dec_base64(statement, strlen(statement), &text) == TP_OK;
-    marked(&bytes, buf_head(&text), buf_size(&text));
+    marked(&bytes, MARK, buf_head(&text), buf_size(&text));
     for (size_t i = 0; readable && json_array_size(signatures) <= SIGNATURES_MAX && ca_lines[i] && !genuine; i++)
         genuine = signed_by(signatures, ca_lines[i], &bytes);
     enum tp_err err = TP_OK;

@@ -341,6 +341,29 @@ static void r15_a_worker_does_not_speak_for_a_host(void **state)
     keys_free(&made);
 }
 
+/* Who reads why a heartbeat was refused learns what to do: one that was too large was told that its signature is wrong. */
+static void a_report_that_is_too_large_is_told_so(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    struct key *tls = key_generate(KEY_P256);
+    struct keys made = keys_make();
+    struct keys keys = {.tls = key_public_pem(tls), .ssh = made.ssh};
+    char *large = mem_alloc(5 << 20);
+    memset(large, 'x', (5 << 20) - 1);
+    json_decref(must(fixture, as_nobody("10.0.0.2"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    assert_null(ask(fixture, as_host(HOST_A, "web-1"), "host.heartbeat",
+                    signed_report(tls, HOST_A, "host.heartbeat", labels_of(large), clock_wall_ms()), &error));
+    assert_int_equal(error.code, TP_TOO_LARGE);
+    assert_string_equal(error.text,
+                        "what this host says of itself is larger than 4 MB; give it fewer labels, or shorter ones");
+    mem_free(large);
+    mem_free(keys.tls);
+    keys_free(&made);
+    key_free(tls);
+}
+
 /* R15: a renewal is signed too, and gives a host its name. A worker that kept one of before gave a server back the name that it had
  * given up, under which people look for another one. */
 static void r15_a_worker_does_not_name_a_host_by_an_old_renewal(void **state)
@@ -592,6 +615,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_a_worker_does_not_name_a_host_by_an_old_renewal, setup, teardown),
         cmocka_unit_test_setup_teardown(a_host_with_a_wrong_clock_is_heard_when_it_is_right, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_a_host_reports_no_faster_than_auth_can_bear, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_report_that_is_too_large_is_told_so, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_renewed_certificate_has_no_more_than_its_base, setup, teardown),
         cmocka_unit_test_setup_teardown(r1_force_needs_both_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_host_is_out, setup, teardown),
