@@ -62,6 +62,16 @@ def test_what_is_no_recording_is_refused_in_one_wording(tmp_path, what):
                              "nor the path of a file\n")
 
 
+def test_what_is_played_into_a_file_is_the_recording_alone(tmp_path):
+    """A sequence that puts a terminal in order, and an empty line, stood at the end of `tport play ID > file`."""
+    cast = tmp_path / "one.cast"
+    cast.write_text('{"version": 2, "width": 80, "height": 24}\n[0.01, "o", "hello\\r\\n"]\n')
+    assert say("tport", "play", cast).stdout == "hello\n"  # read as text
+    with pexpect.spawn(str(BIN / "tport"), ["play", str(cast)], timeout=10) as terminal:
+        terminal.expect(pexpect.EOF)
+        assert terminal.before.startswith(b"hello\r\n") and b"\x1b[?25h" in terminal.before
+
+
 def test_a_file_with_a_verifier_key_that_is_not_there_is_said(tmp_path):
     for name in ("/nofile", "nofile", "/no+such+file"):
         result = say("tportctl", "audit", "verify", str(tmp_path), f"--key={name}", cwd=tmp_path)

@@ -163,7 +163,7 @@ static enum tp_err run(const struct command_line *line, struct play_source *sour
         player.keys = raw;
         err = play_events(&player, source, format, error);
         buf_clear(&player.out);
-        if (pty) {
+        if (pty && isatty(STDOUT_FILENO)) {
             player_filter_end(&player.filter, &player.out);
             (void)buf_append_text(&player.out, "\r\n");
             if (flush(&player, &ignored) != TP_OK && err == TP_OK)
