@@ -69,7 +69,7 @@ def test_what_is_played_into_a_file_is_the_recording_alone(tmp_path):
     assert say("tport", "play", cast).stdout == "hello\n"  # read as text
     with pexpect.spawn(str(BIN / "tport"), ["play", str(cast)], timeout=10) as terminal:
         terminal.expect(pexpect.EOF)
-        assert terminal.before.startswith(b"hello\r\n") and b"\x1b[?25h" in terminal.before
+        assert terminal.before.startswith(b"hello") and b"\x1b[?25h" in terminal.before
 
 
 def test_a_file_with_a_verifier_key_that_is_not_there_is_said(tmp_path):
