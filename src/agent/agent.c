@@ -307,6 +307,7 @@ int agent_main(int control_fd)
     (void)signal(SIGPIPE, SIG_IGN);
     set_log(NULL);
     agent_state_init(&agent.state);
+    agent_grants_init(&agent);
     agent.calls_end = &agent.calls;
     agent.loop = loop_new();
     agent.idle_look = timer_new(agent.loop, on_idle_look, &agent);

@@ -9,6 +9,8 @@
 
 #define SEEN_MAX 65536
 #define SID_MAX 64
+/* So long after the start grants from before it could still be good, here, where the clock may be a minute behind auth's. */
+#define FRESH_MS ((int64_t)120 * 1000)
 
 static int64_t expires_at(const json_t *grant)
 {
@@ -62,6 +64,21 @@ static bool first_use(struct seen_grants *seen, const char *sid, int64_t expires
     return true;
 }
 
+void agent_grants_init(struct agent *agent)
+{
+    agent->seen.started_ms = clock_wall_ms();
+    agent->seen.started_mono_ms = clock_mono_ms();
+}
+
+/* The process before this one may have used it: which it did, it took with it (R14). One that is replaced opens nothing more, so
+ * whatever is from after our start came to us first. */
+static bool is_from_before(const struct seen_grants *seen, const json_t *grant)
+{
+    int64_t issued_ms = 0;
+    bool known = clock_parse_ms(json_get_text(grant, "issued", ""), &issued_ms) == TP_OK;
+    return clock_mono_ms() - seen->started_mono_ms < FRESH_MS && (!known || issued_ms < seen->started_ms);
+}
+
 void agent_grants_free(struct agent *agent)
 {
     while (agent->seen.first != NULL) {
@@ -80,6 +97,13 @@ enum tp_err agent_open_grant(struct agent *agent, const char *service, const uin
                                  clock_wall(), &grant, error);
     if (err != TP_OK) {
         return err;
+    }
+    if (is_from_before(&agent->seen, grant)) {
+        json_decref(grant);
+        return err_set(
+            error, TP_DENIED,
+            "tportd on this server was started a moment ago and takes nothing from before that; connect again (when "
+            "that does not help for a minute, its clock is ahead of the proxy's)");
     }
     const char *sid = json_get_text(grant, "sid", "");
     bool resume = json_get_bool(grant, "resume", false);

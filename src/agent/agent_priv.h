@@ -35,6 +35,7 @@ struct slot {
 
 /* Grants that have been used, until they expire (agent_grant.c). */
 struct seen_grants {
+    int64_t started_ms, started_mono_ms; /* of this process */
     struct map *by_sid;
     struct seen_sid *first, *last;
 };
@@ -156,8 +157,11 @@ json_t *kube_clusters_report(const struct agent *agent) TP_MUST;
 /* agent_kube_open.c: Kubernetes connections. */
 void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const uint8_t *grant, size_t size);
 
-/* agent_grant.c: signed by auth, for this host and service, not expired, not used before (and now it has been); its session
- * is new, or, where the grant says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a sentence. */
+/* agent_grant.c: the process begins. */
+void agent_grants_init(struct agent *agent);
+/* Signed by auth, for this host and service, not expired, not from before this process, not used before (and now it has been);
+ * its session is new, or, where the grant says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a
+ * sentence. */
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
                              json_t **ret_grant, struct tp_error *error) TP_MUST;
 /* Forgets which were used. */

@@ -225,7 +225,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
 {
     struct auth *auth = call->auth;
     const struct caller *caller = &call->caller;
-    int64_t now = clock_wall();
+    int64_t now_ms = clock_wall_ms();
     const char *record = !auth->settings.record                          ? "off"
                          : options->record_default == ROLE_RECORD_STRICT ? "strict"
                                                                          : "best_effort";
@@ -236,8 +236,8 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
         json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid", connect->sid,
                   "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",
                   auth->settings.cluster, "host_id", search->host->id, "service", "kube", "kube_cluster", search->name,
-                  "options", rights, "client_addr", caller->addr, "issued", doc_time(now * 1000), "expires",
-                  doc_time((now + GRANT_SECONDS) * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
+                  "options", rights, "client_addr", caller->addr, "issued", doc_time(now_ms), "expires",
+                  doc_time(now_ms + GRANT_SECONDS * 1000), "cert_not_after", doc_time(caller->not_after * 1000));
     const char *device = mfa_device_for(caller, NULL, search->name);
     if (device != NULL) {
         json_object_set_new(grant, "mfa_device", json_string(device));

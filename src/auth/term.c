@@ -65,7 +65,7 @@ static void resume(struct call *call, const char *sid)
         return;
     }
     struct resume *again = mem_alloc(sizeof *again);
-    int64_t now = clock_wall();
+    int64_t now_ms = clock_wall_ms();
     char attach[UUID_TEXT_SIZE];
     crypt_uuid(attach);
     again->call = call;
@@ -74,8 +74,8 @@ static void resume(struct call *call, const char *sid)
     json_object_set_new(again->grant, "attach", json_string(attach));
     json_object_set_new(again->grant, "resume", json_true());
     json_object_set_new(again->grant, "client_addr", json_string(call->caller.addr));
-    json_object_set_new(again->grant, "issued", doc_time(now * 1000));
-    json_object_set_new(again->grant, "expires", doc_time((now + GRANT_SECONDS) * 1000));
+    json_object_set_new(again->grant, "issued", doc_time(now_ms));
+    json_object_set_new(again->grant, "expires", doc_time(now_ms + GRANT_SECONDS * 1000));
     mem_free(live->attach);
     live->attach = mem_strdup(attach);
     mem_free(live->client_addr);
