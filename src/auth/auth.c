@@ -156,6 +156,7 @@ static void tick(void *ctx)
         websess_sweep(auth);
         tokens_sweep(auth);
         recordings_accesses_sweep(auth);
+        host_seen_keep(auth);
         (void)cert_cache_sweep(auth->certs, clock_wall());
     }
     if (auth->ticks % (600000 / TICK_MS) == 0) {

@@ -151,6 +151,9 @@ enum tp_err hosts_load(struct auth *auth, struct tp_error *error)
     if (err == TP_OK) {
         err = host_reports_load(auth, error);
     }
+    if (err == TP_OK) {
+        err = host_seen_load(auth, error);
+    }
     return err == TP_OK ? kube_hosts_load(auth, error) : err;
 }
 
@@ -181,6 +184,9 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
         err = doc_delete(auth->state, "/host_report/", id, error);
     }
     if (err == TP_OK || err == TP_NOT_FOUND) {
+        err = host_seen_forget(auth, id, error);
+    }
+    if (err == TP_OK) {
         err = kube_hosts_delete(auth, id, error);
     }
     if (err == TP_OK) {

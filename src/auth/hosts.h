@@ -37,6 +37,7 @@ struct host {
     int64_t gone_ms; /* wall: its last tunnel went, 0: none has gone */
     struct tunnel_ref *tunnels;
     int64_t last_seen_ms; /* wall */
+    bool seen_kept;       /* last_seen_ms is in the store: it is away (host_seen.c) */
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
     int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
     int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
@@ -88,6 +89,8 @@ void routes_send_all(struct auth *auth, struct link *link);
 void routes_worker_gone(struct auth *auth, int worker);
 void routes_free(struct host *host);
 
+#define HOST_CERT_SECONDS ((int64_t)365 * 24 * 3600) /* a host's certificate is good so long */
+
 /* ---- hosts.c ---- */
 /* The host of this id under this name, known before or not; it has been seen now. */
 struct host *hosts_add(struct auth *auth, const char *id, const char *name);
@@ -105,6 +108,15 @@ void host_names_drop(struct auth *auth, struct host *host);
 bool host_names_taken(const struct auth *auth, const char *id, const char *name) TP_MUST;
 /* In small letters, as names of hosts are kept. mem_free it. */
 char *host_names_lower(const char *text) TP_MUST;
+
+/* ---- host_seen.c ---- */
+enum tp_err host_seen_load(struct auth *auth, struct tp_error *error) TP_MUST;
+/* Each minute: puts into the batch since when those are away that are. */
+void host_seen_keep(struct auth *auth);
+/* Removes some hosts whose certificates have ended by now_ms (wall, as retention believes it). */
+void host_seen_expire(struct auth *auth, int64_t now_ms);
+/* The host is being removed. */
+enum tp_err host_seen_forget(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;
 
 /* ---- host_keys.c ---- */
 /* Notes in the registration of a host which keys are its. */

@@ -4,6 +4,7 @@
 #include "auth/caller.h"
 #include "auth/dispatch.h"
 #include "auth/handlers.h"
+#include "auth/hosts.h"
 #include "auth/inner.h"
 #include "auth/issue.h"
 #include "auth/kube.h"
@@ -13,7 +14,6 @@
 #include <string.h>
 
 #define HARD_CAP_MS ((int64_t)30 * 3600 * 1000)
-#define HOST_CERT_SECONDS ((int64_t)365 * 24 * 3600)
 #define PROXY_CERT_SECONDS ((int64_t)30 * 24 * 3600)
 
 int64_t issue_ttl(const struct auth *auth, const struct rbac_set *set, int64_t want_ms)

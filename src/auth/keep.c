@@ -1,6 +1,7 @@
 /* Looking after the audit log: indexes of days that have none, and retention. What retention removes is told in the log
  * itself before it goes; audit_prune_run makes sure of that. */
 #include "auth/audit.h"
+#include "auth/hosts.h"
 #include "auth/inner.h"
 #include "auth/keep.h"
 #include "auth/settings.h"
@@ -202,6 +203,7 @@ void keep_round(struct auth *auth)
         work_run(auth->loop, plan_work, plan_done, keep);
     }
     keep_recordings_round(auth);
+    host_seen_expire(auth, keep_now(auth));
 }
 
 void keep_second(struct auth *auth)

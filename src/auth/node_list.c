@@ -108,6 +108,7 @@ enum node_column { BY_NAME, BY_TIME };
 struct node_list {
     struct list list; /* first: list_answer */
     struct auth *auth;
+    bool all;       /* those too that have been away for long */
     unsigned order; /* auth->orders_made of the turn before */
 };
 
@@ -157,7 +158,7 @@ static bool node_wanted(void *ctx, size_t i)
         return false;
     }
     const struct host *host = host_at(nodes, i);
-    if (!hosts_is_node(host) || !hosts_current(host)) {
+    if (!hosts_is_node(host) || (!nodes->all && !hosts_current(host))) {
         return false;
     }
     struct rbac_target target;
@@ -248,6 +249,7 @@ void do_nodes_list(struct call *call)
     struct node_list *nodes = mem_alloc(sizeof *nodes);
     struct tp_error error = {0};
     nodes->auth = call->auth;
+    nodes->all = json_get_bool(call->params, "all", false);
     if (list_open(&nodes->list, call, columns, &error) == TP_OK) {
         list_answer(&source, nodes);
         return;

@@ -8,6 +8,7 @@ tport_unit_test(test_auth_secrets tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_access tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_workers tport_auth PkgConfig::OATH)
 # A name is found without a walk through all servers.
+tport_unit_test(test_auth_host_seen tport_auth PkgConfig::OATH)
 tport_unit_test(test_auth_names tport_auth PkgConfig::OATH)
 target_link_options(test_auth_names PRIVATE -Wl,--wrap=map_each)
 # Each of its steps can be the last one.

@@ -61,6 +61,7 @@ static const struct command_option nodes_add[] = {
     {"format", 'f', COMMAND_TEXT, "text|json", "Form of the output"},
     NONE};
 static const struct command_option nodes_ls[] = {
+    {"all", 0, COMMAND_FLAG, NULL, "Also hosts that have been away for more than ten minutes"},
     {"format", 'f', COMMAND_TEXT, "text|json|yaml", "Form of the output"},
     {"verbose", 'v', COMMAND_FLAG, NULL, "Do not cut labels"},
     {"search", 0, COMMAND_TEXT, "WORDS", "Only hosts that hold all these words (comma-separated)"},

@@ -202,7 +202,8 @@ static enum tp_err list_nodes(struct command_line *line, json_t *params, json_t 
 enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
-    static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", NULL};
+    static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", "Last Seen (UTC)",
+                                         NULL};
     static const struct table_cut cuts[] = {{4, 0}, {2, 0}, {-1, 0}};
     const char *format;
     json_t *params = NULL, *items = NULL, *item;
@@ -211,6 +212,8 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
         err = output_list_params(line, &params, error);
+    if (err == TP_OK)
+        (void)json_object_set_new(params, "all", json_boolean(command_flag(line, "all")));
     if (err == TP_OK)
         err = list_nodes(line, params, &items, error);
     if (err == TP_OK && strcmp(format, "json") == 0) {
@@ -224,9 +227,13 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
             json_t *node_labels = output_node_labels(item);
             char *text = output_labels(node_labels);
             const char *address = output_text_at(item, "spec.addr");
-            const char *cells[] = {output_text_at(item, "spec.hostname"), output_text_at(item, "metadata.name"),
-                                   *address ? address : "⟵ Tunnel", text, output_text_at(item, "spec.version")};
+            char *seen = output_time(json_get_text(item, "last_seen", "")); /* of one without an agent: nothing */
+            const char *cells[] = {
+                output_text_at(item, "spec.hostname"), output_text_at(item, "metadata.name"),
+                *address ? address : "⟵ Tunnel",       text,
+                output_text_at(item, "spec.version"),  json_get_bool(item, "online", false) ? "online" : seen};
             table_add(table, cells);
+            mem_free(seen);
             mem_free(text);
             json_decref(node_labels);
         }

@@ -1,0 +1,97 @@
+/* Hosts that are away: since when, also after a restart; that a long list shows them; that their registration ends with their
+ * certificate. */
+#include "auth/hosts.h"
+#include "auth_access_help.h"
+
+#define HOUR_MS ((int64_t)3600 * 1000)
+
+static void goes_away(struct fixture *fixture, int64_t ago_ms)
+{
+    json_decref(must(fixture, as_proxy(), "tunnel.down",
+                     json_pack("{s:s, s:i, s:i}", "host_id", HOST_A, "worker", 1, "tunnel", 5)));
+    hosts_get(fixture->auth, HOST_A)->last_seen_ms -= ago_ms;
+}
+
+static void restart(struct fixture *fixture)
+{
+    struct tp_error error = {0};
+    host_seen_keep(fixture->auth);
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    fixture_shut(fixture);
+    fixture_open(fixture);
+}
+
+/* How many a list shows, and when the last of them was seen: "" is there now. */
+static size_t shown(struct fixture *fixture, bool all, char out[CLOCK_TEXT_SIZE])
+{
+    json_t *result = must(fixture, as_local(), "nodes.list", json_pack("{s:b}", "all", all));
+    const json_t *items = json_object_get(result, "items");
+    size_t count = json_array_size(items);
+    snprintf(out, CLOCK_TEXT_SIZE, "%s", json_get_text(json_array_get(items, count - 1), "last_seen", ""));
+    json_decref(result);
+    return count;
+}
+
+/* After a start of auth each host that had gone years ago was listed for ten minutes, as seen just now; and after these nothing
+ * told its id, with which alone it can be removed. */
+static void who_is_away_is_known_after_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    char when[CLOCK_TEXT_SIZE];
+    char expected[CLOCK_TEXT_SIZE];
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    assert_int_equal(shown(fixture, false, when), 1);
+    assert_string_equal(when, "");
+    goes_away(fixture, HOUR_MS);
+    clock_format_ms(hosts_get(fixture->auth, HOST_A)->last_seen_ms, expected);
+    for (int restarted = 0; restarted < 2; restarted++) {
+        assert_int_equal(shown(fixture, false, when), 0);
+        assert_int_equal(shown(fixture, true, when), 1);
+        assert_string_equal(when, expected);
+        restart(fixture);
+    }
+    /* It is back: what was kept counts no more. */
+    json_decref(
+        must(fixture, as_host(HOST_A, "web-1"), "tunnel.up", json_pack("{s:i, s:i}", "worker", 1, "tunnel", 5)));
+    restart(fixture);
+    assert_int_equal(shown(fixture, false, when), 1);
+    assert_in_range(clock_wall_ms() - hosts_get(fixture->auth, HOST_A)->last_seen_ms, 0, 10000);
+}
+
+/* Machines that never return were registered for ever. */
+static void a_registration_ends_with_its_certificate(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    json_t *doc = NULL;
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-2", "dev", true);
+    int64_t made = clock_wall();
+    hosts_saw_cert(hosts_get(fixture->auth, HOST_A), made);
+    hosts_saw_cert(hosts_get(fixture->auth, HOST_B), made);
+    goes_away(fixture, 0);
+    host_seen_expire(fixture->auth, (made + HOST_CERT_SECONDS - 10) * 1000);
+    assert_non_null(hosts_get(fixture->auth, HOST_A));
+    host_seen_keep(fixture->auth);
+    host_seen_expire(fixture->auth, (made + HOST_CERT_SECONDS + 10) * 1000);
+    assert_null(hosts_get(fixture->auth, HOST_A));
+    assert_non_null(
+        hosts_get(fixture->auth, HOST_B)); /* it is there, so its certificate is a younger one than we know */
+    restart(fixture);
+    assert_null(hosts_get(fixture->auth, HOST_A));
+    assert_int_equal(doc_find(fixture->auth->state, "/host_seen/", HOST_A, &doc, NULL, &error), TP_NOT_FOUND);
+    json_t *result = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "node.deleted"));
+    const json_t *event = json_array_get(json_object_get(result, "items"), 0);
+    assert_string_equal(json_get_text(event, "reason", ""), "certificate_expired");
+    assert_string_equal(json_get_text(event, "server_hostname", ""), "web-1");
+    json_decref(result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_is_away_is_known_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_registration_ends_with_its_certificate, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
