@@ -15,6 +15,13 @@
 #define LABELS_MAX 200
 #define REPORT_COST_MS 1000 /* agents report once a second at most */
 
+/* The texts for lists are made anew when one needs them. */
+static void forget_texts(struct host *host)
+{
+    buf_free(&host->text);
+    buf_free(&host->brief);
+}
+
 static void host_destroy(struct host *host)
 {
     if (host != NULL) {
@@ -24,7 +31,7 @@ static void host_destroy(struct host *host)
         mem_free(host->token);
         mem_free(host->labels);
         json_decref(host->resource);
-        buf_free(&host->text);
+        forget_texts(host);
         json_decref(host->kube);
         mem_free(host);
     }
@@ -81,7 +88,7 @@ static void set_resource(struct auth *auth, struct host *host, json_t *resource)
                               json_object_get(json_object_get(resource, "spec"), "cmd_labels"), &host->label_count);
     host->tags = rbac_tags_of(host->labels, host->label_count);
     hosts_order_labels(auth, host);
-    buf_free(&host->text);
+    forget_texts(host);
 }
 
 struct host *hosts_add(struct auth *auth, const char *id, const char *name)
@@ -94,7 +101,7 @@ struct host *hosts_add(struct auth *auth, const char *id, const char *name)
     }
     if (host->name == NULL || strcasecmp(host->name, name) != 0) {
         host_names_set(auth, host, name);
-        buf_free(&host->text);
+        forget_texts(host);
         hosts_order_changed(auth);
     }
     host->last_seen_ms = clock_wall_ms();

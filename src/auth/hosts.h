@@ -29,6 +29,7 @@ struct host {
     struct rbac_tags tags;
     size_t place;      /* in auth->host_order, while that is sorted */
     struct buf text;   /* resource as JSON without its last brace, for lists; empty until one needs it */
+    struct buf brief;  /* the same for brief lists */
     json_t *kube;      /* the Kubernetes clusters it serves (auth/kube.h), or NULL */
     unsigned roles;    /* what it joined as: TOKEN_NODE, TOKEN_KUBE */
     char *token;       /* hash of the join token that it came with, or NULL */

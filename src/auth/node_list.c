@@ -109,6 +109,7 @@ struct node_list {
     struct list list; /* first: list_answer */
     struct auth *auth;
     bool all;       /* those too that have been away for long */
+    bool brief;
     unsigned order; /* auth->orders_made of the turn before */
 };
 
@@ -170,7 +171,17 @@ static bool node_wanted(void *ctx, size_t i)
     return wanted;
 }
 
-/* The text of the resource up to its last brace, made once; what an item adds goes behind it. */
+/* The text of shown (stolen) up to its last brace: what an item adds goes behind it. */
+static void keep_open_text(json_t *shown, struct buf *ret_text)
+{
+    char *text = json_text(shown);
+    buf_init(ret_text, 0);
+    (void)buf_append(ret_text, text, strlen(text) - 1);
+    mem_free(text);
+    json_decref(shown);
+}
+
+/* The resource, made once. */
 static const struct buf *resource_text(struct host *host)
 {
     if (buf_size(&host->text) == 0) {
@@ -179,11 +190,7 @@ static const struct buf *resource_text(struct host *host)
         json_object_del(shown, "online_since");
         json_object_del(shown, "last_seen");
         json_object_del(shown, "logins");
-        char *text = json_text(shown);
-        buf_init(&host->text, 0);
-        (void)buf_append(&host->text, text, strlen(text) - 1);
-        mem_free(text);
-        json_decref(shown);
+        keep_open_text(shown, &host->text);
     }
     return &host->text;
 }
@@ -197,33 +204,60 @@ static void append_string(struct buf *out, const char *text)
     json_decref(string);
 }
 
+/* What a table of names, addresses and labels shows, in the places of the resource, made once. */
+static const struct buf *brief_text(struct host *host)
+{
+    if (buf_size(&host->brief) == 0) {
+        const json_t *spec = json_object_get(host->resource, "spec");
+        const char *address = json_get_text(spec, "addr", "");
+        json_t *labels = json_object();
+        for (size_t i = 0; i < host->label_count; i++) {
+            (void)json_object_set_new(labels, host->labels[i].name, json_string(host->labels[i].value));
+        }
+        json_t *shown =
+            json_pack("{s:{s:o}, s:{s:s, s:s*, s:O*}}", "metadata", "labels", labels, "spec", "hostname", host->name,
+                      "addr", address[0] != '\0' ? address : NULL, "use_tunnel", json_object_get(spec, "use_tunnel"));
+        keep_open_text(shown, &host->brief);
+    }
+    return &host->brief;
+}
+
+static void append_logins(const struct rbac_set *set, const struct host *host, struct buf *out)
+{
+    /* With a second factor, where one is asked for: the list says as whom one may connect. */
+    struct rbac_access access = {.mfa_verified = true};
+    struct rbac_target target;
+    size_t count = 0;
+    hosts_target(host, &target);
+    struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) {
+            (void)buf_append(out, ",", 1);
+        }
+        append_string(out, logins[i].name);
+    }
+    mem_free(logins);
+}
+
 static void node_item(void *ctx, size_t i, struct buf *out)
 {
     const struct node_list *nodes = ctx;
     struct host *host = host_at(nodes, i);
     const struct rbac_set *set = nodes->list.call->caller.set;
-    const struct buf *text = resource_text(host);
+    const struct buf *text = nodes->brief ? brief_text(host) : resource_text(host);
     (void)buf_append(out, buf_head(text), buf_size(text));
-    (void)buf_printf(out, ",\"online\":%s", host->tunnels != NULL ? "true" : "false");
+    (void)buf_append_text(out, host->tunnels != NULL ? ",\"online\":true" : ",\"online\":false");
+    if (nodes->brief) {
+        (void)buf_append(out, "}", 1);
+        return;
+    }
     json_t *when = doc_time(host->tunnels != NULL ? host->came_ms : host->last_seen_ms);
     (void)buf_append_text(out, host->tunnels != NULL ? ",\"online_since\":" : ",\"last_seen\":");
     append_string(out, json_string_value(when));
     json_decref(when);
     (void)buf_append_text(out, ",\"logins\":[");
     if (set != NULL) {
-        /* With a second factor, where one is asked for: the list says as whom one may connect. */
-        struct rbac_access access = {.mfa_verified = true};
-        struct rbac_target target;
-        size_t count = 0;
-        hosts_target(host, &target);
-        struct rbac_login *logins = rbac_logins(set, &target, &access, &count);
-        for (size_t k = 0; k < count; k++) {
-            if (k > 0) {
-                (void)buf_append(out, ",", 1);
-            }
-            append_string(out, logins[k].name);
-        }
-        mem_free(logins);
+        append_logins(set, host, out);
     }
     (void)buf_append_text(out, "]}");
 }
@@ -250,6 +284,7 @@ void do_nodes_list(struct call *call)
     struct tp_error error = {0};
     nodes->auth = call->auth;
     nodes->all = json_get_bool(call->params, "all", false);
+    nodes->brief = json_get_bool(call->params, "brief", false);
     if (list_open(&nodes->list, call, columns, &error) == TP_OK) {
         list_answer(&source, nodes);
         return;

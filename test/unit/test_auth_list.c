@@ -185,6 +185,28 @@ static void pages_by_key(void **state)
     check(fixture, json_object(), "abacus cache web-a web-b");
 }
 
+/* What a table shows, in the places of the resource, and nothing else; it follows what the host says. */
+static void a_brief_list_has_what_a_table_shows(void **state)
+{
+    struct fixture *fixture = *state;
+    put_hosts(fixture);
+    for (int i = 0; i < 2; i++) {
+        const char *kernel = i == 0 ? "6.1" : "6.2";
+        json_decref(must(fixture, as_host("00000005-1111-4111-8111-111111111111", "cache"), "host.heartbeat",
+                         json_pack("{s:s, s:{s:s, s:s}, s:{s:{s:s}}}", "hostname", "cache", "labels", "env", "dev",
+                                   "kernel", "hidden", "cmd_labels", "kernel", "result", kernel)));
+        json_t *result = must(fixture, as_user(fixture, "alice"), "nodes.list", json_pack("{s:b}", "brief", 1));
+        assert_int_equal(json_array_size(json_object_get(result, "items")), 4);
+        json_t *expected = json_pack("{s:{s:{s:s, s:s}}, s:{s:s, s:b}, s:b}", "metadata", "labels", "env", "dev",
+                                     "kernel", kernel, "spec", "hostname", "cache", "use_tunnel", 1, "online", 0);
+        assert_true(json_equal(json_array_get(json_object_get(result, "items"), 0), expected));
+        const json_t *spec = json_object_get(json_array_get(json_object_get(result, "items"), 1), "spec");
+        assert_string_equal(json_get_text(spec, "addr", ""), "192.0.2.7:22");
+        json_decref(expected);
+        json_decref(result);
+    }
+}
+
 /* Who is away stands before who is there, each by its time; the order follows tunnels that come and go. */
 static void nodes_by_time(void **state)
 {
@@ -365,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(filters_of_nodes, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_filters_say_where, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_by_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_brief_list_has_what_a_table_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(nodes_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(filters_of_clusters, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_query_is_done_in_turns, setup, teardown),

@@ -22,9 +22,9 @@
 
 #define PEM_MAX ((size_t)4 * 1024 * 1024)
 #define TIMEOUT_MS INT64_C(30000)
-#define GREETING_MS INT64_C(10000) /* for a connection, the handshake and the first answer of a stranger */
-#define KEEP_MS INT64_C(5000)      /* a connection that was idle for longer may be closed on the other side by now */
-#define PAGE 1000
+#define GREETING_MS INT64_C(10000)   /* for a connection, the handshake and the first answer of a stranger */
+#define KEEP_MS INT64_C(5000)        /* a connection that was idle for longer may be closed on the other side by now */
+#define PAGE 5000                    /* the most that auth gives at once */
 #define SENT_MAX ((size_t)64 * 1024) /* of standard input, before the server has said a word */
 #define REFUSAL_MAX 1024             /* bytes of a line that stands in place of the SSH greeting */
 

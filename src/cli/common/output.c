@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PART_MAX ((size_t)64) /* bytes of a name in a path: paths are our own */
+
 void output_json(const json_t *value)
 {
     char *text = json_dumps(value, JSON_INDENT(4) | JSON_ENCODE_ANY);
@@ -167,11 +169,14 @@ json_t *output_split(const char *text)
 
 const json_t *output_at(const json_t *object, const char *path)
 {
+    char key[PART_MAX + 1];
     while (object && *path) {
         size_t length = strcspn(path, ".");
-        char *key = mem_strndup(path, length);
+        if (length > PART_MAX)
+            return NULL;
+        memcpy(key, path, length);
+        key[length] = '\0';
         object = json_object_get(object, key);
-        mem_free(key);
         path += length;
         path += *path == '.';
     }

@@ -198,6 +198,8 @@ enum tp_err tport_ls(struct command_line *line, struct tp_error *error)
         err = output_list_params(line, &params, error);
     if (err == TP_OK)
         err = tport_open(line, &profile, &api, error);
+    if (err == TP_OK && !command_flag(line, "verbose") && (strcmp(format, "text") == 0 || strcmp(format, "names") == 0))
+        (void)json_object_set_new(params, "brief", json_true());
     if (err == TP_OK)
         err = api_list(api, "nodes.list", json_incref(params), 0, &nodes, error);
     if (err == TP_OK) {
