@@ -342,18 +342,15 @@ static bool kubelet_allows(const struct rbac_kube_rules *rules, const struct kub
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
 {
-    const char *name = request->object ? request->object : request->name;
-    struct rbac_kube_request asked = {request->resource, request->api_group, request->ns, name,
-                                      request->verb,     request->collection};
+    struct rbac_kube_request asked = {
+        request->resource, request->api_group,  request->ns,  request->object ? request->object : request->name,
+        request->verb,     request->collection, request->name};
     enum rbac_kube_answer answer;
     if (!*request->resource || kube_request_is_about_oneself(request))
         return RBAC_KUBE_ALLOW;
     if (request->proxied && !kubelet_allows(rules, request, error))
         return RBAC_KUBE_DENY;
     answer = rbac_kube_check(rules, &asked);
-    asked.name = request->name; /* of what is proxied, with scheme and port: so somebody may have denied it */
-    if (request->object && rbac_kube_denied(rules, &asked))
-        answer = RBAC_KUBE_DENY;
     if (answer == RBAC_KUBE_FILTER && strcmp(request->verb, "deletecollection") == 0) {
         (void)err_set(error, TP_DENIED,
                       "you may delete only some of these %s; name them one by one instead of deleting the collection",
@@ -369,6 +366,6 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
 bool kube_request_check_item(const struct rbac_kube_rules *rules, const struct kube_request *request, const char *ns,
                              const char *name)
 {
-    struct rbac_kube_request asked = {request->resource, request->api_group, ns, name, request->verb, false};
+    struct rbac_kube_request asked = {request->resource, request->api_group, ns, name, request->verb, false, NULL};
     return *name && rbac_kube_check(rules, &asked) == RBAC_KUBE_ALLOW;
 }

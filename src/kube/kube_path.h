@@ -21,10 +21,9 @@ struct kube_request {
         *verb;       /* as rules know it: get list watch create update patch delete deletecollection exec portforward */
     bool collection; /* list, watch or deletecollection of what no name limits */
     bool is_watch;
-    bool audited;    /* worth an event: all but discovery and health */
-    char *object;    /* the name for rules, when it is not name: a proxied service, pod or node without scheme and port;
-                     to deny it, rules may have it either way */
-    char *proxied;   /* of nodes/proxy: the path on the kubelet, without the first slash; else NULL */
+    bool audited;  /* worth an event: all but discovery and health */
+    char *object;  /* the name for rules, when it is not name: a proxied service, pod or node without scheme and port */
+    char *proxied; /* of nodes/proxy: the path on the kubelet, without the first slash; else NULL */
     bool node_port;  /* of nodes/proxy: the name says another port or scheme than the kubelet's */
     char *container; /* of exec, attach, log; "" when the query names none */
     char *command;   /* of exec: its words joined by blanks; NULL: none */

@@ -43,6 +43,7 @@ struct rbac_kube_request {
     const char *name;       /* "" in a collection */
     const char *verb;       /* get list watch create update patch delete deletecollection exec portforward */
     bool collection;        /* no object is named: list, watch, deletecollection, create */
+    const char *written; /* of what is proxied: the name with scheme and port, as the path has it; NULL: it is name */
 };
 
 enum rbac_kube_answer {
@@ -51,12 +52,11 @@ enum rbac_kube_answer {
     RBAC_KUBE_FILTER /* a collection that is let through; each object in it must then be asked for by itself */
 };
 
-/* May it be done? Deny beats allow. An allow rule for anything in a namespace lets that namespace be read. A collection
+/* May it be done? Deny beats allow. A deny rule is heard for the name and for the written one; an allow rule for the written
+ * one only when it is just that: what a pattern means by a port (http*) cannot be told from what it means by a name. An allow rule for anything in a namespace lets that namespace be read. A collection
  * is refused when a deny rule covers every name in every namespace asked for, or when no allow rule covers any. */
 enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules,
                                       const struct rbac_kube_request *request) TP_MUST;
-/* Does a deny rule name this one object? For a further name that it has; rbac_kube_check asks that by itself. */
-bool rbac_kube_denied(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request) TP_MUST;
 /* Is there nothing that would be refused? Then answers need no filter at all. */
 bool rbac_kube_rules_open(const struct rbac_kube_rules *rules) TP_MUST;
 

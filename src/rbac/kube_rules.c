@@ -326,10 +326,12 @@ static struct asked read_asked(const struct rbac_kube_request *request)
     return asked;
 }
 
-bool rbac_kube_denied(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request)
+static bool any_names(const struct kube_list *list, const struct asked *asked)
 {
-    struct asked asked = read_asked(request);
-    return any_covers(&rules->denied, &asked, true);
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].name.text, asked->name) == 0 && covers(&list->items[i], asked, false))
+            return true;
+    return false;
 }
 
 enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules, const struct rbac_kube_request *request)
@@ -337,7 +339,10 @@ enum rbac_kube_answer rbac_kube_check(const struct rbac_kube_rules *rules, const
     struct asked asked = read_asked(request);
     if (request->collection)
         return check_collection(rules, &asked);
-    if (any_covers(&rules->denied, &asked, true))
+    struct asked written = asked;
+    written.name = request->written ? request->written : asked.name;
+    if (any_covers(&rules->denied, &asked, true) || any_covers(&rules->denied, &written, true))
         return RBAC_KUBE_DENY;
-    return any_covers(&rules->allowed, &asked, false) ? RBAC_KUBE_ALLOW : RBAC_KUBE_DENY;
+    return any_covers(&rules->allowed, &asked, false) || any_names(&rules->allowed, &written) ? RBAC_KUBE_ALLOW
+                                                                                              : RBAC_KUBE_DENY;
 }

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "rbac/pattern.h"
 #include "rbac/schema.h"
 
 #include <string.h>
@@ -149,13 +150,26 @@ static enum tp_err check_kube(const struct reading *reading, const struct node *
                  : TP_OK;
 }
 
+/* Of what can be proxied to, rules see the name without scheme and port, or a whole one with them (rbac/kube.h). */
+static void warn_port(struct reading *reading, const struct node *node, const struct role_kube *kube)
+{
+    static const char *const proxied[] = {"pod", "pods", "service", "services", "kube_node", "nodes", NULL};
+    if (kube->kind && names_listed(proxied, kube->kind) && kube->name && strchr(kube->name, ':') &&
+        (strchr(kube->name, '*') || pattern_is_regex(kube->name)))
+        buf_printf(
+            &reading->warnings,
+            "line %d: \"kubernetes_resources\": the name \"%.60s\" allows nothing; without scheme and port it is "
+            "for all of them, and with them it takes no pattern\n",
+            node->line, kube->name);
+}
+
 static char *copy_text(const struct node *map, const char *key)
 {
     const char *text = node_get_text(map, key, NULL);
     return text ? mem_strdup(text) : NULL;
 }
 
-static enum tp_err read_kube(struct reading *reading, const struct node *map, struct role_section *section)
+static enum tp_err read_kube(struct reading *reading, const struct node *map, bool deny, struct role_section *section)
 {
     const struct node *list = schema_get(map, "kubernetes_resources");
     if (!list)
@@ -178,6 +192,8 @@ static enum tp_err read_kube(struct reading *reading, const struct node *map, st
         result = check_kube(reading, node, kube);
         if (result)
             return result;
+        if (!deny)
+            warn_port(reading, node, kube);
     }
     return TP_OK;
 }
@@ -223,7 +239,7 @@ static enum tp_err read_section(struct reading *reading, const struct node *map,
     if (!result)
         result = role_rules_read(schema_get(map, "rules"), reading->strict, section, reading->error);
     if (!result)
-        result = read_kube(reading, map, section);
+        result = read_kube(reading, map, deny, section);
     if (!result && reading->strict == ROLE_WRITTEN)
         result = check_impersonate(reading, map, deny);
     if (!result && reading->strict == ROLE_WRITTEN)

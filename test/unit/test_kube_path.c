@@ -349,6 +349,18 @@ static void R5_a_denied_service_is_denied_on_each_port(void **state)
     asks(ports, "GET", "/api/v1/namespaces/d/services/admin:81/proxy/", RBAC_KUBE_ALLOW);
     asks(http, "GET", "/api/v1/namespaces/d/services/httpbin:80/proxy/", RBAC_KUBE_ALLOW);
     asks(http, "GET", "/api/v1/namespaces/d/services/http:admin:80/proxy/", RBAC_KUBE_DENY);
+    /* A rule for one port opens that port, and no pattern does. */
+    static const char one[] = "{\"allowed\":[" ANY("services", "*", "web:80") "," ANY(
+        "services", "*", "adm*:81") "," ANY("services", "*", "http:*") "],\"denied\":[]}";
+    asks(one, "GET", "/api/v1/namespaces/d/services/web:80/proxy/", RBAC_KUBE_ALLOW);
+    asks(one, "GET", "/api/v1/namespaces/d/services/web:81/proxy/", RBAC_KUBE_DENY);
+    asks(one, "GET", "/api/v1/namespaces/d/services/http:web:80/proxy/", RBAC_KUBE_DENY);
+    asks(one, "GET", "/api/v1/namespaces/d/services/web/proxy/", RBAC_KUBE_DENY);
+    asks(one, "GET", "/api/v1/namespaces/d/services/web", RBAC_KUBE_DENY);
+    asks(one, "GET", "/api/v1/namespaces/d/services/admin:81/proxy/", RBAC_KUBE_DENY);
+    static const char both[] =
+        "{\"allowed\":[" ANY("services", "*", "web:80") "],\"denied\":[" ANY("services", "*", "web") "]}";
+    asks(both, "GET", "/api/v1/namespaces/d/services/web:80/proxy/", RBAC_KUBE_DENY);
 }
 
 /* What kubectl shows of a refusal depends on what it asked for: discovery reads no Status (measured with 1.20, 1.32 and

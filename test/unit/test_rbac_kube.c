@@ -92,8 +92,8 @@ static void test_rules(void **state)
         const struct row *row = &rows[i];
         struct rbac_set *set = set_with(row);
         struct rbac_target target = {.kind = ROLE_KUBE, .name = "k1"};
-        struct rbac_kube_request request = {row->kind, row->group, row->name_space,
-                                            row->name, row->verb,  row->collection};
+        struct rbac_kube_request request = {row->kind,       row->group, row->name_space, row->name, row->verb,
+                                            row->collection, NULL};
         json_t *resources = rbac_kube_resources(set, &target);
         struct rbac_kube_rules *rules = NULL;
         struct tp_error error = {0};
@@ -180,7 +180,7 @@ static void test_broken_pattern_fails_closed(void **state)
     (void)state;
     static const char rule[] = "{\"kind\": \"pods\", \"api_group\": \"\", \"namespace\": \"*\", \"name\": \"^(($\", "
                                "\"verbs\": [\"*\"]}";
-    struct rbac_kube_request request = {"pods", "", "a", "p", "get", false};
+    struct rbac_kube_request request = {"pods", "", "a", "p", "get", false, NULL};
     for (int deny = 0; deny < 2; deny++) {
         char *text = deny ? mem_printf("{\"allowed\": [{\"kind\": \"*\", \"api_group\": \"*\", \"namespace\": \"*\", "
                                        "\"name\": \"*\", \"verbs\": [\"*\"]}], \"denied\": [%s]}",

@@ -233,6 +233,20 @@ static void test_warnings_name_what_was_meant(void **state)
         role_unref(role);
         mem_free(spec);
     }
+    static const struct {
+        const char *section, *kind, *name;
+        bool warns;
+    } ports[] = {{"allow", "service", "web:*", true},          {"allow", "kube_node", "n1:*", true},
+                 {"allow", "service", "^web:(80|443)$", true}, {"allow", "service", "web:80", false},
+                 {"allow", "clusterrole", "system:*", false},  {"deny", "service", "web:*", false}};
+    for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
+        char *spec = mem_printf("{%s: {kubernetes_resources: [{kind: %s, namespace: a, name: '%s', verbs: [get]}]}}",
+                                ports[i].section, ports[i].kind, ports[i].name);
+        struct role *role = role_of("v7", "r", spec);
+        assert_int_equal(strstr(role_warnings(role), "takes no pattern") != NULL, ports[i].warns);
+        role_unref(role);
+        mem_free(spec);
+    }
 }
 
 static void test_numbers_of_conditions(void **state)
