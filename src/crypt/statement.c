@@ -88,10 +88,12 @@ static enum tp_err check_said(const json_t *said, const char *cluster, int64_t n
     int64_t issued = json_get_int(said, "issued", 0);
     if (strcmp(json_get_text(said, "cluster", ""), cluster) != 0)
         return err_set(error, TP_DENIED, "what the proxy says of its CAs was signed for another cluster");
-    if (issued < now - STATEMENT_SECONDS)
-        return err_set(error, TP_DENIED,
-                       "what the proxy says of its CAs was signed more than ten minutes ago; check that the clocks of "
-                       "the proxy and of this machine agree");
+    if (issued < now - STATEMENT_SECONDS || issued > now + STATEMENT_SECONDS)
+        return err_set(
+            error, TP_DENIED,
+            "what the proxy says of its CAs was signed more than ten minutes %s; check that the clocks of the "
+            "proxy and of this machine agree",
+            issued < now ? "ago" : "from now");
     return TP_OK;
 }
 

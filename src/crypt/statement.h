@@ -9,7 +9,7 @@
 #include "crypt/key.h"
 
 #define STATEMENT_MAX ((size_t)1024 * 1024)
-#define STATEMENT_SECONDS 600 /* so old it may be; clocks that differ by less do no harm */
+#define STATEMENT_SECONDS 600 /* so old it may be, or so far ahead; clocks that differ by less do no harm */
 
 /* Puts "statement" (base64 of what answer holds, the cluster and now) into answer, and "signatures" (base64), one by each of the
  * key_count Ed25519 keys. */

@@ -193,6 +193,10 @@ static void r15_a_worker_names_no_cas_of_its_own(void **state)
     take(world, signed_cas(&world->ours, &world->theirs, &world->ours, "other.example", now), TP_DENIED, false);
     take(world, signed_cas(&world->ours, &world->theirs, &world->ours, CLUSTER, now - STATEMENT_SECONDS - 5), TP_DENIED,
          false);
+    /* Or one of when auth's clock was ahead: a worker could keep it for that day. */
+    take(world, signed_cas(&world->ours, &world->theirs, &world->ours, CLUSTER, now + STATEMENT_SECONDS + 5), TP_DENIED,
+         false);
+    take(world, signed_cas(&world->ours, NULL, &world->ours, CLUSTER, now + STATEMENT_SECONDS - 5), TP_OK, false);
 }
 
 static void a_signed_word_changes_whom_to_trust(void **state)
