@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void names_add(struct names *names, const char *text)
 {
@@ -94,11 +95,25 @@ bool names_listed(const char *const *words, const char *text)
     return false;
 }
 
+/* Neither empty nor an earlier one in other letters: yes, Yes. */
+static bool worth_saying(const char *const *words, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcasecmp(words[i], words[at]) == 0)
+            return false;
+    return *words[at];
+}
+
 char *names_or(const char *const *words)
 {
-    char *text = mem_strdup(words[0]);
-    for (size_t i = 1; words[i]; i++) {
-        char *longer = mem_printf("%s%s%s", text, words[i + 1] ? ", " : " or ", words[i]);
+    char *text = mem_strdup("");
+    size_t last = 0;
+    for (size_t i = 0; words[i]; i++)
+        last = worth_saying(words, i) ? i : last;
+    for (size_t i = 0; words[i]; i++) {
+        if (!worth_saying(words, i))
+            continue;
+        char *longer = mem_printf("%s%s%s", text, !*text ? "" : i < last ? ", " : " or ", words[i]);
         mem_free(text);
         text = longer;
     }

@@ -24,7 +24,7 @@ void names_free(struct names *names);
 const char *names_nearest(const char *const *words, const char *text);
 /* Number of edits between two words, at most limit + 1. */
 size_t names_distance(const char *a, const char *b, size_t limit);
-/* "v3, v4 or v5" of a NULL-ended list that is not empty. mem_free it. */
+/* "v3, v4 or v5" of a NULL-ended list; empty words are left out, and a word in other letters than before. mem_free it. */
 char *names_or(const char *const *words);
 /* Is text one of a NULL-ended list? */
 bool names_listed(const char *const *words, const char *text);

@@ -48,18 +48,15 @@ static enum tp_err check_word(const struct node *node, const struct schema *entr
         return wrong(node, path, "one word", error);
     if (names_listed(entry->words, node->text))
         return TP_OK;
-    if (strcmp(entry->key, "version") == 0) { /* all are as near to each other */
-        char *all = names_or(entry->words);
-        enum tp_err err = err_set(error, TP_INVALID, "line %d: \"%s\" cannot be \"%.80s\"; it is %s here", node->line,
-                                  path, node->text, all);
-        mem_free(all);
-        return err;
-    }
     meant = names_nearest(entry->words, node->text);
-    if (meant)
+    if (meant && strcmp(entry->key, "version") != 0) /* of versions all are as near to each other */
         return err_set(error, TP_INVALID, "line %d: \"%s\" cannot be \"%.80s\"; did you mean \"%s\"?", node->line, path,
                        node->text, meant);
-    return err_set(error, TP_INVALID, "line %d: \"%s\" cannot be \"%.80s\"", node->line, path, node->text);
+    char *all = names_or(entry->words);
+    enum tp_err err = err_set(error, TP_INVALID, "line %d: \"%s\" cannot be \"%.80s\"; it is %s here", node->line, path,
+                              node->text, all);
+    mem_free(all);
+    return err;
 }
 
 static enum tp_err check_map_of(const struct node *node, bool lists, bool nulls, const char *path,

@@ -359,7 +359,7 @@ static const struct {
      "\"spec.options.enhanced_recording\" must be one word, not a list"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {options: {enhanced_recording: [disk, command]}}}", NULL},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {options: {cert_format: nothing_like_it}}}",
-     "\"spec.options.cert_format\" cannot be \"nothing_like_it\""},
+     "\"spec.options.cert_format\" cannot be \"nothing_like_it\"; it is standard, oldssh or unspecified here"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {options: {cert_format: standart}}}",
      "\"spec.options.cert_format\" cannot be \"standart\"; did you mean \"standard\"?"},
     {"{kind: role, version: v7, metadata: {name: r}, spec: {nothing_like_it: 1}}",

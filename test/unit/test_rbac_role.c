@@ -50,7 +50,10 @@ static void test_errors_name_line_and_key(void **state)
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {forward_agent: maybe}}\n", "true or false"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {max_sessions: -1}}\n", "whole number"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {lock: hard}}\n",
-         "\"spec.options.lock\" cannot be \"hard\""},
+         "\"spec.options.lock\" cannot be \"hard\"; it is best_effort or strict here"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {require_session_mfa: maybe}}\n",
+         "it is no, yes, off, on, true, false, hardware_key, hardware_key_touch, hardware_key_pin or "
+         "hardware_key_touch_and_pin here"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [user]}]}}\n",
          "\"spec.allow.rules[0].verbs\" is missing"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {allow: {rules: [{resources: [], verbs: [read]}]}}\n",
