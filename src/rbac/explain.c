@@ -28,7 +28,12 @@ enum tp_err rbac_question_read(const char *verb, const char *kind, const char *n
     struct rbac_question *question = ret_question;
     *question = (struct rbac_question){.verb = verb, .kind = kind, .name = name};
     question->access = strcmp(verb, "access") == 0 || strcmp(verb, "connect") == 0 || strcmp(verb, "ssh") == 0;
-    if (question->access && (!target_of(kind, &question->target) || !name))
+    if (question->access && !target_of(kind, &question->target))
+        return err_set(error, TP_INVALID,
+                       "nobody can be let into a \"%.80s\"; give the resource as KIND/NAME, for example node/web-1 or "
+                       "kube_cluster/dev",
+                       kind);
+    if (question->access && !name)
         return err_set(error, TP_INVALID, "give the resource as KIND/NAME, for example node/web-1 or kube_cluster/dev");
     if (!question->access && !names_listed(rbac_verbs, verb))
         return err_set(error, TP_INVALID,

@@ -112,8 +112,31 @@ def test_who_lists_those_who_get_in(tmp_path):
     done = run("who", "node/web", "--login=admin", "--format=json", *words)
     assert [entry["user"] for entry in json.loads(done.stdout)] == ["alice"]
     assert json.loads(run("who", "node/web", "--login=guest", "--format=json", *words).stdout) == []
+    assert run("who", "node/web", "--login=guest", *words).stdout == "Nobody gets in.\n"
     missing = run("who", "node/other", *words)
     assert missing.returncode == 1 and "other" in missing.stderr
+    odd = run("who", "role/dev2", *words)
+    assert odd.returncode == 1 and 'nobody can be let into a "role"' in odd.stderr
+
+
+def test_who_may_create_is_asked_of_what_is_not_there_yet(tmp_path):
+    """explain said that there is no such role; `where` sees the name that it would have."""
+    roles, users, none = tmp_path / "r.yaml", tmp_path / "u.yaml", tmp_path / "none.yaml"
+    roles.write_text("""kind: role
+version: v7
+metadata: {name: team}
+spec:
+  allow:
+    rules:
+    - {resources: [role], verbs: [create, update], where: 'has_prefix(resource.metadata.name, "team-")'}
+""")
+    users.write_text("kind: user\nversion: v2\nmetadata: {name: alice}\nspec: {roles: [team]}\n")
+    none.write_text("kind: role\nversion: v7\nmetadata: {name: x}\nspec: {}\n")
+    words = ["-fjson", "--roles", roles, "--users", users, "--resources", none]
+    answers = {name: json.loads(run("explain", "alice", "create", f"role/{name}", *words).stdout)["decision"] for name in ("team-a", "other", "x")}
+    assert answers == {"team-a": "allow", "other": "deny", "x": "deny"}
+    missing = run("explain", "alice", "update", "role/team-a", *words)
+    assert missing.returncode == 1 and 'there is no role "team-a"' in missing.stderr
 
 
 def test_labels_alone_let_nobody_in(tmp_path):

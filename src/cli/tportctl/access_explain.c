@@ -73,12 +73,27 @@ static json_t *explain(const struct rbac_question *question, const struct access
     return answer;
 }
 
+/* What the question is about; of what is to be created, made up here (ret_made), only its name is known. */
+static enum tp_err find_resource(const struct access_world *world, struct rbac_question *question, json_t **ret_made,
+                                 struct tp_error *error)
+{
+    if (!question->name)
+        return TP_OK;
+    enum tp_err err = access_world_resource(world, question->kind, question->name, &question->resource, error);
+    if (err != TP_NOT_FOUND || strcmp(question->verb, "create") != 0)
+        return err;
+    *ret_made = json_pack("{s:s, s:{s:s}, s:{}}", "kind", question->kind, "metadata", "name", question->name, "spec");
+    question->resource = *ret_made;
+    return TP_OK;
+}
+
 enum tp_err tportctl_access_explain(struct command_line *line, struct tp_error *error)
 {
     struct rbac_question question = {0};
     char *kind = NULL;
     struct access_world world = {0};
     struct user *user = NULL;
+    json_t *made = NULL;
     const char *format = NULL;
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (!err)
@@ -87,8 +102,8 @@ enum tp_err tportctl_access_explain(struct command_line *line, struct tp_error *
         err = access_world_open(line, question.name ? question.kind : NULL, &world, error);
     if (!err)
         err = access_world_user(&world, line->args[0], &user, error);
-    if (!err && question.name)
-        err = access_world_resource(&world, question.kind, question.name, &question.resource, error);
+    if (!err)
+        err = find_resource(&world, &question, &made, error);
     if (!err) {
         json_t *answer = explain(&question, &world, user);
         if (!answer)
@@ -99,6 +114,7 @@ enum tp_err tportctl_access_explain(struct command_line *line, struct tp_error *
             print_text(answer);
         json_decref(answer);
     }
+    json_decref(made);
     user_free(user);
     access_world_free(&world);
     mem_free(kind);
@@ -137,6 +153,8 @@ enum tp_err tportctl_access_who(struct command_line *line, struct tp_error *erro
     }
     if (!err && strcmp(format, "json") == 0)
         output_json(list);
+    else if (!err && json_array_size(list) == 0)
+        print_line("Nobody gets in.");
     json_array_foreach (list, index, item) {
         if (!err && strcmp(format, "text") == 0) {
             char *text = mem_printf("%s (role %s: %s)", output_text_at(item, "user"), output_text_at(item, "role"),
