@@ -152,10 +152,11 @@ static void explain(struct tls_client *client, int reason)
                            "what \"tportctl status\" shows",
                            name);
         else if (client->own_cas)
-            (void)snprintf(out, size,
-                           "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or "
-                           "join again if the cluster was set up anew",
-                           name);
+            (void)snprintf(
+                out, size,
+                "the certificate of %s was not signed by a CA of the cluster this machine knows; sign in or join "
+                "again if its CA was rotated meanwhile or the cluster set up anew",
+                name);
         else
             (void)snprintf(out, size,
                            "the certificate of %s was signed by a CA that this machine does not know; give the "

@@ -132,6 +132,7 @@ def test_who_only_uses_ssh_comes_through_a_rotation(town):
 def test_the_host_ca_rotates_and_agents_and_people_follow(town):
     cluster, person = town
     shell = Shell(person)
+    asleep = cluster.person("asleep", roles="access")
     old_cert = (cluster.folder / "node1" / "data" / "agent" / "tls.crt").read_text()
     shutil.copytree(cluster.folder / "node1" / "data" / "agent", cluster.folder / "node1" / "before")
     phase(cluster, "host", "init")
@@ -151,7 +152,9 @@ def test_the_host_ca_rotates_and_agents_and_people_follow(town):
     wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
     shell.ask()
     phase(cluster, "host", "standby")
+    assert "type=host phase=standby" in cluster.ctl("audit", "ls", "--type=cert_authority.rotate").stdout
     assert person.tport("ls", check=True).stdout
+    assert "sign in or join again if its CA was rotated meanwhile" in asleep.tport("ls").stderr
     assert (person.home / ".tport" / "known_hosts").read_text().count("@cert-authority") == 1
     wait_for(lambda: stock_ssh(person).stdout == "in\n", 10)
     shell.ask()

@@ -103,9 +103,10 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
 /* The fields of an event that say what happened, in this order, as far as it has them. mem_free it. */
 static char *event_details(const json_t *event)
 {
-    static const char *const fields[] = {"name",   "login",        "server_hostname", "kubernetes_cluster",
-                                         "verb",   "request_path", "command",         "path",
-                                         "reason", "message",      "error",           "sid"};
+    static const char *const fields[] = {
+        "name",  "node_name",    "type",    "phase", "login", "server_hostname", "kubernetes_cluster",
+        "verb",  "request_path", "command", "path",  "addr",  "reason",          "message",
+        "error", "sid"};
     struct buf out;
     buf_init(&out, 0);
     if (json_is_false(json_object_get(event, "success")))
@@ -115,6 +116,11 @@ static char *event_details(const json_t *event)
         if (*text)
             (void)buf_printf(&out, "%s%s=%s", buf_size(&out) > 0 ? " " : "", fields[i], text);
     }
+    const char *kind;
+    json_t *whom;
+    json_object_foreach (json_object_get(event, "target"), kind, whom) /* of a lock */
+        (void)buf_printf(&out, "%s%s=%s", buf_size(&out) > 0 ? " " : "", kind,
+                         json_is_string(whom) ? json_string_value(whom) : "");
     const char *from = json_get_text(event, "addr.remote", "");
     if (*from)
         (void)buf_printf(&out, "%sfrom=%s", buf_size(&out) > 0 ? " " : "", from);
