@@ -25,6 +25,7 @@ static void set_revision(json_t *doc, uint64_t revision)
 
 struct getting {
     json_t *items;
+    bool exact; /* items are what was named, whatever their names look like */
 };
 
 static bool get_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
@@ -48,6 +49,22 @@ struct kube_getting {
     const struct call *call;
     json_t *items;
 };
+
+/* A token has the masked name; who knows its value names it by that. */
+static enum tp_err get_tokens(struct auth *auth, const char *name, struct getting *getting, struct tp_error *error)
+{
+    char hash[HASH_TEXT_SIZE];
+    json_t *doc = NULL;
+    uint64_t revision = 0;
+    doc_hash(name, hash);
+    enum tp_err err = doc_find(auth->secrets, "/token/", hash, &doc, &revision, error);
+    if (err == TP_OK) {
+        (void)get_one(getting, hash, doc, revision);
+        json_decref(doc);
+        getting->exact = true;
+    }
+    return err == TP_NOT_FOUND ? doc_each(auth->secrets, "/token/", NULL, get_one, getting, error) : err;
+}
 
 /* A user's view is his reach, as with nodes. */
 static void get_kube_server(void *ctx, struct host *host, const json_t *cluster)
@@ -87,8 +104,9 @@ static enum tp_err collect(const struct call *call, const struct kind *kind, str
                            struct tp_error *error)
 {
     struct auth *auth = call->auth;
+    const char *name = json_get_text(call->params, "name", "");
     if (strcmp(kind->name, "token") == 0) {
-        return doc_each(auth->secrets, "/token/", NULL, get_one, getting, error);
+        return get_tokens(auth, name, getting, error);
     }
     if (strcmp(kind->name, "node") == 0) {
         hosts_sort(auth);
@@ -132,7 +150,6 @@ static enum tp_err collect(const struct call *call, const struct kind *kind, str
         }
         return err;
     }
-    const char *name = json_get_text(call->params, "name", "");
     if (name[0] != '\0') {
         json_t *doc = NULL;
         uint64_t revision = 0;
@@ -259,7 +276,7 @@ void do_resources_get(struct call *call)
     size_t i;
     json_t *doc;
     json_array_foreach (getting.items, i, doc) {
-        if ((name[0] == '\0' || kind->single || named(doc, name)) && visible(call, verb, kind, doc)) {
+        if ((name[0] == '\0' || kind->single || getting.exact || named(doc, name)) && visible(call, verb, kind, doc)) {
             if (hide) {
                 hide_secrets(kind, doc);
             }

@@ -238,6 +238,46 @@ spec: {enabled: true, token: a-secret-token-0001, tunnel_addr: 'r:3024', web_pro
         assert re.search(rf"^{cluster.name} +{kind} +{pin}$", table, re.MULTILINE), table
 
 
+def test_the_table_of_events_says_what_was_done(cluster):
+    """A rotation without its CA and phase, a join without the host, a lock without whom it locks."""
+    cluster.ctl("create", input="{kind: lock, version: v2, metadata: {name: of-the-table}, spec: {target: {login: nobody-has-it}}}")
+    cluster.ctl("rm", "lock/of-the-table")
+    for kind, says in {"lock.created": "name=of-the-table login=nobody-has-it", "instance.join": "node_name=node1"}.items():
+        assert says in cluster.ctl("audit", "ls", f"--type={kind}").stdout
+
+
+def test_nodes_are_one_table_by_get_and_by_ls(cluster):
+    """get had the servers without an agent behind the others, and no addresses."""
+    cluster.ctl("create", input="""\
+kind: node
+version: v2
+sub_kind: openssh
+metadata: {name: a-box, labels: {zone: b, env: old}}
+spec: {addr: '192.0.2.9:22', hostname: a-box}
+""")
+    try:
+        table = cluster.ctl("get", "nodes", "--format=text").stdout
+        assert re.search(r"^a-box +a-box +192.0.2.9:22 +env=old,zone=b", table.splitlines()[2]), table
+        assert "⟵ Tunnel" in table and table == cluster.ctl("nodes", "ls").stdout
+    finally:
+        cluster.ctl("rm", "node/a-box")
+
+
+def test_a_token_is_shown_to_who_names_it_by_its_value(cluster):
+    """get knew tokens by their masked names alone, rm by both."""
+    for value in ("same-first-letters-1", "same-first-letters-2"):
+        cluster.ctl("tokens", "add", "--type=node" if value.endswith("1") else "--type=kube", f"--value={value}")
+    try:
+        found = json.loads(cluster.ctl("get", "token/same-first-letters-2", "--format=json").stdout)
+        assert [token["spec"]["roles"] for token in found] == [["Kube"]] and found[0]["metadata"]["name"] == "same****************"
+        assert len(json.loads(cluster.ctl("get", "token/same****************", "--format=json").stdout)) == 2
+        refused = cluster.ctl("get", "token/same-first-letters-3", check=False)
+        assert refused.returncode == 1 and "there is no token" in refused.stderr
+    finally:
+        for value in ("same-first-letters-1", "same-first-letters-2"):
+            cluster.ctl("tokens", "rm", value)
+
+
 def test_edit_of_nothing(cluster, editor, edited):
     result = edit(cluster, editor("pass"))
     assert (result.returncode, result.stdout) == (0, "Nothing was changed.\n")

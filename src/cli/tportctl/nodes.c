@@ -199,15 +199,39 @@ static enum tp_err list_nodes(struct command_line *line, json_t *params, json_t 
     return err;
 }
 
+void tportctl_print_nodes(json_t *nodes, bool wide, bool presence)
+{
+    const char *const titles[] = {
+        "Host", "UUID", "Public Address", "Labels", "Version", presence ? "Last Seen (UTC)" : NULL, NULL};
+    static const struct table_cut cuts[] = {{4, 0}, {2, 0}, {-1, 0}};
+    struct table *table = table_new(titles, wide ? -1 : 3);
+    size_t index;
+    json_t *item;
+
+    json_array_sort(nodes, by_host);
+    table_yield(table, cuts);
+    json_array_foreach (nodes, index, item) {
+        json_t *node_labels = output_node_labels(item);
+        char *text = output_labels(node_labels);
+        const char *address = output_text_at(item, "spec.addr");
+        char *seen = output_time(json_get_text(item, "last_seen", "")); /* of one without an agent: nothing */
+        const char *cells[] = {
+            output_text_at(item, "spec.hostname"), output_text_at(item, "metadata.name"),
+            *address ? address : "⟵ Tunnel",       text,
+            output_text_at(item, "spec.version"),  json_get_bool(item, "online", false) ? "online" : seen};
+        table_add(table, cells);
+        mem_free(seen);
+        mem_free(text);
+        json_decref(node_labels);
+    }
+    table_print(table);
+}
+
 enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
-    static const char *const titles[] = {"Host", "UUID", "Public Address", "Labels", "Version", "Last Seen (UTC)",
-                                         NULL};
-    static const struct table_cut cuts[] = {{4, 0}, {2, 0}, {-1, 0}};
     const char *format;
-    json_t *params = NULL, *items = NULL, *item;
-    size_t index;
+    json_t *params = NULL, *items = NULL;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
@@ -221,23 +245,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
     } else if (err == TP_OK && strcmp(format, "yaml") == 0) {
         output_yaml(items, true);
     } else if (err == TP_OK) {
-        struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 3);
-        table_yield(table, cuts);
-        json_array_foreach (items, index, item) {
-            json_t *node_labels = output_node_labels(item);
-            char *text = output_labels(node_labels);
-            const char *address = output_text_at(item, "spec.addr");
-            char *seen = output_time(json_get_text(item, "last_seen", "")); /* of one without an agent: nothing */
-            const char *cells[] = {
-                output_text_at(item, "spec.hostname"), output_text_at(item, "metadata.name"),
-                *address ? address : "⟵ Tunnel",       text,
-                output_text_at(item, "spec.version"),  json_get_bool(item, "online", false) ? "online" : seen};
-            table_add(table, cells);
-            mem_free(seen);
-            mem_free(text);
-            json_decref(node_labels);
-        }
-        table_print(table);
+        tportctl_print_nodes(items, command_flag(line, "verbose"), true);
     }
     json_decref(items);
     return err;

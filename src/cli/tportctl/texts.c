@@ -47,11 +47,7 @@ static const struct {
       {"Proxy Address", "spec.web_proxy_addr"},
       {"Reverse Tunnel Address", "spec.tunnel_addr"},
       {"Role Map", "map:spec.role_map"}}},
-    {"node",
-     {{"Host", "spec.hostname"},
-      {"UUID", "metadata.name"},
-      {"Labels", "labels:metadata.labels"},
-      {"Version", "spec.version"}}},
+    {"node", {{NULL, NULL}}}, /* tportctl_print_nodes */
     {"kube_server",
      {{"Cluster", "metadata.name"},
       {"Host", "spec.hostname"},
@@ -179,7 +175,8 @@ static char *cell_text(const json_t *item, const char *path)
     return json_is_string(value) ? mem_strdup(json_string_value(value)) : json_text(value);
 }
 
-static void print_kind(const json_t *items, const struct column *columns, const char *kind)
+/* items are of one kind. */
+static void print_kind(const json_t *items, const struct column *columns)
 {
     const char *titles[COLUMNS + 1] = {NULL};
     int labels = -1;
@@ -194,8 +191,6 @@ static void print_kind(const json_t *items, const struct column *columns, const 
     json_array_foreach (items, index, item) {
         char *texts[COLUMNS] = {NULL};
         const char *cells[COLUMNS] = {NULL};
-        if (strcmp(json_get_text(item, "kind", ""), kind) != 0)
-            continue;
         for (size_t i = 0; i < count; i++)
             cells[i] = texts[i] = cell_text(item, columns[i].path);
         table_add(table, cells);
@@ -209,16 +204,20 @@ void tportctl_print_resources(const json_t *items)
 {
     bool first = true;
     for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
-        bool any = false;
+        json_t *of_kind = json_array(), *item;
         size_t index;
-        json_t *item;
         json_array_foreach (items, index, item)
-            any = any || strcmp(json_get_text(item, "kind", ""), layouts[i].kind) == 0;
-        if (!any)
-            continue;
-        if (!first)
-            (void)printf("\n");
-        first = false;
-        print_kind(items, layouts[i].columns, layouts[i].kind);
+            if (strcmp(json_get_text(item, "kind", ""), layouts[i].kind) == 0)
+                (void)json_array_append(of_kind, item);
+        if (json_array_size(of_kind) > 0) {
+            if (!first)
+                (void)printf("\n");
+            first = false;
+            if (strcmp(layouts[i].kind, "node") == 0)
+                tportctl_print_nodes(of_kind, false, false);
+            else
+                print_kind(of_kind, layouts[i].columns);
+        }
+        json_decref(of_kind);
     }
 }
