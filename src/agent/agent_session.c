@@ -213,7 +213,7 @@ static enum tp_err check_cert(const struct session *session, const char *login, 
     buf_init(&blob, CERT_MAX);
     enum tp_err err = TP_OK;
     if (!grant_has_login(session->grant, login)) {
-        err = err_set(error, TP_DENIED, "the roles of %s do not allow the login %s here",
+        err = err_set(error, TP_DENIED, "%s may not log in as %s here: no role allows it, or a lock is in force on it",
                       json_get_text(session->grant, "user", ""), login);
     } else if (dec_base64(cert_text, strlen(cert_text), &blob) != TP_OK) {
         err = err_set(error, TP_INVALID, "the certificate is not base64");

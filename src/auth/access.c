@@ -29,8 +29,9 @@ static void connect_free(struct connect *connect)
     mem_free(connect);
 }
 
+/* ret_lock: what locks a login that would be among them. */
 static json_t *grant_logins(const struct call *call, const struct host *host, const struct node_want *want,
-                            struct rbac_decision *decision, bool *ret_offered)
+                            struct rbac_decision *decision, bool *ret_offered, struct tp_error *ret_lock)
 {
     struct auth *auth = call->auth;
     struct rbac_target target;
@@ -41,7 +42,7 @@ static json_t *grant_logins(const struct call *call, const struct host *host, co
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         bool wanted = want->login == NULL || strcmp(want->login, logins[i].name) == 0;
-        if (wanted && !caller_login_locked(auth, logins[i].name)) {
+        if (wanted && caller_login_locked(auth, logins[i].name, ret_lock) == TP_OK) {
             json_array_append_new(
                 list, json_pack("{s:s, s:b}", "name", logins[i].name, "forward_agent", logins[i].forward_agent));
         }
@@ -189,8 +190,8 @@ static void refuse_limit(struct call *call, const struct rbac_options *options)
     json_t *event = call_event(call, "session.rejected", false);
     json_object_set_new(event, "reason", json_string("max_connections"));
     json_object_set_new(event, "max", json_integer(options->max_connections));
-    (void)err_set(&error, TP_LIMIT, "you have %lld connections open, as many as your roles allow; close one first",
-                  (long long)options->max_connections);
+    (void)err_set(&error, TP_LIMIT, "you have %lld connection%s open, as many as your roles allow; close one first",
+                  (long long)options->max_connections, options->max_connections == 1 ? "" : "s");
     call_fail_audited(call, event, &error);
 }
 
@@ -246,10 +247,13 @@ void access_node(struct call *call, const struct node_want *want)
     }
     bool offered = false;
     struct rbac_options options;
-    json_t *logins = grant_logins(call, host, want, &decision, &offered);
+    struct tp_error lock = {0};
+    json_t *logins = grant_logins(call, host, want, &decision, &offered, &lock);
     rbac_merge_options(call->caller.set, &auth->settings.cluster_options, &options);
     if (!offered && decision.reason == RBAC_MFA_NEEDED) {
         (void)!mfa_refusal(&decision, ROLE_NODE, &error);
+    } else if (!offered && lock.code != TP_OK) {
+        error = lock;
     } else if (!offered) {
         const char *text = decision.text[0] != '\0' && !decision.allowed
                                ? decision.text

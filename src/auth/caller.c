@@ -77,9 +77,15 @@ static const struct lock *find_lock(struct auth *auth, const struct lock_target 
     return probe.hit;
 }
 
-bool caller_login_locked(struct auth *auth, const char *login)
+enum tp_err caller_login_locked(struct auth *auth, const char *login, struct tp_error *error)
 {
-    return map_count(auth->locks) > 0 && find_lock(auth, &(struct lock_target){.login = login}) != NULL;
+    const struct lock *hit =
+        map_count(auth->locks) > 0 && login != NULL ? find_lock(auth, &(struct lock_target){.login = login}) : NULL;
+    if (hit == NULL) {
+        return TP_OK;
+    }
+    return err_set(error, TP_DENIED, "a lock is in force on the login %s%s%s", login, hit->message != NULL ? ": " : "",
+                   hit->message != NULL ? hit->message : "");
 }
 
 bool caller_device_locked(struct auth *auth, const char *device)

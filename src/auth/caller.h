@@ -77,8 +77,8 @@ enum tp_err caller_alone(const struct rbac_set *set, const char *user, const cha
 enum tp_err caller_locked(struct auth *auth, const char *user, const json_t *roles, const char *host_id,
                           struct tp_error *error) TP_MUST;
 
-/* Is a lock in force on this operating-system login? */
-bool caller_login_locked(struct auth *auth, const char *login);
+/* Is a lock in force on this operating-system login (NULL: none)? */
+enum tp_err caller_login_locked(struct auth *auth, const char *login, struct tp_error *error) TP_MUST;
 /* Is a lock in force on this device of a second factor? NULL: no. */
 bool caller_device_locked(struct auth *auth, const char *device);
 /* Why what a code of this device has opened is worth nothing any more: a lock, or the device is not the user's any more. NULL:

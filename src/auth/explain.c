@@ -212,7 +212,7 @@ void do_access_explain(struct call *call)
                               ? json_get_text(json_object_get(resource, "metadata"), "name", NULL)
                               : NULL;
     bool hit = caller_locked(call->auth, user->name, role_list, host_id, &locked) != TP_OK ||
-               (question.login != NULL && caller_login_locked(call->auth, question.login));
+               caller_login_locked(call->auth, question.login, &locked) != TP_OK;
     json_t *answer = rbac_explain(&question, roles, count, user, hit ? "of an administrator" : NULL);
     mem_free(roles);
     user_free(user);

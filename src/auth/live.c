@@ -126,8 +126,8 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
     if (err == TP_OK) {
         err = caller_locked(auth, NULL, NULL, live->host_id, error);
     }
-    if (err == TP_OK && live->pinned_login != NULL && caller_login_locked(auth, live->pinned_login)) {
-        err = err_set(error, TP_DENIED, "a lock is in force on this login");
+    if (err == TP_OK) {
+        err = caller_login_locked(auth, live->pinned_login, error);
     }
     const char *lost = err == TP_OK ? caller_device_lost(auth, live->user, live->mfa_device) : NULL;
     if (lost != NULL) {

@@ -232,7 +232,14 @@ void do_mfa_required(struct call *call)
     enum tp_err err = find_target(call, &target, &error);
     bool required = err == TP_OK && !target.open;
     bool unsaid = err == TP_DENIED && target.refusal.reason != RBAC_MFA_NEEDED;
-    bool offline = target.node != NULL && target.node->tunnels == NULL;
+    struct tp_error lock = {0};
+    /* A locked host has no tunnel either; the connection says which it is. */
+    bool offline = target.node != NULL && target.node->tunnels == NULL &&
+                   caller_locked(call->auth, NULL, NULL, target.node->id, &lock) == TP_OK;
+    /* A node refuses a login as OpenSSH does, without a reason. */
+    if (err == TP_OK) {
+        err = caller_login_locked(call->auth, target.login, &error);
+    }
     target_free(&target);
     if (err != TP_OK && !unsaid) {
         call_fail(call, &error);

@@ -125,7 +125,7 @@ CASES = {
     # name: (what is done with the person's name and role, what the person reads)
     "lock-user": (lambda c, n: c.ctl("lock", f"--user={n}", "--message=go home"), "go home"),
     "lock-role": (lambda c, n: c.ctl("lock", f"--role=r-{n}", "--message=role closed"), "role closed"),
-    "lock-login": (lambda c, n: c.ctl("lock", f"--login=l-{n}"), "lock is in force"),
+    "lock-login": (lambda c, n: c.ctl("lock", f"--login=l-{n}", "--message=not as this one"), "a lock is in force on the login l-p-lock-login: not as this one"),
     "role-changed": (lambda c, n: c.ctl("create", "-f", input=role(f"r-{n}", "{logins: [guest], node_labels: {'*': '*'}}")), "took the right"),
     "role-taken": (lambda c, n: c.ctl("users", "update", n, "--set-roles=nothing"), "took the right"),
     "user-deleted": (lambda c, n: c.ctl("users", "rm", n), "deleted"),
@@ -155,6 +155,8 @@ def test_lost_right_ends_shell_exec_and_forward_within_a_second(home, bystander,
     def undo():
         tries.append(how)
         if how.startswith("lock"):
+            again = person.tport("ssh", f"{login}@node1", "true")  # OpenSSH would say "Permission denied" alone
+            assert again.returncode == 255 and reads in again.stderr, again.stderr
             for lock in json.loads(home.ctl("get", "lock", "--format=json").stdout):
                 home.ctl("rm", f"lock/{lock['metadata']['name']}")
         elif how == "role-changed":
@@ -242,7 +244,7 @@ def test_a_lost_option_ends_the_connections_that_have_it_within_a_second(home, b
 def test_a_locked_node_ends_its_sessions_and_tunnels(home, bystander):
     person = home.person("nodelock", roles="access", logins="root")
     node2 = next(n["metadata"]["name"] for n in home.node_list() if n["spec"]["hostname"] == "node2")
-    ended = []
+    ended, refused = [], []
 
     def make():
         home.wait_online("node2")
@@ -251,12 +253,17 @@ def test_a_locked_node_ends_its_sessions_and_tunnels(home, bystander):
     def undo():
         wait_for(lambda: not any(n["online"] for n in home.node_list() if n["spec"]["hostname"] == "node2"), 5)
         ended.append([e for e in home.audit(type="session.end", user="nodelock")])
+        for words in (("ssh", "root@node2", "true"), ("scp", "/etc/hosts", "root@node2:/tmp/x")):
+            refused.append(person.tport(*words))
         for lock in json.loads(home.ctl("get", "lock", "--format=json").stdout):
             home.ctl("rm", f"lock/{lock['metadata']['name']}")
 
     shells = cut_at_once(home, make, lambda: home.ctl("lock", f"--server-id={node2}", "--message=maintenance"), undo)
     assert "maintenance" in shells[0].text
     assert ended[-1], "no session.end for the session of a locked node"
+    for attempt in refused:
+        assert attempt.returncode != 0 and "a lock is in force: maintenance" in attempt.stderr, attempt.stderr  # and not: offline
+    assert f"server_id={node2}" in home.ctl("audit", "ls", "--type=lock.created").stdout
     home.wait_online("node2", timeout=60)  # it comes back by itself once the lock is gone
     bystander.ask()
 
@@ -356,6 +363,9 @@ def test_max_connections_counts_over_the_cluster_and_is_given_back(home):
     assert third.returncode != 0 and "2 connections open" in third.stderr, third.stderr
     first.child.kill(signal.SIGKILL)  # however it dies
     wait_for(lambda: person.tport("ssh", "root@node1", "true").returncode == 0, 10)
+    second.ask()
+    home.ctl("create", "-f", input=role("two", EVERYWHERE, "{max_connections: 1}"))
+    assert "you have 1 connection open" in person.tport("ssh", "root@node1", "true").stderr
     second.ask()
     second.close()
     rejected = home.audit(type="session.rejected", user="counted")

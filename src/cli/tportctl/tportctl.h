@@ -30,7 +30,7 @@ enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const ch
                          struct tp_error *error) TP_MUST;
 /* Resources as tables, one for each kind. */
 void tportctl_print_resources(const json_t *items);
-/* The table of nodes; puts them in its order. wide: it is not cut to the terminal. */
+/* The table of nodes; puts them in its order. wide: it is not cut to the terminal; presence: it says who is online or was seen when. */
 void tportctl_print_nodes(json_t *nodes, bool wide, bool presence);
 
 enum tp_err tportctl_users_add(struct command_line *line, struct tp_error *error);
