@@ -132,13 +132,15 @@ version: v7
 metadata: {name: short-lived}
 spec:
   allow: {logins: [root], node_labels: {'*': '*'}}
-  options: {max_session_ttl: 10m}
+  options: {max_session_ttl: 50s}
 """)
     heidi = cluster.person("heidi", roles="short-lived", logins="")
     status = json.loads(heidi.tport("status", "--format=json", check=True).stdout)
     until = status["active"]["valid_until"]
     seconds = time.mktime(time.strptime(until[:19], "%Y-%m-%dT%H:%M:%S")) - time.mktime(time.gmtime())
-    assert 0 < seconds <= 601
+    assert 0 < seconds <= 51
+    left = re.search(r"\[valid for (\d+)s\]", heidi.tport("status").stdout)  # and not "1m0s", or "0s" in the end
+    assert left and 0 < int(left[1]) <= 50
 
 
 def test_a_wrong_pin_is_said_also_when_signed_in(cluster):

@@ -96,7 +96,8 @@ static char *valid_until(int64_t not_after, int64_t now)
     (void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z %Z", &local);
     if (not_after <= now)
         return mem_printf("%s [EXPIRED]", when);
-    char *left = output_seconds((not_after - now + 30) / 60 * 60);
+    int64_t seconds_left = not_after - now;
+    char *left = output_seconds(seconds_left < 60 ? seconds_left : (seconds_left + 30) / 60 * 60);
     char *text = mem_printf("%s [valid for %s]", when, left);
     mem_free(left);
     return text;
