@@ -3,7 +3,9 @@
  * connected when the auth before ended. A host whose certificate has ended can't come back but by joining anew, so its
  * registration goes: machines that never return would be remembered for ever.
  */
+#include "auth/audit.h"
 #include "auth/hosts.h"
+#include "auth/inner.h"
 
 #define PLACE "/host_seen/"
 #define EXPIRE_MAX 20 /* in one round, each ten minutes: each costs auth some writes */

@@ -2,6 +2,8 @@
  * What a start finds: recordings of sessions that still run go on where they were, others get what an older version has not
  * given them, and text that was not sealed yet is.
  */
+#include "auth/audit.h"
+#include "auth/inner.h"
 #include "auth/recording.h"
 
 #include <dirent.h>
