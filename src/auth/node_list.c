@@ -108,7 +108,7 @@ enum node_column { BY_NAME, BY_TIME };
 struct node_list {
     struct list list; /* first: list_answer */
     struct auth *auth;
-    bool all;       /* those too that have been away for long */
+    bool all; /* those too that have been away for long */
     bool brief;
     unsigned order; /* auth->orders_made of the turn before */
 };
