@@ -61,8 +61,8 @@ bool cidr_contains(const struct cidr *cidr, const struct sockaddr *address)
         return false;
     for (unsigned bit = 0; bit < cidr->bits; bit += 8) {
         unsigned left = cidr->bits - bit;
-        uint8_t mask = left >= 8 ? 0xff : (uint8_t)(0xff << (8 - left));
-        if ((bytes[bit / 8] ^ cidr->address[bit / 8]) & mask)
+        unsigned mask = left >= 8 ? 0xff : 0xff & (0xffu << (8 - left));
+        if ((unsigned)(bytes[bit / 8] ^ cidr->address[bit / 8]) & mask)
             return false;
     }
     return true;
