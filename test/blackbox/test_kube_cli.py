@@ -69,3 +69,12 @@ def test_kube_login_wants_a_name_or_all(alice):
         result = alice.tport("kube", "login", *words)
         assert result.returncode == 1 and result.stderr.startswith("ERROR: ")
     assert (kubeconfig.read_text() if kubeconfig.exists() else None) == before
+
+
+def test_kube_login_refuses_what_kubectl_could_do_nothing_with(alice):
+    for words, said in ((("-n", "Bad Namespace!"), '"Bad Namespace!" can\'t be a namespace'), (("-n", ""), '"" can\'t be a namespace'),
+                        (("-n", "-a"), "namespace"), (("-n", 64 * "a"), "namespace"), (("--as-groups=ops",), "--as-groups needs --as")):
+        result = alice.tport("kube", "login", "x", *words)
+        assert result.returncode == 1 and result.stderr.startswith("ERROR: ") and said in result.stderr, result.stderr
+    for words in (("-n", "kube-system"), ("-n", 63 * "a"), ("--as=bob", "--as-groups=ops")):
+        assert 'cluster "x" was not found' in alice.tport("kube", "login", "x", *words).stderr

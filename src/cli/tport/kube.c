@@ -326,15 +326,31 @@ static enum tp_err take_options(const struct command_line *line, struct change *
     return TP_OK;
 }
 
+/* As Kubernetes wants it (RFC 1123): kubectl would find out only with the first request. */
+static bool is_namespace(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    size_t length = strlen(name);
+    return length > 0 && length <= 63 && strspn(name, letters) == length && name[0] != '-' && name[length - 1] != '-';
+}
+
 static enum tp_err check_usage(const struct command_line *line, struct tp_error *error)
 {
     bool all = command_flag(line, "all"), fixed = command_flag(line, "static");
+    const char *name_space = command_text(line, "kube-namespace", NULL);
     if (all == (line->arg_count > 0))
         return err_set(error, TP_INVALID, "give the name of a Kubernetes cluster (see \"tport kube ls\"), or --all");
     if (fixed && all)
         return err_set(error, TP_INVALID, "--static is for one cluster");
     if (!fixed && (command_text(line, "out", NULL) || command_flag(line, "overwrite")))
         return err_set(error, TP_INVALID, "--out and --overwrite belong to --static");
+    if (name_space && !is_namespace(name_space))
+        return err_set(error, TP_INVALID,
+                       "\"%s\" can't be a namespace: lower-case letters, digits and \"-\" inside, at most 63",
+                       name_space);
+    if (command_nth(line, "as-groups", 0) && !command_text(line, "as", NULL))
+        return err_set(error, TP_INVALID,
+                       "--as-groups needs --as: kubectl acts in groups only as a user that it is told");
     return TP_OK;
 }
 

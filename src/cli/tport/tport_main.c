@@ -96,7 +96,7 @@ static const struct command_option kube_login_options[] = {
      "Name of the context; {{.KubeName}} and {{.ClusterName}} are replaced"},
     {"kube-namespace", 'n', COMMAND_TEXT, "NAMESPACE", "The context's namespace"},
     {"as", 0, COMMAND_TEXT, "USER", "Act as this Kubernetes user"},
-    {"as-groups", 0, COMMAND_TEXT, "GROUPS", "Act in these Kubernetes groups (comma-separated, repeatable)"},
+    {"as-groups", 0, COMMAND_TEXT, "GROUPS", "Act in these Kubernetes groups, with --as (comma-separated, repeatable)"},
     {"static", 0, COMMAND_FLAG, NULL, "Write a kubeconfig that holds key and certificate and needs no tport"},
     {"out", 'o', COMMAND_TEXT, "FILE", "Where --static writes to (standard output)"},
     {"overwrite", 0, COMMAND_FLAG, NULL, "FILE may be there already"},
