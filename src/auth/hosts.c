@@ -204,6 +204,10 @@ enum tp_err hosts_delete(struct auth *auth, const char *id, struct tp_error *err
     }
     auth_tell_workers(auth, "tunnel.cut",
                       json_pack("{s:s, s:s}", "host_id", id, "reason", close_name(CLOSE_ENDED_BY_ADMIN)));
+    if (host->tunnels != NULL) { /* whose end will find no host any more */
+        routes_free(host);
+        routes_tell(auth, host);
+    }
     (void)map_remove(auth->hosts, id);
     host_names_drop(auth, host);
     cert_cache_forget_host(auth->certs, host->id);

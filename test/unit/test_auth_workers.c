@@ -93,6 +93,46 @@ static void workers_say_what_is_alive(void **state)
     json_decref(kept);
 }
 
+static void on_route(void *ctx, struct rpc *rpc, const char *event, json_t *params, int fd)
+{
+    json_int_t *routes = ctx;
+    (void)rpc;
+    (void)fd;
+    if (strcmp(event, "route.set") == 0 && strcmp(json_get_text(params, "host_id", ""), HOST_A) == 0) {
+        routes[0]++;
+        routes[1] = json_get_int(params, "worker", -2);
+    }
+}
+
+/* Found by bench/run mixed: the worker is told that the tunnel is down when the host is no more, which told no worker
+ * anything, so that the ways to hosts that were removed stayed in all of them. */
+static void a_removed_host_leaves_no_route(void **state)
+{
+    static const struct rpc_events none = {0};
+    static const struct rpc_events events = {.on_event = on_route};
+    struct fixture *fixture = *state;
+    json_int_t routes[2] = {0, -2};
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct rpc *worker = rpc_new_fd(fixture->loop, pair[1], &events, routes);
+    struct link link = {.auth = fixture->auth, .kind = LINK_WORKER, .worker = 1};
+    link.rpc = rpc_new_fd(fixture->loop, pair[0], &none, &link);
+    fixture->auth->links = &link;
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    fixture_settle(fixture, 20);
+    assert_int_equal(routes[1], 1);
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "node", "name", HOST_A)));
+    json_decref(must(fixture, as_worker(1), "tunnel.down",
+                     json_pack("{s:i, s:i, s:s}", "worker", 1, "tunnel", 5, "host_id", HOST_A)));
+    fixture_settle(fixture, 20);
+    assert_int_equal(routes[0], 2);
+    assert_int_equal(routes[1], -1);
+    fixture->auth->links = NULL;
+    rpc_free(link.rpc);
+    rpc_free(worker);
+    fixture_settle(fixture, 20);
+}
+
 /* The tunnels of a locked host are cut after its people have read why, and its open channels end. */
 static void a_locked_host_loses_its_tunnels(void **state)
 {
@@ -378,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_ended_session_leaves_the_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(online_since_counts_through_a_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(options_reach_sessions_from_before_an_upgrade, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_removed_host_leaves_no_route, setup, teardown),
         cmocka_unit_test_setup_teardown(a_locked_host_loses_its_tunnels, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_events_are_written_later, setup, teardown),
         cmocka_unit_test_setup_teardown(sessions_outlive_a_restart, setup, teardown),
