@@ -107,12 +107,12 @@ static void send_piece(struct kube_record *record)
     record->call = line->request(line->ctx, "recording.append", json_incref(record->piece), on_piece, record);
 }
 
-static void on_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64)
+static void on_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece)
 {
     struct kube_record *record = ctx;
     (void)recorder;
     record->piece = json_pack("{s:s, s:s, s:I, s:s}", "sid", record->sid, "id", record->id, "offset",
-                              (json_int_t)offset, "data", base64);
+                              (json_int_t)offset, "data", piece);
     record->tries = 0;
     send_piece(record);
 }

@@ -11,6 +11,7 @@
 #include "auth/lane.h"
 #include "auth/live.h"
 #include "auth/recording.h"
+#include "recording/piece.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -211,9 +212,9 @@ void do_recording_append(struct call *call)
         err = json_need_text(call->params, "data", &text, &error);
     }
     if (err == TP_OK) {
-        err = dec_base64(text, strlen(text), &data);
+        err = piece_unpack(text, &data);
         if (err != TP_OK) {
-            (void)err_set(&error, err, "data is no base64 or too large");
+            (void)err_set(&error, err, "data is no piece of a recording, or too large");
         }
     }
     if (err == TP_OK) {

@@ -1,8 +1,8 @@
 #include "recording/recorder.h"
 
 #include "base/clock.h"
-#include "base/enc.h"
 #include "base/mem.h"
+#include "recording/piece.h"
 
 #include <time.h>
 
@@ -63,7 +63,7 @@ void recorder_confirm(struct recorder *recorder, const struct tp_error *error)
     }
 }
 
-/* One append at a time keeps the order; a piece is at most 256 KB so that a burst does not become one huge frame. */
+/* One append at a time keeps the order; a piece is bounded so that a burst does not become one huge frame. */
 static void send_some(struct recorder *recorder)
 {
     size_t size = buf_size(&recorder->text);
@@ -73,10 +73,8 @@ static void send_some(struct recorder *recorder)
     if (size < FLUSH_SIZE && !recorder->finishing && timer_is_active(recorder->flush)) {
         return;
     }
-    if (size > 256 * 1024) {
-        size = 256 * 1024;
-    }
-    char *data = enc_base64(buf_head(&recorder->text), size);
+    size = size < PIECE_MAX ? size : PIECE_MAX;
+    char *data = piece_pack(buf_head(&recorder->text), size);
     uint64_t offset = recorder->offset;
     buf_consume(&recorder->text, size);
     recorder->offset += size;

@@ -12,9 +12,9 @@ struct recorder;
 
 /* Where the text goes: tport-session's net half asks its monitor, the agent asks auth. */
 struct recorder_sink {
-    /* Hands on the next piece (base64 of what stands at offset). Exactly one recorder_confirm follows, never inside the
-     * call, unless cancel came first. One piece is under way at a time. */
-    void (*append)(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64);
+    /* Hands on the next piece (recording/piece.h; of what stands at offset). Exactly one recorder_confirm follows, never inside
+     * the call, unless cancel came first. One piece is under way at a time. */
+    void (*append)(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece);
     /* The recorder is going away: no recorder_confirm for the piece under way. */
     void (*cancel)(void *ctx);
     void *ctx;

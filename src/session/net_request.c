@@ -193,12 +193,12 @@ static void on_recorded(void *ctx, json_t *result, const struct tp_error *error)
     recorder_confirm(channel->recorder, error);
 }
 
-static void record_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64)
+static void record_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece)
 {
     struct channel *channel = ctx;
     (void)recorder;
     json_t *params =
-        json_pack("{s:i, s:I, s:s}", "channel", (int)channel->number, "offset", (json_int_t)offset, "data", base64);
+        json_pack("{s:i, s:I, s:s}", "channel", (int)channel->number, "offset", (json_int_t)offset, "data", piece);
     channel->record_call = rpc_request(channel->net->monitor, "record", params, NULL, 0, on_recorded, channel);
 }
 

@@ -231,13 +231,13 @@ static void on_recorded(void *ctx, json_t *result, const struct tp_error *error)
     recorder_confirm(term->recorder, error);
 }
 
-static void record_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *base64)
+static void record_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece)
 {
     struct term *term = ctx;
     (void)recorder;
     term->record_call =
         rpc_request(term->monitor, "record",
-                    json_pack("{s:i, s:I, s:s}", "channel", TERM_CHANNEL, "offset", (json_int_t)offset, "data", base64),
+                    json_pack("{s:i, s:I, s:s}", "channel", TERM_CHANNEL, "offset", (json_int_t)offset, "data", piece),
                     NULL, 0, on_recorded, term);
 }
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 import time
+import zlib
 
 HEADER = struct.Struct(">IBBHI")
 REQUEST, REPLY, ERROR, EVENT = 1, 2, 3, 4
@@ -176,7 +177,8 @@ class Agent:
             data = self.recordings.get(params["id"], b"")
             if params["offset"] != len(data):
                 return "compare_failed", "wrong offset"
-            self.recordings[params["id"]] = data + base64.b64decode(params["data"])
+            piece = base64.b64decode(params["data"].removeprefix("zlib:"))
+            self.recordings[params["id"]] = data + (zlib.decompress(piece) if params["data"].startswith("zlib:") else piece)
             return None, {"size": len(self.recordings[params["id"]])}
         if method == "session.event":
             self.events.append((params["event"], params["fields"]))

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "tunnel": {"base", "core"},
     "protocols/http": {"base", "core", "tls"},
     "kube": {"base", "rbac", "protocols/http"},
-    "auth": {"base", "core", "crypt", "rbac", "audit", "store"},
+    "auth": {"base", "core", "crypt", "rbac", "audit", "store", "recording"},
     "agent": {"base", "core", "crypt", "tls", "tunnel", "recording", "protocols/http", "rbac", "kube"},
     "recording": {"base", "core"},
     "session": {"base", "term", "core", "recording"},
