@@ -23,6 +23,7 @@
 #define CUT_KILL_MS 5000   /* for a session that was cut to say its end */
 #define END_KILL_MS 600000 /* for one that ended by itself: its recording may still be on the way */
 #define CERT_MAX ((size_t)64 * 1024)
+#define SSH_ROOM (256 * 1024) /* the kernel takes twice that for its own share, and what net.core.wmem_max allows */
 
 struct session {
     struct agent *agent;
@@ -437,12 +438,25 @@ static void relay_only_close(void *ctx, enum close_reason reason)
 
 static const struct stream_events unused_events = {.on_close = relay_only_close};
 
+/* Room for several packets of SSH each way: what wakes the other side less often costs less. */
+static bool make_ssh_pair(int ssh[2])
+{
+    const int room = SSH_ROOM;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ssh) != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        (void)setsockopt(ssh[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    }
+    return true;
+}
+
 static enum tp_err start(struct session *session, struct tunnel_stream *tunnel_stream, struct tp_error *error)
 {
     struct agent *agent = session->agent;
     int ssh[2];
     int line[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ssh) != 0) {
+    if (!make_ssh_pair(ssh)) {
         return err_set(error, TP_UNAVAILABLE, "this host has no descriptors left");
     }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, line) != 0) {
