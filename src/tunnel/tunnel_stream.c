@@ -286,24 +286,31 @@ static uint32_t largest_window(const struct tunnel_stream *stream)
     return alone ? TUNNEL_WINDOW_MAX : tunnel->shared;
 }
 
-static bool says_little(struct tunnel_stream *stream, uint32_t size)
+static bool second_is_over(const struct tunnel_stream *stream)
 {
-    int64_t now = stream->tunnel->heard_ms;
-    if (now - stream->second_ms >= TUNNEL_LIGHT_MS) {
-        stream->is_bulk = stream->second_bytes > TUNNEL_LIGHT_BYTES;
-        stream->second_ms = now;
+    return stream->tunnel->heard_ms - stream->second_ms >= TUNNEL_LIGHT_MS;
+}
+
+/* Of an agent's own streams nobody waits for single words. */
+static bool says_little(struct tunnel_stream *stream)
+{
+    stream->is_bulk = stream->second_bytes > TUNNEL_LIGHT_BYTES;
+    if (second_is_over(stream)) {
+        stream->second_ms = stream->tunnel->heard_ms;
         stream->second_bytes = 0;
     }
-    stream->second_bytes += size;
-    stream->is_bulk = stream->is_bulk || stream->second_bytes > TUNNEL_LIGHT_BYTES;
-    return !stream->is_bulk && stream->id % 2 == 0; /* of an agent's own streams nobody waits for single words */
+    return !stream->is_bulk && stream->id % 2 == 0;
 }
 
 void tunnel_stream_got_data_frame(struct tunnel_stream *stream, uint32_t size)
 {
     struct tunnel *tunnel = stream->tunnel;
     stream->window -= size;
-    if (says_little(stream, size)) {
+    stream->second_bytes += size;
+    if (stream->is_bulk && !second_is_over(stream)) {
+        return;
+    }
+    if (says_little(stream)) {
         if (tunnel->heard_ms - tunnel->light_ms >= TUNNEL_LIGHT_MS) {
             tunnel->shared = shared_window(tunnel);
         }
