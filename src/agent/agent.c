@@ -305,6 +305,7 @@ int agent_main(int control_fd)
 {
     struct agent agent = {0};
     (void)signal(SIGPIPE, SIG_IGN);
+    mem_keep_last();
     set_log(NULL);
     agent_state_init(&agent.state);
     agent_grants_init(&agent);

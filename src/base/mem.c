@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEEP_LAST (1024 * 1024)
+
 static void *checked(void *data)
 {
     if (!data) {
@@ -71,6 +73,12 @@ void mem_free(void *data)
 void mem_give_back(void)
 {
     (void)malloc_trim(0);
+}
+
+void mem_keep_last(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, KEEP_LAST);
+    (void)mallopt(M_MMAP_THRESHOLD, KEEP_LAST);
 }
 
 void mem_one_pool(void)

@@ -518,6 +518,7 @@ int worker_main(int control_fd)
 {
     struct worker *worker = mem_alloc(sizeof(*worker));
     (void)signal(SIGPIPE, SIG_IGN);
+    mem_keep_last();
     log_init("worker", STDERR_FILENO, LOG_LEVEL_INFO, false);
     uint8_t random[8];
     worker->loop = loop_new();
