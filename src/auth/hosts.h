@@ -42,6 +42,7 @@ struct host {
     int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
     int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
     int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
+    size_t appending;     /* bytes of its recordings that are not known to be on the disk */
     int64_t report_ms;    /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
     char report_hash[HASH_TEXT_SIZE];     /* of what that said */
     int64_t cert_made;                    /* Unix seconds: when the youngest certificate that it has shown was made */

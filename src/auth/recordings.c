@@ -11,6 +11,7 @@
 #include "auth/lane.h"
 #include "auth/live.h"
 #include "auth/recording.h"
+#include "core/rpc.h"
 #include "recording/piece.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct append {
     struct append *next;
     struct call *call;
     int64_t end; /* answered when so many bytes are on the disk */
+    size_t size;
 };
 
 /* Recordings are kept by time, so that a range of times is a range of keys; a second key leads from the id there. */
@@ -122,6 +124,16 @@ static void sync_work(void *ctx)
     recording->sync_errno = fsync(recording->fd) == 0 ? 0 : errno;
 }
 
+/* It has been answered. */
+static void append_free(const struct recording *recording, struct append *append)
+{
+    struct host *host = hosts_get(recording->auth, json_get_text(recording->meta, "host_id", ""));
+    if (host != NULL) { /* it may be a new one under the same id */
+        host->appending -= append->size < host->appending ? append->size : host->appending;
+    }
+    mem_free(append);
+}
+
 static void sync_done(void *ctx)
 {
     struct recording *recording = ctx;
@@ -139,10 +151,10 @@ static void sync_done(void *ctx)
             struct tp_error error = {0};
             (void)err_errno(&error, recording->sync_errno, "the recording cannot be written");
             call_fail(append->call, &error);
-            mem_free(append);
+            append_free(recording, append);
         } else if (append->end <= recording->synced) {
             call_reply(append->call, json_pack("{s:I}", "size", (json_int_t)append->end));
-            mem_free(append);
+            append_free(recording, append);
         } else {
             append->next = NULL;
             *keep = append;
@@ -198,6 +210,17 @@ static enum tp_err write_all(int fd, const uint8_t *data, size_t size, int64_t o
     return TP_OK;
 }
 
+/* A piece takes a thousandth of its size on the line when it is compressed, so what the line lets a host have unanswered bounds
+ * neither our work nor the disk's (R15). */
+static enum tp_err check_under_way(const struct call *call, struct tp_error *error)
+{
+    const struct host *host = hosts_get(call->auth, call->caller.host_id);
+    if (host != NULL && host->appending < RPC_UNANSWERED_MAX) {
+        return TP_OK;
+    }
+    return err_set(error, TP_LIMIT, "too many pieces of this host's recordings are still on their way to the disk");
+}
+
 void do_recording_append(struct call *call)
 {
     struct tp_error error = {0};
@@ -210,6 +233,9 @@ void do_recording_append(struct call *call)
         recordings_of_host(call->auth, json_get_text(call->params, "id", ""), call->caller.host_id, &recording, &error);
     if (err == TP_OK) {
         err = json_need_text(call->params, "data", &text, &error);
+    }
+    if (err == TP_OK) {
+        err = check_under_way(call, &error);
     }
     if (err == TP_OK) {
         err = piece_unpack(text, &data);
@@ -251,6 +277,8 @@ void do_recording_append(struct call *call)
     struct append *append = mem_alloc(sizeof *append);
     append->call = call;
     append->end = offset + size;
+    append->size = (size_t)size;
+    hosts_get(call->auth, call->caller.host_id)->appending += append->size;
     struct append **last = &recording->waiting;
     while (*last != NULL) {
         last = &(*last)->next;
