@@ -176,6 +176,7 @@ static void give_certs(struct call *call, const char *id, const char *raw_name, 
     struct host *host = hosts_add(auth, id, name);
     host->since = since;
     host->roles = roles;
+    host->cert_given = issue_host_time(auth);
     if (joining || call->caller.local_agent) {
         hosts_saw_cert(host, issue_host_time(auth)); /* others show it when they have it */
     }

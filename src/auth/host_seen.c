@@ -67,8 +67,9 @@ static void find_ended(void *ctx, const char *id, void *value)
 {
     struct ended *ended = ctx;
     struct host *host = value;
+    int64_t made = host->cert_given > host->cert_made ? host->cert_given : host->cert_made;
     (void)id;
-    if (ended->count < EXPIRE_MAX && host->tunnels == NULL && host->cert_made + HOST_CERT_SECONDS < ended->now) {
+    if (ended->count < EXPIRE_MAX && host->tunnels == NULL && made + HOST_CERT_SECONDS < ended->now) {
         ended->hosts[ended->count++] = host;
     }
 }

@@ -56,7 +56,9 @@ bool hosts_is_node(const struct host *host)
 
 bool hosts_current(const struct host *host)
 {
-    return host->tunnels != NULL || clock_wall_ms() - host->last_seen_ms < PRESENCE_MS;
+    int64_t ago_ms =
+        clock_wall_ms() - host->last_seen_ms; /* before the clock was set back, it may have been years ahead */
+    return host->tunnels != NULL || (ago_ms < PRESENCE_MS && ago_ms > -PRESENCE_MS);
 }
 
 json_t *hosts_resource(const struct host *host)
@@ -133,7 +135,8 @@ static bool load_host(void *ctx, const char *name, const json_t *doc, uint64_t r
     const json_t *roles = json_object_get(doc, "roles");
     (void)revision;
     host->since = json_get_int(doc, "since", 0);
-    hosts_saw_cert(host, json_get_int(doc, "made", doc_ms(doc, "joined") / 1000));
+    host->cert_given = json_get_int(doc, "made", doc_ms(doc, "joined") / 1000);
+    hosts_saw_cert(host, host->cert_given);
     host->roles = roles != NULL ? roles_of(roles) : TOKEN_NODE;
     hosts_keep_token(host, json_get_text(doc, "token", NULL));
     return true;

@@ -44,8 +44,9 @@ struct host {
     int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
     size_t appending;     /* bytes of its recordings that are not known to be on the disk */
     int64_t report_ms;    /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
-    char report_hash[HASH_TEXT_SIZE];     /* of what that said */
-    int64_t cert_made;                    /* Unix seconds: when the youngest certificate that it has shown was made */
+    char report_hash[HASH_TEXT_SIZE]; /* of what that said */
+    int64_t cert_made;                /* Unix seconds: when the youngest certificate that it has shown was made */
+    int64_t cert_given; /* the same of the last one that was made for it: it may have that and not show it */
     struct host *next_named, *prev_named; /* those of the same name (hosts.h) */
 };
 
@@ -115,7 +116,7 @@ char *host_names_lower(const char *text) TP_MUST;
 enum tp_err host_seen_load(struct auth *auth, struct tp_error *error) TP_MUST;
 /* Each minute: puts into the batch since when those are away that are. */
 void host_seen_keep(struct auth *auth);
-/* Removes some hosts whose certificates have ended by now_ms (wall, as retention believes it). */
+/* Removes some hosts whose certificates have ended by now_ms (wall, as retention believes it, settled: they must join anew). */
 void host_seen_expire(struct auth *auth, int64_t now_ms);
 /* The host is being removed. */
 enum tp_err host_seen_forget(struct auth *auth, const char *id, struct tp_error *error) TP_MUST;

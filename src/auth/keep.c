@@ -166,8 +166,8 @@ static void step_clock(struct auth *auth)
                  "clock=%s believed=%s", wall_text, text);
     }
     keep->jumped = !believed;
-    json_t *doc =
-        json_pack("{s:I, s:I}", "now", (json_int_t)keep->clock.now_ms, "ahead", (json_int_t)keep->clock.ahead_ms);
+    json_t *doc = json_pack("{s:I, s:I, s:I}", "now", (json_int_t)keep->clock.now_ms, "ahead",
+                            (json_int_t)keep->clock.ahead_ms, "settled", (json_int_t)keep->clock.settled_ms);
     batch_put(auth, "/retention/", "clock", doc);
     json_decref(doc);
 }
@@ -179,6 +179,7 @@ static void load_clock(struct auth *auth)
     if (doc_find(auth->state, "/retention/", "clock", &doc, NULL, &ignored) == TP_OK) {
         auth->keep->clock.now_ms = json_get_int(doc, "now", 0);
         auth->keep->clock.ahead_ms = json_get_int(doc, "ahead", 0);
+        auth->keep->clock.settled_ms = json_get_int(doc, "settled", 0);
     }
     json_decref(doc);
 }
@@ -203,7 +204,9 @@ void keep_round(struct auth *auth)
         work_run(auth->loop, plan_work, plan_done, keep);
     }
     keep_recordings_round(auth);
-    host_seen_expire(auth, keep_now(auth));
+    if (keep_clock_is_settled(&keep->clock)) {
+        host_seen_expire(auth, keep_now(auth));
+    }
 }
 
 void keep_second(struct auth *auth)

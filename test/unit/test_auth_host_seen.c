@@ -4,6 +4,7 @@
 #include "auth_access_help.h"
 
 #define HOUR_MS ((int64_t)3600 * 1000)
+#define DAY_SECONDS ((int64_t)24 * 3600)
 
 static void goes_away(struct fixture *fixture, int64_t ago_ms)
 {
@@ -87,11 +88,74 @@ static void a_registration_ends_with_its_certificate(void **state)
     json_decref(result);
 }
 
+/* It had its new certificate and was switched off before it showed it: its registration went with the old one. */
+static void a_renewal_that_was_not_shown_keeps_a_registration(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keys keys = keys_make();
+    json_decref(must(fixture, as_nobody("10.8.8.8"), "host.join",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    struct host *host = hosts_get(fixture->auth, HOST_A);
+    int64_t now = clock_wall();
+    host->cert_made = now - 300 * DAY_SECONDS;
+    host->cert_given = host->cert_made;
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "host.renew",
+                     join_params("static-secret-of-the-file", HOST_A, "web-1", &keys)));
+    assert_int_equal(host->cert_made, now - 300 * DAY_SECONDS);
+    host_seen_expire(fixture->auth, (now + 100 * DAY_SECONDS) * 1000);
+    assert_non_null(hosts_get(fixture->auth, HOST_A));
+    host_seen_expire(fixture->auth, (now + 366 * DAY_SECONDS) * 1000);
+    assert_null(hosts_get(fixture->auth, HOST_A));
+    keys_free(&keys);
+}
+
+/* auth starts, with so many days of a clock without leaps behind it and web-1's certificate of two years ago. */
+static bool is_registered_after_start(struct fixture *fixture, int settled_days)
+{
+    struct tp_error error = {0};
+    json_t *doc = NULL;
+    assert_int_equal(doc_find(fixture->auth->state, "/host/", HOST_A, &doc, NULL, &error), TP_OK);
+    json_object_set_new(doc, "made", json_integer(clock_wall() - 2 * HOST_CERT_SECONDS));
+    batch_put(fixture->auth, "/host/", HOST_A, doc);
+    json_decref(doc);
+    doc = json_pack("{s:I, s:I, s:I}", "now", (json_int_t)clock_wall_ms(), "ahead", (json_int_t)0, "settled",
+                    (json_int_t)settled_days * DAY_SECONDS * 1000);
+    batch_put(fixture->auth, "/retention/", "clock", doc);
+    json_decref(doc);
+    restart(fixture);
+    return hosts_get(fixture->auth, HOST_A) != NULL;
+}
+
+/* A time server that was years ahead for a day, or a slip of the hand, unregistered whoever was away: with such a clock, all. */
+static void a_clock_that_leapt_a_day_ago_unregisters_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+    put_host(fixture, HOST_A, "web-1", "dev", false);
+    assert_true(is_registered_after_start(fixture, 1));
+    assert_true(is_registered_after_start(fixture, 29));
+    assert_false(is_registered_after_start(fixture, 31));
+}
+
+/* What was seen while the clock was ahead stood on every list until that day came, since it outlives a restart. */
+static void who_was_seen_in_the_future_is_away(void **state)
+{
+    struct fixture *fixture = *state;
+    char when[CLOCK_TEXT_SIZE];
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    goes_away(fixture, -HOUR_MS);
+    restart(fixture);
+    assert_int_equal(shown(fixture, false, when), 0);
+    assert_int_equal(shown(fixture, true, when), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_is_away_is_known_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_registration_ends_with_its_certificate, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_renewal_that_was_not_shown_keeps_a_registration, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clock_that_leapt_a_day_ago_unregisters_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_seen_in_the_future_is_away, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

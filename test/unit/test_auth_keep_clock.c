@@ -112,6 +112,33 @@ static void test_a_clock_that_goes_back_keeps_more(void **state)
     assert_int_equal(world.clock.now_ms, START - 30 * DAY + MINUTE);
 }
 
+/* A clock that a hostile time server had set years ahead was believed after a day, and hosts were unregistered by it. */
+static void test_a_leap_is_settled_after_a_month_only(void **state)
+{
+    struct world world = world_of(START);
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        assert_false(keep_clock_is_settled(&world.clock));
+        restart(&world, 5 * MINUTE);
+        assert_true(pass(&world, 0));
+        assert_true(pass(&world, DAY));
+    }
+    assert_true(keep_clock_is_settled(&world.clock));
+    restart(&world, 3 * DAY); /* over a weekend it was off */
+    assert_false(pass(&world, 0));
+    assert_true(pass(&world, DAY));
+    assert_true(keep_clock_is_settled(&world.clock));
+    world.wall += 400 * DAY;
+    assert_false(pass(&world, HOUR));
+    assert_in_range(world.clock.now_ms, START, world.wall - 399 * DAY);
+    assert_true(pass(&world, DAY));
+    for (int i = 0; i < 30; i++) {
+        assert_false(keep_clock_is_settled(&world.clock));
+        assert_true(pass(&world, DAY));
+    }
+    assert_true(keep_clock_is_settled(&world.clock));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +147,7 @@ int main(void)
         cmocka_unit_test(test_a_clock_that_stays_ahead_for_a_day_is_right),
         cmocka_unit_test(test_an_hour_is_no_jump),
         cmocka_unit_test(test_a_clock_that_goes_back_keeps_more),
+        cmocka_unit_test(test_a_leap_is_settled_after_a_month_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
