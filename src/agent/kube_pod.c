@@ -17,8 +17,9 @@
 #define KEPT_MAX 64 /* answers; then the oldest is forgotten */
 
 struct kube_pod {
-    struct kube_pod *next, **prev; /* in the list of who waits for one answer */
-    char *container;               /* asked for; "" is the first one */
+    struct kube_pod *next, **prev;      /* in the list of who waits for one answer */
+    struct kube_pod_question *question; /* NULL: it is answered */
+    char *container;                    /* asked for; "" is the first one */
     kube_pod_cb *fn;
     void *ctx;
 };
@@ -57,6 +58,9 @@ void kube_pod_cancel(struct kube_pod *pod)
     *pod->prev = pod->next;
     if (pod->next != NULL) {
         pod->next->prev = pod->prev;
+    }
+    if (pod->question != NULL && pod->question->waiting == NULL) {
+        question_free(pod->question); /* nobody wants to know: no more questions are under way than connections */
     }
     mem_free(pod->container);
     mem_free(pod);
@@ -152,6 +156,9 @@ static void on_answer(void *ctx, int status, const uint8_t *body, size_t size)
     if (waiting != NULL) {
         waiting->prev = &waiting;
     }
+    for (struct kube_pod *pod = waiting; pod != NULL; pod = pod->next) {
+        pod->question = NULL;
+    }
     question->waiting = NULL;
     if (node == NULL) {
         question_free(question); /* it may be told the next time */
@@ -230,6 +237,7 @@ struct kube_pod *kube_pod_ask(struct kube *kube, struct kube_cluster *cluster, c
     pod->container = mem_strdup(name->container);
     pod->fn = fn;
     pod->ctx = ctx;
+    pod->question = question;
     pod->prev = &question->waiting;
     pod->next = question->waiting;
     if (pod->next != NULL) {

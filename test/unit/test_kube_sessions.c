@@ -259,6 +259,30 @@ static void test_a_pod_is_asked_about_once_a_second(void **state)
     world_free(world);
 }
 
+static bool pod_is_asked_for(struct world *world)
+{
+    return pod_conn(world) != NULL && got_text(pod_conn(world), "\r\n\r\n");
+}
+
+static bool pod_is_closed(struct world *world)
+{
+    return pod_conn(world)->closed;
+}
+
+/* Who began to enter one pod after the other and hung up left a question for each with the cluster, for three seconds. */
+static void test_a_question_about_a_pod_ends_with_who_asked(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    client_exec(world, "0");
+    run_until(world, pod_is_asked_for);
+    int64_t asked_ms = loop_now_ms(world->loop);
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, pod_is_closed);
+    assert_in_range(loop_now_ms(world->loop) - asked_ms, 0, 2000);
+    world_free(world);
+}
+
 static bool kube_is_done(struct world *world)
 {
     return kube_is_idle(world->kube);
@@ -590,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_a_connection_dialled_ahead_that_ends_is_no_error),
         cmocka_unit_test(test_a_session_starts_without_word_about_its_pod),
         cmocka_unit_test(test_a_pod_is_asked_about_once_a_second),
+        cmocka_unit_test(test_a_question_about_a_pod_ends_with_who_asked),
         cmocka_unit_test(test_the_end_of_a_session_is_told_at_once),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
