@@ -13,6 +13,7 @@ struct audit_read {
     char *dir;
     const char **types;
     json_t *items;
+    size_t bytes; /* of them */
     char *next;
     enum tp_err err;
     struct tp_error error;
@@ -21,8 +22,9 @@ struct audit_read {
 static bool take_event(void *ctx, const json_t *event)
 {
     struct audit_read *audit = ctx;
+    audit->bytes += doc_weight(event);
     json_array_append_new(audit->items, json_deep_copy(event));
-    return true;
+    return audit->bytes < LIST_BYTES_MAX;
 }
 
 static void audit_work(void *ctx)

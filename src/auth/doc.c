@@ -140,6 +140,11 @@ int64_t doc_ms(const json_t *object, const char *key)
     return ms;
 }
 
+size_t doc_weight(const json_t *item)
+{
+    return json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
+}
+
 json_t *doc_page(json_t *items, const json_t *params)
 {
     int64_t limit = json_get_int(params, "limit", 1000);
@@ -153,9 +158,12 @@ json_t *doc_page(json_t *items, const json_t *params)
         start = start * 10 + (size_t)(*p - '0');
     }
     json_t *page = json_array();
+    size_t bytes = 0;
     size_t i = start;
-    for (; i < total && i - start < (size_t)limit; i++) {
-        json_array_append(page, json_array_get(items, i));
+    for (; i < total && i - start < (size_t)limit && bytes < LIST_BYTES_MAX; i++) {
+        json_t *item = json_array_get(items, i);
+        bytes += doc_weight(item);
+        json_array_append(page, item);
     }
     char next[32] = "";
     if (i < total) {

@@ -36,8 +36,12 @@ enum tp_err doc_text_list(const json_t *list, const char *key, size_t max, struc
 json_t *doc_time(int64_t ms) TP_MUST;
 /* Milliseconds of a time text, 0 when it is absent or broken. */
 int64_t doc_ms(const json_t *object, const char *key) TP_MUST;
-/* Paging of a list that is held whole: cuts items by params limit and start_key (an index); result {items,start_key,total}.
- * items is stolen. */
+/* A page of any list ends early when its items weigh more, so that it fits into a frame whoever filled them. */
+#define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
+/* Bytes that an item takes there. */
+size_t doc_weight(const json_t *item);
+/* Paging of a list that is held whole: cuts items by params limit, start_key (an index) and LIST_BYTES_MAX; result
+ * {items,start_key,total}. items is stolen. */
 json_t *doc_page(json_t *items, const json_t *params) TP_MUST;
 
 /* batch.c: writes to the state store that may wait for the end of the tick. */

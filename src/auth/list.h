@@ -70,14 +70,13 @@ struct list_source {
 
 /*
  * Makes the page and answers the call: {items, start_key, total}; start_key is "" with the last page. A page ends early when
- * it gets heavy (LIST_BYTES_MAX), so that it fits into a frame.
+ * it gets heavy (LIST_BYTES_MAX of auth/doc.h), so that it fits into a frame.
  *
  * What a query costs is the caller's to choose, so its work is done in turns of LIST_TURN_STEPS, between which the loop
  * serves everybody else: a long query takes longer, and makes nobody wait. Hosts may come and go meanwhile, as between
  * pages. source is copied; ctx is that of its functions and begins with a struct list that list_open has filled; both it and
  * the list are freed (ctx by mem_free) when the call has been answered.
  */
-#define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
 #define LIST_TURN_STEPS ((size_t)50000) /* 6 to 9 ms */
 #define LIST_WAIT_USER ((size_t)8) /* lists of one person that wait for their turn; more are refused with TP_LIMIT */
 #define LIST_WAIT_ALL ((size_t)64) /* of all */

@@ -251,11 +251,6 @@ static enum tp_err parse_key(const char *key, char **ret_value, const char **ret
     return TP_OK;
 }
 
-static size_t weight(const json_t *item)
-{
-    return json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
-}
-
 static size_t limit_of(const json_t *params)
 {
     int64_t limit = json_get_int(params, "limit", LIMIT_DEFAULT);
@@ -281,7 +276,7 @@ static json_t *page_of(const struct entry *entries, size_t count, const struct o
     }
     for (; i < count && json_array_size(items) < limit && bytes < LIST_BYTES_MAX; i++) {
         last = &entries[order->descending ? count - 1 - i : i];
-        bytes += weight(last->item);
+        bytes += doc_weight(last->item);
         json_array_append(items, last->item);
     }
     if (i < count && last != NULL) {

@@ -51,6 +51,7 @@ struct listing {
     const char *hostname; /* or name of the Kubernetes cluster, exactly */
     const json_t *search; /* words that must all stand in it */
     size_t limit;
+    size_t bytes; /* of items */
     bool ascending;
     char *rows; /* where the order that is asked for stands in the store; NULL: that of time */
     size_t looked_at;
@@ -115,10 +116,15 @@ static bool looked_at_enough(struct listing *listing)
     return false;
 }
 
+static bool is_full(const struct listing *listing)
+{
+    return json_array_size(listing->items) == listing->limit || listing->bytes >= LIST_BYTES_MAX;
+}
+
 /* One recording in the order of the list, which has name for it. */
 static bool take(struct listing *listing, const char *name, const json_t *doc)
 {
-    bool full = json_array_size(listing->items) == listing->limit;
+    bool full = is_full(listing);
     if (!in_time(listing, doc_ms(doc, "started")) || !wanted(listing, doc) ||
         !recordings_may(listing->call, "list", doc)) {
         if (!full) {
@@ -136,6 +142,7 @@ static bool take(struct listing *listing, const char *name, const json_t *doc)
     if (open != NULL) {
         json_object_set_new(item, "size", json_integer(open->size));
     }
+    listing->bytes += doc_weight(item);
     json_array_append_new(listing->items, item);
     remember_key(listing, name);
     return true;
@@ -179,7 +186,7 @@ static bool list_row(void *ctx, const char *name, const json_t *row, uint64_t re
         doc_find(listing->call->auth->state, "/recording/", key, &doc, NULL, &ignored) == TP_OK) {
         more = take(listing, name, doc);
         json_decref(doc);
-    } else if (json_array_size(listing->items) < listing->limit) {
+    } else if (!is_full(listing)) {
         remember_key(listing, name);
     }
     return more;

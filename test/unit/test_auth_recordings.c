@@ -1,4 +1,5 @@
 /* recordings.list: every order, its pages, and what leads to a recording that came from an older version or is gone. */
+#include "auth/audit.h"
 #include "auth/inner.h"
 #include "auth/recording.h"
 #include "auth_help.h"
@@ -222,6 +223,64 @@ static void r9_a_page_looks_at_so_many_and_no_more(void **state)
     }
 }
 
+#define HEAVY 300
+#define HEAVY_COMMAND 60000 /* so long a session's command may be */
+
+/* All items that a method lists, in pages each of which fits into a frame with room to spare. */
+static size_t list_all(struct fixture *fixture, const char *method)
+{
+    size_t count = 0;
+    char *start = mem_strdup("");
+    do {
+        json_t *page = must(fixture, as_local(), method, json_pack("{s:i, s:s}", "limit", 5000, "start_key", start));
+        char *text = json_text(page);
+        assert_true(strlen(text) < RPC_FRAME_MAX / 2);
+        count += json_array_size(json_object_get(page, "items"));
+        mem_free(text);
+        mem_free(start);
+        start = mem_strdup(json_get_text(page, "start_key", ""));
+        json_decref(page);
+    } while (start[0] != '\0');
+    mem_free(start);
+    return count;
+}
+
+/* Whoever ran some hundred commands of 60,000 bytes made a page of the log and one of the recordings that was too large for a frame:
+ * nobody could read there what he had done. */
+static void a_page_fits_into_a_frame_whatever_people_typed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    char *command = mem_alloc(HEAVY_COMMAND + 1);
+    memset(command, 'x', HEAVY_COMMAND);
+    json_t *items = json_array();
+    for (int i = 0; i < HEAVY; i++) {
+        char id[37];
+        snprintf(id, sizeof id, "%08d-4444-4444-8444-444444444444", i);
+        json_t *doc = json_pack("{s:s, s:s, s:s, s:o, s:s, s:b}", "id", id, "user", "eve", "command", command,
+                                "started", doc_time(1000 + i), "state", "done", "sorted", 1);
+        char *key = mem_printf("%s_%s", json_get_text(doc, "started", ""), id);
+        batch_put(fixture->auth, "/recording/", key, doc);
+        mem_free(key);
+        json_array_append_new(items, doc);
+        json_t *event = event_new("exec", true, "demo.test");
+        json_object_set_new(event, "command", json_string(command));
+        audit_emit(fixture->auth, event, NULL, NULL);
+    }
+    assert_int_equal(batch_commit(fixture->auth, &error), TP_OK);
+    fixture_settle(fixture, 300);
+    assert_int_equal(list_all(fixture, "recordings.list"), HEAVY);
+    assert_in_range(list_all(fixture, "audit.list"), HEAVY, HEAVY + 50);
+    json_t *params = json_pack("{s:i}", "limit", 5000);
+    json_t *page = doc_page(items, params);
+    assert_in_range(json_array_size(json_object_get(page, "items")), 50, 100);
+    json_object_set(params, "start_key", json_object_get(page, "start_key"));
+    assert_string_not_equal(json_get_text(page, "start_key", ""), "");
+    json_decref(params);
+    json_decref(page);
+    mem_free(command);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_of_an_order, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_are_made_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_start_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_page_fits_into_a_frame_whatever_people_typed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
