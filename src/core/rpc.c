@@ -326,6 +326,11 @@ void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, 
     rpc_fail(call, &error);
 }
 
+size_t rpc_call_size(const struct rpc_call *call)
+{
+    return call->size - CALL_COST;
+}
+
 struct rpc *rpc_call_origin(const struct rpc_call *call)
 {
     return call->rpc;
@@ -479,7 +484,7 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
 void rpc_take_frames(struct rpc *rpc)
 {
     rpc->depth++;
-    while (!rpc->closing && buf_size(&rpc->in) >= RPC_HEADER_SIZE) {
+    while (!rpc->closing && !rpc->paused && buf_size(&rpc->in) >= RPC_HEADER_SIZE) {
         struct rpc_frame frame;
         uint8_t *copy;
         bool good;
@@ -511,6 +516,13 @@ void rpc_feed(struct rpc *rpc, const void *data, size_t size)
         return;
     }
     if (rpc->depth == 0)
+        rpc_take_frames(rpc);
+}
+
+void rpc_pause(struct rpc *rpc, bool pause)
+{
+    rpc->paused = pause;
+    if (!pause && rpc->depth == 0)
         rpc_take_frames(rpc);
 }
 

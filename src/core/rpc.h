@@ -44,6 +44,9 @@ struct rpc *rpc_new_bytes(struct loop *loop, rpc_write_fn *write, void *write_ct
                           void *ctx) TP_MUST;
 /* Bytes from the other side (rpc_new_bytes only). Broken bytes lead to on_close(PROTOCOL_ERROR) at the end of the turn. */
 void rpc_feed(struct rpc *rpc, const void *data, size_t size);
+/* No request, answer or event of the other side is taken while it is paused; what rpc_feed gets waits. Not within a callback of this
+ * very rpc, but for pausing. */
+void rpc_pause(struct rpc *rpc, bool pause);
 /* Ends it: pending requests fail with TP_CLOSED (at the end of this turn), on_close is not called. Frees it. */
 void rpc_free(struct rpc *rpc);
 
@@ -74,6 +77,8 @@ void rpc_reply(struct rpc_call *call, json_t *result);
 void rpc_reply_text(struct rpc_call *call, const char *text, size_t size);
 void rpc_fail(struct rpc_call *call, const struct tp_error *error);
 void rpc_fail_text(struct rpc_call *call, enum tp_err code, const char *format, ...) TP_PRINTF(3, 4);
+/* Bytes of its text. */
+size_t rpc_call_size(const struct rpc_call *call);
 /* The rpc a call came by, or NULL when that has been closed in the meantime. */
 struct rpc *rpc_call_origin(const struct rpc_call *call);
 

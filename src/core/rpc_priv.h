@@ -38,6 +38,7 @@ struct rpc {
     enum close_reason reason;
     bool freed;
     bool closing;
+    bool paused;
     unsigned depth; /* callbacks of ours that are running */
 };
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypt/key.h"
+#include "protocols/host_load.h"
 #include "tunnel/rpc_line.h"
 
 #include <stdio.h>
@@ -25,6 +26,7 @@
 
 /* One rpc stream that the agent opened. */
 struct agent_line {
+    struct host_load_line entry;
     struct host_tunnel *host; /* alive: a tunnel ends its streams before itself */
     struct rpc_line *line;
 };
@@ -33,6 +35,7 @@ struct host_tunnel {
     struct worker *worker;
     struct peer peer;
     struct tunnel *tunnel;
+    struct host_load *load;
     struct host_tunnel *next; /* other tunnels of the same host */
     char *host_id;
     char *name;
@@ -56,6 +59,8 @@ struct route {
 /* An agent's call on its way to auth. */
 struct forward {
     struct rpc_call *call;
+    struct host_load *load;
+    size_t size; /* of the call */
 };
 
 static json_t *host_caller(const struct host_tunnel *host)
@@ -105,6 +110,7 @@ struct tunnel *tunnels_find(const struct worker *worker, const char *host_id)
 static void on_forward_answer(void *ctx, const char *text, size_t size, const struct tp_error *error)
 {
     struct forward *forward = ctx;
+    host_load_end(forward->load, forward->size);
     if (error)
         rpc_fail(forward->call, error);
     else
@@ -142,7 +148,11 @@ static void on_agent_call(void *ctx, struct rpc_call *call, const char *method)
     }
     forward = mem_alloc(sizeof(*forward));
     forward->call = call;
+    forward->load = host->load;
+    forward->size = rpc_call_size(call);
+    host_load_begin(forward->load, forward->size);
     if (!rpc_pass_on(host->worker->auth, call, host_caller(host), on_forward_answer, forward)) {
+        host_load_end(forward->load, forward->size);
         mem_free(forward);
         rpc_fail_text(call, TP_TOO_LARGE, "the call is too large, or holds more than a method and its params");
     }
@@ -167,6 +177,7 @@ static void on_line_close(void *ctx, enum close_reason reason)
 {
     struct agent_line *line = ctx;
     (void)reason;
+    host_load_line_remove(&line->entry);
     line->host->lines--;
     if (line->host->line == line)
         line->host->line = NULL;
@@ -281,6 +292,7 @@ static void on_tunnel_open(void *ctx, struct tunnel_stream *stream, const char *
         host->line = line;
         line->host = host;
         line->line = rpc_line_accept(host->worker->loop, stream, &line_events, line);
+        host_load_line_add(host->load, &line->entry, line->line);
         rpc_event(rpc_line_rpc(line->line), "tunnel.holder",
                   json_pack("{s:s, s:b}", "holder", host->worker->holder, "others", (int)has_others(host->worker)));
     } else {
@@ -297,6 +309,7 @@ static void on_tunnel_close(void *ctx, enum close_reason reason)
                      json_pack("{s:i, s:i, s:s}", "worker", (int)worker->number, "tunnel", (int)host->number, "host_id",
                                host->host_id));
     worker_connection_closed(worker, &host->peer, reason, host->name, 0, 0);
+    host_load_drop(host->load);
     mem_free(host->host_id);
     mem_free(host->name);
     mem_free(host->cert);
@@ -321,6 +334,7 @@ void tunnels_serve(struct worker *worker, struct stream *stream, const struct pe
     host->number = ++worker->last_tunnel_number;
     host->made_ms = clock_mono_ms();
     host->host_id = mem_strdup(identity && identity->host_id ? identity->host_id : "");
+    host->load = host_load_get(worker->host_loads, host->host_id);
     host->name = mem_strdup(identity && identity->name ? identity->name : "");
     host->cert = enc_base64(der, size);
     host->tunnel = tunnel_new(worker->loop, stream, false, &tunnel_events, host);

@@ -525,6 +525,7 @@ int worker_main(int control_fd)
     crypt_random(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++)
         (void)snprintf(worker->holder + 2 * i, 3, "%02x", random[i]);
+    worker->host_loads = map_new();
     worker->host_tunnels = map_new();
     worker->routes = map_new();
     worker->routes_by_name = map_new();

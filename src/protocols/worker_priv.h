@@ -42,6 +42,7 @@ struct worker {
     struct lock_view *locks;
     struct web *web;
     struct listener *listeners;
+    struct map *host_loads;   /* host id -> struct host_load */
     struct map *host_tunnels; /* host id -> struct host_tunnel, a list per host */
     struct map *routes;       /* host id -> struct route, told by auth */
     struct map *routes_by_name;

@@ -11,6 +11,10 @@ struct rpc_line {
     void *ctx;
     struct rpc_events rpc_events; /* the owner's, with our on_close */
     struct buf out;
+    struct loop *loop;
+    struct later go_on;
+    bool paused;
+    size_t held; /* bytes that have not given credit yet: not all frames in them are taken */
 };
 
 static void pump(struct rpc_line *line)
@@ -64,12 +68,22 @@ static void on_rpc_close(void *ctx, struct rpc *rpc, enum close_reason reason)
         tunnel_stream_close(line->stream, reason, NULL);
 }
 
+static void give_credit(struct rpc_line *line)
+{
+    size_t held = line->held;
+    if (line->paused || !line->stream || held == 0)
+        return;
+    line->held = 0;
+    tunnel_stream_consume(line->stream, held);
+}
+
 static void on_data(void *ctx, const uint8_t *data, size_t size)
 {
     struct rpc_line *line = ctx;
-    tunnel_stream_consume(line->stream, size);
+    line->held += size;
     if (line->rpc)
         rpc_feed(line->rpc, data, size);
+    give_credit(line);
 }
 
 static void on_eof(void *ctx)
@@ -89,6 +103,7 @@ static void on_stream_close(void *ctx, enum close_reason reason, const char *tex
     struct rpc_line *line = ctx;
     (void)text;
     line->stream = NULL;
+    later_cancel(&line->go_on);
     rpc_free(line->rpc); /* its pending requests fail at the end of this turn */
     line->events->on_close(line->ctx, reason);
     buf_wipe(&line->out);
@@ -102,9 +117,32 @@ static const struct tunnel_stream_events stream_events = {
     .on_close = on_stream_close,
 };
 
+static void on_go_on(void *ctx)
+{
+    struct rpc_line *line = ctx;
+    line->paused = false;
+    if (line->rpc)
+        rpc_pause(line->rpc, false); /* and by what it takes it may be paused again */
+    give_credit(line);
+}
+
+void rpc_line_pause(struct rpc_line *line, bool pause)
+{
+    if (!pause && line->paused) {
+        later_run(line->loop, &line->go_on);
+        return;
+    }
+    later_cancel(&line->go_on);
+    line->paused = pause;
+    if (pause && line->rpc)
+        rpc_pause(line->rpc, true);
+}
+
 static struct rpc_line *make(struct loop *loop, const struct rpc_line_events *events, void *ctx)
 {
     struct rpc_line *line = mem_alloc(sizeof(*line));
+    line->loop = loop;
+    line->go_on = (struct later){.fn = on_go_on, .ctx = line};
     line->events = events;
     line->ctx = ctx;
     line->rpc_events = (struct rpc_events){

@@ -22,6 +22,9 @@ struct rpc_line *rpc_line_accept(struct loop *loop, struct tunnel_stream *stream
                                  void *ctx);
 /* For requests and events; owned by the line. */
 struct rpc *rpc_line_rpc(struct rpc_line *line);
+/* Reads no further while it is paused: what the other side sends waits in its window, at its side in the end. It goes on at the end of
+ * the turn. */
+void rpc_line_pause(struct rpc_line *line, bool pause);
 /* Ends it; on_close follows. */
 void rpc_line_close(struct rpc_line *line, enum close_reason reason);
 
