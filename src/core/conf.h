@@ -167,7 +167,7 @@ enum tp_err conf_token(const struct conf *conf, char **ret_token, struct tp_erro
 enum tp_err conf_ca_pins(const struct conf *conf, struct conf_list *ret_pins, struct tp_error *error) TP_MUST;
 
 /* Splits "host:port", "[v6]:port", "host" or "v6" (port then is otherwise_port). The caller mem_free's ret_host.
- * TP_INVALID for anything else. */
+ * TP_INVALID for anything else, and for a port alone. */
 enum tp_err conf_addr_split(const char *text, uint16_t otherwise_port, char **ret_host, uint16_t *ret_port) TP_MUST;
 /* "10.0.0.0/8", "::1", "192.0.2.7". */
 bool conf_cidr_valid(const char *text);

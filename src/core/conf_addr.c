@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Digits alone are a port whose host was forgotten, though C libraries read them as an address. */
 static bool host_valid(const char *host, size_t length)
 {
-    if (length == 0 || length > 253)
+    if (length == 0 || length > 253 || strspn(host, "0123456789") >= length)
         return false;
     for (size_t i = 0; i < length; i++) {
         if (!isalnum((unsigned char)host[i]) && !strchr(".-_:%", host[i]))

@@ -313,6 +313,14 @@ def test_login_that_no_role_allows(alice):
         assert "access denied: your roles do not allow the login nobody, they allow root; a login that was given since" in result.stderr
 
 
+def test_stock_ssh_says_which_logins_there_are(cluster, alice, config):
+    """It said "Permission denied (publickey)" alone; the attempt stays on record all the same."""
+    result = alice.run("ssh", *config, f"games@node1.{cluster.name}", "true")
+    assert result.returncode == 255 and "Permission denied (publickey)" in result.stderr
+    assert "WARNING: access denied: your roles do not allow the login games, they allow root;" in result.stderr
+    wait_for(lambda: [e for e in cluster.audit(type="auth", user="alice") if e["login"] == "games" and not e["success"]])
+
+
 def test_names_of_recordings_that_are_none(alice):
     result = alice.tport("play", "nonsense")
     assert result.returncode == 1 and "tport recordings ls" in result.stderr

@@ -245,6 +245,8 @@ static void test_errors_name_file_line_and_key(void **state)
                  "f:2: auth_service.client_idle_timeout must be a time like");
     assert_error("proxy_service:\n  web_listen_addr: a:b\n",
                  "f:2: proxy_service.web_listen_addr must be HOST:PORT, not \"a:b\"");
+    assert_error("proxy_service:\n  web_listen_addr: 443\n", /* it was the address 0.0.1.187 */
+                 "f:2: proxy_service.web_listen_addr must be HOST:PORT, not \"443\"");
     assert_error("proxy_service:\n  proxy_protocol_trusted: [10.0.0.0/33]\n",
                  "must be an address range like 10.0.0.0/8");
     assert_error("proxy_service: {proxy_protocol: on}\n", "proxy_protocol is on, but proxy_protocol_trusted");

@@ -53,8 +53,21 @@ static bool allows(const json_t *logins, const char *login)
     return false;
 }
 
-/* Whom to sign in as: named (or NULL), --login, TPORT_LOGIN, the local user as OpenSSH does, the only login there is. The
- * certificate names every login that the roles gave at sign-in; a host would say no more than "Permission denied". mem_free
+/* The certificate names every login that the roles gave at sign-in; a host would say no more than "Permission denied". */
+static enum tp_err check_login(const json_t *logins, const char *login, struct tp_error *error)
+{
+    if (!logins || allows(logins, login))
+        return TP_OK;
+    char *list = output_list(logins, ", ");
+    (void)err_set(error, TP_DENIED,
+                  "access denied: your roles do not allow the login %s%s%s; a login that was given since you signed "
+                  "in needs \"tport logout\" and another \"tport login\"",
+                  login, *list ? ", they allow " : ", nor any other", list);
+    mem_free(list);
+    return TP_DENIED;
+}
+
+/* Whom to sign in as: named (or NULL), --login, TPORT_LOGIN, the local user as OpenSSH does, the only login there is. mem_free
  * ret_login. */
 static enum tp_err choose_login(const struct command_line *line, const char *named, const struct profile *profile,
                                 char **ret_login, struct tp_error *error)
@@ -68,17 +81,12 @@ static enum tp_err choose_login(const struct command_line *line, const char *nam
         login = entry ? entry->pw_name : "root";
     if (guessed && !allows(logins, login) && json_array_size(logins) == 1)
         login = json_string_value(json_array_get(logins, 0));
-    if (logins && !allows(logins, login)) {
+    if (logins && guessed && !allows(logins, login) && json_array_size(logins) > 0) {
         char *list = output_list(logins, ", ");
-        if (guessed && *list)
-            err = err_set(error, TP_INVALID, "say which login, as in LOGIN@HOST: your roles allow %s", list);
-        else
-            err = err_set(
-                error, TP_DENIED,
-                "access denied: your roles do not allow the login %s%s%s; a login that was given since you signed "
-                "in needs \"tport logout\" and another \"tport login\"",
-                login, *list ? ", they allow " : ", nor any other", list);
+        err = err_set(error, TP_INVALID, "say which login, as in LOGIN@HOST: your roles allow %s", list);
         mem_free(list);
+    } else {
+        err = check_login(logins, login, error);
     }
     if (err == TP_OK)
         err = ssh_argv_check_login(login, error);
@@ -379,6 +387,12 @@ enum tp_err tport_proxy_ssh(struct command_line *line, struct tp_error *error)
     enum tp_err err = tport_profile(line, &profile, error);
     if (err == TP_OK)
         err = ssh_argv_proxy_host(line->args[0], profile.cluster, &host, error);
+    /* Said only: the host refuses it, and the attempt is on record. */
+    if (err == TP_OK && login && check_login(profile.identity.logins, login, error) != TP_OK) {
+        char *safe = text_safe(error->text);
+        (void)fprintf(stderr, "WARNING: %s\n", safe);
+        mem_free(safe);
+    }
     if (err == TP_OK) {
         trust_refresh_old(&profile); /* ssh reads what it trusts when the host has answered */
         err = relay(&profile, &(struct mfa_target){.node = host, .login = login}, &relayed, error);
