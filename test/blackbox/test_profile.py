@@ -22,6 +22,8 @@ def test_a_port_that_is_named_counts(cluster, pia):
         assert f'run "tport login --proxy={host}:1"' in result.stderr
     result = pia.run("env", f"TPORT_PROXY={host}:1", BIN / "tport", "ls")
     assert result.returncode == 1 and "node1" not in result.stdout
+    result = pia.tport("login", f"--proxy={host}:1", "--user=pia")  # it showed the status of the other one, and no error
+    assert result.returncode == 1 and f"cannot connect to {host}:1" in result.stderr, result.stdout
     for proxy in (host, cluster.proxy, f"https://{cluster.proxy}"):
         assert "node1" in pia.tport("ls", f"--proxy={proxy}", check=True).stdout
 
