@@ -8,13 +8,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define TRIES 3 /* a line that broke may have lost the call, or only its answer */
+#define EVENTS_BYTES ((size_t)1024 * 1024) /* in one call, but for one event: requests may have long paths */
+#define TRIES 3                            /* a line that broke may have lost the call, or only its answer */
 
 /* One event that auth has not confirmed, in the order in which they were made. */
 struct audit_event {
     struct kube_conn *conn; /* NULL: gone */
     struct audit_event *next;
     json_t *params;
+    size_t size; /* of it as JSON */
 };
 
 json_t *kube_audit_fields(const struct kube_conn *conn)
@@ -108,13 +110,29 @@ static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
     }
 }
 
+/* How many go with the next call: the oldest, and as many as fit. */
+static size_t next_batch(const struct kube *kube)
+{
+    size_t count = 0;
+    size_t bytes = 0;
+    for (const struct audit_event *event = kube->events; event != NULL && count < RPC_REPORTS_MAX;
+         event = event->next) {
+        bytes += event->size;
+        if (count > 0 && bytes > EVENTS_BYTES) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
 /* One call at a time: what comes meanwhile goes together with the next. Many requests make few calls. */
 static void send_events(struct kube *kube)
 {
     const struct kube_line *line = &kube->line;
     json_t *list = json_array();
     if (kube->events_tries == 0) {
-        kube->events_sent = kube->events_out < RPC_REPORTS_MAX ? kube->events_out : RPC_REPORTS_MAX;
+        kube->events_sent = next_batch(kube);
     }
     kube->events_tries++;
     const struct audit_event *event = kube->events;
@@ -146,6 +164,7 @@ void kube_audit_request(struct kube_conn *conn, int status)
     struct audit_event *event = mem_alloc(sizeof(*event));
     event->conn = conn;
     event->params = kube_audit_event(conn, status);
+    event->size = json_dumpb(event->params, NULL, 0, JSON_COMPACT);
     *(kube->events_last != NULL ? &kube->events_last->next : &kube->events) = event;
     kube->events_last = event;
     kube->events_out++;

@@ -462,7 +462,8 @@ static bool on_frame(struct rpc *rpc, const struct rpc_frame *frame, const uint8
     }
     if (on_unread(rpc, frame, data))
         return true;
-    if (json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error) != TP_OK) {
+    if ((rpc->fd < 0 ? json_parse_bounded(data, frame->size, RPC_TREE_MAX, &body, &error)
+                     : json_parse_object(data, frame->size, RPC_FRAME_MAX, &body, &error)) != TP_OK) {
         if (fd >= 0)
             (void)close(fd);
         return false;

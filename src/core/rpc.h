@@ -38,6 +38,8 @@ struct rpc *rpc_new_fd(struct loop *loop, int fd, const struct rpc_events *event
 /* Requests of the other side that wait for their answer may hold this much on a line of bytes, whose other side is not
  * trusted; further ones fail with TP_LIMIT. */
 #define RPC_UNANSWERED_MAX (RPC_FRAME_MAX * 2)
+/* And the tree of one that comes on such a line may take this much memory: more breaks the protocol. */
+#define RPC_TREE_MAX (RPC_FRAME_MAX * 4)
 /* Over something else: frames leave by write (must take all bytes), bytes come in by rpc_feed. */
 typedef void rpc_write_fn(void *write_ctx, const void *data, size_t size);
 struct rpc *rpc_new_bytes(struct loop *loop, rpc_write_fn *write, void *write_ctx, const struct rpc_events *events,

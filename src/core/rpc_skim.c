@@ -5,6 +5,7 @@
 #define DEPTH_MAX 16
 #define KEYS_MAX 64 /* of all objects that are open at one place */
 #define DIGITS_MAX 15
+#define VALUES_MAX 65536 /* a tree of so many is smaller than RPC_TREE_MAX */
 
 struct text {
     const char *data;
@@ -14,7 +15,8 @@ struct text {
 struct skim {
     const char *at, *end;
     unsigned depth;
-    size_t count; /* keys of the objects that are open, outer ones first */
+    size_t values; /* so far */
+    size_t count;  /* keys of the objects that are open, outer ones first */
     struct text keys[KEYS_MAX];
 };
 
@@ -129,6 +131,8 @@ static bool skim_nested(struct skim *skim)
 static bool skim_value(struct skim *skim)
 {
     struct text text;
+    if (++skim->values > VALUES_MAX)
+        return false;
     switch (next(skim)) {
     case '{':
     case '[':

@@ -9,7 +9,7 @@
 
 /* true: the text is {"method":M,"params":{...}} with no blank between, and JSON for sure: json_parse_object takes it, so no
  * object in it has a key twice. ret_method is M. false: it is something else, or JSON that only the parser can tell to be that (bytes
- * that are not ASCII, \u, numbers with a point, keys with a backslash, more keys or deeper than most have). */
+ * that are not ASCII, \u, numbers with a point, keys with a backslash, more keys or values or deeper than most have). */
 bool rpc_skim(const void *data, size_t size, char ret_method[RPC_METHOD_ROOM]);
 
 #endif

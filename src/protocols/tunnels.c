@@ -21,6 +21,7 @@
 
 #define REFUSED_RPC "the auth service is not available now"
 #define LINES_MAX 4                               /* an agent uses one; each may hold a frame of 16 MB */
+#define REPORT_MAX ((size_t)4 * 1024 * 1024)      /* about sessions; what a host says of itself costs it credit */
 #define TUNNELS_PER_HOST_MAX 16                   /* an agent has one, and dead ones for as long as silence lasts */
 #define AUTH_QUEUE_MAX ((size_t)64 * 1024 * 1024) /* agents wait before our own line to auth overflows and ends */
 
@@ -140,6 +141,10 @@ static void on_agent_call(void *ctx, struct rpc_call *call, const char *method)
     struct forward *forward;
     if (!tunnels_is_agent_method(method)) {
         rpc_fail_text(call, TP_DENIED, "an agent may not use this call");
+        return;
+    }
+    if (rpc_call_size(call) > REPORT_MAX && strncmp(method, "host.", 5) != 0) {
+        rpc_fail_text(call, TP_TOO_LARGE, "a report has at most %zu MB", REPORT_MAX >> 20);
         return;
     }
     if (!host->worker->auth || rpc_queued(host->worker->auth) > AUTH_QUEUE_MAX) {

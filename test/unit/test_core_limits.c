@@ -109,6 +109,48 @@ static void test_R9_unanswered_requests_of_an_agent_are_bounded(void **state)
     loop_free(loop);
 }
 
+/* A frame of 16 MB that is all lists would take 640 MB and seconds, of the worker and of auth behind it. */
+static void on_unread(void *ctx, struct rpc_call *call, const char *method)
+{
+    struct bytes_side *side = ctx;
+    (void)method;
+    side->passed++;
+    rpc_fail_text(call, TP_INTERNAL, "it should not have come so far");
+}
+
+static void small_frame_of_many_lists(const struct rpc_events *events)
+{
+    struct bytes_side side = {0};
+    struct loop *loop = loop_new();
+    struct rpc *rpc = rpc_new_bytes(loop, on_write, &side, events, &side);
+    size_t lists = (size_t)1024 * 1024;
+    char *data = mem_alloc(lists * 3 + 1);
+    for (size_t i = 0; i < lists; i++)
+        memcpy(data + i * 3, i + 1 < lists ? "[]," : "[]", i + 1 < lists ? 3 : 2);
+    char *text = mem_printf("{\"method\":\"session.event\",\"params\":{\"data\":[%s]}}", data);
+    struct rpc_frame frame = {.type = RPC_REQUEST, .id = 1, .size = (uint32_t)strlen(text)};
+    uint8_t header[RPC_HEADER_SIZE];
+    rpc_frame_encode(&frame, header);
+    rpc_feed(rpc, header, sizeof(header));
+    rpc_feed(rpc, text, strlen(text));
+    run_for(loop, 20);
+    assert_true(side.closed);
+    assert_int_equal(side.passed, 0);
+    mem_free(text);
+    mem_free(data);
+    loop_free(loop);
+}
+
+/* Nor where a request is passed on unread: whoever gets it makes the tree. */
+static void test_R15_an_agents_small_frame_is_no_large_tree(void **state)
+{
+    static const struct rpc_events reads = {.on_request = on_request, .on_close = on_close};
+    static const struct rpc_events passes_on = {.on_request = on_request, .on_unread = on_unread, .on_close = on_close};
+    (void)state;
+    small_frame_of_many_lists(&reads);
+    small_frame_of_many_lists(&passes_on);
+}
+
 /* ---- handoffs to a worker that does not read ---- */
 
 static size_t open_descriptors(void)
@@ -236,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_quote_in_a_login_replaces_no_member_of_a_log_line),
         cmocka_unit_test(test_R9_unanswered_requests_of_an_agent_are_bounded),
+        cmocka_unit_test(test_R15_an_agents_small_frame_is_no_large_tree),
         cmocka_unit_test(test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
