@@ -114,6 +114,8 @@ static void keep_call(struct world *world, const char *method, json_t *params)
         (void)json_array_append_new(world->calls, json_pack("{s:s, s:O}", "method", "session.event", "params", one));
     }
     world->most_events = i > world->most_events ? i : world->most_events;
+    size_t bytes = json_dumpb(params, NULL, 0, JSON_COMPACT);
+    world->most_bytes = bytes > world->most_bytes ? bytes : world->most_bytes;
     json_decref(params);
 }
 

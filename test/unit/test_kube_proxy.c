@@ -219,6 +219,8 @@ static void test_no_audit_no_service(void **state)
 }
 
 #define RUSH 700 /* more than may be on their way to auth at a time */
+#define LONG_RUSH 200
+#define LONG_PATH 7900
 
 static size_t count_of(const char *text, const char *word)
 {
@@ -256,6 +258,40 @@ static void test_requests_wait_for_a_busy_auth(void **state)
     assert_false(client_has_503(world));
     assert_in_range(world->most_events, 200, 256); /* many go together */
     buf_free(&rush);
+    world_free(world);
+}
+
+static bool long_ones_are_refused(struct world *world)
+{
+    return has_count(buf_text(&world->got), "HTTP/1.1 403 ", LONG_RUSH);
+}
+
+static bool client_has_room(struct world *world)
+{
+    return tunnel_stream_room(world->client) > LONG_PATH + 100;
+}
+
+/* Many with long paths made one call of megabytes, for which auth let all others wait. */
+static void test_long_requests_go_in_calls_of_a_megabyte(void **state)
+{
+    struct world *world = world_new();
+    char name[LONG_PATH + 1];
+    (void)state;
+    memset(name, 'a', LONG_PATH);
+    name[LONG_PATH] = '\0';
+    set_grant(world, "{\"allowed\":[],\"denied\":[]}");
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_is_closed);
+    client_open(world);
+    world->answer_ms = 100;
+    for (int i = 0; i < LONG_RUSH; i++) {
+        char *request = mem_printf("GET /api/v1/namespaces/default/pods/%s HTTP/1.1\r\nHost: x\r\n\r\n", name);
+        run_until(world, client_has_room);
+        client_say(world, request);
+        mem_free(request);
+    }
+    run_until(world, long_ones_are_refused);
+    assert_in_range(world->most_bytes, LONG_PATH, 1024 * 1024 + 100);
     world_free(world);
 }
 
@@ -405,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_an_api_server_that_is_down),
         cmocka_unit_test(test_no_audit_no_service),
         cmocka_unit_test(test_requests_wait_for_a_busy_auth),
+        cmocka_unit_test(test_long_requests_go_in_calls_of_a_megabyte),
         cmocka_unit_test(test_a_huge_head_is_refused),
         cmocka_unit_test(test_an_idle_connection_that_was_just_closed_is_no_error),
         cmocka_unit_test(test_refused_credentials_of_the_agent),
