@@ -219,7 +219,7 @@ static void test_no_audit_no_service(void **state)
 }
 
 #define RUSH 700 /* more than may be on their way to auth at a time */
-#define LONG_RUSH 200
+#define LONG_RUSH 300
 #define LONG_PATH 7900
 
 static size_t count_of(const char *text, const char *word)
@@ -261,9 +261,9 @@ static void test_requests_wait_for_a_busy_auth(void **state)
     world_free(world);
 }
 
-static bool long_ones_are_refused(struct world *world)
+static bool long_ones_are_recorded(struct world *world)
 {
-    return has_count(buf_text(&world->got), "HTTP/1.1 403 ", LONG_RUSH);
+    return world->confirmed >= LONG_RUSH;
 }
 
 static bool client_has_room(struct world *world)
@@ -283,14 +283,14 @@ static void test_long_requests_go_in_calls_of_a_megabyte(void **state)
     tunnel_stream_close(world->client, CLOSE_DONE, NULL);
     run_until(world, client_is_closed);
     client_open(world);
-    world->answer_ms = 100;
+    world->answer_ms = 200;
     for (int i = 0; i < LONG_RUSH; i++) {
         char *request = mem_printf("GET /api/v1/namespaces/default/pods/%s HTTP/1.1\r\nHost: x\r\n\r\n", name);
         run_until(world, client_has_room);
         client_say(world, request);
         mem_free(request);
     }
-    run_until(world, long_ones_are_refused);
+    run_until(world, long_ones_are_recorded);
     assert_in_range(world->most_bytes, LONG_PATH, 1024 * 1024 + 100);
     world_free(world);
 }
