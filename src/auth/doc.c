@@ -144,31 +144,3 @@ size_t doc_weight(const json_t *item)
 {
     return json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
 }
-
-json_t *doc_page(json_t *items, const json_t *params)
-{
-    int64_t limit = json_get_int(params, "limit", 1000);
-    if (limit <= 0 || limit > 5000) {
-        limit = limit <= 0 ? 1000 : 5000;
-    }
-    const char *key = json_get_text(params, "start_key", "");
-    size_t total = json_array_size(items);
-    size_t start = 0;
-    for (const char *p = key; *p >= '0' && *p <= '9' && start <= total; p++) {
-        start = start * 10 + (size_t)(*p - '0');
-    }
-    json_t *page = json_array();
-    size_t bytes = 0;
-    size_t i = start;
-    for (; i < total && i - start < (size_t)limit && bytes < LIST_BYTES_MAX; i++) {
-        json_t *item = json_array_get(items, i);
-        bytes += doc_weight(item);
-        json_array_append(page, item);
-    }
-    char next[32] = "";
-    if (i < total) {
-        snprintf(next, sizeof next, "%zu", i);
-    }
-    json_decref(items);
-    return json_pack("{s:o, s:s, s:I}", "items", page, "start_key", next, "total", (json_int_t)total);
-}

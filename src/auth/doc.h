@@ -40,9 +40,6 @@ int64_t doc_ms(const json_t *object, const char *key) TP_MUST;
 #define LIST_BYTES_MAX ((size_t)4 * 1024 * 1024)
 /* Bytes that an item takes there. */
 size_t doc_weight(const json_t *item);
-/* Paging of a list that is held whole: cuts items by params limit, start_key (an index) and LIST_BYTES_MAX; result
- * {items,start_key,total}. items is stolen. */
-json_t *doc_page(json_t *items, const json_t *params) TP_MUST;
 
 /* batch.c: writes to the state store that may wait for the end of the tick. */
 /* A document that the store could never take is logged and left out. */

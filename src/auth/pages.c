@@ -288,6 +288,30 @@ static json_t *page_of(const struct entry *entries, size_t count, const struct o
     return page;
 }
 
+/* In the order that items have; the key is a number. */
+static json_t *numbered_page(const json_t *items, const json_t *params)
+{
+    const char *key = json_get_text(params, "start_key", "");
+    size_t count = json_array_size(items);
+    size_t start = 0;
+    for (const char *p = key; *p >= '0' && *p <= '9' && start <= count; p++) {
+        start = start * 10 + (size_t)(*p - '0');
+    }
+    size_t limit = limit_of(params);
+    size_t bytes = 0;
+    size_t i = start;
+    json_t *page = json_array();
+    for (; i < count && i - start < limit && bytes < LIST_BYTES_MAX; i++) {
+        bytes += doc_weight(json_array_get(items, i));
+        json_array_append(page, json_array_get(items, i));
+    }
+    char next[32] = "";
+    if (i < count) {
+        snprintf(next, sizeof next, "%zu", i);
+    }
+    return json_pack("{s:o, s:s, s:I}", "items", page, "start_key", next, "total", (json_int_t)count);
+}
+
 static enum tp_err sorted_page(const struct pages *pages, const struct order *order, const json_t *items,
                                const json_t *params, json_t **ret_page, struct tp_error *error)
 {
@@ -332,10 +356,10 @@ enum tp_err pages_make(const struct pages *pages, json_t *items, const json_t *p
     }
     json_t *found = matching(pages, items, params);
     if (order.column == NULL) {
-        *ret_page = doc_page(found, params);
-        return TP_OK;
+        *ret_page = numbered_page(found, params);
+    } else {
+        err = sorted_page(pages, &order, found, params, ret_page, error);
     }
-    err = sorted_page(pages, &order, found, params, ret_page, error);
     json_decref(found);
     return err;
 }

@@ -140,7 +140,9 @@ static void a_page_gets_no_heavier_than_a_frame(void **state)
         json_array_append_new(items, one);
     }
     mem_free(text);
-    check_items(items, json_pack("{s:s}", "sort", "name:asc"), "n0 n1 n2 n3|2:n3n3");
+    check_items(json_incref(items), json_pack("{s:s}", "sort", "name:asc"), "n0 n1 n2 n3|2:n3n3");
+    check_items(json_incref(items), json_object(), "n0 n1 n2 n3|4"); /* had no such end: tportctl get failed */
+    check_items(items, json_pack("{s:s}", "start_key", "8"), "n8 n9|");
 }
 
 int main(void)

@@ -253,7 +253,6 @@ static void a_page_fits_into_a_frame_whatever_people_typed(void **state)
     struct tp_error error = {0};
     char *command = mem_alloc(HEAVY_COMMAND + 1);
     memset(command, 'x', HEAVY_COMMAND);
-    json_t *items = json_array();
     for (int i = 0; i < HEAVY; i++) {
         char id[37];
         snprintf(id, sizeof id, "%08d-4444-4444-8444-444444444444", i);
@@ -262,7 +261,7 @@ static void a_page_fits_into_a_frame_whatever_people_typed(void **state)
         char *key = mem_printf("%s_%s", json_get_text(doc, "started", ""), id);
         batch_put(fixture->auth, "/recording/", key, doc);
         mem_free(key);
-        json_array_append_new(items, doc);
+        json_decref(doc);
         json_t *event = event_new("exec", true, "demo.test");
         json_object_set_new(event, "command", json_string(command));
         audit_emit(fixture->auth, event, NULL, NULL);
@@ -271,13 +270,6 @@ static void a_page_fits_into_a_frame_whatever_people_typed(void **state)
     fixture_settle(fixture, 300);
     assert_int_equal(list_all(fixture, "recordings.list"), HEAVY);
     assert_in_range(list_all(fixture, "audit.list"), HEAVY, HEAVY + 50);
-    json_t *params = json_pack("{s:i}", "limit", 5000);
-    json_t *page = doc_page(items, params);
-    assert_in_range(json_array_size(json_object_get(page, "items")), 50, 100);
-    json_object_set(params, "start_key", json_object_get(page, "start_key"));
-    assert_string_not_equal(json_get_text(page, "start_key", ""), "");
-    json_decref(params);
-    json_decref(page);
     mem_free(command);
 }
 
