@@ -238,6 +238,23 @@ spec: {enabled: true, token: a-secret-token-0001, tunnel_addr: 'r:3024', web_pro
         assert re.search(rf"^{cluster.name} +{kind} +{pin}$", table, re.MULTILINE), table
 
 
+def test_warnings_of_a_role_are_lines(cluster):
+    """They stood in one line with \\x0a between them, and each named line 1, whatever the file."""
+    result = cluster.ctl("create", input="""\
+kind: role
+version: v7
+metadata: {name: odd}
+spec:
+  allow:
+    logins: ['{{internal.nothing}}']
+    kubernetes_resources:
+    - {kind: service, namespace: '*', name: 'web:*', verbs: [get]}
+""")
+    cluster.ctl("rm", "role/odd")
+    first, second = result.stderr.splitlines()
+    assert first.startswith('WARNING: "logins": there is no internal trait "nothing"') and second.startswith('WARNING: "kubernetes_resources": the name "web:*" allows nothing'), result.stderr
+
+
 def test_the_table_of_events_says_what_was_done(cluster):
     """A rotation without its CA and phase, a join without the host, a lock without whom it locks."""
     cluster.ctl("create", input="{kind: lock, version: v2, metadata: {name: of-the-table}, spec: {target: {login: nobody-has-it}}}")

@@ -14,10 +14,14 @@
 
 void tportctl_warn(const json_t *result)
 {
-    char *warnings = text_safe(json_get_text(result, "warnings", ""));
-    if (*warnings)
-        (void)fprintf(stderr, "WARNING: %s\n", warnings);
-    mem_free(warnings);
+    static const char line[] = "line 1: "; /* auth was given JSON, which is one line */
+    char *all = mem_strdup(json_get_text(result, "warnings", "")), *rest = NULL;
+    for (char *one = strtok_r(all, "\n", &rest); one; one = strtok_r(NULL, "\n", &rest)) {
+        char *safe = text_safe(strncmp(one, line, sizeof(line) - 1) == 0 ? one + sizeof(line) - 1 : one);
+        (void)fprintf(stderr, "WARNING: %s\n", safe);
+        mem_free(safe);
+    }
+    mem_free(all);
 }
 
 enum tp_err tportctl_put(struct api *api, json_t *resource, bool force, const char *revision, struct tp_error *error)
