@@ -70,6 +70,8 @@ def test_cases_report_line_result_and_status(tmp_path):
     assert report["cases"][0]["role"] == "dev2"
     assert (report["cases"][1]["expected"], report["cases"][1]["got"]) == ("allow", "deny")
     assert "colour" in report["cases"][2]["reason"]
+    (tmp_path / "slip").write_text(CASES.replace("colour: red", "rolles: [dev2]"))
+    assert 'the key "rolles" is not supported; did you mean "roles"?' in run("test", tmp_path / "slip", "--roles", ROLES).stdout
 
 
 def test_a_file_that_cannot_be_read_is_status_2(tmp_path):

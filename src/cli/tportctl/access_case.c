@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "rbac/names.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -53,11 +54,11 @@ static void check_keys(struct access_case *one)
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)one->json, key, value) {
-        size_t at = 0;
-        while (known_keys[at] && strcmp(known_keys[at], key) != 0)
-            at++;
-        if (!known_keys[at] && !*one->unsupported)
-            snprintf(one->unsupported, sizeof one->unsupported, "the key \"%.80s\" is not supported", key);
+        if (names_listed(known_keys, key) || *one->unsupported)
+            continue;
+        const char *meant = names_nearest(known_keys, key);
+        snprintf(one->unsupported, sizeof one->unsupported, "the key \"%.80s\" is not supported%s%s%s", key,
+                 meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
     }
 }
 
