@@ -20,6 +20,9 @@ struct node_want {
 };
 /* Is it a node that these roles list? What they don't is not there for their owner: no answer names it. (find_node.c) */
 bool access_may_list(const struct rbac_set *set, const struct host *host) TP_MUST;
+/* The first host that has this for its name, not its id, and that the caller may list; or NULL. For who gave a name where only an
+ * id tells one host from all others. */
+const struct host *access_host_by_name(const struct call *call, const char *name) TP_MUST;
 /* A node by id, then by name among those that the caller may list; TP_NOT_FOUND, TP_AMBIGUOUS; TP_UNAVAILABLE: a server
  * without an agent. */
 enum tp_err access_find_node(const struct call *call, const char *target, struct host **ret_host,

@@ -24,6 +24,16 @@ struct lookup {
     size_t edits;
 };
 
+const struct host *access_host_by_name(const struct call *call, const char *name)
+{
+    const struct caller *caller = &call->caller;
+    const struct host *host = hosts_get(call->auth, name) == NULL ? host_names_first(call->auth, name) : NULL;
+    while (host != NULL && caller->who != WHO_LOCAL && !access_may_list(caller->set, host)) {
+        host = host->next_named;
+    }
+    return host;
+}
+
 bool access_may_list(const struct rbac_set *set, const struct host *host)
 {
     if (!hosts_is_node(host)) {

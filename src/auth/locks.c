@@ -18,12 +18,7 @@
 static enum tp_err check_host(const struct call *call, const struct lock *lock, struct tp_error *error)
 {
     const char *name = lock->target.server_id;
-    const struct caller *caller = &call->caller;
-    const struct host *host =
-        name != NULL && hosts_get(call->auth, name) == NULL ? host_names_first(call->auth, name) : NULL;
-    while (host != NULL && caller->who != WHO_LOCAL && !access_may_list(caller->set, host)) {
-        host = host->next_named;
-    }
+    const struct host *host = name != NULL ? access_host_by_name(call, name) : NULL;
     return host == NULL
                ? TP_OK
                : err_set(error, TP_INVALID, "a host is locked by its id, for names may change: the id of %s is %s",

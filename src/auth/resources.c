@@ -301,6 +301,12 @@ void do_resources_rm(struct call *call)
     } else if (err == TP_OK) {
         err = rm_document(call, kind, name, &error);
     }
+    const struct host *named =
+        err == TP_NOT_FOUND && strcmp(kind->name, "node") == 0 ? access_host_by_name(call, name) : NULL;
+    if (named != NULL) {
+        err = err_set(&error, TP_INVALID, "a host is removed by its id, for names may change: the id of %s is %s",
+                      named->name, named->id);
+    }
     if (err != TP_OK) {
         json_decref(doc);
         call_fail(call, &error);

@@ -372,6 +372,14 @@ def test_a_host_is_locked_by_its_id(cluster):
         cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
 
 
+def test_a_host_is_removed_by_its_id(cluster):
+    """get found it by its name, and rm said that there is no such node."""
+    node1 = next(node["metadata"]["name"] for node in cluster.node_list() if node["spec"]["hostname"] == "node1")
+    refused = cluster.ctl("rm", "node/node1", check=False)
+    assert refused.returncode == 1 and f"the id of node1 is {node1}" in refused.stderr, refused.stderr
+    assert 'there is no node "nodex"' in cluster.ctl("rm", "node/nodex", check=False).stderr
+
+
 def test_auth_sign_knows_the_proxy_and_says_what_was_cut(cluster, alice, tmp_path):
     said = cluster.ctl("auth", "sign", f"--user={alice.name}", "-o", tmp_path / "kubeconfig", "--format=kubernetes", "--kube-cluster-name=k1").stdout
     config = yaml.safe_load((tmp_path / "kubeconfig").read_text())
