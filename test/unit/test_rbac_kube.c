@@ -252,6 +252,34 @@ static void test_what_has_to_be_filtered(void **state)
     rbac_kube_rules_free(rules);
 }
 
+/* What is proxied has a second name, with scheme and port: each denies, and allows only when a rule has just that. */
+static void test_a_written_name(void **state)
+{
+    static const struct {
+        const char *allowed, *denied, *name, *written, *verb;
+        enum rbac_kube_answer answer;
+    } table[] = {{"web", "x", "web", "web:80", "get", ALLOW},      {"web:80", "x", "web", "web:80", "get", ALLOW},
+                 {"web:80", "x", "web", "web:81", "get", DENY},    {"web:80", "x", "web", NULL, "get", DENY},
+                 {"web:*", "x", "web", "web:80", "get", DENY},     {"http*", "x", "web", "http:web:80", "get", DENY},
+                 {"web:80", "x", "web", "web:80", "update", DENY}, {"web:80", "web", "web", "web:80", "get", DENY},
+                 {"web", "web:80", "web", "web:80", "get", DENY},  {"web", "*:80", "web", "web:80", "get", DENY},
+                 {"web", "*:80", "web", "web:81", "get", ALLOW}};
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct rbac_kube_rules *rules =
+            rules_with(rule_json("services", "", "a", table[i].allowed, "get"),
+                       json_pack("[o]", rule_json("services", "", "a", table[i].denied, "get")));
+        const struct rbac_kube_request request = {.kind = "services",
+                                                  .name_space = "a",
+                                                  .name = table[i].name,
+                                                  .verb = table[i].verb,
+                                                  .written = table[i].written};
+        if (rbac_kube_check(rules, &request) != table[i].answer)
+            fail_msg("row %zu", i);
+        rbac_kube_rules_free(rules);
+    }
+}
+
 static void test_rules_are_bounded_and_whole(void **state)
 {
     json_t *rule = rule_json("pods", "", "dev", "*", "get");
@@ -318,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_broken_pattern_fails_closed),
         cmocka_unit_test(test_what_is_open),
         cmocka_unit_test(test_what_has_to_be_filtered),
+        cmocka_unit_test(test_a_written_name),
         cmocka_unit_test(test_rules_are_bounded_and_whole),
         cmocka_unit_test(test_nothing_twice),
     };

@@ -51,6 +51,8 @@ static void test_errors_name_line_and_key(void **state)
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {max_sessions: -1}}\n", "whole number"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {lock: hard}}\n",
          "\"spec.options.lock\" cannot be \"hard\"; it is best_effort or strict here"},
+        {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {device_trust_mode: seldom}}\n",
+         "cannot be \"seldom\"; it is off, optional, required or required-for-humans here"},
         {"kind: role\nversion: v5\nmetadata: {name: r}\nspec: {options: {require_session_mfa: maybe}}\n",
          "it is no, yes, off, on, true, false, hardware_key, hardware_key_touch, hardware_key_pin or "
          "hardware_key_touch_and_pin here"},
