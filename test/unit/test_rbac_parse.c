@@ -238,7 +238,8 @@ static void test_warnings_name_what_was_meant(void **state)
         bool warns;
     } ports[] = {{"allow", "service", "web:*", true},          {"allow", "kube_node", "n1:*", true},
                  {"allow", "service", "^web:(80|443)$", true}, {"allow", "service", "web:80", false},
-                 {"allow", "clusterrole", "system:*", false},  {"deny", "service", "web:*", false}};
+                 {"allow", "service", "web*", false},          {"allow", "clusterrole", "system:*", false},
+                 {"deny", "service", "web:*", false}};
     for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
         char *spec = mem_printf("{%s: {kubernetes_resources: [{kind: %s, namespace: a, name: '%s', verbs: [get]}]}}",
                                 ports[i].section, ports[i].kind, ports[i].name);
@@ -247,6 +248,13 @@ static void test_warnings_name_what_was_meant(void **state)
         role_unref(role);
         mem_free(spec);
     }
+    static const char nameless[] =
+        "{kind: role, version: v7, metadata: {name: r}, spec: {allow: {kubernetes_resources: "
+        "[{kind: service, namespace: a, verbs: [get]}]}}}";
+    struct role *stored = NULL;
+    assert_int_equal(role_parse_text(nameless, sizeof nameless - 1, NULL, ROLE_STORED, &stored, NULL), TP_OK);
+    assert_string_equal(role_warnings(stored), "");
+    role_unref(stored);
 }
 
 static void test_numbers_of_conditions(void **state)
