@@ -105,7 +105,7 @@ static void stop(struct agent *agent)
     }
     agent->stopping = true;
     join_stop(agent);
-    session_stop_all(agent, CLOSE_SHUTDOWN);
+    session_stop_all(agent);
     if (agent->kube != NULL) {
         kube_stop_all(agent->kube, CLOSE_SHUTDOWN);
     }

@@ -178,7 +178,7 @@ void session_cut(struct agent *agent, const char *sid, enum close_reason reason,
 /* Somebody began or stopped watching one of its terminals (event session.watched; text is fit for a terminal): the person is
  * told. No such session: nothing. */
 void session_watched(struct agent *agent, const char *text, const json_t *params);
-/* Ends all of them with that reason. */
-void session_stop_all(struct agent *agent, enum close_reason reason);
+/* Ends all of them; their people are told that the agent has stopped. */
+void session_stop_all(struct agent *agent);
 
 #endif

@@ -383,16 +383,17 @@ void session_watched(struct agent *agent, const char *text, const json_t *params
                         (json_int_t)json_get_int(params, "count", 0)));
 }
 
-void session_stop_all(struct agent *agent, enum close_reason reason)
+void session_stop_all(struct agent *agent)
 {
+    static const char text[] = "the agent on this host has stopped";
     for (struct session *session = agent->sessions; session != NULL; session = session->next) {
         session->cut = true;
         if (session->line != NULL) {
             rpc_event(session->line, "cut",
-                      json_pack("{s:s, s:s}", "reason", close_name(reason), "text", close_text(reason)));
+                      json_pack("{s:s, s:s}", "reason", close_name(CLOSE_SHUTDOWN), "text", text));
         }
         if (session->relay != NULL) {
-            relay_cut(session->relay, reason, NULL);
+            relay_cut(session->relay, CLOSE_SHUTDOWN, text);
         }
         if (session->child != NULL) {
             timer_start(session->killer, CUT_KILL_MS, 0);

@@ -152,12 +152,14 @@ static void node_gone(struct term_front *front, enum close_reason reason, const 
         text = front->cut_text;
     } else if (front->stream && !front->said_end && !front->heard_end) {
         front->lost = reason == CLOSE_TARGET_OFFLINE || reason == CLOSE_DRAIN || reason == CLOSE_KEEPALIVE_TIMEOUT ||
-                      reason == CLOSE_PEER_RESET || reason == CLOSE_SHUTDOWN;
+                      reason == CLOSE_PEER_RESET || reason == CLOSE_IO_ERROR;
     }
     term_front_reason(front, reason);
     if (front->stream && front->state != TERM_OVER) {
-        term_front_say_end(front, reason, text ? text : "", front->lost && front->can_resume);
-        term_say(front->stream, 'c', "", 0);
+        bool resume = front->lost && front->can_resume;
+        term_front_say_end(front, reason, text ? text : "", resume);
+        if (!resume) /* it says that there is nothing to come back to */
+            term_say(front->stream, 'c', "", 0);
         term_front_hang_up(front, CODE_DONE, reason);
     }
     term_front_finish(front);

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -161,6 +162,19 @@ def test_a_shell_whose_cable_is_pulled(cluster, browser):
     browser.see(target=".term-line:has-text('Connected')", timeout=20000)
     shell(browser, "echo fresh-$KEPT-", "fresh--")
     browser.run("forgive", what="")
+    leave(browser)
+
+
+def test_a_server_whose_network_breaks(cluster, browser):
+    """Found when the issue was gone through: the server kept the shell, and the page said that it had ended."""
+    browser.visit("/web/terminal/node1?login=root")
+    browser.see(target=".term-line:has-text('Connected')")
+    shell(browser, "KEPT=yes; echo on-$((1+1))", "on-2")
+    done = subprocess.run(cluster.net.prefix("node1") + ["ss", "-K", "-t", "-n", "dst", cluster.proxy.split(":")[0]], capture_output=True, text=True, check=True)
+    assert "ESTAB" in done.stdout, done.stdout + done.stderr
+    browser.see(target=".term-line:has-text('network is away')")
+    browser.see(target=".term-line:has-text('Connected')")
+    shell(browser, "echo still-$KEPT", "still-yes")
     leave(browser)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import subprocess
 import time
 
 import pytest
@@ -161,6 +162,39 @@ def test_a_lost_network_costs_nothing(home, alice):
     third.until("third kept")
     third.type("exit\n")
     assert third.last()["x"]["code"] == 0
+
+
+def break_tunnels(cluster, node):
+    done = subprocess.run(cluster.net.prefix(node) + ["ss", "-K", "-t", "-n", "dst", cluster.proxy.split(":")[0]], capture_output=True, text=True, check=True)
+    assert "ESTAB" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_broken_tunnel_costs_nothing(home, alice):
+    """Found when the issue was gone through: the node kept the shell, and the browser was told that it is over (c behind e)."""
+    if not home.net.real:
+        pytest.skip("needs root: a network whose connections can be broken")
+    terminal = alice.shell()
+    terminal.type("X=kept; echo on-$((1+1))\n")
+    terminal.until("on-2\r\n")
+    break_tunnels(home, "node1")
+    said = terminal.last()
+    assert said["e"]["resume"] is True and "c" not in said and terminal.code == 1000, said
+    again = wait_for(lambda: alice.shell(sid=terminal.session["id"], offset=terminal.offset))  # until the agent is back
+    again.type("echo still $X; exit\n")
+    again.until("still kept")
+    assert again.last()["x"]["code"] == 0
+
+
+def test_an_agent_that_stops_says_so(home, alice):
+    """Its shells end with it: there is nothing to come back to, and a person is told why."""
+    terminal = alice.shell()
+    home.nodes["node1"].stop()
+    try:
+        said = terminal.last()
+        assert said["e"] == {"reason": "shutdown", "message": "the agent on this host has stopped", "resume": False} and "c" in said, said
+    finally:
+        home.nodes["node1"].start()
+        home.wait_online("node1")
 
 
 def test_a_terminal_comes_back_to_its_own_session_only(home, alice, stranger):

@@ -92,6 +92,7 @@ export class Wire {
   private wait = 250;
   private timer = 0;
   private over = false;
+  private why = ""; // what was said of an end that need not be one
   private opened = false;
   private heard = 0;
   private asked = 0; // when we asked last, and have heard nothing since; else 0
@@ -152,6 +153,7 @@ export class Wire {
       this.opened = true;
       this.lostAt = 0;
       this.wait = 250;
+      this.why = "";
       this.events.onMeta(meta);
       this.events.onState("open", "");
     } else if (type === "r") {
@@ -172,7 +174,8 @@ export class Wire {
       if (seen.event === "session.watched") this.events.onWatched?.(seen.watchers ?? [], seen.count ?? 0);
     } else if (type === "e") {
       const error = JSON.parse(decoder.decode(payload)) as { reason?: string; message?: string; resume?: boolean };
-      if (!error.resume) this.end(error.message ?? "", error.reason === "mfa_needed" ? "code" : "over");
+      if (error.resume) this.why = error.message ?? "";
+      else this.end(error.message ?? "", error.reason === "mfa_needed" ? "code" : "over");
     } else if (type === "c" && !this.over) {
       this.end("");
     }
@@ -198,7 +201,7 @@ export class Wire {
     if (code === 4401) {
       this.end("signin");
     } else if (!this.opened || this.file) {
-      this.end("lost");
+      this.end(this.why || "lost");
     } else {
       const now = Date.now();
       if (!this.lostAt) this.lostAt = now;
