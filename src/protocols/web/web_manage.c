@@ -104,11 +104,21 @@ enum tp_err web_lock_rm_begin(struct web_request *request, json_t **ret_params, 
 
 /* Roles: YAML as people write it. It is read when auth has said who asks, never before. */
 
+/* What files are called stands before their lines; here it is an editor's text. */
+static void name_line(struct tp_error *error)
+{
+    struct tp_error said = *error;
+    if (strncmp(said.text, "role:", 5) == 0)
+        (void)err_set(error, said.code, "line %s", said.text + 5);
+}
+
 static enum tp_err read_role(struct web_request *request, json_t **ret_role, struct tp_error *error)
 {
     const char *content = json_get_text(request->body, "content", "");
     struct node *node = NULL;
     enum tp_err err = node_parse_one(content, strlen(content), "role", &node, error);
+    if (err != TP_OK)
+        name_line(error);
     if (err == TP_OK && strcmp(node_get_text(node, "kind", ""), "role") != 0)
         err = err_set(error, TP_INVALID, "line %d: \"kind\" must be role", node->line);
     if (err == TP_OK)

@@ -146,12 +146,14 @@ export function Dialog(props: { title: string; onClose: () => void; wide?: boole
   useLayoutEffect(() => {
     back.current = document.activeElement;
     box.current?.showModal();
+/** Where it stays open after onClose (it asks first), it does so even if the browser has closed it: a second Escape cannot be
+ *  prevented when nothing was done since the first one. */
     return () => {
       if (back.current instanceof HTMLElement) back.current.focus();
     };
   }, []);
   return (
-    <dialog ref={box} class={props.wide ? "dialog wide" : "dialog"} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); props.onClose(); }}>
+    <dialog ref={box} class={props.wide ? "dialog wide" : "dialog"} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); props.onClose(); }} onClose={() => box.current?.showModal()}>
       <header>
         <h2 id={id}>{props.title}</h2>
         <Button kind="ghost" icon="close" label={t("close")} onClick={props.onClose} />

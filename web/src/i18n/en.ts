@@ -220,6 +220,8 @@ export const en = {
   "roles.text": "Role as YAML",
   "roles.hint": "Ctrl+Space completes keys. Mistakes are marked at their line.",
   "roles.conflict": "Somebody else has changed this role since you opened it. Copy your text, close, open it again and put your change in.",
+  "roles.unsaved": "What you changed is not saved. Close once more to throw it away.",
+  "roles.discard": "Throw away",
   "roles.conflict.unsure": "This role has been changed or made meanwhile, perhaps by your own try before this one. Copy your text, close, open the role and see whether your change is in it.",
   "roles.large": "A role may have 1 MB at most, and this text has {size}. Make it shorter, or divide it into several roles.",
   "roles.empty": "No roles",

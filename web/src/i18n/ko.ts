@@ -222,6 +222,8 @@ export const ko: Texts = {
   "roles.text": "YAML 역할",
   "roles.hint": "Ctrl+Space로 키를 완성합니다. 틀린 줄에는 표시가 나타납니다.",
   "roles.conflict": "여는 동안 다른 사람이 이 역할을 바꾸었습니다. 내용을 복사하고 닫은 뒤 다시 열어 반영하세요.",
+  "roles.unsaved": "바꾼 내용을 저장하지 않았습니다. 버리려면 한 번 더 닫으세요.",
+  "roles.discard": "버리기",
   "roles.conflict.unsure": "그동안 이 역할이 바뀌었거나 만들어졌습니다. 바로 전 시도가 반영된 것일 수 있습니다. 내용을 복사하고 닫은 뒤 역할을 열어 반영되었는지 확인하세요.",
   "roles.large": "역할은 1 MB까지 쓸 수 있는데 이 내용은 {size}입니다. 줄이거나 여러 역할로 나누세요.",
   "roles.empty": "역할이 없습니다",

@@ -81,7 +81,7 @@ const look = EditorView.theme({
   ".cm-selectionBackground, &.cm-focused .cm-selectionBackground": { backgroundColor: "var(--accent-soft) !important" },
 });
 
-export default function Editor(props: { value: string; at?: number; label: string; readOnly: boolean; onChange: (text: string) => void }) {
+export default function Editor(props: { value: string; at?: number; label: string; readOnly: boolean; onChange: (text: string) => void; onWrong: (said: string) => void }) {
   const host = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const root = host.current!.shadowRoot ?? host.current!.attachShadow({ mode: "open" });
@@ -98,9 +98,16 @@ export default function Editor(props: { value: string; at?: number; label: strin
           closeBrackets(),
           yaml(),
           syntaxHighlighting(colours),
-          autocompletion({ override: [complete] }),
+          autocompletion({ override: [complete], icons: false }),
           lintGutter(),
-          linter(check, { delay: 400 }),
+          linter(
+            async (view) => {
+              const found = await check(view);
+              props.onWrong(found[0]?.message ?? "");
+              return found;
+            },
+            { delay: 400 },
+          ),
           // Tab leaves the editor: indentation is two blanks, as YAML wants.
           keymap.of([...completionKeymap, ...lintKeymap, ...historyKeymap, ...defaultKeymap]),
           EditorView.contentAttributes.of({ "aria-label": props.label, tabindex: "0" }),

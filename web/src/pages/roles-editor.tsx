@@ -10,6 +10,7 @@ interface EditorProps {
   label: string;
   readOnly: boolean;
   onChange: (text: string) => void;
+  onWrong: (said: string) => void; // what the server says about the text as it is; "" when all is well
 }
 
 export function lazyEditor(): ComponentType<EditorProps> {

@@ -49,7 +49,10 @@ function description(role: Role): string {
 function RoleDialog({ role, onClose }: { role: Role | null; onClose: () => void }) {
   // The revision stays beside the text: it is nothing that people edit.
   const revision = /^ {2}revision: ["']?([^\s"']+)["']?$/m.exec(role?.content ?? "")?.[1] ?? "";
-  const [text, setText] = useState(role ? role.content.replace(/^ {2}revision: .*\n/m, "") : example);
+  const [first] = useState(role ? role.content.replace(/^ {2}revision: .*\n/m, "") : example);
+  const [text, setText] = useState(first);
+  const [wrong, setWrong] = useState("");
+  const [leaving, setLeaving] = useState(false); // asked whether what was typed may be lost
   const unsure = useRef(false); // the answer to a try was lost
   const attempt = useAttempt((failed) => {
     const code = failed instanceof ApiError ? failed.status : -1;
@@ -67,13 +70,21 @@ function RoleDialog({ role, onClose }: { role: Role | null; onClose: () => void 
       onClose();
     });
   };
+  const change = (next: string) => {
+    setText(next);
+    setLeaving(false);
+  };
+  const close = () => (text === first || leaving ? onClose() : setLeaving(true));
   return (
-    <Dialog wide title={role ? role.name : t("roles.create")} onClose={onClose}>
-      <Editor value={text} at={role ? undefined : example.indexOf("''") + 1} label={t("roles.text")} readOnly={!may} onChange={setText} />
+    <Dialog wide title={role ? role.name : t("roles.create")} onClose={close}>
+      <Editor value={text} at={role ? undefined : example.indexOf("''") + 1} label={t("roles.text")} readOnly={!may} onChange={change} onWrong={setWrong} />
       {attempt.error && <Note bad>{attempt.error}</Note>}
+      {leaving && <Note warn>{t("roles.unsaved")}</Note>}
       <div class="actions">
-        <span class="grow quiet small">{t("roles.hint")}</span>
-        <Button onClick={onClose}>{may ? t("cancel") : t("close")}</Button>
+        <span class={wrong ? "grow small wrong" : "grow quiet small"} role="status">
+          {wrong === "" ? t("roles.hint") : wrong !== attempt.error && wrong}
+        </span>
+        <Button onClick={close}>{leaving ? t("roles.discard") : may ? t("cancel") : t("close")}</Button>
         {may && (
           <Button kind="main" onClick={save} busy={attempt.busy}>
             {role ? t("save") : t("create")}
