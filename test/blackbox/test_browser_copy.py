@@ -18,8 +18,8 @@ def browser(cluster):
     made.stop()
 
 
-@pytest.mark.parametrize("language, server, make", [("en", "Add server", "Make the line"), ("ko", "서버 추가", "명령 만들기")])
-def test_the_line_of_add_server(browser, language, server, make):
+@pytest.mark.parametrize("language, server, make, said", [("en", "Add server", "Make the line", "Copied"), ("ko", "서버 추가", "명령 만들기", "복사했습니다")])
+def test_the_line_of_add_server(browser, language, server, make, said):
     browser.evaluate(script=f"localStorage.setItem('tport.language', '{language}')")
     try:
         browser.visit("/web/servers")
@@ -27,6 +27,8 @@ def test_the_line_of_add_server(browser, language, server, make):
         browser.click(target=f"dialog button:has-text('{make}')")
         browser.see(target="dialog .command:has-text('install-node.sh')")
         browser.copies_all(1)
+        # Found when the issue was gone through: what was said stood behind the dialog, in the dark and out of hearing.
+        browser.see(target=f"dialog .toasts[role=status] .toast:has-text('{said}')")
         browser.press(key="Escape")
     finally:
         browser.evaluate(script="localStorage.removeItem('tport.language')")

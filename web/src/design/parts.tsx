@@ -47,11 +47,16 @@ function dropToast(id: number): void {
   toasts.set(toasts.get().filter((one) => one.id !== id));
 }
 
-export function Toasts() {
+/* How many dialogs are open, one over the other. What is behind the uppermost can be neither read nor used, so it has the notices. */
+const dialogs = store(0);
+
+export function Toasts({ level = 0 }: { level?: number }) {
   useLanguage();
+  const all = useStore(toasts);
+  const top = useStore(dialogs);
   return (
     <div class="toasts" role="status" aria-live="polite">
-      {useStore(toasts).map((one) => (
+      {(top === level ? all : []).map((one) => (
         <div key={one.id} class={one.bad ? "toast bad" : "toast"}>
           <span class="grow">{one.text}</span>
           <button class="button ghost slim only" aria-label={t("close")} onClick={() => dropToast(one.id)}>
@@ -111,12 +116,14 @@ export async function copy(text: string): Promise<void> {
   }
 }
 
-/** A command that people run, with its copy button. */
+const WORD = 40; // longer ones would not fit into a line
+
+/** A command that people run, with its copy button. A line breaks between words, not after the dashes of an option. */
 export function Command({ text, label }: { text: string; label?: string }) {
   return (
     <div class="command">
       <pre tabIndex={0} aria-label={label ?? t("command")}>
-        <code>{text}</code>
+        <code>{text.split(/(\S+)/).map((part, n) => (n % 2 && part.length < WORD ? <span key={n}>{part}</span> : part))}</code>
       </pre>
       <Button kind="slim" icon="copy" label={t("copy")} onClick={() => copy(text)} />
     </div>
@@ -139,16 +146,20 @@ export function Field(props: { label: string; hint?: string; error?: string; chi
   );
 }
 
+/** Where it stays open after onClose (it asks first), it does so even if the browser has closed it: a second Escape cannot be
+ *  prevented when nothing was done since the first one. */
 export function Dialog(props: { title: string; onClose: () => void; wide?: boolean; children: ComponentChildren }) {
   const box = useRef<HTMLDialogElement>(null);
   const id = useId();
   const back = useRef<Element | null>(null);
+  const [level, setLevel] = useState(0);
   useLayoutEffect(() => {
     back.current = document.activeElement;
     box.current?.showModal();
-/** Where it stays open after onClose (it asks first), it does so even if the browser has closed it: a second Escape cannot be
- *  prevented when nothing was done since the first one. */
+    dialogs.set(dialogs.get() + 1);
+    setLevel(dialogs.get());
     return () => {
+      dialogs.set(dialogs.get() - 1);
       if (back.current instanceof HTMLElement) back.current.focus();
     };
   }, []);
@@ -159,6 +170,7 @@ export function Dialog(props: { title: string; onClose: () => void; wide?: boole
         <Button kind="ghost" icon="close" label={t("close")} onClick={props.onClose} />
       </header>
       <div class="dialog-body">{props.children}</div>
+      {level > 0 && <Toasts level={level} />}
     </dialog>
   );
 }

@@ -146,6 +146,7 @@ export const en = {
   "kube.add.helm.text": "Run this where Helm and the chart are. The chart is in share/tport/helm of the proxy's installation and in deploy/helm of the sources.",
   "kube.add.plain.text": "Without Helm: the file is in share/tport/helm of the proxy's installation and in deploy/helm of the sources.",
   "kube.add.plain.labels": "The plain file takes no labels. Use Helm, or write them under kubernetes_service in the file.",
+  "kube.add.until": "Good until {until}. Whoever has this line can add clusters until then.",
   "kube.add.waiting": "Waiting for the cluster …",
   "kube.dialog": "Connect to {name}",
   "kube.step1": "Sign in from your terminal",

@@ -148,6 +148,7 @@ export const ko: Texts = {
   "kube.add.helm.text": "Helm과 차트가 있는 곳에서 실행하세요. 차트는 프록시가 설치된 곳의 share/tport/helm과 소스의 deploy/helm에 있습니다.",
   "kube.add.plain.text": "Helm이 없을 때: 파일은 프록시가 설치된 곳의 share/tport/helm과 소스의 deploy/helm에 있습니다.",
   "kube.add.plain.labels": "일반 파일은 레이블을 받지 않습니다. Helm을 쓰거나 파일의 kubernetes_service 아래에 적으세요.",
+  "kube.add.until": "{until}까지 쓸 수 있습니다. 그때까지 이 명령을 아는 사람은 누구나 클러스터를 추가할 수 있습니다.",
   "kube.add.waiting": "클러스터를 기다리는 중 …",
   "kube.dialog": "{name} 접속",
   "kube.step1": "터미널에서 로그인",

@@ -59,7 +59,7 @@ function KubeWaiting({ token, wish, onAgain, onClose }: { token: JoinToken; wish
       <p>{t(way === "helm" ? "kube.add.helm.text" : "kube.add.plain.text")}</p>
       {way === "plain" && wish.labels.length > 0 && <Note warn>{t("kube.add.plain.labels")}</Note>}
       <Command text={way === "helm" ? helm(token, wish) : plain(token, wish)} />
-      <p class="quiet small">{t("join.until", { until: dateTime(token.expiry) })}</p>
+      <p class="quiet small">{t("kube.add.until", { until: dateTime(token.expiry) })}</p>
       <Arrivals names={names} over={over} waiting={t("kube.add.waiting")} onAgain={onAgain} />
       <div class="actions">
         <Button kind={names.length > 0 ? "main" : ""} onClick={onClose}>
