@@ -333,6 +333,13 @@ def test_audit_log(cluster, browser, admin, language):
     assert '"event": "user.login"' in browser.see(target="pre.json")
     browser.usable()
     browser.press(key="Escape")
+    # By type: any, not only those that a page happens to show.
+    browser.select(target=".tools select", value="join_token.create")
+    browser.see(target="td .tag.type:has-text('user.login')", count=0)
+    assert "type=join_token.create" in browser.url()
+    browser.usable()
+    browser.select(target=".tools select", value="user.login")
+    browser.see(target="tr:has-text('web-admin')")
     # By person: a click sets the filter, a click takes it away.
     browser.click(target="tr:has-text('web-admin') >> nth=0 >> button.tag:has-text('web-admin')")
     browser.see(target=".tools button.tag.on:has-text('web-admin')")

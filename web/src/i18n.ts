@@ -46,6 +46,11 @@ export function has(key: string): key is Key {
   return Object.prototype.hasOwnProperty.call(en, key);
 }
 
+/** What follows the prefix in the names of texts. */
+export function keysUnder(prefix: string): string[] {
+  return Object.keys(en).flatMap((key) => (key.startsWith(prefix) ? key.slice(prefix.length) : []));
+}
+
 function fill(text: string, values?: Record<string, string | number>): string {
   return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole)) : text;
 }

@@ -377,6 +377,7 @@ export const en = {
   "player.large.text": "Play it in your own terminal:",
   "player.damaged": "{count} lines of this recording are damaged and were left out.",
   "audit.type": "Type",
+  "audit.type.all": "all",
   "audit.what": "What happened",
   "audit.time": "Time",
   "audit.details": "Details",

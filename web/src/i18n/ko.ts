@@ -379,6 +379,7 @@ export const ko: Texts = {
   "player.large.text": "터미널에서 재생하세요:",
   "player.damaged": "녹화에서 손상된 {count}줄을 뺐습니다.",
   "audit.type": "종류",
+  "audit.type.all": "전체",
   "audit.what": "내용",
   "audit.time": "시각",
   "audit.details": "자세히",

@@ -4,7 +4,7 @@ import { api, save } from "../api";
 import { site } from "../context";
 import { Button, type Column, Dialog, Empty, Failed, Field, Head, Note, Search, Table } from "../design/parts";
 import { useAttempt } from "../design/attempt";
-import { dateTime, dayStart, has, type Key, t } from "../i18n";
+import { dateTime, dayStart, has, type Key, keysUnder, t } from "../i18n";
 import { Pages } from "../list";
 import { setQuery, usePlace } from "../router";
 import { plain } from "../text";
@@ -18,6 +18,9 @@ export interface Event {
 }
 
 const PAGE = 50;
+
+/** The types that there are sentences for; one without is filtered by a click on it. */
+const types = keysUnder("event.").filter((name) => !/^(system|other|target\..*|.*\.(nologin|nouser))$/.test(name)).sort();
 const EXPORT_MAX = 200000; // what a browser holds without pain
 
 function text(value: unknown): string {
@@ -81,7 +84,8 @@ export function AuditPage() {
   const [exporting, setExporting] = useState(0);
   const filter = new URLSearchParams();
   if (query.get("search")) filter.set("search", query.get("search")!);
-  if (query.get("type")) filter.set("include", query.get("type")!);
+  const type = query.get("type") ?? "";
+  if (type) filter.set("include", type);
   if (query.get("user")) filter.set("user", query.get("user")!);
   if (query.get("from")) filter.set("from", dayStart(query.get("from")!));
   if (query.get("to")) filter.set("to", dayStart(query.get("to")!, 1));
@@ -141,14 +145,23 @@ export function AuditPage() {
       <div class="tools">
         <Search value={query.get("search") ?? ""} label={t("audit.search")} onChange={(search) => setQuery({ search, start: "" }, true)} />
         <div class="row days">
+          <Field label={t("audit.type")}>
+            {(ids) => (
+              <select {...ids} class="input" value={type} onChange={(event) => setQuery({ type: event.currentTarget.value, start: "" })}>
+                <option value="">{t("audit.type.all")}</option>
+                {(type && !types.includes(type) ? [type, ...types] : types).map((name) => (
+                  <option key={name} value={name}>
+                    {name}
+                  </option>
+                ))}
+              </select>
+            )}
+          </Field>
+        </div>
+        <div class="row days">
           {day("from")}
           {day("to")}
         </div>
-        {query.get("type") && (
-          <button type="button" class="tag on" aria-label={t("list.unfilter", { label: query.get("type")! })} onClick={() => setQuery({ type: "", start: "" })}>
-            {query.get("type")} ×
-          </button>
-        )}
         {query.get("user") && (
           <button type="button" class="tag on" aria-label={t("list.unfilter", { label: query.get("user")! })} onClick={() => setQuery({ user: "", start: "" })}>
             {plain(query.get("user")!)} ×
