@@ -13,9 +13,11 @@ export function SignInPage() {
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
   const code = useRef<HTMLInputElement>(null);
+  const user = useRef<HTMLInputElement>(null);
   useStore(theme);
   useEffect(() => {
     document.title = `${t("signin.title")} · tport`;
+    user.current?.focus(); // also after a sign-out, where autofocus does nothing
     api<{ cluster_name: string }>("GET", "/webapi/find").then((found) => setCluster(found.cluster_name), () => undefined);
     api<{ text: string }>("GET", "/webapi/motd").then((found) => setMotd(found.text), () => undefined);
   }, []);
@@ -46,12 +48,16 @@ export function SignInPage() {
           </span>
         </div>
         <h1>{t("signin.title")}</h1>
-        {motd && <div class="motd">{motd}</div>}
+        {motd && (
+          <div key="motd" class="motd">
+            {motd}
+          </div>
+        )}
         {why === "idle" && !error && <Note warn>{t("signin.idle")}</Note>}
         {why === "ended" && !error && <Note warn>{t("signin.ended")}</Note>}
         {why === "untold" && !error && <Note bad>{t("signin.untold")}</Note>}
         <form onSubmit={submit}>
-          <Field label={t("signin.user")}>{(ids) => <input {...ids} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus maxLength={200} />}</Field>
+          <Field label={t("signin.user")}>{(ids) => <input {...ids} ref={user} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required maxLength={200} />}</Field>
           <Field label={t("signin.password")}>{(ids) => <input {...ids} class="input" name="password" type="password" autocomplete="current-password" required maxLength={256} />}</Field>
           <Field label={t("signin.code")} hint={t("signin.code.hint")}>
             {(ids) => <input {...ids} ref={code} class="input code" name="code" inputMode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,7}" maxLength={7} required />}
