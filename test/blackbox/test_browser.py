@@ -455,11 +455,15 @@ def test_tabs_search_and_a_shell_that_ends(cluster, browser):
     browser.click(name="term", target="label=Larger text")
     browser.click(name="term", target="label=Larger text")
     wait_for(lambda: browser.evaluate(name="term", script="document.querySelector('.xterm-rows').children.length") < before)
+    shell(browser, "echo typed-$((4+1))", "typed-5")  # the mouse on a button has left the focus where one types
     browser.click(name="term", target="label=Find in the output")
     browser.type(name="term", text="1234")
     browser.see(name="term", target=".xterm-rows:has-text('1234')")
+    assert browser.text(name="term", target=".term-find [role=status]") == ""
     browser.usable(name="term")
     browser.picture("find-en-dark", name="term")
+    browser.type(name="term", text="x")
+    browser.see(name="term", target=".term-find [role=status]:has-text('Not found')")
     browser.press(name="term", key="Escape")
     browser.click(name="term", target="label=New tab")
     browser.click(name="term", target="button.item:has-text('root@node2')")

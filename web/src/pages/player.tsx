@@ -125,7 +125,7 @@ function Live({ id }: { id: string }) {
             askCode={() => new Promise((resolve) => (given.current = resolve))}
           />
           {state === "code" && (
-            <div class="term-code">
+            <div key="code" class="term-code">
               <CodeForm opens={{ sid: id }} shown onDone={() => given.current()} />
             </div>
           )}

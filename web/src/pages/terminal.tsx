@@ -47,6 +47,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
   const [state, setState] = useState<State>("connecting");
   const [message, setMessage] = useState("");
   const [finding, setFinding] = useState(false);
+  const [nowhere, setNowhere] = useState(false); // what is looked for
   const [files, setFiles] = useState(false);
   const [watched, setWatched] = useState<{ names: string[]; count: number }>({ names: [], count: 0 });
   const [turn, setTurn] = useState(0);
@@ -142,8 +143,13 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
     localStorage.setItem(FONT, String(term.options.fontSize));
     fit.fit();
   };
+  const look = (way: "findPrevious" | "findNext") => {
+    const text = find.current?.value ?? "";
+    setNowhere(!parts.current?.search[way](text) && text !== "");
+  };
   const stopFinding = () => {
     setFinding(false);
+    setNowhere(false);
     parts.current?.search.clearDecorations();
     parts.current?.term.focus();
   };
@@ -155,19 +161,22 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
           class="term-find"
           onSubmit={(event) => {
             event.preventDefault();
-            parts.current?.search.findPrevious(find.current?.value ?? "");
+            look("findPrevious");
           }}
           onKeyDown={(event) => event.key === "Escape" && stopFinding()}
         >
-          <input ref={find} class="input" type="search" aria-label={t("term.find")} placeholder={t("term.find")} onInput={(event) => parts.current?.search.findPrevious(event.currentTarget.value, { incremental: true })} />
-          <Button kind="slim" icon="up" label={t("list.previous")} onClick={() => void parts.current?.search.findPrevious(find.current?.value ?? "")} />
-          <Button kind="slim" icon="down" label={t("list.next")} onClick={() => void parts.current?.search.findNext(find.current?.value ?? "")} />
+          <input ref={find} class="input" type="search" aria-label={t("term.find")} placeholder={t("term.find")} onInput={() => look("findPrevious")} />
+          <span class="nowrap" role="status">
+            {nowhere && t("term.find.none")}
+          </span>
+          <Button kind="slim" icon="up" label={t("list.previous")} onClick={() => look("findPrevious")} />
+          <Button kind="slim" icon="down" label={t("list.next")} onClick={() => look("findNext")} />
           <Button kind="ghost slim" icon="close" label={t("close")} onClick={stopFinding} />
         </form>
       )}
       <div class="term-screen" ref={screen} />
       {state === "code" && (
-        <div class="term-code">
+        <div key="code" class="term-code">
           <CodeForm opens={{ server_id: tab.server }} shown={shown} onDone={() => setTurn(turn + 1)} />
         </div>
       )}
@@ -188,7 +197,8 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
           </Button>
         )}
         <span class="quiet nowrap">{t("term.keys")}</span>
-        <span class="term-tools">
+        {/* The mouse leaves the focus in the shell: who makes its text larger goes on typing. */}
+        <span class="term-tools" onMouseDown={(event) => event.preventDefault()}>
           <Button kind="ghost slim" icon="transfer" label={t("files.title")} onClick={() => setFiles(true)} />
           <Button kind="ghost slim" icon="search" label={t("term.find")} onClick={() => setFinding(true)} />
           <Button kind="ghost slim" label={t("term.smaller")} onClick={() => resizeFont(-1)}>

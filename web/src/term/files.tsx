@@ -87,6 +87,11 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
     };
   };
 
+  const take = (next: "upload" | "download") => {
+    if (running) return;
+    setTab(next);
+    setProgress(null); // what is said about the one is not about the other
+  };
   const go = () => {
     if (tab === "download") download();
     else if (file) upload(file);
@@ -94,7 +99,7 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
 
   return (
     <Dialog title={t("files.title")} onClose={onClose}>
-      <Tabs label={t("files.title")} tabs={[["upload", t("files.upload")], ["download", t("files.download")]]} on={tab} set={(next) => !running && setTab(next)} />
+      <Tabs label={t("files.title")} tabs={[["upload", t("files.upload")], ["download", t("files.download")]]} on={tab} set={take} />
       {progress?.state === "code" && <CodeForm opens={{ server_id: server }} shown onDone={go} />}
       <form
         class="stack"
@@ -109,7 +114,7 @@ export function FilesDialog({ server, login, onClose }: { server: string; login:
           {(ids) => <input {...ids} class="input mono" value={path} required={tab === "download"} onInput={(event) => setPath(event.currentTarget.value)} spellcheck={false} autocapitalize="none" />}
         </Field>
         {progress && (
-          <div class="row" role="status">
+          <div key="progress" class="row" role="status">
             {running && <progress class="meter" max={progress.size || 1} value={progress.size ? progress.done : undefined} aria-label={t("files.title")} />}
             <span class="num small">{running ? `${bytes(progress.done)}${progress.size ? ` / ${bytes(progress.size)}` : ""}` : ""}</span>
           </div>
