@@ -8,6 +8,11 @@ import { plain } from "../text";
 import { useAttempt } from "./attempt";
 import { Icon, type IconName } from "./icons";
 
+/** The server's sentences begin small and end without a stop, for use within a line. */
+export function asSentence(said: string): string {
+  return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
+}
+
 /** What to tell a person about a failure: what happened and what to do. The server's own sentences are English; other
  *  languages say what kind of failure it is and quote them. */
 export function sayError(error: unknown): string {
@@ -17,9 +22,8 @@ export function sayError(error: unknown): string {
     if (error.status === 403 && !error.message) return t("error.denied");
     const key = `error.code.${error.code}`;
     if (!error.message) return has(key) ? t(key) : t("error.server", { status: error.status });
-    const said = plain(error.message.replace(/`([^`]*)`/g, '"$1"'));
-    const text = said[0]!.toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
-    return t("error.said", { kind: t(has(key) ? key : "error.code.other"), text });
+    const said = asSentence(plain(error.message.replace(/`([^`]*)`/g, '"$1"')));
+    return t("error.said", { kind: t(has(key) ? key : "error.code.other"), text: said });
   }
   return t("error.page", { text: error instanceof Error ? error.message : String(error) });
 }

@@ -8,7 +8,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useUse } from "../activity";
 import { api } from "../api";
 import { site } from "../context";
-import { Button, copy, Pop, toastError } from "../design/parts";
+import { asSentence, Button, copy, Pop, toastError } from "../design/parts";
 import { Icon } from "../design/icons";
 import { t } from "../i18n";
 import { usePlace } from "../router";
@@ -112,7 +112,7 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
       onData: (data, done) => term.write(data, done),
       onState: (next, text) => {
         setState(next);
-        setMessage(text === "lost" || text === "gone" || text === "signin" ? t(`term.${text}`) : text && t("term.said", { text }));
+        setMessage(text === "lost" || text === "gone" || text === "signin" ? t(`term.${text}`) : text && t("term.said", { text: asSentence(text) }));
       },
       onWatched: (names, count) => setWatched({ names, count }),
       onExit: (code, signal) => {
