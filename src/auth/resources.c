@@ -1,5 +1,6 @@
 /* The kinds of resources, and their removal. The store keeps the JSON as it was written; roles and locks are kept parsed
  * in memory too. */
+#include "auth/access.h"
 #include "auth/agentless.h"
 #include "auth/caller.h"
 #include "auth/delegate.h"
