@@ -51,7 +51,7 @@ struct world {
     struct pending *pendings;
     size_t confirmed;   /* events */
     size_t most_events; /* in one call */
-    size_t most_bytes; /* of such a call, as JSON */
+    size_t most_bytes;  /* of such a call, as JSON */
     bool (*until)(struct world *world);
     struct timer *look, *patience;
     bool late;

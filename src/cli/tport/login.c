@@ -110,9 +110,8 @@ static bool already_in(const struct command_line *line, const struct login *logi
 {
     struct profile profile = {0};
     const char *proxy = command_text_env(line, "proxy", "PROXY", login->host); /* a port that is named counts */
-    bool in = profile_load(login->home, proxy, &profile, NULL) == TP_OK &&
-              strcmp(profile.user, login->user) == 0 && profile_check_valid(&profile, NULL) == TP_OK &&
-              !command_text(line, "out", NULL) && login->ttl_ms == 0;
+    bool in = profile_load(login->home, proxy, &profile, NULL) == TP_OK && strcmp(profile.user, login->user) == 0 &&
+              profile_check_valid(&profile, NULL) == TP_OK && !command_text(line, "out", NULL) && login->ttl_ms == 0;
     if (in) {
         char *block = tport_status_block(&profile, true, clock_wall());
         char *path = mem_printf("%s/current-profile", login->home);
