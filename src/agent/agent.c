@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 
 #include "agent/agent_priv.h"
+#include "agent/agent_used.h"
 #include "agent/kube.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -66,6 +67,7 @@ enum tp_err agent_use_state(struct agent *agent, struct agent_state *fresh, stru
 void agent_joined(struct agent *agent)
 {
     agent->joined = true;
+    agent_used_open(agent->dir);
     link_start(agent);
     host_start(agent);
 }

@@ -1,16 +1,18 @@
 /* Grants of auth, checked before anything is done for a stream. */
 #include "agent/agent_priv.h"
+#include "agent/agent_used.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "crypt/grant.h"
 
 #include <string.h>
+#include <time.h>
 
 #define SEEN_MAX 65536
 #define SID_MAX 64
 /* So long after the start grants from before it could still be good, here, where the clock may be a minute behind auth's. */
-#define FRESH_MS ((int64_t)120 * 1000)
+#define FRESH_MS AGENT_USED_MS
 
 static int64_t expires_at(const json_t *grant)
 {
@@ -29,8 +31,9 @@ struct seen_sid {
     char sid[];
 };
 
-static void forget_first(struct seen_grants *seen)
+static void forget_first(struct agent *agent)
 {
+    struct seen_grants *seen = &agent->seen;
     struct seen_sid *first = seen->first;
     (void)map_remove(seen->by_sid, first->sid);
     seen->first = first->next;
@@ -38,15 +41,17 @@ static void forget_first(struct seen_grants *seen)
 }
 
 /* A grant opens one stream: true and remembered, or false when it was used before. */
-static bool first_use(struct seen_grants *seen, const char *sid, int64_t expires)
+static bool first_use(struct agent *agent, const char *sid, int64_t expires)
 {
+    struct seen_grants *seen = &agent->seen;
     int64_t now = clock_wall();
     size_t size = strlen(sid) + 1;
     if (seen->by_sid == NULL) {
         seen->by_sid = map_new();
     }
     while (seen->first != NULL && seen->first->expires < now) {
-        forget_first(seen);
+        agent_used_forget(agent->dir, seen->first->sid);
+        forget_first(agent);
     }
     if (map_get(seen->by_sid, sid) != NULL || map_count(seen->by_sid) >= SEEN_MAX) {
         return false;
@@ -66,12 +71,14 @@ static bool first_use(struct seen_grants *seen, const char *sid, int64_t expires
 
 void agent_grants_init(struct agent *agent)
 {
+    struct timespec up = {0};
+    (void)clock_gettime(CLOCK_BOOTTIME, &up);
     agent->seen.started_ms = clock_wall_ms();
     agent->seen.started_mono_ms = clock_mono_ms();
+    agent->seen.machine_starts = (int64_t)up.tv_sec * 1000 < FRESH_MS;
 }
 
-/* The process before this one may have used it: which it did, it took with it (R14). One that is replaced opens nothing more, so
- * whatever is from after our start came to us first. */
+/* The process before this one may have used it, and what it noted is lost. */
 static bool is_from_before(const struct seen_grants *seen, const json_t *grant)
 {
     int64_t issued_ms = 0;
@@ -81,8 +88,8 @@ static bool is_from_before(const struct seen_grants *seen, const json_t *grant)
 
 void agent_grants_free(struct agent *agent)
 {
-    while (agent->seen.first != NULL) {
-        forget_first(&agent->seen);
+    while (agent->seen.first != NULL) { /* the files stay: the next process asks for them */
+        forget_first(agent);
     }
     map_free(agent->seen.by_sid);
     agent->seen.by_sid = NULL;
@@ -98,13 +105,6 @@ enum tp_err agent_open_grant(struct agent *agent, const char *service, const uin
     if (err != TP_OK) {
         return err;
     }
-    if (is_from_before(&agent->seen, grant)) {
-        json_decref(grant);
-        return err_set(
-            error, TP_DENIED,
-            "tportd on this server was started a moment ago and takes nothing from before that; connect again (when "
-            "that does not help for a minute, its clock is ahead of the proxy's)");
-    }
     const char *sid = json_get_text(grant, "sid", "");
     bool resume = json_get_bool(grant, "resume", false);
     const char *once = resume ? json_get_text(grant, "attach", "") : sid;
@@ -112,10 +112,21 @@ enum tp_err agent_open_grant(struct agent *agent, const char *service, const uin
         json_decref(grant);
         return err_set(error, TP_NOT_FOUND, "the terminal has ended; open a new one");
     }
-    if (sid[0] == '\0' || strlen(sid) > SID_MAX || once[0] == '\0' || strlen(once) > SID_MAX ||
-        session_is_open(agent, sid) != resume || !first_use(&agent->seen, once, expires_at(grant))) {
+    enum agent_used used = AGENT_USED_BEFORE;
+    if (sid[0] != '\0' && strlen(sid) <= SID_MAX && once[0] != '\0' && strlen(once) <= SID_MAX &&
+        session_is_open(agent, sid) == resume && first_use(agent, once, expires_at(grant))) {
+        used = agent_used_note(agent->dir, once);
+    }
+    if (used == AGENT_USED_BEFORE) {
         json_decref(grant);
         return err_set(error, TP_DENIED, "the grant was used before");
+    }
+    if ((used == AGENT_USED_UNKNOWN || agent->seen.machine_starts) && is_from_before(&agent->seen, grant)) {
+        json_decref(grant);
+        return err_set(
+            error, TP_DENIED,
+            "tportd on this server was started a moment ago and takes nothing from before that; connect again (when "
+            "that does not help for a minute, its clock is ahead of the proxy's)");
     }
     *ret_grant = grant;
     return TP_OK;

@@ -36,6 +36,7 @@ struct slot {
 /* Grants that have been used, until they expire (agent_grant.c). */
 struct seen_grants {
     int64_t started_ms, started_mono_ms; /* of this process */
+    bool machine_starts;                 /* just then: what was noted before may be lost */
     struct map *by_sid;
     struct seen_sid *first, *last;
 };
@@ -159,9 +160,9 @@ void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const u
 
 /* agent_grant.c: the process begins. */
 void agent_grants_init(struct agent *agent);
-/* Signed by auth, for this host and service, not expired, not from before this process, not used before (and now it has been);
- * its session is new, or, where the grant says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a
- * sentence. */
+/* Signed by auth, for this host and service, not expired, not used before, also by an agent before or beside this one (and now
+ * it has been: agent_used.h; where that can't be known, not from before this process); its session is new, or, where the grant
+ * says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a sentence. */
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
                              json_t **ret_grant, struct tp_error *error) TP_MUST;
 /* Forgets which were used. */

@@ -1,13 +1,20 @@
 /* Which grants an agent takes: each once, also when a new agent has taken the place of the one that did. */
 #include "agent/agent_priv.h"
+#include "agent/agent_used.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "crypt/grant.h"
 
+#include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 /* cmocka wants the headers above. */
 #include <cmocka.h>
 
@@ -15,20 +22,32 @@
 #define MINUTE_MS ((int64_t)60 * 1000)
 
 struct world {
+    char dir[32];
     struct key *key;
     uint8_t public[1][32];
     struct agent agent;
 };
 
-/* The process starts. */
-static void start(struct world *world)
+/* A process starts that keeps its things in dir; NULL: it can't. */
+static void begin(struct world *world, struct agent *agent, char *dir)
+{
+    *agent = (struct agent){0};
+    agent->state.host_id = (char *)(uintptr_t)HOST_ID;
+    agent->state.grant_keys = world->public;
+    agent->state.grant_key_count = 1;
+    agent->dir = dir;
+    agent_grants_init(agent);
+    agent->seen.machine_starts = false;
+    if (dir != NULL) {
+        agent_used_open(dir);
+    }
+}
+
+/* The process is another one. */
+static void start(struct world *world, char *dir)
 {
     agent_grants_free(&world->agent);
-    world->agent = (struct agent){0};
-    world->agent.state.host_id = (char *)(uintptr_t)HOST_ID;
-    world->agent.state.grant_keys = world->public;
-    world->agent.state.grant_key_count = 1;
-    agent_grants_init(&world->agent);
+    begin(world, &world->agent, dir);
 }
 
 static int setup(void **state)
@@ -36,14 +55,25 @@ static int setup(void **state)
     struct world *world = mem_alloc(sizeof(*world));
     world->key = key_generate(KEY_ED25519);
     assert_int_equal(key_ed25519_public(world->key, world->public[0]), TP_OK);
-    start(world);
+    (void)snprintf(world->dir, sizeof(world->dir), "/tmp/tport-grant-XXXXXX");
+    assert_non_null(mkdtemp(world->dir));
+    begin(world, &world->agent, NULL);
     *state = world;
     return 0;
+}
+
+static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
 }
 
 static int teardown(void **state)
 {
     struct world *world = *state;
+    (void)nftw(world->dir, unlink_one, 4, FTW_DEPTH | FTW_PHYS);
     agent_grants_free(&world->agent);
     key_free(world->key);
     mem_free(world);
@@ -63,18 +93,24 @@ static void grant(const struct world *world, const char *sid, int64_t issued_ms,
     json_decref(said);
 }
 
-static void opens(struct world *world, const struct buf *bytes, enum tp_err want, const char *why)
+static void opens_at(struct agent *agent, const struct buf *bytes, enum tp_err want, const char *why)
 {
     struct tp_error error = {0};
     json_t *said = NULL;
-    assert_int_equal(agent_open_grant(&world->agent, "kube", buf_head(bytes), buf_size(bytes), &said, &error), want);
+    assert_int_equal(agent_open_grant(agent, "kube", buf_head(bytes), buf_size(bytes), &said, &error), want);
     if (why != NULL) {
         assert_non_null(strstr(error.text, why));
     }
     json_decref(said);
 }
 
-/* R14: single use. Which were used is in the agent's memory alone: after a restart each was good a second time. */
+static void opens(struct world *world, const struct buf *bytes, enum tp_err want, const char *why)
+{
+    opens_at(&world->agent, bytes, want, why);
+}
+
+/* R14: single use. Which were used is in the agent's memory alone when it has no disk, or the machine has just lost what it had
+ * written: after a restart each was good a second time. */
 static void r14_a_grant_is_not_good_again_after_a_restart(void **state)
 {
     struct world *world = *state;
@@ -84,7 +120,7 @@ static void r14_a_grant_is_not_good_again_after_a_restart(void **state)
     grant(world, "sid-1", clock_wall_ms() - 10, &used);
     opens(world, &used, TP_OK, NULL);
     opens(world, &used, TP_DENIED, "used before");
-    start(world);
+    start(world, NULL);
     opens(world, &used, TP_DENIED, "was started a moment ago");
     grant(world, "sid-2", clock_wall_ms(), &fresh);
     opens(world, &fresh, TP_OK, NULL);
@@ -101,9 +137,74 @@ static void a_clock_that_is_set_back_shuts_nobody_out_for_long(void **state)
     world->agent.seen.started_ms += 60 * MINUTE_MS;
     grant(world, "sid-1", clock_wall_ms(), &bytes);
     opens(world, &bytes, TP_DENIED, "was started a moment ago");
+    buf_free(&bytes);
     world->agent.seen.started_mono_ms -= 2 * MINUTE_MS;
+    grant(world, "sid-2", clock_wall_ms(), &bytes);
     opens(world, &bytes, TP_OK, NULL);
     buf_free(&bytes);
+}
+
+/* R14: after a reload the agent before serves on until all is ready, a second and more: what it had taken the new one took again. And
+ * a new agent refused everybody for as long as its clock was ahead. */
+static void r14_a_grant_is_good_for_one_of_two_agents(void **state)
+{
+    struct world *world = *state;
+    struct agent next = {0};
+    struct buf early;
+    struct buf late;
+    start(world, world->dir);
+    grant(world, "sid-1", clock_wall_ms() - 5000, &early);
+    begin(world, &next, world->dir);
+    grant(world, "sid-2", clock_wall_ms() + 10, &late);
+    opens(world, &late, TP_OK, NULL);
+    opens_at(&next, &late, TP_DENIED, "used before");
+    opens_at(&next, &early, TP_OK, NULL);
+    opens(world, &early, TP_DENIED, "used before");
+    start(world, world->dir);
+    opens(world, &early, TP_DENIED, "used before");
+    opens(world, &late, TP_DENIED, "used before");
+    /* The machine was off: what it noted may be lost. */
+    start(world, world->dir);
+    world->agent.seen.machine_starts = true;
+    buf_free(&early);
+    grant(world, "sid-3", clock_wall_ms() - 5000, &early);
+    opens(world, &early, TP_DENIED, "was started a moment ago");
+    agent_grants_free(&next);
+    buf_free(&early);
+    buf_free(&late);
+}
+
+static bool has_file(const struct world *world, const char *id)
+{
+    char *file = mem_printf("%s/used/%s", world->dir, id);
+    bool there = access(file, F_OK) == 0;
+    mem_free(file);
+    return there;
+}
+
+static void what_was_used_is_forgotten_when_it_has_expired(void **state)
+{
+    struct world *world = *state;
+    struct buf bytes;
+    start(world, world->dir);
+    grant(world, "sid-1", clock_wall_ms() - MINUTE_MS + 1100, &bytes);
+    opens(world, &bytes, TP_OK, NULL);
+    buf_free(&bytes);
+    assert_true(has_file(world, "sid-1"));
+    (void)usleep(2200000);
+    grant(world, "sid-2", clock_wall_ms(), &bytes);
+    opens(world, &bytes, TP_OK, NULL);
+    buf_free(&bytes);
+    assert_false(has_file(world, "sid-1"));
+    /* Of a process that ended. */
+    const struct timespec old[2] = {{.tv_sec = clock_wall() - 300}, {.tv_sec = clock_wall() - 300}};
+    char *file = mem_printf("%s/used/sid-2", world->dir);
+    assert_int_equal(utimensat(AT_FDCWD, file, old, 0), 0);
+    mem_free(file);
+    start(world, world->dir);
+    assert_false(has_file(world, "sid-2"));
+    assert_int_equal(agent_used_note(world->dir, "../sid"), AGENT_USED_UNKNOWN);
+    assert_int_equal(agent_used_note("/nowhere", "sid"), AGENT_USED_UNKNOWN);
 }
 
 int main(void)
@@ -111,6 +212,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r14_a_grant_is_not_good_again_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_shuts_nobody_out_for_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(r14_a_grant_is_good_for_one_of_two_agents, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_used_is_forgotten_when_it_has_expired, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
