@@ -36,7 +36,6 @@ void tunnel_tick(struct tunnel *tunnel, int64_t now_ms);
 #define TUNNEL_EXTRA_MAX ((int64_t)16 * 1024 * 1024) /* beyond TUNNEL_WINDOW, granted to all streams of a tunnel */
 #define TUNNEL_LIGHT_BYTES ((uint32_t)64 * 1024)     /* a stream that says no more in TUNNEL_LIGHT_MS says little */
 #define TUNNEL_LIGHT_MS 1000
-#define TUNNEL_UNSENT (128 * 1024) /* bytes in the kernel that are not on their way */
-#define TUNNEL_PENDING_MAX 256     /* incoming streams that wait for accept */
+#define TUNNEL_PENDING_MAX 256 /* incoming streams that wait for accept */
 
 #endif

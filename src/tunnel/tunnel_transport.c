@@ -83,10 +83,7 @@ struct tunnel *tunnel_new(struct loop *loop, struct stream *transport, bool dial
                           void *ctx)
 {
     struct link *link = mem_alloc(sizeof(*link));
-    const int unsent = TUNNEL_UNSENT;
     link->stream = transport;
-    /* More waits with the writers, where each gets its turn. */
-    (void)setsockopt(stream_fd(transport), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)); /* TCP only */
     stream_set_events(transport, &link_events, link);
     link->tunnel = tunnel_new_over(loop, &link_transport, link, dialler, events, ctx);
     return link->tunnel;
