@@ -21,7 +21,7 @@ test:
 	scripts/install-deps build test
 	scripts/test
 
-# Everything that is measured, beside its rivals: some 20 minutes, on loopback, as root. bench/run --help knows shorter ways.
+# Everything that is measured, beside its rivals: a quarter of an hour, less than 20 minutes, on loopback, as root. bench/run --help knows shorter ways.
 bench:
 	scripts/install-deps build test bench
 	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTPORT_BENCH=ON
