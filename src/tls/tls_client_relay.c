@@ -83,9 +83,10 @@ static enum tp_err drain_up(struct relay *relay)
         return TP_OK;
     }
     if (lane->eof && !lane->done) {
-        (void)SSL_shutdown(relay->client->ssl); /* close_notify; the server may go on sending */
+        int result = SSL_shutdown(relay->client->ssl); /* close_notify; the server may go on sending */
+        bool full = result < 0 && SSL_get_error(relay->client->ssl, result) == SSL_ERROR_WANT_WRITE;
         ERR_clear_error();
-        lane->done = true;
+        lane->done = !full; /* else again when there is room: without it the server would wait for more */
     }
     return TP_OK;
 }
@@ -163,7 +164,7 @@ static void fill_poll(const struct relay *relay, struct pollfd items[3])
         items[0].fd = relay->in_fd;
     if (may_read_tls(relay))
         items[1].events |= relay->read_wants_write ? POLLOUT : POLLIN;
-    if (!empty(&relay->up))
+    if (!empty(&relay->up) || (relay->up.eof && !relay->up.done))
         items[1].events |= relay->write_wants_read ? POLLIN : POLLOUT;
     if (items[1].events == 0)
         items[1].fd = -1;
