@@ -524,8 +524,8 @@ static void *drain(void *ctx)
     return NULL;
 }
 
-/* The client's end comes first; the answer must still arrive: half-close. */
-static void test_relay_half_close_over_a_socket(void **state)
+/* The client's end comes first; the answer must still arrive: half-close. room (0: as it is): of the client's socket. */
+static void half_close(int room)
 {
     struct server server = {.mode = SINK};
     char *chain;
@@ -536,7 +536,8 @@ static void test_relay_half_close_over_a_socket(void **state)
     struct drainer drainer = {0};
     pthread_t feeding, draining;
     uint64_t answer;
-    (void)state;
+    if (room)
+        assert_int_equal(setsockopt(tls_client_fd(client), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     feeder = (struct feeder){pair[1], true};
     drainer.fd = pair[1];
@@ -554,6 +555,19 @@ static void test_relay_half_close_over_a_socket(void **state)
     tls_client_close(client);
     stop(&server);
     mem_free(chain);
+}
+
+static void test_relay_half_close_over_a_socket(void **state)
+{
+    (void)state;
+    half_close(0);
+}
+
+/* With no room for the close_notify at the end of the input the server waited for more for ever. */
+static void test_relay_half_close_into_a_full_socket(void **state)
+{
+    (void)state;
+    half_close(1);
 }
 
 static void test_relay_both_ways_over_pipes(void **state)
@@ -624,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_silence_is_told_once_and_then_ends),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_relay_half_close_over_a_socket),
+        cmocka_unit_test(test_relay_half_close_into_a_full_socket),
         cmocka_unit_test(test_relay_both_ways_over_pipes),
         cmocka_unit_test(test_relay_ends_with_the_server),
     };
