@@ -44,6 +44,7 @@ struct kube_record {
     uint32_t cols, rows;
     bool strict;
     bool records;
+    bool packed;
     bool lost;     /* the recorder failed */
     json_t *ports; /* of the pod, that were connected to */
     bool has_exit;
@@ -173,6 +174,7 @@ static void start_recorder(struct kube_record *record)
 {
     struct recorder_options options = {
         .terminal = true,
+        .packed = record->packed,
         .header = {.cols = record->cols,
                    .rows = record->rows,
                    .timestamp = clock_wall(),
@@ -388,6 +390,7 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
     record->rows = 25;
     record->strict = strcmp(record_mode(conn), "best_effort") != 0;
     record->records = session->tty && kube_record_wanted(conn);
+    record->packed = json_get_bool(json_object_get(conn->grant, "options"), "record_packed", false);
     set_field(record, "kubernetes_pod_name", session->pod);
     set_field(record, "kubernetes_pod_namespace", session->namespace);
     set_field(record, "kubernetes_container_name", session->container);

@@ -81,6 +81,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
                                (json_int_t)options->client_idle_timeout_ms, "disconnect_expired_cert",
                                options->disconnect_expired_cert, "max_sessions", (json_int_t)options->max_sessions);
     json_object_set_new(rights, "locking_mode", access_locking(options));
+    json_object_set_new(rights, "record_packed", json_true());
     json_object_set_new(rights, "port_forwarding_local", json_boolean(options->port_forward_local));
     json_object_set_new(rights, "port_forwarding_remote", json_boolean(options->port_forward_remote));
     const char *device = mfa_device_for(caller, connect->host_id, NULL);

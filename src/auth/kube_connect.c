@@ -232,6 +232,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
     json_t *rights = json_pack("{s:s, s:I, s:b}", "record", record, "idle_timeout",
                                (json_int_t)options->client_idle_timeout_ms, "disconnect_expired_cert", 1);
     json_object_set_new(rights, "locking_mode", access_locking(options));
+    json_object_set_new(rights, "record_packed", json_true());
     json_t *grant =
         json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "v", 1, "sid", connect->sid,
                   "user", caller->user, "roles", caller->roles, "traits", caller->traits, "cluster",

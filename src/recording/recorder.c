@@ -1,6 +1,7 @@
 #include "recording/recorder.h"
 
 #include "base/clock.h"
+#include "base/enc.h"
 #include "base/mem.h"
 #include "recording/piece.h"
 
@@ -28,6 +29,7 @@ struct recorder {
     bool sending;       /* a piece is under way */
     size_t piece_size;
     bool terminal;
+    bool packed;
     bool failed;
     bool finishing;
     bool was_full;
@@ -74,7 +76,8 @@ static void send_some(struct recorder *recorder)
         return;
     }
     size = size < PIECE_MAX ? size : PIECE_MAX;
-    char *data = piece_pack(buf_head(&recorder->text), size);
+    const uint8_t *text = buf_head(&recorder->text);
+    char *data = recorder->packed ? piece_pack(text, size) : enc_base64(text, size);
     uint64_t offset = recorder->offset;
     buf_consume(&recorder->text, size);
     recorder->offset += size;
@@ -113,6 +116,7 @@ struct recorder *recorder_new(struct loop *loop, const struct recorder_sink *sin
     recorder->started_us = now_us();
     recorder->plain_left = RECORDER_PLAIN_LIMIT;
     recorder->terminal = options->terminal;
+    recorder->packed = options->packed;
     buf_init(&recorder->text, 0);
     asciicast_header(&recorder->text, &options->header);
     added(recorder);

@@ -24,6 +24,7 @@ struct recorder_options {
     bool
         terminal; /* false: at most RECORDER_PLAIN_LIMIT bytes of output are kept, fewer when they are not text, and line
                       feeds get the carriage return that a terminal's driver would have given them */
+    bool packed;  /* auth takes pieces that are compressed: option record_packed of the grant */
     struct asciicast_header header;
 };
 #define RECORDER_PLAIN_LIMIT ((size_t)1024 * 1024)

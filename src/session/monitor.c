@@ -386,13 +386,14 @@ static void send_config(struct monitor *monitor)
         (void)json_object_del(monitor->config, "host_cert");
     }
     json_t *config = json_pack(
-        "{s:b, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "file",
+        "{s:b, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "file",
         (int)(monitor->kind == ORDER_KIND_FILE), "host_key", json_get_text(monitor->config, "host_key", ""),
         "host_cert", json_get_text(monitor->config, "host_cert", ""), "file_copy", (int)file_copy, "forward_local",
         (int)monitor->forward_local, "forward_remote", (int)monitor->forward_remote, "permit_user_env",
         (int)json_get_bool(monitor->config, "permit_user_env", false), "record", (int)monitor->record, "record_strict",
-        (int)monitor->record_strict, "disconnect_expired_cert", (int)expire, "cert_not_after_ms", (json_int_t)not_after,
-        "idle_timeout_ms", (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
+        (int)monitor->record_strict, "record_packed", (int)json_get_bool(options, "record_packed", false),
+        "disconnect_expired_cert", (int)expire, "cert_not_after_ms", (json_int_t)not_after, "idle_timeout_ms",
+        (json_int_t)json_get_int(options, "idle_timeout", 0), "max_sessions",
         (json_int_t)json_get_int(options, "max_sessions", 0));
     rpc_event(monitor->net, "config", config);
     (void)json_object_del(monitor->config, "host_key"); /* not needed here any more */

@@ -416,6 +416,7 @@ static void read_settings(struct net *net, const json_t *params)
     settings->permit_user_env = json_get_bool(params, "permit_user_env", false);
     settings->record = json_get_bool(params, "record", true);
     settings->record_strict = json_get_bool(params, "record_strict", true);
+    settings->record_packed = json_get_bool(params, "record_packed", false);
     settings->disconnect_expired_cert = json_get_bool(params, "disconnect_expired_cert", false);
     settings->cert_not_after_ms = json_get_int(params, "cert_not_after_ms", 0);
     settings->idle_timeout_ms = json_get_int(params, "idle_timeout_ms", 0);

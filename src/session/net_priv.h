@@ -103,6 +103,7 @@ struct net_settings {
     bool permit_user_env;
     bool record;
     bool record_strict;
+    bool record_packed;
     bool disconnect_expired_cert;
     int64_t cert_not_after_ms;
     int64_t idle_timeout_ms;

@@ -216,6 +216,7 @@ static void start_recorder(struct channel *channel, json_t *result)
     const char *command = json_get_text(result, "command", "");
     struct recorder_options options = {
         .terminal = channel->pty,
+        .packed = channel->net->settings.record_packed,
         .header = {.cols = channel->pty ? channel->cols : 80,
                    .rows = channel->pty ? channel->rows : 24,
                    .timestamp = clock_wall(),

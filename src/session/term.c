@@ -447,6 +447,7 @@ static void on_config(struct term *term, const json_t *params)
     term->file_only = json_get_bool(params, "file", false);
     term->record = json_get_bool(params, "record", true);
     term->record_strict = json_get_bool(params, "record_strict", true);
+    term->record_packed = json_get_bool(params, "record_packed", false);
     term->disconnect_expired_cert = json_get_bool(params, "disconnect_expired_cert", false);
     term->cert_not_after_ms = json_get_int(params, "cert_not_after_ms", 0);
     term->idle_timeout_ms = json_get_int(params, "idle_timeout_ms", 0);

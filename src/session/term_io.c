@@ -257,6 +257,7 @@ void term_start_recorder(struct term *term, const char *name, const char *shell)
     }
     struct recorder_options options = {
         .terminal = true,
+        .packed = term->record_packed,
         .header = {.cols = term->cols, .rows = term->rows, .timestamp = clock_wall(), .term = name, .shell = shell}};
     struct recorder_sink sink = {.append = record_append, .cancel = record_cancel, .ctx = term};
     term->recorder = recorder_new(term->loop, &sink, &options, on_recorder, term);

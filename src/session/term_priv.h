@@ -36,7 +36,7 @@ struct term {
     bool quit;      /* the person has said the end */
     /* settings */
     bool file_only; /* what the grant is for */
-    bool record, record_strict;
+    bool record, record_strict, record_packed;
     bool disconnect_expired_cert;
     int64_t cert_not_after_ms;
     int64_t idle_timeout_ms;

@@ -100,7 +100,7 @@ class Agent:
         self.fail = {}            # method: (code, message)
         self.delay = {}           # method: seconds
         self.accepted = {keys.blob("user-cert.pub")}
-        self.options = {"port_forwarding_local": True, "port_forwarding_remote": True, "x11": False, "file_copy": True, "record": "strict",
+        self.options = {"port_forwarding_local": True, "port_forwarding_remote": True, "x11": False, "file_copy": True, "record": "strict", "record_packed": True,
                         "idle_timeout": 0, "disconnect_expired_cert": False, "max_sessions": 0}
         self.options.update(options)
         self.config_extra = {}

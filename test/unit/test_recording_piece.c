@@ -1,7 +1,9 @@
 /* A piece of a recording comes out as it went in; what is neither of its forms is refused. */
 #include "base/enc.h"
 #include "base/mem.h"
+#include "core/loop.h"
 #include "recording/piece.h"
+#include "recording/recorder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -88,11 +90,48 @@ static void test_broken(void **state)
     expect(mem_strdup("AAAA"), 2, TP_TOO_LARGE);
 }
 
+static void on_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece)
+{
+    char **seen = ctx;
+    (void)recorder;
+    (void)offset;
+    assert_null(*seen);
+    *seen = mem_strdup(piece);
+}
+
+static void ignore(void *ctx)
+{
+    (void)ctx;
+}
+
+/* A host may be newer than auth: what that could not read cost every session that had to be recorded. */
+static void test_an_auth_of_before_gets_pieces_as_they_were(void **state)
+{
+    (void)state;
+    memset(data, 'x', sizeof(data));
+    for (int allowed = 0; allowed < 2; allowed++) {
+        char *seen = NULL;
+        struct loop *loop = loop_new();
+        struct recorder_sink sink = {.append = on_append, .cancel = ignore, .ctx = &seen};
+        struct recorder_options options = {
+            .terminal = true, .packed = allowed, .header = {.cols = 80, .rows = 25, .timestamp = 1}};
+        struct recorder *recorder = recorder_new(loop, &sink, &options, ignore, NULL);
+        recorder_output(recorder, data, 100000);
+        recorder_finish(recorder);
+        assert_non_null(seen);
+        assert_int_equal(strncmp(seen, "zlib:", 5) == 0, allowed);
+        mem_free(seen);
+        recorder_free(recorder);
+        loop_free(loop);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_an_auth_of_before_gets_pieces_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
