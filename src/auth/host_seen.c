@@ -6,9 +6,11 @@
 #include "auth/audit.h"
 #include "auth/hosts.h"
 #include "auth/inner.h"
+#include "auth/keep.h"
 
 #define PLACE "/host_seen/"
-#define EXPIRE_MAX 20 /* in one round, each ten minutes: each costs auth some writes */
+#define EXPIRE_MAX \
+    2 /* in one round, each minute: auth does nothing else while each is written out of the store, five times */
 
 static bool load_one(void *ctx, const char *name, const json_t *doc, uint64_t revision)
 {
@@ -55,6 +57,9 @@ static void keep_one(void *ctx, const char *id, void *value)
 void host_seen_keep(struct auth *auth)
 {
     map_each(auth->hosts, keep_one, auth);
+    if (keep_is_settled(auth)) {
+        host_seen_expire(auth, keep_now(auth));
+    }
 }
 
 struct ended {

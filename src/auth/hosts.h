@@ -114,7 +114,7 @@ char *host_names_lower(const char *text) TP_MUST;
 
 /* ---- host_seen.c ---- */
 enum tp_err host_seen_load(struct auth *auth, struct tp_error *error) TP_MUST;
-/* Each minute: puts into the batch since when those are away that are. */
+/* Each minute: puts into the batch since when those are away that are; then host_seen_expire, when time is settled. */
 void host_seen_keep(struct auth *auth);
 /* Removes some hosts whose certificates have ended by now_ms (wall, as retention believes it, settled: they must join anew). */
 void host_seen_expire(struct auth *auth, int64_t now_ms);

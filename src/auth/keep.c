@@ -1,7 +1,6 @@
 /* Looking after the audit log: indexes of days that have none, and retention. What retention removes is told in the log
  * itself before it goes; audit_prune_run makes sure of that. */
 #include "auth/audit.h"
-#include "auth/hosts.h"
 #include "auth/inner.h"
 #include "auth/keep.h"
 #include "auth/settings.h"
@@ -189,6 +188,11 @@ int64_t keep_now(const struct auth *auth)
     return auth->keep->clock.now_ms;
 }
 
+bool keep_is_settled(const struct auth *auth)
+{
+    return keep_clock_is_settled(&auth->keep->clock);
+}
+
 void keep_round(struct auth *auth)
 {
     struct keep *keep = auth->keep;
@@ -204,9 +208,6 @@ void keep_round(struct auth *auth)
         work_run(auth->loop, plan_work, plan_done, keep);
     }
     keep_recordings_round(auth);
-    if (keep_clock_is_settled(&keep->clock)) {
-        host_seen_expire(auth, keep_now(auth));
-    }
 }
 
 void keep_second(struct auth *auth)

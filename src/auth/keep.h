@@ -31,6 +31,8 @@ bool keep_clock_is_settled(const struct keep_clock *clock);
 
 /* keep.c: the time for what is decided in this round, wall ms. */
 int64_t keep_now(const struct auth *auth) TP_MUST;
+/* keep_clock_is_settled of that. */
+bool keep_is_settled(const struct auth *auth);
 
 /* keep_recordings.c */
 void keep_recordings_open(struct auth *auth);

@@ -123,6 +123,7 @@ static bool is_registered_after_start(struct fixture *fixture, int settled_days)
     batch_put(fixture->auth, "/retention/", "clock", doc);
     json_decref(doc);
     restart(fixture);
+    host_seen_keep(fixture->auth);
     return hosts_get(fixture->auth, HOST_A) != NULL;
 }
 
@@ -148,11 +149,37 @@ static void who_was_seen_in_the_future_is_away(void **state)
     assert_int_equal(shown(fixture, true, when), 1);
 }
 
+static bool count_one(void *ctx, const struct store_entry *entry)
+{
+    (void)entry;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+/* Twenty of them kept auth from everything else for a hundred writes, one behind the other. */
+static void few_are_removed_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    unsigned left = 0;
+    for (int i = 0; i < 6; i++) {
+        char id[37];
+        char name[16];
+        snprintf(id, sizeof id, "%08d-5555-4555-8555-555555555555", i);
+        snprintf(name, sizeof name, "old-%d", i);
+        put_host(fixture, id, name, "dev", false);
+    }
+    host_seen_expire(fixture->auth, (clock_wall() + 2 * HOST_CERT_SECONDS) * 1000);
+    assert_int_equal(store_range(fixture->auth->state, "/host/", NULL, 0, count_one, &left, &error), TP_OK);
+    assert_int_equal(left, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_is_away_is_known_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_registration_ends_with_its_certificate, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_are_removed_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_renewal_that_was_not_shown_keeps_a_registration, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_leapt_a_day_ago_unregisters_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(who_was_seen_in_the_future_is_away, setup, teardown),
