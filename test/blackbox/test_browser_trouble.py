@@ -228,6 +228,7 @@ def test_a_server_that_vanishes_under_a_shell(cluster, browser):
         browser.usable()
         browser.click(target="button:has-text('Open a new shell')")
         browser.see(target=".term-line:has-text('offline'), .term-line:has-text('not connected'), .term-line:has-text('ended')", timeout=60000)
+        leave(browser)
     finally:
         remove(cluster, "vanishing")
 
