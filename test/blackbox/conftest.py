@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from kube_site import DEVELOPER, Site  # noqa: E402  pylint: disable=wrong-import-position
 from tport import Cluster  # noqa: E402  pylint: disable=wrong-import-position
+
+# A job in the background of a script is started with this ignored, and what it starts inherits that: no Ctrl-C of a test would be heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """What the programs say by themselves, without a cluster: versions, help, wrong words."""
 
-import signal
 import socket
 import subprocess
 
@@ -85,8 +84,7 @@ def test_who_waits_for_a_silent_proxy_is_told_for_whom(tmp_path):
     """It was 30 seconds with nothing on the screen. That they are 10 now, and what is said then: test_tls_client.c."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         proxy = f"127.0.0.1:{silent.getsockname()[1]}"
-        child = pexpect.spawn(str(BIN / "tport"), ["login", f"--proxy={proxy}", "--user=alice"], env={"TPORT_HOME": str(tmp_path)}, timeout=8,
-                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # tests may run where it is ignored
+        child = pexpect.spawn(str(BIN / "tport"), ["login", f"--proxy={proxy}", "--user=alice"], env={"TPORT_HOME": str(tmp_path)}, timeout=8)
         child.expect_exact(f"Waiting for {proxy} ...\r\n")
         child.sendcontrol("c")
         child.expect(pexpect.EOF)

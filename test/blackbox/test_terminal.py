@@ -188,6 +188,8 @@ def test_a_broken_tunnel_costs_nothing(home, alice):
 def test_an_agent_that_stops_says_so(home, alice):
     """Its shells end with it: there is nothing to come back to, and a person is told why."""
     terminal = alice.shell()
+    terminal.type("echo its shell $((1+1)) runs\n")
+    terminal.until("shell 2 runs")
     home.nodes["node1"].stop()
     try:
         said = terminal.last()
