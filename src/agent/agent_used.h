@@ -1,5 +1,5 @@
 /*
- * Which grants were used, as files DIR/used/ID: of two processes one makes the file, and it outlives both. The process after
+ * Which grants were used, as names DIR/used/ID of a file: of two processes one makes the name, and it outlives both. The process after
  * this one asks there, and the one beside it: a reload starts a new agent, and the old one serves on until all is ready.
  * The disk is not waited for, so a machine that loses its power loses what was noted last.
  */

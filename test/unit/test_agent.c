@@ -15,6 +15,7 @@
 #include "tunnel/rpc_line.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -484,6 +485,14 @@ static void remove_state(const struct world *world)
         assert_int_equal(unlink(path), 0);
     }
     (void)snprintf(path, sizeof(path), "%s/agent/used", world->dir);
+    DIR *used = opendir(path); /* files of the minutes in which they were used */
+    const struct dirent *entry;
+    assert_non_null(used);
+    while ((entry = readdir(used)) != NULL) {
+        if (entry->d_name[1] != '\0' && entry->d_name[1] != '.')
+            assert_int_equal(unlinkat(dirfd(used), entry->d_name, 0), 0);
+    }
+    assert_int_equal(closedir(used), 0);
     assert_int_equal(rmdir(path), 0);
     (void)snprintf(path, sizeof(path), "%s/agent", world->dir);
     assert_int_equal(rmdir(path), 0);

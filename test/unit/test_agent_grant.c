@@ -191,6 +191,11 @@ static void what_was_used_is_forgotten_when_it_has_expired(void **state)
     opens(world, &bytes, TP_OK, NULL);
     buf_free(&bytes);
     assert_true(has_file(world, "sid-1"));
+    char *first = mem_printf("%s/used/sid-1", world->dir);
+    struct stat info;
+    assert_int_equal(stat(first, &info), 0);
+    assert_true(info.st_nlink >= 2); /* a name of its minute's file: no file of its own, which is dear */
+    mem_free(first);
     (void)usleep(2200000);
     grant(world, "sid-2", clock_wall_ms(), &bytes);
     opens(world, &bytes, TP_OK, NULL);
