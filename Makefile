@@ -21,13 +21,16 @@ test:
 	scripts/install-deps build test
 	scripts/test
 
-# Everything that is measured, beside its rivals: a quarter of an hour, less than 20 minutes, on loopback, as root. bench/run --help knows shorter ways.
+# Everything that is measured, beside its rivals and a real Kubernetes: a quarter of an hour, less than 20 minutes, on loopback, as root. bench/run --help
+# knows shorter ways.
 bench:
 	scripts/install-deps build test bench
 	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTPORT_BENCH=ON
 	cmake --build $(BUILD)
 	scripts/make-users
 	bench/run --full --json=$(BUILD)/bench.json
+	test/kube/build
+	bench/kube
 
 # Does a test notice when a comparison of the decision code is taken out? A quarter of an hour.
 mutation: all

@@ -22,7 +22,7 @@ from harness.report import median
 from harness.servers import Tport, run_json, tool
 
 NAME = "mixed"
-BUDGET_S = 215
+BUDGET_S = 205
 ABOUT = "a mixed load in rounds for 160 s (24 s without --full; --long=N): memory, descriptors and wake-ups must not creep up"
 ONLY_FULL = True  # or by its name
 SECONDS = {True: 160, False: 24}

@@ -12,7 +12,7 @@ from harness.servers import Tport, nginx, run_json, tool
 import tport
 
 NAME = "proxied"
-BUDGET_S = 70
+BUDGET_S = 60
 ABOUT = "HTTPS requests per second on kept connections, passed on through a tunnel (the Kubernetes road) to a server behind an agent; with nginx's proxy_pass"
 ROLE = """
 kind: role

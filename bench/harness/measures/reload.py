@@ -13,7 +13,7 @@ from harness.measures.sessions import through_tport
 from harness.servers import Rival, Tport, nginx, tool
 
 NAME = "reload"
-BUDGET_S = 150
+BUDGET_S = 145
 ABOUT = "a reload every second for a minute (8 s without --full) under new connections, with shells and tunnels open; with nginx and HAProxy, 20 s each"
 
 

@@ -14,7 +14,7 @@ from harness.servers import Tport, run_json, tool
 from harness.measures.ssh import CIPHER, start_sshd
 
 NAME = "sessions"
-BUDGET_S = 130
+BUDGET_S = 115
 ABOUT = "new SSH sessions per second, and 500 at once (50 without --full), by a client without OpenSSH's cost; with a plain sshd"
 
 

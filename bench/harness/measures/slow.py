@@ -11,7 +11,7 @@ from harness.place import cpu_of, memory_of, tree
 from harness.servers import Tport, nginx, run_json, tool
 
 NAME = "slow"
-BUDGET_S = 180
+BUDGET_S = 170
 ABOUT = "slow clients of five kinds (5,000 of each with --full, else 500): a good client's p99, memory, descriptors; with nginx"
 # What a kind is called in the table, and after how many seconds tport has to have ended it (one second of grace included); None: it is
 # let go on as long as its bytes are taken.

@@ -12,7 +12,7 @@ from harness.report import median
 from harness.servers import Tport
 
 NAME = "ssh"
-BUDGET_S = 100
+BUDGET_S = 90
 ABOUT = "ssh node true, bulk both ways, keystrokes beside a bulk transfer, memory per session; with a plain sshd"
 CIPHER = "aes128-gcm@openssh.com"
 

@@ -9,7 +9,7 @@ from harness.place import memory_of
 from harness.servers import Tport, tool
 
 NAME = "tunnels"
-BUDGET_S = 110
+BUDGET_S = 85
 ABOUT = "memory of an idle worker, per idle tunnel (10,000 with --full, else 300) and per open relay; agents back after a restart"
 
 
