@@ -230,8 +230,9 @@ def test_helm_upgrade_and_uninstall(site, pod, member):
     member.tport("kube", "login", "inside", check=True)
     assert "shell" in site.kubectl(member, "get", "pods", context="inside", check=True).stdout
     finish(helm(site, "helm uninstall tport-agent --namespace=tport-agent --wait --timeout=90s"))
-    assert not site.prod.admin("get", "deploy,rs,cm,secret,sa,clusterrole,clusterrolebinding", "-n", "tport-agent", "-o", "name", "-l",
-                               "app.kubernetes.io/name=tport-kube-agent").stdout
+    # What belongs to the deployment goes when Kubernetes clears up behind it.
+    wait_for(lambda: not site.prod.admin("get", "deploy,rs,cm,secret,sa,clusterrole,clusterrolebinding", "-n", "tport-agent", "-o", "name", "-l",
+                                         "app.kubernetes.io/name=tport-kube-agent").stdout, timeout=50)
     site.wait_online(member, "inside", online=False)
     wait_for(lambda: not site.prod.admin("get", "pods", "-n", "tport-agent", "-o", "name").stdout, timeout=50) # no kill after a minute
 
