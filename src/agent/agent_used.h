@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define AGENT_USED_MS ((int64_t)120 * 1000) /* longer than a grant lives; then nobody asks for its file */
+#define AGENT_USED_MS ((int64_t)120 * 1000) /* longer than a grant lives; then nobody asks for its name */
 
 enum agent_used { AGENT_USED_FIRST, AGENT_USED_BEFORE, AGENT_USED_UNKNOWN };
 
