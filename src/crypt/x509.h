@@ -24,9 +24,22 @@ enum tp_err x509_make(const struct key *ca_key, const char *ca_pem, const struct
 /* Checks a leaf (DER) against trusted CA certificates (one or several PEM blocks in one text): signature by one of them,
  * validity at now with no slack, P-256 key, not a CA, our identity extension present exactly once, no unknown critical
  * extension, identity's cluster and kind fit the CA. An intermediate or a leaf that signs is never accepted. Fills
- * ret_identity (identity_free it). Not signed by one of them is TP_DENIED, out of its time TP_EXPIRED, else TP_INVALID. */
+ * ret_identity (identity_free it). Not signed by one of them is TP_DENIED, out of its time TP_EXPIRED, a damaged list that has
+ * no signer before the damage TP_CORRUPT, else TP_INVALID. */
 enum tp_err x509_check(const uint8_t *der, size_t size, const char *ca_pems, int64_t now, struct identity *ret_identity,
                        struct tp_error *error) TP_MUST;
+
+/* The same CAs, read once, for who checks many certificates. Remembers which bytes had a good signature of which CA (the
+ * last X509_TRUST_REMEMBERED or fewer): a person's programs show one certificate again and again. All else is checked each time. */
+#define X509_TRUST_REMEMBERED 256
+struct x509_trust;
+struct x509_trust *x509_trust_new(const char *ca_pems) TP_MUST;
+/* NULL is fine. */
+void x509_trust_free(struct x509_trust *trust);
+/* As x509_check. */
+enum tp_err x509_trust_check(struct x509_trust *trust, const uint8_t *der, size_t size, int64_t now,
+                             struct identity *ret_identity, struct tp_error *error) TP_MUST;
+
 /* The same without trust: reads what the certificate says (for showing a profile). */
 enum tp_err x509_read(const uint8_t *der, size_t size, struct identity *ret_identity, struct tp_error *error) TP_MUST;
 /* First certificate of a PEM text as DER appended to out. */

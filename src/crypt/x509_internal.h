@@ -3,6 +3,7 @@
 #define CRYPT_X509_INTERNAL_H
 
 #include "base/err.h"
+#include "crypt/identity.h"
 
 #include <openssl/base.h>
 
@@ -30,6 +31,11 @@ typedef bool x509_each_cb(void *ctx, X509 *cert);
 int x509_each(const char *pem, size_t size, x509_each_cb *fn, void *ctx) TP_MUST;
 /* The first certificate of a PEM text; the caller X509_free's it. */
 enum tp_err x509_first(const char *pem, size_t size, X509 **ret_cert, struct tp_error *error) TP_MUST;
+/* Exactly one DER certificate and nothing behind it; the caller X509_free's it. TP_TOO_LARGE, TP_INVALID. */
+enum tp_err x509_parse(const uint8_t *der, size_t size, X509 **ret_cert, struct tp_error *error) TP_MUST;
+/* What a leaf says, when it is as we make them, into an identity that is init already; its signature and its times are not
+ * looked at. TP_INVALID. */
+enum tp_err x509_read_leaf(X509 *cert, struct identity *identity, struct tp_error *error) TP_MUST;
 /* A CA of ours: version 3, P-256, ECDSA with SHA-256, CA:true with keyCertSign, subject equals issuer. */
 bool x509_is_our_ca(X509 *cert) TP_MUST;
 /* Copies the first value of a subject entry into out, or "" when there is none or it does not fit. */

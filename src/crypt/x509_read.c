@@ -51,8 +51,7 @@ void x509_subject_text(const X509 *cert, int nid, char *out, size_t out_size)
     out[size] = '\0';
 }
 
-/* Exactly one DER certificate and nothing behind it. */
-static enum tp_err parse(const uint8_t *der, size_t size, X509 **ret_cert, struct tp_error *error)
+enum tp_err x509_parse(const uint8_t *der, size_t size, X509 **ret_cert, struct tp_error *error)
 {
     const uint8_t *at = der;
     X509 *cert;
@@ -152,7 +151,7 @@ static enum tp_err read_identity(X509 *cert, struct identity *identity, struct t
     return code;
 }
 
-static enum tp_err read_leaf(X509 *cert, struct identity *identity, struct tp_error *error)
+enum tp_err x509_read_leaf(X509 *cert, struct identity *identity, struct tp_error *error)
 {
     uint32_t flags = X509_get_extension_flags(cert);
     if (!is_v3_p256_sha256(cert))
@@ -168,91 +167,13 @@ enum tp_err x509_read(const uint8_t *der, size_t size, struct identity *ret_iden
 {
     X509 *cert;
     struct identity identity;
-    enum tp_err code = parse(der, size, &cert, error);
+    enum tp_err code = x509_parse(der, size, &cert, error);
     if (code != TP_OK)
         return code;
     identity_init(&identity);
-    code = read_leaf(cert, &identity, error);
+    code = x509_read_leaf(cert, &identity, error);
     X509_free(cert);
     if (code == TP_OK)
         *ret_identity = identity;
     return code;
-}
-
-struct trust {
-    X509 *leaf;
-    int64_t now;
-    bool signed_by_one;
-    char cluster[256];
-    char role[64];
-};
-
-static bool valid_at(const X509 *cert, int64_t now)
-{
-    int64_t from, to;
-    return ASN1_TIME_to_posix(X509_get0_notBefore(cert), &from) == 1 &&
-           ASN1_TIME_to_posix(X509_get0_notAfter(cert), &to) == 1 && from <= now && now <= to;
-}
-
-static bool try_ca(void *ctx, X509 *ca)
-{
-    struct trust *trust = ctx;
-    EVP_PKEY *ca_key;
-    int verified;
-    if (!x509_is_our_ca(ca) || !valid_at(ca, trust->now) ||
-        X509_NAME_cmp(X509_get_subject_name(ca), X509_get_issuer_name(trust->leaf)) != 0)
-        return true;
-    ca_key = X509_get_pubkey(ca);
-    verified = X509_verify(trust->leaf, ca_key);
-    EVP_PKEY_free(ca_key);
-    ERR_clear_error();
-    if (verified != 1)
-        return true;
-    x509_subject_text(ca, NID_organizationName, trust->cluster, sizeof(trust->cluster));
-    x509_subject_text(ca, NID_organizationalUnitName, trust->role, sizeof(trust->role));
-    trust->signed_by_one = true;
-    return false;
-}
-
-static enum tp_err check(X509 *leaf, const char *ca_pems, int64_t now, struct identity *identity,
-                         struct tp_error *error)
-{
-    struct trust trust = {.leaf = leaf, .now = now};
-    enum tp_err code;
-    /* The signature first: what a stranger wrote into the rest is not worth an error text of its own. */
-    if (x509_each(ca_pems, strlen(ca_pems), try_ca, &trust) < 0)
-        return err_set(error, TP_CORRUPT, "the list of trusted CA certificates is damaged");
-    if (!trust.signed_by_one)
-        return err_set(error, TP_DENIED, "the certificate was not signed by a CA that is trusted here");
-    code = read_leaf(leaf, identity, error);
-    if (code != TP_OK)
-        return code;
-    if (now < identity->not_before)
-        return err_set(error, TP_EXPIRED, "the certificate is not valid yet; check the clocks");
-    if (now > identity->not_after)
-        return err_set(error, TP_EXPIRED, "the certificate has expired; sign in again");
-    if (strcmp(trust.cluster, identity->cluster) != 0 ||
-        (strcmp(trust.role, "user") == 0 && identity->kind != IDENTITY_USER) ||
-        (strcmp(trust.role, "host") == 0 && identity->kind != IDENTITY_HOST))
-        return err_set(error, TP_DENIED, "the certificate was signed by a CA that may not sign this kind");
-    return TP_OK;
-}
-
-enum tp_err x509_check(const uint8_t *der, size_t size, const char *ca_pems, int64_t now, struct identity *ret_identity,
-                       struct tp_error *error)
-{
-    X509 *leaf;
-    struct identity identity;
-    enum tp_err code = parse(der, size, &leaf, error);
-    if (code != TP_OK)
-        return code;
-    identity_init(&identity);
-    code = check(leaf, ca_pems, now, &identity, error);
-    X509_free(leaf);
-    if (code != TP_OK) {
-        identity_free(&identity);
-        return code;
-    }
-    *ret_identity = identity;
-    return TP_OK;
 }

@@ -17,13 +17,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define CHAIN_MAX 32 /* our certificate and those above it */
+
 struct tls_context {
     SSL_CTX *ctx;
     enum tls_peer peer;
     bool server;
     bool alpn_required;
-    char *ca_pems;
-    struct buf alpn; /* wire form */
+    struct x509_trust *trust; /* unless the peer is TLS_PEER_SERVER */
+    struct buf alpn;          /* wire form */
     bool resumes;
     struct tls_resume resume; /* when it resumes */
     unsigned references;
@@ -50,7 +52,7 @@ static void context_unref(struct tls_context *context)
     tls_resume_clear(&context->resume);
     SSL_CTX_free(context->ctx);
     buf_free(&context->alpn);
-    mem_free(context->ca_pems);
+    x509_trust_free(context->trust);
     mem_free(context);
 }
 
@@ -101,8 +103,8 @@ static enum ssl_verify_result_t check_peer(SSL *ssl, uint8_t *out_alert)
         (void)snprintf(state->failure, sizeof(state->failure), "the peer sent no certificate");
         return ssl_verify_invalid;
     }
-    if (x509_check(CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf), state->context->ca_pems, clock_wall(),
-                   &state->identity, &error) != TP_OK) {
+    if (x509_trust_check(state->context->trust, CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf), clock_wall(),
+                         &state->identity, &error) != TP_OK) {
         (void)snprintf(state->failure, sizeof(state->failure), "%.250s", error.text);
         *out_alert = error.code == TP_EXPIRED ? SSL_AD_CERTIFICATE_EXPIRED : SSL_AD_UNKNOWN_CA;
         return ssl_verify_invalid;
@@ -150,32 +152,46 @@ static enum tp_err last_error(struct tp_error *error, const char *what)
     return err_set(error, TP_CRYPTO, "%s: %s", what, text);
 }
 
-static enum tp_err load_pair(SSL_CTX *ctx, const struct tls_context_options *options, struct tp_error *error)
+/* The next certificate of a PEM text, or NULL. */
+static CRYPTO_BUFFER *read_certificate(BIO *bio)
 {
-    BIO *bio = BIO_new_mem_buf(options->cert_pem, (ossl_ssize_t)strlen(options->cert_pem));
-    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    EVP_PKEY *key = NULL;
-    enum tp_err err = TP_OK;
-
-    if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1)
-        err = last_error(error, "can't read the certificate");
-    X509_free(cert);
-    while (err == TP_OK && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-        if (SSL_CTX_add1_chain_cert(ctx, cert) != 1)
-            err = last_error(error, "can't use the certificate chain");
-        X509_free(cert);
+    char *name = NULL, *header = NULL;
+    uint8_t *der = NULL;
+    long size;
+    CRYPTO_BUFFER *cert = NULL;
+    while (!cert && PEM_read_bio(bio, &name, &header, &der, &size) == 1) {
+        if (strcmp(name, PEM_STRING_X509) == 0)
+            cert = CRYPTO_BUFFER_new(der, (size_t)size, NULL);
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_free(der);
     }
     ERR_clear_error();
-    BIO_free(bio);
-    if (err != TP_OK)
-        return err;
-    bio = BIO_new_mem_buf(options->key_pem, (ossl_ssize_t)strlen(options->key_pem));
-    key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    return cert;
+}
+
+static enum tp_err load_pair(SSL_CTX *ctx, const struct tls_context_options *options, struct tp_error *error)
+{
+    CRYPTO_BUFFER *chain[CHAIN_MAX + 1];
+    size_t count = 0;
+    enum tp_err err = TP_OK;
+    BIO *bio = BIO_new_mem_buf(options->key_pem, (ossl_ssize_t)strlen(options->key_pem));
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
     if (!key)
         return last_error(error, "can't read the private key");
-    if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
-        err = last_error(error, "the private key does not belong to the certificate");
+    bio = BIO_new_mem_buf(options->cert_pem, (ossl_ssize_t)strlen(options->cert_pem));
+    while (count <= CHAIN_MAX && (chain[count] = read_certificate(bio)) != NULL)
+        count++;
+    BIO_free(bio);
+    if (count == 0)
+        err = err_set(error, TP_CRYPTO, "can't read the certificate: it is not in PEM form");
+    else if (count > CHAIN_MAX)
+        err = err_set(error, TP_TOO_LARGE, "there are more than %d certificates in the chain", CHAIN_MAX);
+    else if (SSL_CTX_set_chain_and_key(ctx, chain, count, key, NULL) != 1)
+        err = last_error(error, "the certificate can't be used, or the private key does not belong to it");
+    while (count > 0)
+        CRYPTO_BUFFER_free(chain[--count]);
     EVP_PKEY_free(key);
     return err;
 }
@@ -230,11 +246,13 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
     context->peer = options->peer;
     context->server = options->server;
     context->alpn_required = options->alpn_required;
-    context->ca_pems = mem_strdup(options->ca_pems ? options->ca_pems : "");
+    if (options->peer != TLS_PEER_SERVER && options->peer != TLS_PEER_ANY)
+        context->trust = x509_trust_new(options->ca_pems ? options->ca_pems : "");
     buf_init(&context->alpn, 4096);
-    context->ctx = SSL_CTX_new(TLS_method());
+    /* Certificates are read by us (x509_trust_check), or by the library where it checks a server's chain. */
+    context->ctx = SSL_CTX_new(options->peer == TLS_PEER_SERVER ? TLS_method() : TLS_with_buffers_method());
     if (!context->ctx) {
-        mem_free(context->ca_pems);
+        x509_trust_free(context->trust);
         mem_free(context);
         return last_error(error, "can't make a TLS context");
     }

@@ -497,6 +497,41 @@ static void test_R6_every_changed_or_missing_byte(void **state)
     mem_free(pem);
 }
 
+static void test_R6_a_remembered_signature_is_no_pass(void **state)
+{
+    char *pem = make_user();
+    struct buf der;
+    uint8_t *copy;
+    struct identity identity;
+    struct tp_error error = {0};
+    struct x509_trust *trust = x509_trust_new(user_ca_pem);
+    (void)state;
+    buf_init(&der, 0);
+    assert_int_equal(x509_pem_to_der(pem, strlen(pem), &der, &error), TP_OK);
+    copy = mem_dup(buf_head(&der), buf_size(&der));
+    for (size_t i = 0; i < buf_size(&der); i++) {
+        /* The good one is known, and each other one is not. */
+        assert_int_equal(x509_trust_check(trust, buf_head(&der), buf_size(&der), NOW, &identity, &error), TP_OK);
+        identity_free(&identity);
+        copy[i] ^= 1;
+        assert_int_not_equal(x509_trust_check(trust, copy, buf_size(&der), NOW, &identity, &error), TP_OK);
+        copy[i] ^= 1;
+    }
+    assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW + 3601, &identity, &error), TP_EXPIRED);
+    assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW - 61, &identity, &error), TP_EXPIRED);
+    /* Its CA has ended by then. */
+    assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW + (int64_t)11 * 366 * 86400, &identity, &error),
+                     TP_DENIED);
+    x509_trust_free(trust);
+    /* Another CA's list knows nothing of it. */
+    trust = x509_trust_new(host_ca_pem);
+    assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW, &identity, &error), TP_DENIED);
+    x509_trust_free(trust);
+    mem_free(copy);
+    buf_free(&der);
+    mem_free(pem);
+}
+
 static void test_pin_and_lifetime(void **state)
 {
     char *pin = NULL, *again = NULL, *spki = key_public_pem(user_ca), *hex;
@@ -610,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_R6_correctly_signed_but_wrong),
         cmocka_unit_test(test_R6_a_leaf_signs_nobody),
         cmocka_unit_test(test_R6_every_changed_or_missing_byte),
+        cmocka_unit_test(test_R6_a_remembered_signature_is_no_pass),
         cmocka_unit_test(test_R4_a_target_is_whole),
         cmocka_unit_test(test_pin_and_lifetime),
     };
