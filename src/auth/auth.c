@@ -30,6 +30,7 @@
 #include "auth/secrets_key.h"
 #include "auth/settings.h"
 #include "auth/tokens.h"
+#include "auth/user_cache.h"
 #include "auth/websess.h"
 #include "core/master.h"
 
@@ -183,6 +184,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->puts = put_group_new(auth);
     auth->lockout = lockout_new();
     auth->certs = cert_cache_new();
+    auth->users = user_cache_new();
     loop_set_threads(LANE_THREADS);
     auth->hashing = lane_new(loop, &hashing_rules);
     auth->reads = lane_new(loop, &reads_rules);
@@ -267,6 +269,7 @@ void auth_close(struct auth *auth)
     map_free(auth->locks);
     lockout_free(auth->lockout);
     cert_cache_free(auth->certs);
+    user_cache_free(auth->users);
     lane_free(auth->hashing);
     lane_free(auth->reads);
     lane_free(auth->seals);

@@ -6,6 +6,7 @@
 #include "auth/inner.h"
 #include "auth/issue.h"
 #include "auth/mfa.h"
+#include "auth/user_cache.h"
 #include "auth/users.h"
 #include "auth/websess.h"
 #include "rbac/join.h"
@@ -240,15 +241,10 @@ static int64_t first_end(const struct auth *auth, const struct user *user, const
 enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t *roles, const json_t *traits,
                                struct caller *caller, struct tp_error *error)
 {
-    json_t *doc = NULL;
-    struct user *user = NULL;
-    enum tp_err err = doc_find(auth->state, "/user/", name, &doc, NULL, error);
+    const struct user *user = NULL;
+    enum tp_err err = user_cache_find(auth->users, auth->state, name, &user, error);
     if (err == TP_NOT_FOUND) {
         return err_set(error, TP_UNAUTHENTICATED, "this user does not exist any more; sign in again");
-    }
-    if (err == TP_OK) {
-        err = user_parse_json(doc, &user, error);
-        json_decref(doc);
     }
     if (err != TP_OK) {
         return err;
@@ -269,7 +265,6 @@ enum tp_err caller_become_user(struct auth *auth, const char *name, const json_t
         caller->set = caller_set(auth, name, caller->roles, caller->traits);
         caller->ends_ms = first_end(auth, user, caller->roles);
     }
-    user_free(user);
     return err;
 }
 

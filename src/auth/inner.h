@@ -78,6 +78,7 @@ struct auth {
     struct map *roles; /* name to struct role */
     struct map *locks; /* name to struct lock */
     struct cert_cache *certs;
+    struct user_cache *users;
     struct map *hosts;       /* id to struct host */
     struct map *host_names;  /* name to the first struct host of it (hosts.h) */
     struct map *live;        /* sid to struct live */
