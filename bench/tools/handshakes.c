@@ -3,7 +3,7 @@
  * One handshake is: connect, TLS, close_notify and FIN, and the server's own end (so it has done all of its part). With
  * --resume each connection starts with one HTTP request, because some servers send their ticket only with the first
  * answer, and resumes with that ticket from then on. With --request each connection asks for something after its handshake
- * and must get all of the answer. Uses OpenSSL, not the server's own BoringSSL: a client that its rivals meet as well.
+ * and must get all of the answer; with --upgrade it asks for another protocol and leaves when it has got it. Uses OpenSSL, not the server's own BoringSSL: a client that its rivals meet as well.
  * Written for bench/run, which reads the one line of JSON that it prints. */
 #include "load.h"
 
@@ -23,7 +23,11 @@ struct options {
     struct load_target target;
     const char *server_name;
     const char *alpn;
-    const char *path; /* --request */
+    const char *path;     /* --request */
+    const char *protocol; /* --upgrade */
+    const char *headers[8];
+    unsigned header_count;
+    const char *cert, *key;
     unsigned connections;
     double seconds;
     double rate; /* new connections per second at most; 0: as many as it takes */
@@ -53,7 +57,7 @@ struct run {
     double seconds;  /* that it really took */
     int64_t next_us; /* --rate: when the next connection may start */
     char why[128];   /* of the first failure */
-    char request[512];
+    char request[2048];
     size_t request_size;
     struct load_times times;
 };
@@ -134,14 +138,18 @@ static bool wants_more(const struct connection *connection, int result)
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
 }
 
-/* The head's status and Content-Length: false when it is no 200. */
-static bool read_head(struct connection *connection)
+/* The head's status and Content-Length: false when it is no 200, or with --upgrade no 101 (which has nothing behind it). */
+static bool read_head(struct connection *connection, bool upgrade)
 {
     const char *end = memmem(connection->head, connection->head_size, "\r\n\r\n", 4);
     const char *length;
     if (!end)
         return connection->head_size < sizeof(connection->head) - 1;
     connection->head[connection->head_size] = '\0';
+    if (upgrade) {
+        connection->length = 0;
+        return strncmp(connection->head, "HTTP/1.1 101", 12) == 0;
+    }
     length = strcasestr(connection->head, "\r\ncontent-length:");
     if (strncmp(connection->head, "HTTP/1.1 200", 12) != 0 || !length)
         return false;
@@ -151,7 +159,7 @@ static bool read_head(struct connection *connection)
 }
 
 /* --request: 1 the whole answer is here, 0 wants more, -1 it broke off or is something else. */
-static int read_answer(struct connection *connection)
+static int read_answer(struct connection *connection, bool upgrade)
 {
     char data[16384];
     for (;;) {
@@ -165,7 +173,7 @@ static int read_answer(struct connection *connection)
             size_t take = (size_t)got < room ? (size_t)got : room;
             memcpy(connection->head + connection->head_size, data, take);
             connection->head_size += take;
-            if (!read_head(connection))
+            if (!read_head(connection, upgrade))
                 return -1;
             connection->body += connection->length != SIZE_MAX ? (size_t)got - take : 0;
         }
@@ -191,8 +199,8 @@ static int step(const struct run *run, struct connection *connection)
     }
     if (run->options.path && !connection->ended) {
         connection->step = "answer";
-        result = read_answer(connection);
-        if (result <= 0)
+        result = read_answer(connection, run->options.protocol != NULL);
+        if (result <= 0 || run->options.protocol)
             return result;
     }
     if (!connection->priming && !connection->ended) {
@@ -257,13 +265,32 @@ static void drive(struct run *run)
     run->seconds = (double)(load_now_us() - start) / 1e6;
 }
 
+/* The request that each connection makes, or that fetches the ticket. */
+static void write_request(struct run *run)
+{
+    const struct options *options = &run->options;
+    FILE *out = fmemopen(run->request, sizeof(run->request), "w");
+    if (!out)
+        load_die("memory");
+    (void)fprintf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", options->protocol ? "POST" : "GET",
+                  options->path ? options->path : "/web/style.css",
+                  options->server_name ? options->server_name : "bench");
+    for (unsigned i = 0; i < options->header_count; i++)
+        (void)fprintf(out, "%s\r\n", options->headers[i]);
+    if (options->protocol)
+        (void)fprintf(out, "Content-Length: 0\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", options->protocol);
+    else
+        (void)fputs("Accept-Encoding: gzip\r\nConnection: close\r\n\r\n", out);
+    if (fflush(out) != 0 || ftell(out) >= (long)sizeof(run->request) - 1)
+        load_die("the request");
+    run->request_size = (size_t)ftell(out);
+    (void)fclose(out);
+}
+
 static void prepare(struct run *run)
 {
-    const char *path = run->options.path ? run->options.path : "/web/style.css";
-    int size = snprintf(run->request, sizeof(run->request),
-                        "GET %s HTTP/1.1\r\nHost: bench\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n", path);
-    run->request_size = size > 0 && (size_t)size < sizeof(run->request) ? (size_t)size : 0;
-    run->ctx = load_tls(run->options.alpn, NULL, NULL);
+    write_request(run);
+    run->ctx = load_tls(run->options.alpn, run->options.cert, run->options.key);
     (void)SSL_CTX_set_session_cache_mode(run->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(run->ctx, on_ticket);
     run->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -283,6 +310,9 @@ static const char help[] =
     "  --seconds=S          how long (default 3, at most 600)\n"
     "  --rate=N             new connections per second at most (default: as many as it takes)\n"
     "  --request=PATH       each connection asks for this and must get 200 and the whole answer\n"
+    "  --upgrade=PROTOCOL   ask with POST for this protocol (with --request), and leave at the answer's 101\n"
+    "  --header='NAME: VALUE'  one more in the request (up to 8)\n"
+    "  --cert=FILE --key=FILE  the client's certificate\n"
     "  --resume             resume with the ticket of the handshake before\n";
 
 static bool parse(int argc, char **argv, struct options *options)
@@ -292,6 +322,8 @@ static bool parse(int argc, char **argv, struct options *options)
         {"alpn", required_argument, NULL, 'a'},    {"connections", required_argument, NULL, 'c'},
         {"seconds", required_argument, NULL, 's'}, {"resume", no_argument, NULL, 'r'},
         {"rate", required_argument, NULL, 'R'},    {"request", required_argument, NULL, 'q'},
+        {"upgrade", required_argument, NULL, 'u'}, {"header", required_argument, NULL, 'H'},
+        {"cert", required_argument, NULL, 'C'},    {"key", required_argument, NULL, 'K'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     options->connections = 32;
     options->seconds = 3;
@@ -318,6 +350,20 @@ static bool parse(int argc, char **argv, struct options *options)
         case 'q':
             options->path = optarg;
             break;
+        case 'u':
+            options->protocol = optarg;
+            break;
+        case 'H':
+            if (options->header_count == sizeof(options->headers) / sizeof(options->headers[0]))
+                return false;
+            options->headers[options->header_count++] = optarg;
+            break;
+        case 'C':
+            options->cert = optarg;
+            break;
+        case 'K':
+            options->key = optarg;
+            break;
         case 'r':
             options->resume = true;
             break;
@@ -330,7 +376,8 @@ static bool parse(int argc, char **argv, struct options *options)
     }
     return options->target.size > 0 && optind == argc && options->connections >= 1 &&
            options->connections <= CONNECTIONS_MAX && options->seconds > 0 && options->seconds <= 600 &&
-           options->rate >= 0 && options->rate <= 1e6 && !(options->resume && options->path);
+           options->rate >= 0 && options->rate <= 1e6 && !(options->resume && options->path) &&
+           (!options->protocol || options->path) && !options->cert == !options->key;
 }
 
 int main(int argc, char **argv)
