@@ -241,6 +241,7 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
     static const uint8_t session_context[] = "tport";
     struct tls_context *context = mem_alloc(sizeof(*context));
     enum tp_err err = TP_OK;
+    bool library_reads;
 
     context->references = 1;
     context->peer = options->peer;
@@ -249,8 +250,9 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
     if (options->peer != TLS_PEER_SERVER && options->peer != TLS_PEER_ANY)
         context->trust = x509_trust_new(options->ca_pems ? options->ca_pems : "");
     buf_init(&context->alpn, 4096);
-    /* Certificates are read by us (x509_trust_check), or by the library where it checks a server's chain. */
-    context->ctx = SSL_CTX_new(options->peer == TLS_PEER_SERVER ? TLS_method() : TLS_with_buffers_method());
+    /* Only a client's own check of a server's chain, or of none, is the library's: else it need not read certificates, too. */
+    library_reads = !options->server && (options->peer == TLS_PEER_SERVER || options->peer == TLS_PEER_ANY);
+    context->ctx = SSL_CTX_new(library_reads ? TLS_method() : TLS_with_buffers_method());
     if (!context->ctx) {
         x509_trust_free(context->trust);
         mem_free(context);
