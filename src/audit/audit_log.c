@@ -136,6 +136,7 @@ static void append_line(struct audit_log *log, const char *line, size_t size, co
     (void)buf_append(&log->pending, "\n", 1);
     (void)buf_append(&log->pending_index, record, sizeof(*record));
     log->pending_count++;
+    log->appended += size + 1;
 }
 
 enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_t size)
@@ -164,6 +165,11 @@ enum tp_err audit_log_append_event(struct audit_log *log, const json_t *event)
     }
     mem_free(line);
     return code;
+}
+
+uint64_t audit_log_appended(const struct audit_log *log)
+{
+    return log->appended;
 }
 
 size_t audit_log_pending(const struct audit_log *log)

@@ -41,6 +41,8 @@ void audit_log_close(struct audit_log *log);
 enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_t size) TP_MUST;
 /* The same for an event as JSON, which stays the caller's. */
 enum tp_err audit_log_append_event(struct audit_log *log, const json_t *event) TP_MUST;
+/* Bytes of all events appended since it was opened: grows only. */
+uint64_t audit_log_appended(const struct audit_log *log);
 /* Events appended and not yet taken. */
 size_t audit_log_pending(const struct audit_log *log);
 /* All events appended so far as one batch; NULL when there is nothing to do or a batch is out already. When the tree is

@@ -103,6 +103,7 @@ static const struct row rows[] = {
     {"node.updated", "TND03I", NULL},
     {"node.deleted", "TND01I", NULL},
     {"kube_server.deleted", "TKS01I", NULL},
+    {"host.reports_held", "THR01W", NULL},
     {"cert_authority.rotate", "TRT01I", NULL},
     {"audit.prune", "TAR001I", NULL},
     {"session.recording.prune", "TAR002I", NULL},

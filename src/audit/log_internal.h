@@ -21,6 +21,7 @@ struct audit_log {
     struct buf pending;       /* lines, each with its newline */
     struct buf pending_index; /* their index records, without a place */
     size_t pending_count;
+    uint64_t appended; /* bytes of all lines since it was opened */
     struct audit_batch *out;
     char *checkpoint;
     char *origin;

@@ -276,6 +276,11 @@ void audit_tick(struct auth *auth)
     }
 }
 
+uint64_t audit_written(const struct auth *auth)
+{
+    return audit_log_appended(auth->audit->log);
+}
+
 bool audit_idle(const struct auth *auth)
 {
     const struct audit *audit = auth->audit;

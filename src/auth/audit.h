@@ -16,6 +16,8 @@ void audit_close(struct auth *auth);
 void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
 /* TP_OK while the audit log can be written, else the refusal that every access and every change gets. */
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;
+/* Bytes of all events so far: how much of them a call was can be seen before and after it. */
+uint64_t audit_written(const struct auth *auth);
 /* Once a second: publishes and, after a failure, tries whether writing works again. */
 void audit_tick(struct auth *auth);
 /* Nothing waits to be written. */

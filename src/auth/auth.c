@@ -144,6 +144,7 @@ static void tick(void *ctx)
 {
     struct auth *auth = ctx;
     auth->ticks++;
+    host_pace_tick(auth);
     auth_save(auth);
     if (auth->ticks % (1000 / TICK_MS) == 0) {
         audit_tick(auth);
@@ -172,6 +173,8 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->loop = loop;
     auth->settings.admin_uid = (uid_t)-1;
     auth->list_turn = LIST_TURN_STEPS;
+    auth->pace_bytes = HOST_PACE_BYTES;
+    auth->pace_burst = HOST_PACE_BURST;
     auth->roles = map_new();
     auth->locks = map_new();
     auth->hosts = map_new();
@@ -523,6 +526,7 @@ static void stop_loop(void *ctx)
 static void finish_audit(struct process *process)
 {
     process->auth->stopping = true;
+    host_pace_finish(process->auth);
     struct timer *timer = timer_new(process->loop, stop_loop, process->loop);
     for (int i = 0; i < 150 && !audit_idle(process->auth); i++) {
         timer_start(timer, 20, 0);

@@ -3,6 +3,7 @@
 #include "auth/caller.h"
 #include "auth/dispatch.h"
 #include "auth/handlers.h"
+#include "auth/hosts.h"
 #include "auth/inner.h"
 #include "auth/lockout.h"
 #include "auth/put_group.h"
@@ -205,7 +206,11 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
         call_fail(call, &error);
         return;
     }
-    method->fn(call);
+    if (method->right == RIGHT_REPORT) {
+        hosts_report(call);
+    } else {
+        method->fn(call);
+    }
 }
 
 static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error)
@@ -216,6 +221,11 @@ static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error)
     } else {
         rpc_reply(call, result);
     }
+}
+
+size_t call_size(const struct call *call)
+{
+    return call->reply == rpc_answer ? rpc_call_size(call->reply_ctx) : 0;
 }
 
 void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *json)

@@ -18,6 +18,7 @@ typedef void method_fn(struct call *call);
 enum method_right {
     RIGHT_NONE,     /* everybody in who */
     RIGHT_SELF,     /* the handler touches only things of the caller */
+    RIGHT_REPORT,   /* the same, of a host that puts something on record: at the pace that it has (host_pace.c) */
     RIGHT_RULE,     /* verb on kind by the caller's roles */
     RIGHT_POSSIBLE, /* the same, but a `where` is left for the handler, which filters item by item */
     RIGHT_HANDLER   /* the handler decides: ssh.connect by labels, resources.* by the kind asked for */
@@ -61,6 +62,8 @@ void call_fail_text(struct call *call, enum tp_err code, const char *format, ...
 void call_reply_audited(struct call *call, json_t *event, json_t *result);
 /* A refusal that must be on record: fails with error once the event is durable (or could not be written). */
 void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error);
+/* Bytes of its text, 0 when it did not come by a line. */
+size_t call_size(const struct call *call);
 /* May the caller do verb on kind? The local administrator may. */
 enum tp_err call_rule(const struct call *call, const char *verb, const char *kind, const struct rbac_context *context,
                       struct tp_error *error) TP_MUST;

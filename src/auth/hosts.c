@@ -25,6 +25,7 @@ static void forget_texts(struct host *host)
 static void host_destroy(struct host *host)
 {
     if (host != NULL) {
+        host_pace_free(host);
         routes_free(host);
         mem_free(host->id);
         mem_free(host->name);

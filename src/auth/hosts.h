@@ -37,13 +37,14 @@ struct host {
     int64_t came_ms; /* wall: it can be reached since then, but for the moments that a reload or a lost worker takes */
     int64_t gone_ms; /* wall: its last tunnel went, 0: none has gone */
     struct tunnel_ref *tunnels;
-    int64_t last_seen_ms; /* wall */
-    bool seen_kept;       /* last_seen_ms is in the store: it is away (host_seen.c) */
-    int64_t since;        /* Unix seconds; certificates from before this registration are worth nothing */
-    int64_t reported_ms;  /* mono: credit_ms is of then; 0: it has not reported yet */
-    int64_t credit_ms;    /* for reports and renewals (host_credit.c) */
-    size_t appending;     /* bytes of its recordings that are not known to be on the disk */
-    int64_t report_ms;    /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
+    int64_t last_seen_ms;   /* wall */
+    bool seen_kept;         /* last_seen_ms is in the store: it is away (host_seen.c) */
+    int64_t since;          /* Unix seconds; certificates from before this registration are worth nothing */
+    int64_t reported_ms;    /* mono: credit_ms is of then; 0: it has not reported yet */
+    int64_t credit_ms;      /* for reports and renewals (host_credit.c) */
+    size_t appending;       /* bytes of its recordings that are not known to be on the disk */
+    struct host_pace *pace; /* of what it puts on record, NULL: nothing yet (host_pace.c) */
+    int64_t report_ms;      /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
     char report_hash[HASH_TEXT_SIZE]; /* of what that said */
     int64_t cert_made;                /* Unix seconds: when the youngest certificate that it has shown was made */
     int64_t cert_given; /* the same of the last one that was made for it: it may have that and not show it */
@@ -146,5 +147,23 @@ enum tp_err host_reports_load(struct auth *auth, struct tp_error *error) TP_MUST
 /* ---- host_credit.c ---- */
 /* Takes cost_ms of the host's credit, which grows by a millisecond each millisecond; TP_LIMIT with a sentence when it is used up. */
 enum tp_err hosts_spend(struct host *host, int64_t cost_ms, struct tp_error *error) TP_MUST;
+
+/* ---- host_pace.c ---- */
+/* So much may each host write into the audit log: a Kubernetes agent reaches it with about 5,000 requests a second for ever, or
+ * with twice as many for a minute. */
+#define HOST_PACE_BYTES ((int64_t)4 * 1024 * 1024)   /* a second */
+#define HOST_PACE_BURST ((int64_t)256 * 1024 * 1024) /* at once; it comes back with the time */
+/* What of a host that writes more may wait for its turn; further calls are refused. The host's lines wait before that, when its
+ * calls come by a worker that holds to protocols/host_load.h. */
+#define HOST_PACE_CALLS ((size_t)128)
+#define HOST_PACE_WAITING ((size_t)16 * 1024 * 1024)
+/* Runs a call (RIGHT_REPORT) of a host: now, or in its order as soon as what the host has written lets it. */
+void hosts_report(struct call *call);
+/* Each 200 ms: runs what is due. */
+void host_pace_tick(struct auth *auth);
+/* Auth is about to end: what has been taken from hosts is written. */
+void host_pace_finish(struct auth *auth);
+/* The host goes; what waits is refused. */
+void host_pace_free(struct host *host);
 
 #endif

@@ -56,6 +56,7 @@ struct keep;      /* keep.c */
 struct put_group; /* put_group.c */
 struct keep_recordings;
 struct agentless_all;
+struct host_pace; /* host_pace.c */
 
 struct auth {
     struct loop *loop;
@@ -80,6 +81,9 @@ struct auth {
     struct cert_cache *certs;
     struct user_cache *users;
     struct map *hosts;       /* id to struct host */
+    struct host_pace *paced; /* those with calls that wait for their turn */
+    int64_t pace_bytes;      /* HOST_PACE_BYTES and HOST_PACE_BURST, in tests fewer */
+    int64_t pace_burst;
     struct map *host_names;  /* name to the first struct host of it (hosts.h) */
     struct map *live;        /* sid to struct live */
     struct map *recordings;  /* id to struct recording: those that are being written */

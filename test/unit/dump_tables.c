@@ -16,7 +16,7 @@ static void add_method(json_t *list, const struct method *method)
         const char *letter;
     } who[] = {{WHO_ANONYMOUS, "A"}, {WHO_USER, "U"},  {WHO_ONE_TARGET, "O"},
                {WHO_HOST, "H"},      {WHO_PROXY, "P"}, {WHO_LOCAL, "L"}};
-    static const char *const rights[] = {"none", "self", "rule", "possible", "handler"};
+    static const char *const rights[] = {"none", "self", "self", "rule", "possible", "handler"};
     char letters[8] = "";
     for (size_t i = 0; i < sizeof who / sizeof who[0]; i++) {
         if ((method->who & who[i].bit) != 0) {

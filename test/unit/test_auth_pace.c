@@ -1,0 +1,141 @@
+/* How fast a host may write into the audit log (auth/host_pace.c). */
+#include "auth/hosts.h"
+#include "auth_access_help.h"
+
+#define PACE (64 * 1024) /* bytes a second, and at once */
+#define TEXT ((size_t)8 * 1024)
+#define CALLS 20
+
+static char *start_session(struct fixture *fixture, const char *host_id, const char *name)
+{
+    char *sid = connect_as(fixture, "alice", name);
+    json_decref(must(fixture, as_host(host_id, name), "session.start",
+                     json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "root", "kind", "shell")));
+    return sid;
+}
+
+static json_t *report(const char *sid, size_t number)
+{
+    static char text[TEXT + 1];
+    memset(text, 'x', TEXT);
+    return json_pack("{s:s, s:s, s:{s:I, s:s}}", "sid", sid, "event", "exec", "fields", "number", (json_int_t)number,
+                     "command", text);
+}
+
+static json_t *events_of(struct fixture *fixture, const char *type)
+{
+    json_t *list = must(fixture, as_local(), "audit.list",
+                        json_pack("{s:[s], s:s, s:i}", "types", type, "order", "asc", "limit", 1000));
+    json_t *items = json_incref(json_object_get(list, "items"));
+    json_decref(list);
+    return items;
+}
+
+static void prepare(struct fixture *fixture)
+{
+    put_role(fixture, "dev", "root", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    put_host(fixture, HOST_B, "web-2", "dev", true);
+    fixture->auth->pace_bytes = PACE;
+    fixture->auth->pace_burst = PACE;
+}
+
+/* A host could fill the disk of auth with events as fast as that writes. */
+static void r15_a_host_fills_the_log_at_its_pace_and_loses_nothing(void **state)
+{
+    static struct answer answers[CALLS + 1];
+    static struct answer beside;
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    char *sid = start_session(fixture, HOST_A, "web-1");
+    char *other = start_session(fixture, HOST_B, "web-2");
+    int64_t began = clock_mono_ms();
+    for (size_t i = 0; i < CALLS; i++) {
+        bool many = i % 2 == 0; /* both ways to report are counted together, and stay in order */
+        json_t *params = report(sid, i);
+        ask_later(fixture, as_host(HOST_A, "web-1"), many ? "session.events" : "session.event",
+                  many ? json_pack("{s:[o]}", "events", params) : params, &answers[i]);
+    }
+    ask_later(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "done"),
+              &answers[CALLS]);
+    /* Nobody else waits for that. */
+    ask_later(fixture, as_host(HOST_B, "web-2"), "session.event", report(other, 1000), &beside);
+    while (!beside.done) {
+        fixture_settle(fixture, 10);
+    }
+    assert_int_equal(beside.error.code, TP_OK);
+    json_decref(beside.result);
+    assert_false(answers[CALLS - 1].done);
+    wait_all(fixture);
+    int64_t took = clock_mono_ms() - began;
+    /* What was there at once, one call that overdraws, and the last one, which is paid for afterwards. */
+    assert_true(took > (int64_t)((CALLS - 2) * TEXT - PACE) * 1000 / PACE - 300);
+    for (size_t i = 0; i <= CALLS; i++) {
+        assert_int_equal(answers[i].error.code, TP_OK);
+        assert_int_equal(json_array_size(json_object_get(answers[i].result, "refused")), 0);
+        json_decref(answers[i].result);
+    }
+    json_t *written = events_of(fixture, "exec");
+    size_t next = 0;
+    size_t i;
+    json_t *event;
+    json_array_foreach (written, i, event) {
+        if (json_get_int(event, "number", -1) != 1000) {
+            assert_int_equal(json_get_int(event, "number", -1), (int64_t)next++);
+        }
+    }
+    assert_int_equal(next, CALLS);
+    json_decref(written);
+    /* The operator is told once, and which host it is. */
+    json_t *told = events_of(fixture, "host.reports_held");
+    assert_int_equal(json_array_size(told), 1);
+    assert_string_equal(json_get_text(json_array_get(told, 0), "server_id", ""), HOST_A);
+    assert_string_equal(json_get_text(json_array_get(told, 0), "server_hostname", ""), "web-1");
+    json_decref(told);
+    mem_free(sid);
+    mem_free(other);
+}
+
+/* An agent that sends on without waiting is told why it is not heard. */
+static void r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host(void **state)
+{
+    static struct answer answers[HOST_PACE_CALLS + 20];
+    struct fixture *fixture = *state;
+    size_t count = sizeof answers / sizeof answers[0];
+    prepare(fixture);
+    fixture->auth->pace_burst = 1;
+    char *sid = start_session(fixture, HOST_A, "web-1"); /* all of it is used up by this one */
+    for (size_t i = 0; i < count; i++) {
+        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, i), &answers[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(answers[i].done, i >= HOST_PACE_CALLS);
+        if (i >= HOST_PACE_CALLS) {
+            assert_int_equal(answers[i].error.code, TP_LIMIT);
+            assert_non_null(strstr(answers[i].error.text, "on record, and too much of it waits already"));
+        }
+    }
+    json_decref(must(fixture, as_local(), "resources.rm", json_pack("{s:s, s:s}", "kind", "node", "name", HOST_A)));
+    wait_all(fixture);
+    size_t kept = 0;
+    for (size_t i = 0; i < HOST_PACE_CALLS; i++) {
+        kept += answers[i].error.code == TP_OK;
+        assert_true(answers[i].error.code == TP_OK || answers[i].error.code == TP_NOT_FOUND);
+        json_decref(answers[i].result);
+    }
+    assert_true(kept < HOST_PACE_CALLS / 2);
+    json_t *written = events_of(fixture, "exec");
+    assert_int_equal(json_array_size(written), kept);
+    json_decref(written);
+    mem_free(sid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(r15_a_host_fills_the_log_at_its_pace_and_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
