@@ -107,6 +107,7 @@ static const struct row rows[] = {
     {"cert_authority.rotate", "TRT01I", NULL},
     {"audit.prune", "TAR001I", NULL},
     {"session.recording.prune", "TAR002I", NULL},
+    {"audit.disk_low", "TAR003E", NULL},
 };
 
 static const struct row *find(const char *name)

@@ -3,6 +3,7 @@
 #include "auth/audit.h"
 #include "auth/handlers.h"
 #include "auth/inner.h"
+#include "auth/space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,8 @@ struct audit {
     struct tp_error error;  /* of the last batch; code TP_OK when it went well */
     bool probing;
     enum tp_err probe;
+    enum space batch_space, probe_space; /* as those two left it; written on the thread pool */
+    bool low;                            /* from SPACE_FOR_PEOPLE on, until there is room for all again */
     bool closing;
     struct key *key; /* while closing: the log signs with it until it is closed, auth may be gone by then */
 };
@@ -108,12 +111,32 @@ static void waiters_tell(struct audit *audit, struct waiters *from, const struct
     }
 }
 
+/* Blocks. */
+static enum space space_left(const struct audit *audit)
+{
+    struct statvfs fs;
+    return statvfs(audit->dir, &fs) == 0 ? space_of(&fs) : SPACE_FOR_ALL;
+}
+
+static void set_space(struct audit *audit, enum space space)
+{
+    bool was_low = audit->low;
+    audit->low = space == SPACE_FOR_PEOPLE || (was_low && space != SPACE_FOR_ALL);
+    if (audit->low && !was_low) {
+        log_error("the disk is nearly full: no new session, and no reports of hosts", "dir=\"%s\"", audit->dir);
+        audit_emit(audit->auth, event_new("audit.disk_low", false, audit->auth->settings.cluster), NULL, NULL);
+    } else if (was_low && !audit->low) {
+        log_info("the disk has room again", "dir=\"%s\"", audit->dir);
+    }
+}
+
 static void batch_work(void *ctx)
 {
     struct audit *audit = ctx;
     audit->result = (struct tp_error){0};
     enum tp_err err = audit_batch_write(audit->batch, &audit->result);
     audit->result.code = err;
+    audit->batch_space = space_left(audit);
 }
 
 static void audit_flush(void *ctx);
@@ -163,9 +186,12 @@ static void batch_done(void *ctx)
     audit->error = audit->result;
     if (audit->closing) {
         waiters_tell(audit, &audit->flying, audit->error.code == TP_OK ? NULL : &audit->error);
-        audit_destroy(audit);
+        if (!audit->probing) {
+            audit_destroy(audit);
+        }
         return;
     }
+    set_space(audit, audit->batch_space);
     if (audit->error.code != TP_OK) {
         log_error("audit log cannot be written", "error=\"%s\"", audit->error.text);
         struct tp_error refusal = {0};
@@ -230,6 +256,16 @@ enum tp_err audit_ready(const struct auth *auth, struct tp_error *error)
                    "disk of the auth server");
 }
 
+enum tp_err audit_room(const struct auth *auth, struct tp_error *error)
+{
+    if (!auth->audit->low) {
+        return TP_OK;
+    }
+    return err_set(
+        error, TP_NO_SPACE,
+        "the disk of the auth server is nearly full, so no session begins; an administrator must make room there");
+}
+
 static void probe_work(void *ctx)
 {
     struct audit *audit = ctx;
@@ -245,6 +281,7 @@ static void probe_work(void *ctx)
     }
     (void)unlink(path);
     mem_free(path);
+    audit->probe_space = space_left(audit);
 }
 
 static void probe_done(void *ctx)
@@ -252,9 +289,12 @@ static void probe_done(void *ctx)
     struct audit *audit = ctx;
     audit->probing = false;
     if (audit->closing) {
-        audit_destroy(audit);
+        if (audit->batch == NULL) {
+            audit_destroy(audit);
+        }
         return;
     }
+    set_space(audit, audit->probe_space);
     if (audit->probe == TP_OK && audit->error.code != TP_OK) {
         log_info("audit log can be written again", "dir=\"%s\"", audit->dir);
         audit->error = (struct tp_error){0};
@@ -266,12 +306,12 @@ static void probe_done(void *ctx)
 void audit_tick(struct auth *auth)
 {
     struct audit *audit = auth->audit;
-    if (audit->error.code != TP_OK && !audit->probing && audit->batch == NULL) {
+    bool failed = audit->error.code != TP_OK;
+    if ((failed || audit->low) && !audit->probing && audit->batch == NULL) {
         audit->probing = true;
         work_run(auth->loop, probe_work, probe_done, audit);
-        return;
     }
-    if (!audit->probing) {
+    if (!failed || !audit->probing) {
         audit_flush(audit);
     }
 }
@@ -324,6 +364,7 @@ enum tp_err audit_open(struct auth *auth, struct tp_error *error)
         return err;
     }
     auth->audit = audit;
+    set_space(audit, space_left(audit));
     return TP_OK;
 }
 

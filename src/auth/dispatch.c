@@ -165,6 +165,12 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
     return err_set(error, TP_DENIED, "this caller may not use %s", method->name);
 }
 
+/* Without end, and the disk too: new sessions, and what is said about those that run. That one ends may always be said. */
+static bool fills_the_log(const struct method *method)
+{
+    return (method->right == RIGHT_REPORT && method->fn != do_session_end) || strcmp(method->verb, "connect") == 0;
+}
+
 void dispatch_call(struct auth *auth, struct caller *caller, const char *name, json_t *params, call_reply_cb *reply,
                    void *ctx)
 {
@@ -185,6 +191,9 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
     }
     if (err == TP_OK && method->changes) {
         err = audit_ready(auth, &error);
+    }
+    if (err == TP_OK && fills_the_log(method)) {
+        err = audit_room(auth, &error);
     }
     if (err != TP_OK) {
         reply(ctx, NULL, &error);

@@ -11,6 +11,7 @@
 #include "auth/lane.h"
 #include "auth/live.h"
 #include "auth/recording.h"
+#include "auth/space.h"
 #include "core/rpc.h"
 #include "recording/piece.h"
 
@@ -18,12 +19,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a host that is away is ended after this */
 #define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
-#define RESERVE_MAX ((uint64_t)128 * 1024 * 1024)
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
 
 struct append {
@@ -182,12 +181,7 @@ static enum tp_err check_space(int fd, struct tp_error *error)
     if (fstatvfs(fd, &fs) != 0) {
         return TP_OK;
     }
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    uint64_t reserve = (uint64_t)fs.f_blocks * fs.f_frsize / 20;
-    if (reserve > RESERVE_MAX) {
-        reserve = RESERVE_MAX;
-    }
-    if (free_bytes < reserve) {
+    if (space_of(&fs) != SPACE_FOR_ALL) {
         return err_set(error, TP_NO_SPACE, "the disk is nearly full; what is left is kept for the audit log");
     }
     return TP_OK;

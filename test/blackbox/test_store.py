@@ -1,12 +1,14 @@
 """A damaged store and a full disk: a sentence that says what to do, nothing lost, and all is well again afterwards."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 
+import pexpect
 import pytest
 
 from tport import BIN, ROOT_USER, wait_for
@@ -185,6 +187,49 @@ def test_disk_full_refuses_and_recovers_by_itself(fresh):
         listed = cluster.ctl("users", "ls").stdout
         created = [e.get("name") for e in cluster.audit(limit=1000) if e["event"] == "user.create"]
         assert not [name for name in acknowledged if name not in listed or name not in created]
+    finally:
+        cluster.daemon.stop()
+        subprocess.run(["umount", data], check=False)
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="mounts a small file system")
+def test_R15_the_last_of_the_disk_is_for_people(fresh):
+    """Whoever fills it, a host with its reports or something else on that disk: people can still sign in and lock a host then. Once it was full,
+    nobody could, and nothing was left to do it with."""
+    cluster = fresh(workers=1)
+    alice = cluster.person("alice")
+    cluster.add_node("web1")
+    cluster.daemon.stop()
+    data = cluster.daemon.data
+    aside = cluster.folder / "aside"
+    shutil.move(data, aside)
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m,mode=711", "tmpfs", data], check=True)
+    try:
+        subprocess.run(["cp", "-a", f"{aside}/.", data], check=True)
+        cluster.start()
+        wait_for(lambda: alice.tport("ssh", "root@web1", "true", check=False).returncode == 0, 30)
+        running = alice.spawn(BIN / "tport", "ssh", "root@web1", "echo up; read line; echo \"got $line\"")
+        running.expect("up")
+        filler = data / "filler"
+        room = os.statvfs(data).f_bavail * os.statvfs(data).f_frsize
+        with open(filler, "wb") as out:
+            os.posix_fallocate(out.fileno(), 0, room - 4 * 1024 * 1024)  # a fortieth of the disk is 5 MB
+        cluster.ctl("users", "add", "bob", "--roles=access")  # with its event auth sees how things are
+        refused = wait_for(lambda: (tried := alice.tport("ssh", "root@web1", "true", check=False)).returncode != 0 and tried)
+        assert "the disk of the auth server is nearly full, so no session begins" in refused.stderr, refused.stderr
+        running.sendline("on")  # what runs goes on
+        running.expect("got on")
+        running.expect(pexpect.EOF)
+        alice.tport("logout")
+        assert alice.login()[0] == 0
+        cluster.ctl("lock", f"--server-id={cluster.node_list()[0]['metadata']['name']}")
+        names = [e["event"] for e in cluster.audit(limit=1000)]
+        assert names.count("audit.disk_low") == 1 and "lock.created" in names and "session.end" in names
+        for lock in json.loads(cluster.ctl("get", "locks", "--format=json").stdout):
+            cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
+        filler.unlink()
+        wait_for(lambda: alice.tport("ssh", "root@web1", "true", check=False).returncode == 0, 30)
     finally:
         cluster.daemon.stop()
         subprocess.run(["umount", data], check=False)

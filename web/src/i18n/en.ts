@@ -426,6 +426,7 @@ export const en = {
   "event.node.updated": "{user} changed server {server}, which has no agent",
   "event.node.deleted": "{user} removed host {server} from the cluster",
   "event.kube_server.deleted": "{user} removed the Kubernetes agent {name}",
+  "event.audit.disk_low": "The disk of the auth server is nearly full: no session begins",
   "event.host.reports_held": "Host {server} puts more on record than it may; the rest waits",
   "event.instance.join": "Host {name} joined the cluster",
   "event.auth": "{user} was refused as {login}: {error}",

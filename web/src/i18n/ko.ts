@@ -428,6 +428,7 @@ export const ko: Texts = {
   "event.node.updated": "{user} 님이 에이전트가 없는 {server} 서버를 바꾸었습니다",
   "event.node.deleted": "{user} 님이 {server} 호스트를 클러스터에서 뺐습니다",
   "event.kube_server.deleted": "{user} 님이 Kubernetes 에이전트 {name}을(를) 뺐습니다",
+  "event.audit.disk_low": "인증 서버의 디스크가 거의 차서 새 세션을 열 수 없습니다",
   "event.host.reports_held": "{server} 호스트가 정해진 속도보다 빠르게 기록해 나머지는 기다립니다",
   "event.instance.join": "{name} 호스트가 클러스터에 참여했습니다",
   "event.auth": "{user} 님의 {login} 접속이 거부되었습니다: {error}",
