@@ -16,7 +16,8 @@ struct waiter {
     struct waiter *next;
     audit_done_cb *done;
     void *ctx;
-    json_t *event; /* kept for another try when nobody waits for it, or NULL */
+    json_t *event; /* for another try, or NULL */
+    bool kept;     /* it is tried again though somebody waits */
 };
 
 struct waiters {
@@ -99,12 +100,16 @@ static void waiters_tell(struct audit *audit, struct waiters *from, const struct
     waiters_move(from, &list);
     struct waiter *waiter;
     while ((waiter = waiters_take(&list)) != NULL) {
+        bool again = error != NULL && (waiter->done == NULL || waiter->kept);
         if (waiter->done != NULL) {
             waiter->done(waiter->ctx, error);
-        } else if (error != NULL && audit->again.count < RETRY_MAX && !audit->closing) {
+            waiter->done = NULL;
+        }
+        if (again && audit->again.count < RETRY_MAX && !audit->closing) {
             waiters_add(&audit->again, waiter);
             continue;
-        } else if (error != NULL) {
+        }
+        if (again) {
             log_lost(waiter);
         }
         waiter_free(waiter);
@@ -225,15 +230,16 @@ static void audit_flush(void *ctx)
     work_run(audit->auth->loop, batch_work, batch_done, audit);
 }
 
-void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
+static void emit(struct auth *auth, json_t *event, bool kept, audit_done_cb *done, void *ctx)
 {
     struct audit *audit = auth->audit;
     struct waiter *waiter = mem_alloc(sizeof *waiter);
     waiter->done = done;
     waiter->ctx = ctx;
     waiter->event = event;
+    waiter->kept = kept;
     if (audit_log_append_event(audit->log, event) == TP_OK) {
-        if (done != NULL) {
+        if (done != NULL && !kept) {
             json_decref(waiter->event);
             waiter->event = NULL;
         }
@@ -242,6 +248,16 @@ void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx
         waiters_add(&audit->refused, waiter);
     }
     later_run(auth->loop, &audit->flush);
+}
+
+void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
+{
+    emit(auth, event, false, done, ctx);
+}
+
+void audit_emit_kept(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
+{
+    emit(auth, event, true, done, ctx);
 }
 
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error)

@@ -14,6 +14,9 @@ void audit_close(struct auth *auth);
 /* Records an event (stolen). done (may be NULL) is called once, never inside this call: error is NULL when the event is
  * on the disk. An event without done that could not be written is tried again. */
 void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
+/* The same for what has happened and can't be refused any more: an event that could not be written is tried again, though done hears
+ * of the failure. */
+void audit_emit_kept(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
 /* TP_OK while the audit log can be written, else the refusal that every access and every change gets. */
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;
 /* Bytes of all events so far: how much of them a call was can be seen before and after it. */

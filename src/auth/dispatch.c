@@ -79,12 +79,22 @@ static void audited_done(void *ctx, const struct tp_error *error)
     mem_free(audited);
 }
 
-void call_reply_audited(struct call *call, json_t *event, json_t *result)
+static struct audited *audited_new(struct call *call, json_t *result)
 {
     struct audited *audited = mem_alloc(sizeof *audited);
     audited->call = call;
     audited->result = result != NULL ? result : json_object();
-    audit_emit(call->auth, event, audited_done, audited);
+    return audited;
+}
+
+void call_reply_audited(struct call *call, json_t *event, json_t *result)
+{
+    audit_emit(call->auth, event, audited_done, audited_new(call, result));
+}
+
+void call_reply_kept(struct call *call, json_t *event, json_t *result)
+{
+    audit_emit_kept(call->auth, event, audited_done, audited_new(call, result));
 }
 
 void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error)

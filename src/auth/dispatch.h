@@ -60,6 +60,8 @@ void call_fail(struct call *call, const struct tp_error *error);
 void call_fail_text(struct call *call, enum tp_err code, const char *format, ...) TP_PRINTF(3, 4);
 /* Replies once the event is durable; fails when it cannot be recorded. Both are stolen. */
 void call_reply_audited(struct call *call, json_t *event, json_t *result);
+/* The same for what can't be undone: the event is recorded later, when it could not be now. */
+void call_reply_kept(struct call *call, json_t *event, json_t *result);
 /* A refusal that must be on record: fails with error once the event is durable (or could not be written). */
 void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error);
 /* Bytes of its text, 0 when it did not come by a line. */

@@ -388,7 +388,7 @@ void recordings_end(struct recording *recording, struct call *call, const char *
         live->open_channels--;
     }
     if (call != NULL) {
-        call_reply_audited(call, event, NULL);
+        call_reply_kept(call, event, NULL);
     } else {
         audit_emit(auth, event, NULL, NULL);
     }

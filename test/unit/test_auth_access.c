@@ -414,6 +414,42 @@ static void no_audit_no_access(void **state)
     json_decref(must(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1")));
 }
 
+/* A session that ended while the log could not be written was over for auth, and not for the log: the host asked again, and was told
+ * that there is no such session. */
+static void an_end_that_could_not_be_written_is_on_record_later(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "x"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "kind", "shell")));
+    fixture_settle(fixture, 300);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct tp_error error = {0};
+    json_t *ended = ask(fixture, as_host(HOST_A, "web-1"), "session.end",
+                        json_pack("{s:s, s:s, s:i}", "id", sid, "reason", "done", "exit_code", 4), &error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_null(ended);
+    assert_non_null(strstr(error.text, "audit log"));
+    fixture_settle(fixture, 1600);
+    json_t *list = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.end"));
+    const json_t *items = json_object_get(list, "items");
+    assert_int_equal(json_array_size(items), 1);
+    assert_int_equal(json_get_int(json_array_get(items, 0), "exitCode", -1), 4);
+    json_decref(list);
+    /* What is said of it afterwards is taken for a while, too: reports that are made again may overtake each other. */
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.event",
+                     json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "exec", "fields", "command", "late")));
+    mem_free(sid);
+}
+
 /* R4: until the sign-in a grant is for any login of the person; what was taken meanwhile is not given by it. */
 static void r4_a_login_that_is_taken_before_the_sign_in(void **state)
 {
@@ -556,6 +592,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_end_that_could_not_be_written_is_on_record_later, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_login_that_is_taken_before_the_sign_in, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),
         cmocka_unit_test_setup_teardown(user_certificates_are_checked_again, setup, teardown),
