@@ -9,6 +9,11 @@ static void *line_request(void *ctx, const char *method, json_t *params, rpc_rep
     return up_request(ctx, method, params, fn, fn_ctx);
 }
 
+static void *line_report(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx)
+{
+    return up_report(ctx, method, params, fn, fn_ctx);
+}
+
 static void line_cancel(void *ctx, void *call)
 {
     (void)ctx;
@@ -44,8 +49,12 @@ void kube_stream_open(struct agent *agent, struct tunnel_stream *stream, const u
         return;
     }
     if (agent->kube == NULL) {
-        struct kube_line line = {
-            .request = line_request, .cancel = line_cancel, .find = line_find, .on_idle = line_idle, .ctx = agent};
+        struct kube_line line = {.request = line_request,
+                                 .report = line_report,
+                                 .cancel = line_cancel,
+                                 .find = line_find,
+                                 .on_idle = line_idle,
+                                 .ctx = agent};
         agent->kube = kube_new(agent->loop, &line);
     }
     kube_open(agent->kube, stream, grant);

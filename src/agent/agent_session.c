@@ -83,11 +83,12 @@ enum pass_by { PASS_SID, PASS_ID };
 static const struct pass_rule {
     const char *method;
     enum pass_by by;
+    bool reported; /* auth must hear it: what it is about has happened */
 } pass_rules[] = {
-    {"session.start", PASS_SID},
-    {"session.event", PASS_SID},
-    {"recording.append", PASS_ID},
-    {"session.end", PASS_ID},
+    {"session.start", PASS_SID, false},
+    {"session.event", PASS_SID, true},
+    {"recording.append", PASS_ID, false},
+    {"session.end", PASS_ID, true},
 };
 
 /* A request of the session that waits for auth. */
@@ -120,7 +121,7 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
             (void)json_array_append_new(session->open_ids, json_string(id));
         } else if (id != NULL) {
             /* It started when its process was already gone. */
-            up_report(
+            (void)up_report(
                 waiting->agent, "session.end",
                 json_pack("{s:s, s:s, s:b}", "id", id, "reason", close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
                 NULL, NULL);
@@ -154,7 +155,9 @@ static void pass_up(struct session *session, struct rpc_call *call, const struct
     waiting->rule = rule;
     if (strcmp(rule->method, "session.end") == 0) {
         ids_remove(session->open_ids, id);
-        up_report(session->agent, rule->method, copy, on_answer, waiting);
+    }
+    if (rule->reported) {
+        (void)up_report(session->agent, rule->method, copy, on_answer, waiting);
     } else {
         (void)up_request(session->agent, rule->method, copy, on_answer, waiting);
     }
@@ -243,7 +246,7 @@ static void do_check_cert(struct session *session, struct rpc_call *call, const 
     if (err != TP_OK) {
         (void)json_object_set_new(audit, "error", json_string(error.text));
     }
-    (void)up_request(session->agent, "session.auth", audit, NULL, NULL);
+    (void)up_report(session->agent, "session.auth", audit, NULL, NULL);
     if (err != TP_OK) {
         log_info("login refused", "sid=%s login=\"%s\" reason=\"%s\"", session->sid, login, error.text);
         rpc_fail_text(call, TP_DENIED, "%s", error.text);
@@ -346,10 +349,10 @@ static void on_child_exit(void *ctx, int status, int signal_number)
     size_t i;
     json_t *id;
     json_array_foreach (session->open_ids, i, id) {
-        up_report(session->agent, "session.end",
-                  json_pack("{s:s, s:s, s:s, s:b}", "sid", session->sid, "id", json_string_value(id), "reason",
-                            close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
-                  NULL, NULL);
+        (void)up_report(session->agent, "session.end",
+                        json_pack("{s:s, s:s, s:s, s:b}", "sid", session->sid, "id", json_string_value(id), "reason",
+                                  close_name(CLOSE_SESSION_CRASHED), "recorded", 0),
+                        NULL, NULL);
     }
     (void)json_array_clear(session->open_ids);
     if (session->relay != NULL && crashed) {

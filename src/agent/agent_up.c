@@ -12,7 +12,8 @@ struct up_call {
     void *ctx;
     bool sent;
     struct timer *deadline;
-    struct timer *again; /* of a report; NULL: a request, which is sent once */
+    bool report;         /* else a request, which is sent once */
+    struct timer *again; /* of a report that was not heard, or NULL */
     int64_t give_up_ms;  /* of a report (loop time) */
     struct up_call *next, **prev;
 };
@@ -38,15 +39,17 @@ static void finish(struct up_call *call, json_t *result, const struct tp_error *
     }
 }
 
+static void try_later(struct up_call *call);
+
 /* A report that nobody heard is made again: the line broke, or auth was being replaced behind it. */
 static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct up_call *call = ctx;
     bool unheard =
         error != NULL && (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
-    if (unheard && call->again != NULL && loop_now_ms(call->agent->loop) < call->give_up_ms) {
+    if (unheard && call->report && loop_now_ms(call->agent->loop) < call->give_up_ms) {
         call->sent = false;
-        timer_start(call->again, REPEAT_MS, 0);
+        try_later(call);
         return;
     }
     finish(call, result, error);
@@ -78,10 +81,18 @@ static void on_again(void *ctx)
     if (rpc != NULL) {
         send_call(call, rpc);
     } else if (loop_now_ms(call->agent->loop) < call->give_up_ms) {
-        timer_start(call->again, REPEAT_MS, 0);
+        try_later(call);
     } else {
         on_deadline(call);
     }
+}
+
+static void try_later(struct up_call *call)
+{
+    if (call->again == NULL) {
+        call->again = timer_new(call->agent->loop, on_again, call);
+    }
+    timer_start(call->again, REPEAT_MS, 0);
 }
 
 static struct up_call *call_new(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
@@ -111,12 +122,18 @@ struct up_call *up_request(struct agent *agent, const char *method, json_t *para
     return call;
 }
 
-void up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
+struct up_call *up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx)
 {
     struct up_call *call = call_new(agent, method, params, fn, ctx);
-    call->again = timer_new(agent->loop, on_again, call);
+    struct rpc *rpc = link_rpc(agent);
+    call->report = true;
     call->give_up_ms = loop_now_ms(agent->loop) + UP_REPORT_MS;
-    timer_start(call->again, 0, 0);
+    if (rpc != NULL) {
+        send_call(call, rpc);
+    } else {
+        try_later(call);
+    }
+    return call;
 }
 
 void up_cancel(struct up_call *call)
@@ -138,6 +155,7 @@ void up_stop(struct agent *agent)
 {
     for (struct up_call *call = agent->calls; call != NULL; call = call->next) {
         call->fn = NULL;
+        call->report = false;
         timer_free(call->deadline);
         call->deadline = NULL;
         timer_free(call->again);

@@ -17,7 +17,9 @@ struct kube;
 struct kube_line {
     /* Exactly one call of fn, never inside request, unless cancelled. params are stolen. */
     void *(*request)(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx);
-    /* fn will not be called; the request itself may still arrive. */
+    /* The same for what auth must hear: made again while it can't be reached, and fn comes with its answer, or after minutes. */
+    void *(*report)(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx);
+    /* fn will not be called; the call itself goes on. */
     void (*cancel)(void *ctx, void *call);
     /* The cluster of that name that this host serves, or NULL. What it returns lives as long as the service. */
     const struct kube_cluster_conf *(*find)(void *ctx, const char *name);

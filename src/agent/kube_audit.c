@@ -9,7 +9,6 @@
 #include "base/mem.h"
 
 #define EVENTS_BYTES ((size_t)1024 * 1024) /* in one call, but for one event: requests may have long paths */
-#define TRIES 3                            /* a line that broke may have lost the call, or only its answer */
 
 /* One event that auth has not confirmed, in the order in which they were made. */
 struct audit_event {
@@ -90,11 +89,6 @@ static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct kube *kube = ctx;
     kube->events_call = NULL;
-    if (error != NULL && (error->code == TP_CLOSED || error->code == TP_UNAVAILABLE || error->code == TP_TIMEOUT) &&
-        kube->events_tries < TRIES) {
-        send_events(kube);
-        return;
-    }
     const json_t *refused = json_object_get(result, "refused");
     if (error != NULL) {
         fail_sent(kube, NULL, error->text);
@@ -102,7 +96,6 @@ static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
         fail_sent(kube, refused, json_get_text(json_array_get(refused, 0), "why", ""));
     }
     drop_sent(kube);
-    kube->events_tries = 0;
     if (kube->events != NULL) {
         send_events(kube);
     } else if (kube->line.on_idle != NULL) {
@@ -131,17 +124,14 @@ static void send_events(struct kube *kube)
 {
     const struct kube_line *line = &kube->line;
     json_t *list = json_array();
-    if (kube->events_tries == 0) {
-        kube->events_sent = next_batch(kube);
-    }
-    kube->events_tries++;
+    kube->events_sent = next_batch(kube);
     const struct audit_event *event = kube->events;
     for (size_t i = 0; i < kube->events_sent; i++, event = event->next) {
         if (json_array_append(list, event->params) != 0) {
             (void)json_array_append_new(list, json_null()); /* refused in its own place, and no other in its stead */
         }
     }
-    kube->events_call = line->request(line->ctx, "session.events", json_pack("{s:o}", "events", list), on_reply, kube);
+    kube->events_call = line->report(line->ctx, "session.events", json_pack("{s:o}", "events", list), on_reply, kube);
 }
 
 json_t *kube_audit_event(struct kube_conn *conn, int status)

@@ -29,7 +29,6 @@ struct kube {
     struct audit_event *events_last;
     size_t events_out;              /* how many there are, */
     size_t events_sent;             /* and how many of them are in the call under way */
-    unsigned events_tries;          /* of it */
     void *events_call;              /* or NULL */
     struct kube_record *records;    /* sessions, also those whose connection is gone */
     struct kube_pod_question *pods; /* asked about just now (kube_pod.c) */

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define PORTS_MAX 256
-#define TRIES 5 /* of a call whose line broke */
 
 enum record_step { RECORD_START, RECORD_RUN, RECORD_LAST, RECORD_END };
 
@@ -38,9 +37,7 @@ struct kube_record {
     struct sizes *sizes; /* with the recorder */
     json_t *piece;       /* of the recording, under way */
     void *call;
-    unsigned tries;
     void *event_call; /* under way together with session.end, which follows it on the line: one write for both */
-    unsigned event_tries;
     uint32_t cols, rows;
     bool strict;
     bool records;
@@ -78,44 +75,27 @@ static void record_free(struct kube_record *record)
     }
 }
 
-static bool worth_trying_again(const struct tp_error *error)
-{
-    return error->code == TP_CLOSED || error->code == TP_UNAVAILABLE || error->code == TP_TIMEOUT;
-}
-
 /* ---- the recording ---- */
-
-static void send_piece(struct kube_record *record);
 
 static void on_piece(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct kube_record *record = ctx;
     (void)result;
     record->call = NULL;
-    if (error != NULL && worth_trying_again(error) && record->tries < TRIES) {
-        send_piece(record); /* the offset makes the second one harmless */
-        return;
-    }
     json_decref(record->piece);
     record->piece = NULL;
     recorder_confirm(record->recorder, error);
 }
 
-static void send_piece(struct kube_record *record)
-{
-    const struct kube_line *line = &record->kube->line;
-    record->tries++;
-    record->call = line->request(line->ctx, "recording.append", json_incref(record->piece), on_piece, record);
-}
-
 static void on_append(void *ctx, struct recorder *recorder, uint64_t offset, const char *piece)
 {
     struct kube_record *record = ctx;
+    const struct kube_line *line = &record->kube->line;
     (void)recorder;
     record->piece = json_pack("{s:s, s:s, s:I, s:s}", "sid", record->sid, "id", record->id, "offset",
                               (json_int_t)offset, "data", piece);
-    record->tries = 0;
-    send_piece(record);
+    /* The offset makes a second one harmless. */
+    record->call = line->report(line->ctx, "recording.append", json_incref(record->piece), on_piece, record);
 }
 
 static void on_cancel(void *ctx)
@@ -133,7 +113,6 @@ static void finish_if_done(struct kube_record *record)
         return;
     }
     record->step = RECORD_END;
-    record->tries = 0;
     if (record->event != NULL) {
         send_event(record);
     }
@@ -165,7 +144,7 @@ static void on_size(void *ctx, uint32_t cols, uint32_t rows)
     (void)snprintf(size, sizeof(size), "%u:%u", cols, rows);
     json_t *fields = json_copy(record->fields);
     (void)json_object_set_new(fields, "size", json_string(size));
-    (void)record->kube->line.request(
+    (void)record->kube->line.report(
         record->kube->line.ctx, "session.event",
         json_pack("{s:s, s:s, s:o}", "sid", record->id, "event", "resize", "fields", fields), NULL, NULL);
 }
@@ -300,10 +279,6 @@ static void on_event(void *ctx, json_t *result, const struct tp_error *error)
     struct kube_record *record = ctx;
     (void)result;
     record->event_call = NULL;
-    if (error != NULL && worth_trying_again(error) && record->event_tries < TRIES) {
-        send_event(record);
-        return;
-    }
     if (error != NULL) {
         log_failure(record, error);
     }
@@ -313,18 +288,13 @@ static void on_event(void *ctx, json_t *result, const struct tp_error *error)
 static void send_event(struct kube_record *record)
 {
     const struct kube_line *line = &record->kube->line;
-    record->event_tries++;
-    record->event_call = line->request(line->ctx, "session.event", event_params(record), on_event, record);
+    record->event_call = line->report(line->ctx, "session.event", event_params(record), on_event, record);
 }
 
 static void on_called(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct kube_record *record = ctx;
     record->call = NULL;
-    if (error != NULL && record->step != RECORD_START && worth_trying_again(error) && record->tries < TRIES) {
-        send_call(record);
-        return;
-    }
     if (error != NULL) {
         log_failure(record, error);
     }
@@ -350,16 +320,11 @@ static void on_called(void *ctx, json_t *result, const struct tp_error *error)
 static void send_call(struct kube_record *record)
 {
     const struct kube_line *line = &record->kube->line;
-    const char *method = "session.start";
-    json_t *params;
-    record->tries++;
     if (record->step == RECORD_END) {
-        method = "session.end";
-        params = end_params(record);
+        record->call = line->report(line->ctx, "session.end", end_params(record), on_called, record);
     } else {
-        params = json_incref(record->start);
+        record->call = line->request(line->ctx, "session.start", json_incref(record->start), on_called, record);
     }
-    record->call = line->request(line->ctx, method, params, on_called, record);
 }
 
 static const char *record_mode(const struct kube_conn *conn)

@@ -357,6 +357,29 @@ def test_a_session_that_ends_while_auth_is_away_ends_as_it_did(fresh):
     assert not running(cluster)
 
 
+def test_a_command_that_ends_while_auth_is_away_is_on_record(fresh):
+    """Its end was repeated until auth heard it, but not what it was and how it ended: that was lost."""
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    command = person.spawn(BIN / "tport", "ssh", "root@node1", "echo up; read line; exit 3")
+    command.expect("up")
+    time.sleep(0.6)
+    master = cluster.daemon.master_pid()
+    os.kill(master, signal.SIGSTOP)
+    try:
+        for pid in cluster.daemon.children("auth"):
+            os.kill(pid, signal.SIGKILL)
+        command.sendline("")
+        command.expect(pexpect.EOF)
+        time.sleep(1)
+    finally:
+        os.kill(master, signal.SIGCONT)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0)
+    wait_for(lambda: cluster.audit(type="session.end"))
+    done = wait_for(lambda: cluster.audit(type="exec"), 5)
+    assert [(e["command"], e["exitCode"], e["user"]) for e in done] == [("echo up; read line; exit 3", 3, "alice")], done
+
+
 def start_and_end(conf):
     """(exit code, what it says) of a tportd that must not come up."""
     result = subprocess.run([*DIES_WITH_US, str(BIN / "tportd"), "-c", str(conf)], capture_output=True, text=True, timeout=20, check=False)

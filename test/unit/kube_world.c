@@ -20,6 +20,8 @@ struct pending {
     json_t *result;
     struct tp_error error;
     bool failed;
+    const char *unheard; /* method of a report that auth does not know yet, with params */
+    json_t *params;
     struct timer *timer;
     struct pending *next;
 };
@@ -83,10 +85,21 @@ char *api_got(struct world *world)
 
 /* ---- auth ---- */
 
+static void keep_call(struct world *world, const char *method, json_t *params);
+
 static void answer(void *ctx)
 {
     struct pending *pending = ctx;
     struct world *world = pending->world;
+    if (pending->unheard != NULL) {
+        if (!world->away) {
+            keep_call(world, pending->unheard, pending->params);
+            pending->unheard = NULL;
+            pending->result = json_object();
+        }
+        timer_start(pending->timer, 5, 0);
+        return;
+    }
     struct pending **at = &world->pendings;
     while (*at != pending) {
         at = &(*at)->next;
@@ -119,25 +132,50 @@ static void keep_call(struct world *world, const char *method, json_t *params)
     json_decref(params);
 }
 
-static void *line_request(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx)
+static struct pending *pending_new(struct world *world, const json_t *params, rpc_reply_cb *fn, void *fn_ctx)
 {
-    struct world *world = ctx;
     struct pending *pending = mem_alloc(sizeof(*pending));
     pending->events = json_array_size(json_object_get(params, "events"));
-    keep_call(world, method, params);
     pending->world = world;
     pending->fn = fn;
     pending->ctx = fn_ctx;
+    pending->timer = timer_new(world->loop, answer, pending);
+    timer_start(pending->timer, world->answer_ms, 0);
+    pending->next = world->pendings;
+    world->pendings = pending;
+    return pending;
+}
+
+static void *line_request(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx)
+{
+    struct world *world = ctx;
+    struct pending *pending = pending_new(world, params, fn, fn_ctx);
+    if (world->away) {
+        pending->failed = true;
+        (void)err_set(&pending->error, TP_UNAVAILABLE, "the auth service is not available now");
+        json_decref(params);
+        return pending;
+    }
+    keep_call(world, method, params);
     if (world->refuse_method != NULL && strncmp(world->refuse_method, method, strlen(world->refuse_method)) == 0) {
         pending->failed = true;
         (void)err_set(&pending->error, TP_NO_SPACE, "the disk is full");
     } else {
         pending->result = json_pack("{s:s}", "id", "session-1");
     }
-    pending->timer = timer_new(world->loop, answer, pending);
-    timer_start(pending->timer, world->answer_ms, 0);
-    pending->next = world->pendings;
-    world->pendings = pending;
+    return pending;
+}
+
+/* As an agent's: it is made again until auth is there. */
+static void *line_report(void *ctx, const char *method, json_t *params, rpc_reply_cb *fn, void *fn_ctx)
+{
+    struct world *world = ctx;
+    if (!world->away) {
+        return line_request(ctx, method, params, fn, fn_ctx);
+    }
+    struct pending *pending = pending_new(world, params, fn, fn_ctx);
+    pending->unheard = method;
+    pending->params = params;
     return pending;
 }
 
@@ -347,7 +385,8 @@ struct world *world_new(void)
                                              .token = "agent-token"};
     world->calls = json_array();
     buf_init(&world->got, 0);
-    struct kube_line line = {.request = line_request, .cancel = line_cancel, .find = line_find, .ctx = world};
+    struct kube_line line = {
+        .request = line_request, .report = line_report, .cancel = line_cancel, .find = line_find, .ctx = world};
     world->kube = kube_new(world->loop, &line);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     world->near_end = stream_new(world->loop, ends[0], &near_end_events, world);

@@ -47,6 +47,7 @@ struct world {
     size_t api_count;
     json_t *calls; /* [{method, params}] in order */
     const char *refuse_method;
+    bool away;         /* auth: requests fail, reports wait */
     int64_t answer_ms; /* auth takes so long */
     struct pending *pendings;
     size_t confirmed;   /* events */

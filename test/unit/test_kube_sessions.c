@@ -1,6 +1,7 @@
 /* exec, attach and port-forward through the agent: on record before they run, recorded, cut off with a word. */
 #include "kube_world.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -410,6 +411,61 @@ static void test_a_terminal_is_recorded(void **state)
     world_free(world);
 }
 
+static bool has_rested(struct world *world)
+{
+    return clock_mono_ms() >= world->deadline_ms;
+}
+
+static void rest(struct world *world, int64_t ms)
+{
+    world->deadline_ms = clock_mono_ms() + ms;
+    run_until(world, has_rested);
+}
+
+/* What happened while auth was being replaced was tried a few times in a few milliseconds, and then it was not on record. */
+static void test_what_happens_while_auth_is_away_is_on_record_afterwards(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                 "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    client_exec(world, "0");
+    answer_about_pod(world);
+    session_say(world, answer, sizeof(answer) - 1);
+    run_until(world, client_has_head);
+    world->away = true;
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    rest(world, 200);
+    assert_null(call_of(world, "session.end", NULL, 0));
+    assert_false(kube_is_idle(world->kube));
+    world->away = false;
+    run_until(world, kube_is_done);
+    assert_non_null(call_of(world, "session.event", "exec", 0));
+    assert_non_null(call_of(world, "session.end", NULL, 0));
+    world_free(world);
+}
+
+/* The same for a terminal: nothing of it is lost, and it goes on. */
+static void test_a_terminal_outlives_an_auth_that_is_replaced(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    start_terminal(world);
+    world->away = true;
+    session_say(world, SHOWN, sizeof(SHOWN) - 1);
+    run_until(world, shown);
+    rest(world, 200);
+    assert_null(call_of(world, "recording.append", NULL, 0));
+    assert_false(world->client_closed);
+    world->away = false;
+    run_until(world, piece_is_confirmed);
+    session_say(world, EXIT_7, sizeof(EXIT_7) - 1);
+    stream_shutdown(session_conn(world)->stream);
+    run_until(world, session_ended);
+    assert_true(json_get_bool(call_of(world, "session.end", NULL, 0), "recorded", false));
+    world_free(world);
+}
+
 /* record_session: strict ends a session whose recording fails, best_effort lets it go on. */
 static void test_a_recorder_that_fails(void **state)
 {
@@ -619,6 +675,8 @@ int main(void)
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
         cmocka_unit_test(test_a_terminal_is_recorded),
+        cmocka_unit_test(test_what_happens_while_auth_is_away_is_on_record_afterwards),
+        cmocka_unit_test(test_a_terminal_outlives_an_auth_that_is_replaced),
         cmocka_unit_test(test_a_recorder_that_fails),
         cmocka_unit_test(test_bytes_that_are_no_websocket_end_the_session),
         cmocka_unit_test(test_a_terminal_is_told_why_it_is_cut),
