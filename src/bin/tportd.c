@@ -7,6 +7,7 @@
 #include "bin/configure.h"
 #include "bin/plan.h"
 #include "bin/secrets.h"
+#include "core/master.h"
 #include "core/sandbox.h"
 #include "protocols/worker.h"
 
@@ -76,6 +77,8 @@ static int run_child(int argc, char **argv)
 
 /* ---- signals to a running daemon ---- */
 
+#define NOT_RELOADED "tportd: not reloaded, the old configuration stays in force\n"
+
 static int send_signal(const char *conf_path, const char *word)
 {
     static const struct {
@@ -85,6 +88,7 @@ static int send_signal(const char *conf_path, const char *word)
     struct conf *conf = NULL;
     struct tp_error error = {0};
     char *pid_file;
+    char *data_dir;
     FILE *file;
     int pid = 0;
     int signal_number = 0;
@@ -100,20 +104,27 @@ static int send_signal(const char *conf_path, const char *word)
     if (conf_load(conf_path, &conf, NULL, &error) != TP_OK) {
         (void)fprintf(stderr, "tportd: %s\n", error.text);
         if (signal_number == SIGHUP && error.code != TP_NOT_FOUND)
-            (void)fputs("tportd: not reloaded, the old configuration stays in force\n", stderr);
+            (void)fputs(NOT_RELOADED, stderr);
         return 1;
     }
     pid_file = *conf->pid_file ? mem_strdup(conf->pid_file) : mem_printf("%s/tportd.pid", conf->data_dir);
+    data_dir = mem_strdup(conf->data_dir);
     conf_free(conf);
     file = fopen(pid_file, "re");
-    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 || kill(pid, signal_number) != 0) {
+    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 ||
+        kill(pid, signal_number == SIGHUP ? 0 : signal_number) != 0) {
         (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", pid_file,
                       file && pid > 1 ? strerror(errno) : "is it running?");
         pid = 0;
     }
     if (file)
         (void)fclose(file);
+    if (pid > 1 && signal_number == SIGHUP && master_ask_reload(data_dir, pid, &error) != TP_OK) {
+        (void)fprintf(stderr, "tportd: %s\n%s", error.text, error.code == TP_TIMEOUT ? "" : NOT_RELOADED);
+        pid = 0;
+    }
     mem_free(pid_file);
+    mem_free(data_dir);
     return pid > 1 ? 0 : 1;
 }
 

@@ -329,22 +329,36 @@ void master_child_ready(struct master *master)
     }
 }
 
+static const char *cluster_of(const struct master_plan *plan)
+{
+    return plan->auth ? json_get_text(plan->auth, "cluster_name", "") : "";
+}
+
+/* Reads the file and binds what it wants; on failure nothing has changed. */
+static enum tp_err load_anew(struct master *master, struct master_plan *plan, struct tp_error *error)
+{
+    enum tp_err err = master->load(master->conf_path, plan, error);
+    if (err != TP_OK)
+        return err;
+    if (strcmp(plan->data_dir, master->plan.data_dir) != 0)
+        return err_set(error, TP_INVALID, "data_dir can't change while running");
+    if (master->plan.auth && plan->auth && strcmp(cluster_of(plan), cluster_of(&master->plan)) != 0)
+        return err_set(error, TP_INVALID, "cluster_name can't change: it stands in every certificate");
+    return bind_all(master, plan, error);
+}
+
 static void reload(struct master *master)
 {
     struct master_plan plan = {0};
     struct tp_error error = {0};
     struct master_child *auth;
 
-    if (master->load(master->conf_path, &plan, &error) != TP_OK || bind_all(master, &plan, &error) != TP_OK) {
+    master->reloads++;
+    if (load_anew(master, &plan, &error) != TP_OK) {
         log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path,
                   error.text);
         master_plan_free(&plan);
-        return;
-    }
-    if (strcmp(plan.data_dir, master->plan.data_dir) != 0) {
-        log_error("reload refused, the old configuration stays in force",
-                  "file=%s why=\"data_dir can't change while running\"", master->conf_path);
-        master_plan_free(&plan);
+        master_note_reload(master, error.text);
         return;
     }
     master_plan_free(&master->plan);
@@ -360,6 +374,7 @@ static void reload(struct master *master)
     master_start_missing(master);
     if (master->plan.worker_count == 0)
         master_child_ready(master);
+    master_note_reload(master, "");
 }
 
 /* ---- certificate files ---- */
@@ -395,6 +410,10 @@ static void on_look(void *ctx)
 static void on_signal(void *ctx, int signal_number)
 {
     struct master *master = ctx;
+    if (master->stopping && signal_number == SIGHUP) {
+        master->reloads++;
+        master_note_reload(master, "it is stopping");
+    }
     if (master->stopping)
         return;
     switch (signal_number) {
@@ -439,6 +458,8 @@ static enum tp_err prepare(struct master *master, struct tp_error *error)
     }
     if (err == TP_OK)
         err = master_write_pid(master, error);
+    if (err == TP_OK)
+        master_note_reload(master, "");
     return err;
 }
 

@@ -5,7 +5,10 @@
 #ifndef CORE_MASTER_H
 #define CORE_MASTER_H
 
+#include "base/err.h"
 #include "base/json.h"
+
+#include <sys/types.h>
 
 /* A file that workers hand out as it is. Master opens it, because a worker opens none. */
 struct master_file {
@@ -44,6 +47,11 @@ typedef enum tp_err master_load_fn(const char *path, struct master_plan *ret_pla
 /* Exit status of a child for which trying again is pointless (what is on the disk is damaged, or of another cluster): master
  * says so, stops everything and ends with 1. */
 #define MASTER_CHILD_POINTLESS 78
+
+/* Tells the daemon that runs with this data_dir as process pid to load its configuration anew, and waits for what comes of it. TP_OK: it
+ * runs with the new one (or is of a version that does not tell). Else the old one stays in force, but for TP_TIMEOUT, where nobody
+ * knows. Blocks. */
+enum tp_err master_ask_reload(const char *data_dir, pid_t pid, struct tp_error *error) TP_MUST;
 
 /* The whole life of the daemon; returns the exit code. argv is kept for an upgrade. */
 int master_run(const char *conf_path, char *const *argv, master_load_fn *load);

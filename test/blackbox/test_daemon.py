@@ -1,5 +1,6 @@
 """The daemon's life: reload, drain, crash, bad files, kill -9 of each process."""
 
+import concurrent.futures
 import contextlib
 import datetime
 import json
@@ -7,6 +8,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -14,7 +16,8 @@ import time
 import pexpect
 import pytest
 
-from tport import BIN, DIES_WITH_US, ROOT_USER, wait_for
+import tport
+from tport import BIN, DIES_WITH_US, ROOT_USER, in_host, wait_for
 
 
 def test_reload_keeps_sessions_and_serves_on(fresh):
@@ -58,6 +61,47 @@ def test_bad_file_leaves_the_old_configuration(fresh):
     wait_for(lambda: "reload refused" in cluster.daemon.text())
     assert cluster.https("GET", "/webapi/ping").status == 200
     assert re.search(r"tport.conf:\d+", cluster.daemon.text())
+
+
+def test_who_reloads_is_told_what_the_daemon_refuses(fresh):
+    """The file was read by who asked, and found good; that a port was taken stood in the log alone, and the exit code was 0."""
+    cluster = fresh()
+    host, port = cluster.proxy.split(":")
+    taken = int(port) + 1 if cluster.net.real else tport.Cluster._free_port()
+    good = cluster.daemon.conf.read_text()
+    cluster.daemon.write(good.replace(f"web_listen_addr: {cluster.proxy}", f"web_listen_addr: {host}:{taken}"))
+    workers = set(cluster.daemon.children("worker"))
+    with in_host(cluster.net, "proxy"):
+        other = socket.create_server((host, taken))
+    result = cluster.daemon.signal("reload")
+    assert result.returncode == 1, result
+    assert f"can't listen on {host}:{taken}: another program has the port" in result.stderr, result.stderr
+    assert result.stderr.endswith("tportd: not reloaded, the old configuration stays in force\n"), result.stderr
+    assert cluster.https("GET", "/webapi/ping").status == 200 and set(cluster.daemon.children("worker")) == workers
+    other.close()
+    assert cluster.daemon.signal("reload").returncode == 0
+    cluster.proxy = f"{host}:{taken}"
+    wait_for(lambda: cluster.https("GET", "/webapi/ping").status == 200)
+    # What can't change while it runs is said, too.
+    cluster.daemon.write(good.replace("cluster_name: test", "cluster_name: other"))
+    result = cluster.daemon.signal("reload")
+    assert result.returncode == 1 and "cluster_name can't change" in result.stderr, result
+    pid = cluster.daemon.master_pid()
+    elsewhere = cluster.folder / "elsewhere"
+    cluster.daemon.write(good.replace(f"data_dir: {cluster.daemon.data}", f"data_dir: {elsewhere}\n  pid_file: {cluster.daemon.data}/tportd.pid"))
+    result = cluster.daemon.signal("reload")
+    assert result.returncode == 1 and f"(process {pid}) does not use data_dir {elsewhere}" in result.stderr, result
+    cluster.daemon.write(good)
+    # Many at once, and after an upgrade: each is told.
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert {r.returncode for r in pool.map(lambda _: cluster.daemon.signal("reload"), range(16))} == {0}
+    assert cluster.daemon.signal("upgrade").returncode == 0
+    wait_for(lambda: "upgraded, taking over" in cluster.daemon.text())
+    wait_for(lambda: cluster.daemon.signal("reload").returncode == 0)
+    # A daemon of before tells nothing: nobody waits for it.
+    (cluster.daemon.data / "tportd.lock").write_text(f"{pid}\n")
+    start = time.time()
+    assert cluster.daemon.signal("reload").returncode == 0 and time.time() - start < 10
 
 
 @pytest.mark.parametrize("role", ["worker", "auth"])
