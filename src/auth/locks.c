@@ -136,6 +136,78 @@ void locks_sweep(struct auth *auth)
     }
 }
 
+/* Of each user and role the lock that holds longest: a page of users is long, and so may be the list of locks. */
+struct lock_index {
+    int64_t now_ms;
+    struct map *users, *roles; /* name to const struct lock */
+};
+
+static bool holds_longer(const struct lock *one, const struct lock *than)
+{
+    return than == NULL || (than->expires_ms != 0 && (one->expires_ms == 0 || one->expires_ms > than->expires_ms));
+}
+
+static void index_lock(void *ctx, const char *name, void *value)
+{
+    const struct lock_index *index = ctx;
+    struct lock *lock = value;
+    (void)name;
+    if (!lock_active(lock, index->now_ms)) {
+        return;
+    }
+    if (lock->target.user != NULL && holds_longer(lock, map_get(index->users, lock->target.user))) {
+        (void)map_set(index->users, lock->target.user, lock);
+    }
+    if (lock->target.role != NULL && holds_longer(lock, map_get(index->roles, lock->target.role))) {
+        (void)map_set(index->roles, lock->target.role, lock);
+    }
+}
+
+static void mark_user(const struct lock_index *index, json_t *user)
+{
+    const struct lock *hit = map_get(index->users, json_get_text(json_object_get(user, "metadata"), "name", ""));
+    const char *role = NULL;
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(json_object_get(user, "spec"), "roles"), i, item) {
+        const struct lock *lock = json_is_string(item) ? map_get(index->roles, json_string_value(item)) : NULL;
+        if (lock != NULL && holds_longer(lock, hit)) {
+            hit = lock;
+            role = json_string_value(item);
+        }
+    }
+    if (hit == NULL) {
+        return;
+    }
+    json_t *locked = json_object();
+    if (hit->message != NULL) {
+        json_object_set_new(locked, "message", json_string(hit->message));
+    }
+    if (hit->expires_ms != 0) {
+        json_object_set_new(locked, "expires", doc_time(hit->expires_ms));
+    }
+    if (role != NULL) {
+        json_object_set_new(locked, "role", json_string(role));
+    }
+    json_object_set_new(user, "locked", locked);
+}
+
+void locks_mark_users(struct auth *auth, const json_t *users)
+{
+    if (map_count(auth->locks) == 0) {
+        return;
+    }
+    struct lock_index index = {.now_ms = clock_wall_ms(), .users = map_new(), .roles = map_new()};
+    size_t i;
+    json_t *user;
+    map_each(auth->locks, index_lock, &index);
+    json_array_foreach (users, i, user) {
+        mark_user(&index, user);
+    }
+    map_free(index.users);
+    map_free(index.roles);
+}
+
 static json_t *new_lock(const struct call *call, const char *id)
 {
     json_t *doc = json_pack("{s:s, s:s, s:{s:s}, s:{s:O?, s:o, s:s}}", "kind", "lock", "version", "v2", "metadata",

@@ -5,6 +5,7 @@
 #include "auth/handlers.h"
 #include "auth/hosts.h"
 #include "auth/inner.h"
+#include "auth/locks.h"
 #include "auth/kube.h"
 #include "auth/pages.h"
 #include "auth/resources.h"
@@ -296,6 +297,9 @@ void do_resources_get(struct call *call)
     if (err != TP_OK) {
         call_fail(call, &error);
         return;
+    }
+    if (json_get_bool(call->params, "with_locks", false) && strcmp(kind->name, "user") == 0) {
+        locks_mark_users(call->auth, json_object_get(page, "items"));
     }
     call_reply(call, page);
 }

@@ -161,6 +161,45 @@ def locks(cluster):
     return json.loads(cluster.ctl("get", "locks", "--format=json").stdout)
 
 
+@pytest.mark.parametrize("language,word,person,role,forever", [
+    ("en", "Locked", "A lock on this person is in force.", "A lock on the role kept-out is in force.", "Until somebody removes it"),
+    ("ko", "잠김", "이 사용자에 대한 잠금이 적용 중입니다.", "kept-out 역할에 대한 잠금이 적용 중입니다.", "누군가 풀 때까지")])
+def test_a_locked_user_is_seen_to_be_locked(cluster, browser, admin, language, word, person, role, forever):
+    cluster.ctl("create", "-f", input="kind: role\nversion: v7\nmetadata: {name: kept-out}\nspec: {}\n")
+    for name, roles in (("shut-one", "access"), ("shut-two", "kept-out"), ("shut-none", "access")):
+        cluster.ctl("users", "add", name, f"--roles={roles}")
+    cluster.ctl("lock", "--user=shut-one", "--message=<b>go</b> home")
+    cluster.ctl("lock", "--role=kept-out", "--ttl=1h")
+    try:
+        look(browser, "/web/users?search=shut", language)
+        browser.see(target="tr:has-text('shut-none')")
+        assert browser.count(target=f"td button:has-text('{word}')") == 2
+        assert browser.count(target=f"tr:has-text('shut-none') button:has-text('{word}')") == 0
+        browser.usable()
+        browser.click(target=f"tr:has-text('shut-one') button:has-text('{word}')")
+        told = browser.see(target=".pop")
+        assert person in told and "<b>go</b> home" in told and forever in told, told
+        browser.usable()
+        browser.picture(f"users-locked-{language}")
+        browser.press(key="Escape")
+        browser.click(target=f"tr:has-text('shut-two') button:has-text('{word}')")
+        told = browser.see(target=".pop")
+        assert role in told and forever not in told and re.search(r"\d:\d\d", told), told
+        browser.click(target=".pop a")  # where it can be ended
+        browser.see(target="td:has-text('kept-out')")
+        look(browser, "/web/users?search=shut-one", language, width=390)
+        browser.see(target=f"button:has-text('{word}')")
+        browser.usable()
+    finally:
+        for lock in locks(cluster):
+            cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
+        cluster.ctl("users", "rm", "shut-one,shut-two,shut-none")
+        cluster.ctl("rm", "role/kept-out")
+    look(browser, "/web/users?search=detail", language)
+    browser.see(target="td:has-text('detail-admin')")
+    assert browser.count(target=f"td button:has-text('{word}')") == 0
+
+
 def test_the_button_of_a_lock_says_what_it_does(browser, admin):
     look(browser, "/web/locks", "en")
     browser.click(target=".head button:has-text('New lock')")

@@ -374,6 +374,32 @@ def test_a_host_is_locked_by_its_id(cluster):
         cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
 
 
+def test_users_ls_says_who_is_locked(cluster):
+    """One read a list of users, and the one who could not get in stood there as all others."""
+    for name, roles in (("lock-a", "access"), ("lock-b", "access"), ("lock-c", "auditor"), ("lock-d", "access")):
+        cluster.ctl("users", "add", name, f"--roles={roles}")
+    lines = lambda: {line.split()[0]: line.split(None, 2)[2:] for line in cluster.ctl("users", "ls").stdout.splitlines() if line}
+    assert "Locked" not in cluster.ctl("users", "ls").stdout
+    cluster.ctl("lock", "--user=lock-a", "--message=go \x1b[31mhome")
+    cluster.ctl("lock", "--user=lock-b", "--ttl=1h")
+    cluster.ctl("lock", "--user=lock-b", "--ttl=10h", "--message=the longer one counts")
+    cluster.ctl("lock", "--role=auditor", "--ttl=1h")
+    locks = {one["spec"].get("message"): one for one in json.loads(cluster.ctl("get", "lock", "--format=json").stdout)}
+    found = lines()
+    assert found["User"] == ["Locked"] and found["lock-d"] == []
+    assert found["lock-a"] == ["yes: go \\x1b[31mhome"], found
+    assert found["lock-b"] == [f"until {locks['the longer one counts']['spec']['expires']}: the longer one counts"], found
+    assert re.fullmatch(r"until \S+Z, role auditor", found["lock-c"][0]), found
+    as_json = {one["metadata"]["name"]: one.get("locked") for one in json.loads(cluster.ctl("users", "ls", "--format=json").stdout)}
+    assert as_json["lock-a"] == {"message": "go \x1b[31mhome"} and as_json["lock-c"]["role"] == "auditor" and as_json["lock-d"] is None
+    # What is read to be written again has nothing of it.
+    assert "locked" not in cluster.ctl("users", "ls", "--format=yaml").stdout and "locked" not in cluster.ctl("get", "users", "--format=json").stdout
+    for lock in json.loads(cluster.ctl("get", "lock", "--format=json").stdout):
+        cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
+    assert "Locked" not in cluster.ctl("users", "ls").stdout
+    cluster.ctl("users", "rm", "lock-a,lock-b,lock-c,lock-d")
+
+
 def test_a_host_is_removed_by_its_id(cluster):
     """get found it by its name, and rm said that there is no such node."""
     node1 = next(node["metadata"]["name"] for node in cluster.node_list() if node["spec"]["hostname"] == "node1")

@@ -132,17 +132,44 @@ enum tp_err tportctl_users_reset(struct command_line *line, struct tp_error *err
     return err;
 }
 
+/* "yes" or "until 2026-...", by which role if by one, and what the person reads; "" for who is not locked. mem_free it. */
+static char *locked_text(const json_t *user)
+{
+    const json_t *locked = json_object_get(user, "locked");
+    const char *role = json_get_text(locked, "role", "");
+    const char *expires = json_get_text(locked, "expires", "");
+    const char *message = json_get_text(locked, "message", "");
+    if (!locked)
+        return mem_strdup("");
+    return mem_printf("%s%s%s%s%s%s", *expires ? "until " : "yes", expires, *role ? ", role " : "", role,
+                      *message ? ": " : "", message);
+}
+
+static bool any_locked(const json_t *users)
+{
+    size_t index;
+    json_t *user;
+    json_array_foreach (users, index, user) {
+        if (json_object_get(user, "locked"))
+            return true;
+    }
+    return false;
+}
+
 enum tp_err tportctl_users_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
     static const char *const titles[] = {"User", "Roles", NULL};
+    static const char *const titles_locked[] = {"User", "Roles", "Locked", NULL};
     const char *format;
     json_t *items = NULL, *item;
     size_t index;
 
     enum tp_err err = command_choice(line, "format", formats, &format, error);
     if (err == TP_OK)
-        err = tportctl_list(line, "resources.get", json_pack("{s:s}", "kind", "user"), 0, &items, error);
+        err = tportctl_list(line, "resources.get",
+                            json_pack("{s:s, s:b}", "kind", "user", "with_locks", strcmp(format, "yaml") != 0), 0,
+                            &items, error);
     if (err != TP_OK)
         return err;
     if (strcmp(format, "json") == 0) {
@@ -152,12 +179,14 @@ enum tp_err tportctl_users_ls(struct command_line *line, struct tp_error *error)
     } else if (json_array_size(items) == 0) {
         (void)printf("No users found\n");
     } else {
-        struct table *table = table_new(titles, 1);
+        struct table *table = table_new(any_locked(items) ? titles_locked : titles, 1);
         json_array_foreach (items, index, item) {
             char *roles = output_list(output_at(item, "spec.roles"), ",");
-            const char *cells[] = {output_text_at(item, "metadata.name"), roles};
+            char *locked = locked_text(item);
+            const char *cells[] = {output_text_at(item, "metadata.name"), roles, locked};
             table_add(table, cells);
             mem_free(roles);
+            mem_free(locked);
         }
         table_print(table);
     }

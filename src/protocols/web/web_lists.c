@@ -227,7 +227,10 @@ void web_events_finish(struct web_request *request, json_t *result)
 
 enum tp_err web_users_begin(struct web_request *request, json_t **ret_params, struct tp_error *error)
 {
-    return web_put_resources(request, "user", "name:asc", ret_params, error);
+    enum tp_err err = web_put_resources(request, "user", "name:asc", ret_params, error);
+    if (err == TP_OK)
+        json_object_set_new(*ret_params, "with_locks", json_true());
+    return err;
 }
 
 void web_users_finish(struct web_request *request, json_t *result)
@@ -239,10 +242,11 @@ void web_users_finish(struct web_request *request, json_t *result)
         json_t *spec = json_object_get(user, "spec");
         json_t *roles = json_object_get(spec, "roles");
         json_t *traits = json_object_get(spec, "traits");
-        json_array_append_new(users, json_pack("{s:s, s:o, s:o, s:s}", "name",
+        json_array_append_new(users, json_pack("{s:s, s:o, s:o, s:s, s:O*}", "name",
                                                json_get_text(json_object_get(user, "metadata"), "name", ""), "roles",
                                                roles ? json_incref(roles) : json_array(), "allTraits",
-                                               traits ? json_incref(traits) : json_object(), "authType", "local"));
+                                               traits ? json_incref(traits) : json_object(), "authType", "local",
+                                               "locked", json_object_get(user, "locked")));
     }
     /* As Teleport's: all of them as a bare list for who asks for no page. */
     if (http_request_param(web_http(request), "limit"))

@@ -5,6 +5,7 @@ import { Button, type Column, Command, Confirm, Dialog, Empty, Field, Head, Note
 import { useAttempt } from "../design/attempt";
 import { dateTime, has, type Key, t } from "../i18n";
 import { allPages, ListView, useList } from "../list";
+import { plain } from "../text";
 import { ReachDialog, type Subject } from "./reach";
 
 interface User {
@@ -12,6 +13,8 @@ interface User {
   roles: string[];
   allTraits: Record<string, string[]>;
   authType: string;
+  /** A lock shuts this person out, or one of the roles. */
+  locked?: { message?: string; expires?: string; role?: string };
 }
 
 interface Link {
@@ -81,6 +84,27 @@ function UserDialog({ user, onDone, onClose }: { user: User | null; onDone: (lin
   );
 }
 
+/** Why, until when, and where it can be ended. */
+function Locked({ user }: { user: User }) {
+  const lock = user.locked!;
+  return (
+    <Pop label={t("users.locked")} kind="button slim bad" icon="lock">
+      {() => (
+        <>
+          <p class="quiet">{lock.role ? t("users.locked.role", { role: lock.role }) : t("users.locked.person")}</p>
+          {lock.message && <p class="quiet">{t("users.locked.message", { message: plain(lock.message) })}</p>}
+          <p class="quiet">{lock.expires ? t("users.locked.until", { time: dateTime(lock.expires) }) : t("users.locked.forever")}</p>
+          {acl("locks").list && (
+            <a class="item" href={`/web/locks?search=${encodeURIComponent(lock.role ?? user.name)}`}>
+              {t("menu.locks")}
+            </a>
+          )}
+        </>
+      )}
+    </Pop>
+  );
+}
+
 export function UsersPage() {
   const list = useList<User>("/webapi/users", 0, {}, false);
   const [editing, setEditing] = useState<User | "new" | null>(null);
@@ -90,7 +114,7 @@ export function UsersPage() {
   const [reach, setReach] = useState<Subject | null>(null);
   const may = acl("users");
   const columns: Column<User>[] = [
-    { id: "name", title: t("name"), sort: true, cell: (user) => <span class="name">{user.name}</span> },
+    { id: "name", title: t("name"), sort: true, cell: (user) => (user.locked ? <span class="row"><span class="name">{user.name}</span><Locked user={user} /></span> : <span class="name">{user.name}</span>) },
     {
       id: "roles",
       title: t("users.roles"),
