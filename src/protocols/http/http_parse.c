@@ -1,6 +1,7 @@
 #include "protocols/http/http_parse.h"
 
 #include "base/mem.h"
+#include "protocols/http/http_fields.h"
 #include "protocols/http/http_head.h"
 
 #include <llhttp.h>
@@ -17,12 +18,7 @@ struct http_parser {
     enum parser_state state;
     struct http_head head;
     struct http_request request;
-    char *arena; /* names and values, NUL-terminated; never larger than the head */
-    size_t arena_used;
-    size_t name_at; /* the header under way in the arena */
-    size_t name_size;
-    size_t value_at;
-    size_t value_size;
+    struct http_fields fields;
     bool in_body;
     bool complete;    /* llhttp has seen the end of the message */
     const char *tail; /* behind the last chunk: the bytes that must still come, "\r\n", "\n" or "" */
@@ -53,38 +49,21 @@ static enum http_step fail(struct http_parser *parser, int status, const char *w
     return HTTP_FAILED;
 }
 
-/* What llhttp tells us. The head comes in one piece, so every span is whole; a second span of one value would be a fold. */
+/* What llhttp tells us. */
 
 static int on_field(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_parser *parser = llhttp->data;
     if (parser->in_body)
         return refuse(parser, 400, "trailers are not accepted");
-    if (parser->name_size != 0)
-        return refuse(parser, 400, "a broken header name");
-    parser->name_at = parser->arena_used;
-    parser->name_size = size;
-    for (size_t i = 0; i < size; i++)
-        parser->arena[parser->arena_used++] = (char)(at[i] >= 'A' && at[i] <= 'Z' ? at[i] - 'A' + 'a' : at[i]);
-    parser->arena[parser->arena_used++] = '\0';
-    return 0;
+    return http_fields_name(&parser->fields, at, size) ? 0 : refuse(parser, 400, "a broken header name");
 }
 
 static int on_value(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_parser *parser = llhttp->data;
-    if (parser->in_body || parser->value_size != 0)
+    if (parser->in_body || !http_fields_value(&parser->fields, at, size))
         return refuse(parser, 400, "a folded header");
-    while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))
-        size--;
-    while (size > 0 && (*at == ' ' || *at == '\t')) {
-        at++;
-        size--;
-    }
-    parser->value_at = parser->arena_used;
-    parser->value_size = size;
-    memcpy(parser->arena + parser->arena_used, at, size);
-    parser->arena_used += size;
     return 0;
 }
 
@@ -92,17 +71,11 @@ static int on_value_complete(llhttp_t *llhttp)
 {
     struct http_parser *parser = llhttp->data;
     struct http_request *request = &parser->request;
-    const char *name = parser->arena + parser->name_at;
-    const char *value;
+    const char *name = NULL;
+    const char *value = NULL;
     if (parser->in_body)
         return refuse(parser, 400, "trailers are not accepted");
-    if (parser->value_size == 0)
-        parser->value_at = parser->arena_used;
-    parser->arena[parser->arena_used++] = '\0';
-    value = parser->arena + parser->value_at;
-    parser->name_size = 0;
-    parser->value_size = 0;
-    if (!http_is_token(name) || !http_is_value(value))
+    if (!http_fields_end(&parser->fields, &name, &value))
         return refuse(parser, 400, "a broken header");
     if (strchr(name, '_')) /* some readers take '_' for '-': such a header could pass for another one */
         return 0;
@@ -368,14 +341,14 @@ static enum http_step take_head(struct http_parser *parser)
 {
     size_t size = buf_size(&parser->head.raw);
     enum llhttp_errno result;
-    parser->arena = mem_alloc(size + 2);
+    http_fields_begin(&parser->fields, size);
     parser->request.headers = mem_array(parser->head.lines, sizeof(*parser->request.headers));
     result = llhttp_execute(&parser->llhttp, (const char *)buf_head(&parser->head.raw), size);
     if (parser->why || (result != HPE_OK && result != HPE_PAUSED) || !parser->in_body)
         return fail(parser, 400, "a malformed head");
     if (!origin_matches_host(&parser->request))
         return fail(parser, 400, "an absolute target that is not the Host");
-    buf_wipe(&parser->head.raw); /* all of it is in the arena */
+    buf_wipe(&parser->head.raw); /* all of it is in fields */
     parser->state = STATE_HEAD_READY;
     return HTTP_HEAD_READY;
 }
@@ -491,9 +464,7 @@ static void forget(struct http_parser *parser)
     secret_free(request->path);
     secret_free(request->query);
     buf_wipe(&request->body);
-    if (parser->arena)
-        secret_wipe(parser->arena, parser->arena_used);
-    mem_free(parser->arena);
+    http_fields_clear(&parser->fields);
     http_head_clear(&parser->head);
 }
 

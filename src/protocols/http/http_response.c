@@ -1,6 +1,7 @@
 /* Responses, for our own client: the same strictness as for requests. */
 #include "base/mem.h"
 #include "protocols/http/http_client.h"
+#include "protocols/http/http_fields.h"
 #include "protocols/http/http_head.h"
 
 #include <llhttp.h>
@@ -11,11 +12,7 @@ struct http_response_parser {
     llhttp_t llhttp;
     struct http_head head;
     struct http_response response;
-    char *arena; /* names and values, NUL-terminated; never larger than the head */
-    size_t arena_used;
-    size_t name_at; /* the header under way in the arena */
-    size_t value_at;
-    size_t value_size;
+    struct http_fields fields;
     size_t lengths; /* how many Content-Length headers */
     size_t codings;
     http_body_cb *body_fn; /* takes the body, or NULL: response.body does */
@@ -45,28 +42,14 @@ static int on_field(llhttp_t *llhttp, const char *at, size_t size)
     struct http_response_parser *parser = llhttp->data;
     if (parser->in_body)
         return refuse(parser, "trailers");
-    parser->name_at = parser->arena_used;
-    for (size_t i = 0; i < size; i++)
-        parser->arena[parser->arena_used++] = (char)(at[i] >= 'A' && at[i] <= 'Z' ? at[i] - 'A' + 'a' : at[i]);
-    parser->arena[parser->arena_used++] = '\0';
-    return 0;
+    return http_fields_name(&parser->fields, at, size) ? 0 : refuse(parser, "a broken header name");
 }
 
 static int on_value(llhttp_t *llhttp, const char *at, size_t size)
 {
     struct http_response_parser *parser = llhttp->data;
-    if (parser->in_body || parser->value_size != 0)
+    if (parser->in_body || !http_fields_value(&parser->fields, at, size))
         return refuse(parser, "a folded header");
-    while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))
-        size--;
-    while (size > 0 && (*at == ' ' || *at == '\t')) {
-        at++;
-        size--;
-    }
-    parser->value_at = parser->arena_used;
-    parser->value_size = size;
-    memcpy(parser->arena + parser->arena_used, at, size);
-    parser->arena_used += size;
     return 0;
 }
 
@@ -74,16 +57,11 @@ static int on_value_complete(llhttp_t *llhttp)
 {
     struct http_response_parser *parser = llhttp->data;
     struct http_response *response = &parser->response;
-    const char *name = parser->arena + parser->name_at;
-    const char *value;
+    const char *name = NULL;
+    const char *value = NULL;
     if (parser->in_body)
         return refuse(parser, "trailers");
-    if (parser->value_size == 0)
-        parser->value_at = parser->arena_used;
-    parser->arena[parser->arena_used++] = '\0';
-    value = parser->arena + parser->value_at;
-    parser->value_size = 0;
-    if (!http_is_token(name) || !http_is_value(value) || response->header_count + 1 >= parser->head.lines)
+    if (!http_fields_end(&parser->fields, &name, &value) || response->header_count + 1 >= parser->head.lines)
         return refuse(parser, "a broken header");
     response->headers[response->header_count].name = name;
     response->headers[response->header_count++].value = value;
@@ -176,12 +154,8 @@ static const llhttp_settings_t settings = {
 
 static void forget_head(struct http_response_parser *parser)
 {
-    if (parser->arena)
-        secret_wipe(parser->arena, parser->arena_used);
-    mem_free(parser->arena);
+    http_fields_clear(&parser->fields);
     mem_free(parser->response.headers);
-    parser->arena = NULL;
-    parser->arena_used = 0;
     parser->response.headers = NULL;
     parser->response.header_count = 0;
 }
@@ -254,7 +228,7 @@ static enum http_step feed_head(struct http_response_parser *parser, const uint8
         return fail(parser, parser->head.why);
     if (step == HTTP_HEAD_MORE)
         return HTTP_MORE;
-    parser->arena = mem_alloc(buf_size(&parser->head.raw) + 2);
+    http_fields_begin(&parser->fields, buf_size(&parser->head.raw));
     parser->response.headers = mem_array(parser->head.lines, sizeof(*parser->response.headers));
     result = llhttp_execute(&parser->llhttp, (const char *)buf_head(&parser->head.raw), buf_size(&parser->head.raw));
     if (parser->why || (result != HPE_OK && result != HPE_PAUSED) || !parser->in_body)
