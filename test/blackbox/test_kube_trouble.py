@@ -1,6 +1,7 @@
 """What stands behind an agent and is not in order: an API server that is slow, away, changes its certificates, or does not take
 the agent for who it is. kubectl prints a sentence, the agent's log another one, and nothing of the agent's own leaks."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import time
 import pytest
 
 import kube
-from kube_site import until, with_role
+from kube_site import read_answer, until, with_role
 from tport import in_host, wait_for
 
 TOKEN = "stale-token-0123456789"
@@ -196,3 +197,48 @@ def test_an_api_server_that_stops_in_the_middle(site, olaf, member):
         os.kill(pid, signal.SIGCONT)
     assert wait_for(lambda: works(site, olaf), timeout=60)
     assert pathlib.Path(f"/proc/{pid}").exists()
+
+
+def test_requests_while_auth_is_replaced_are_on_record(site, member):
+    """Their events were made again three times within a millisecond, then they were lost, and the connection with them."""
+    answered, broken, stop = [[] for _ in range(8)], [], threading.Event()
+    context = site.tls_context(member)
+
+    def ask(mine, tls, worker):
+        for n in range(100000):
+            if stop.is_set():
+                return
+            name = f"replaced-{worker}-{n}"
+            tls.sendall(f"GET /api/v1/namespaces/kube-public/configmaps/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = read_answer(tls)
+            if answer[0] != 404 or "replaced" not in answer[2]:
+                broken.append(answer)
+                return
+            mine.append(name)
+            time.sleep(0.01)
+
+    with contextlib.ExitStack() as stack:
+        threads = []
+        for worker, mine in enumerate(answered):
+            tls = stack.enter_context(site.tls(member, context=context))
+            tls.settimeout(60)
+            threads.append(threading.Thread(target=ask, args=(mine, tls, worker)))
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: all(len(mine) > 10 for mine in answered))
+        for _ in range(3):
+            for pid in site.cluster.daemon.children("auth"):
+                os.kill(pid, signal.SIGKILL)
+            before = [len(mine) for mine in answered]
+            wait_for(lambda: broken or all(len(mine) > count + 10 for mine, count in zip(answered, before)), 60)
+            wait_for(lambda: site.cluster.ctl("status", check=False).returncode == 0, 30)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not broken, broken[:2]
+    names = {name for mine in answered for name in mine}
+
+    def missing():
+        found = site.cluster.audit(type="kube.request", limit=5000)
+        return names - {event.get("resource_name") for event in found}
+    wait_for(lambda: not missing(), 20)
