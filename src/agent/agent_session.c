@@ -395,7 +395,10 @@ void session_stop_all(struct agent *agent)
             rpc_event(session->line, "cut",
                       json_pack("{s:s, s:s}", "reason", close_name(CLOSE_SHUTDOWN), "text", text));
         }
-        if (session->relay != NULL) {
+        /* A terminal's process says it in a frame, which comes through wherever the browser is: why a stream was closed goes no
+         * further than to the worker that has the tunnel. */
+        bool says_it = session->terminal && session->line != NULL && session->child != NULL;
+        if (session->relay != NULL && !says_it) {
             relay_cut(session->relay, CLOSE_SHUTDOWN, text);
         }
         if (session->child != NULL) {

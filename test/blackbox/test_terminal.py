@@ -199,6 +199,23 @@ def test_an_agent_that_stops_says_so(home, alice):
         home.wait_online("node1")
 
 
+def test_an_agent_that_stops_says_so_through_every_worker():
+    """A browser at a worker without a tunnel to the node was told that the node is offline, and to come back."""
+    cluster = Cluster(nodes=("node1",), workers=4)
+    try:
+        dora = Browser(cluster.person("dora")).sign_in()
+        terminals = [dora.shell() for _ in range(6)]
+        for terminal in terminals:
+            terminal.type("echo its shell $((1+1)) runs\n")
+            terminal.until("shell 2 runs")
+        cluster.nodes["node1"].stop()
+        for said in [terminal.last() for terminal in terminals]:
+            assert said["e"] == {"reason": "shutdown", "message": "the agent on this host has stopped", "resume": False} and "c" in said, said
+        wait_for(lambda: sum(e["event"] == "session.end" for e in cluster.audit()) == len(terminals))
+    finally:
+        cluster.close()
+
+
 def test_a_terminal_comes_back_to_its_own_session_only(home, alice, stranger):
     terminal = alice.shell()
     sid = terminal.session["id"]
