@@ -54,6 +54,13 @@ void net_wake(struct net *net)
     later_run(net->loop, &net->step);
 }
 
+void net_flush(struct net *net)
+{
+    /* The flag alone says less: libssh sets it with each packet, also when the socket has taken all of it. */
+    bool pending = net->ssh != NULL && (ssh_get_poll_flags(net->ssh) & SSH_WRITE_PENDING) != 0;
+    net->ssh_full = pending && (net->phase == NET_AUTH_ASKING || ssh_blocking_flush(net->ssh, 0) == SSH_AGAIN);
+}
+
 void net_activity(struct net *net)
 {
     net->last_activity_ms = loop_now_ms(net->loop);
@@ -241,12 +248,23 @@ static void dispatch(struct net *net, ssh_message message)
     ssh_message_free(message);
 }
 
+/* After a packet libssh keeps all that follow until it has seen once more that the socket can be written. It sees so here, not
+ * with an event of the loop: what is sent between two steps goes out at once. */
+static void settle(struct net *net)
+{
+    if (net->ssh != NULL && net->phase != NET_AUTH_ASKING && (ssh_get_poll_flags(net->ssh) & SSH_WRITE_PENDING) != 0) {
+        (void)ssh_event_dopoll(net->event, 0);
+    }
+    net_flush(net);
+}
+
 static void step_channels(struct net *net)
 {
     for (struct channel *channel = net->channels, *next; channel != NULL; channel = next) {
         next = channel->next;
         net_channel_step(channel);
     }
+    settle(net);
     /* Any call into libssh may have written out what a channel waited for: then no event of the socket will say so. */
     for (struct channel *channel = net->channels; channel != NULL; channel = channel->next) {
         if (net_channel_is_free_again(channel)) {
@@ -292,6 +310,7 @@ static void step_connection(struct net *net)
         take_messages(net);
     }
     uint64_t packets = net->raw_counter.in_packets;
+    net_flush(net);
     step_channels(net);
     if (net->raw_counter.in_packets != packets) {
         net_wake(net); /* moving bytes made libssh read packets: what they brought must not wait for the next one */
@@ -518,6 +537,7 @@ int net_main(void)
     net.step.fn = on_step;
     net.step.ctx = &net;
     net_end_init(&net.socket);
+    net.piece = mem_resize(NULL, NET_PIECE); /* not zeroed: who says little has only its first pages */
     net.deadline = timer_new(net.loop, on_deadline, &net);
     net.tick = timer_new(net.loop, on_tick, &net);
     net.monitor = rpc_new_fd(net.loop, MONITOR_FD, &EVENTS, &net);

@@ -229,8 +229,7 @@ static void pump_in(struct channel *channel)
 
 static bool must_wait(struct channel *channel)
 {
-    return buf_size(&channel->to_ssh) > 0 || (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) != 0 ||
-           ssh_channel_window_size(channel->ssh) == 0 ||
+    return buf_size(&channel->to_ssh) > 0 || channel->net->ssh_full || ssh_channel_window_size(channel->ssh) == 0 ||
            (channel->recorder != NULL && recorder_is_full(channel->recorder));
 }
 
@@ -242,6 +241,7 @@ static bool give_ssh(struct channel *channel, const uint8_t *data, size_t size, 
     if (n < 0) {
         return false;
     }
+    net_flush(channel->net);
     if ((size_t)n < size) {
         channel->to_ssh_is_err = is_err;
         (void)buf_append(&channel->to_ssh, data + n, size - (size_t)n);
@@ -253,7 +253,7 @@ static bool flush_to_ssh(struct channel *channel)
 {
     size_t size = buf_size(&channel->to_ssh);
     uint32_t window = size == 0 ? 0 : ssh_channel_window_size(channel->ssh);
-    if (size == 0 || window == 0 || (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) != 0) {
+    if (size == 0 || window == 0 || channel->net->ssh_full) {
         return true;
     }
     uint32_t ask = size < window ? (uint32_t)size : window;
@@ -262,6 +262,7 @@ static bool flush_to_ssh(struct channel *channel)
     if (n < 0) {
         return false;
     }
+    net_flush(channel->net);
     buf_consume(&channel->to_ssh, (size_t)n);
     return true;
 }
@@ -270,7 +271,6 @@ static bool flush_to_ssh(struct channel *channel)
 static void pump_out(struct channel *channel, struct net_end *end, bool is_err)
 {
     struct net *net = channel->net;
-    uint8_t *scratch = loop_scratch(net->loop);
     for (size_t turn = 0; end->fd >= 0 && channel->ssh != NULL && channel->state == CHANNEL_RUNNING;) {
         if (must_wait(channel)) {
             channel->blocked = true;
@@ -284,8 +284,8 @@ static void pump_out(struct channel *channel, struct net_end *end, bool is_err)
             return;
         }
         uint32_t window = ssh_channel_window_size(channel->ssh);
-        size_t ask = window < LOOP_SCRATCH_SIZE ? window : LOOP_SCRATCH_SIZE;
-        ssize_t n = read(end->fd, scratch, ask);
+        size_t ask = window < NET_PIECE ? window : NET_PIECE;
+        ssize_t n = read(end->fd, net->piece, ask);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -303,12 +303,12 @@ static void pump_out(struct channel *channel, struct net_end *end, bool is_err)
         turn += (size_t)n;
         net_activity(net);
         if (channel->recorder != NULL) {
-            recorder_output(channel->recorder, scratch, (size_t)n);
+            recorder_output(channel->recorder, net->piece, (size_t)n);
         }
         if (channel->pty) {
-            screen_feed(&channel->screen, scratch, (size_t)n);
+            screen_feed(&channel->screen, net->piece, (size_t)n);
         }
-        if (!give_ssh(channel, scratch, (size_t)n, is_err)) {
+        if (!give_ssh(channel, net->piece, (size_t)n, is_err)) {
             channel->doomed = true;
             net_wake(net);
             return;
@@ -370,7 +370,7 @@ bool net_channel_takes(const struct channel *channel)
 {
     return channel->state == CHANNEL_RUNNING && channel->ssh != NULL && !channel->client_closed &&
            buf_size(&channel->to_ssh) == 0 && ssh_channel_window_size(channel->ssh) > NOTICE_MAX &&
-           (ssh_get_poll_flags(channel->net->ssh) & SSH_WRITE_PENDING) == 0;
+           !channel->net->ssh_full;
 }
 
 void net_channel_give(struct channel *channel, const uint8_t *data, size_t size)
@@ -433,7 +433,11 @@ void net_channel_end(struct channel *channel)
         if (ssh_channel_is_open(channel->ssh) == 0) {
             channel->client_closed = true; /* refused by the client, or closed by it already */
         }
-        (void)ssh_channel_close(channel->ssh); /* freed by net_channel_reap, once the client has closed it too */
+        /* Freed by net_channel_reap, once the client has closed it too. While the socket is full the first call gets no further
+         * than the end of the data, and the second one goes on from there. */
+        if (ssh_channel_close(channel->ssh) == SSH_AGAIN) {
+            (void)ssh_channel_close(channel->ssh);
+        }
     }
     net_end_close(&channel->in);
     net_end_close(&channel->out);

@@ -20,6 +20,8 @@
 
 #define NET_CHANNEL_MAX 256
 #define NET_TERM_MAX 64
+/* Of a program's output, taken at once: packets of libssh that are full when the client takes 32 KB in one, as most do. */
+#define NET_PIECE ((size_t)4 * (32768 - 10))
 
 struct net;
 
@@ -117,6 +119,8 @@ struct net {
     ssh_session ssh;
     ssh_bind bind;
     ssh_event event;
+    bool ssh_full;  /* libssh holds bytes that the socket has not taken, as of the last net_flush */
+    uint8_t *piece; /* NET_PIECE bytes, for what is on its way from a program to libssh */
     struct ssh_counter_struct socket_counter, raw_counter;
     struct net_end socket; /* a duplicate: libssh closes its own at any time */
     struct later step;
@@ -152,6 +156,9 @@ void net_end_open(struct net *net, struct net_end *end, int fd, watch_cb *fn, vo
 void net_end_close(struct net_end *end);
 /* Runs one step at the end of this turn. */
 void net_wake(struct net *net);
+/* Sets ssh_full, after one more try to send what libssh holds. No system call when that is nothing. Like all that sends, it may
+ * read packets as well, but not while a client waits for the answer to his key. */
+void net_flush(struct net *net);
 /* Ends the connection: tells each terminal text (may be NULL), then disconnects. */
 void net_close(struct net *net, enum close_reason reason, const char *text);
 /* The descriptor that came for number under that name, now the caller's, or -1. */

@@ -1,5 +1,7 @@
 """tport-session against stock OpenSSH: many sessions on one connection, recordings, and how sessions end."""
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -124,6 +126,31 @@ def test_slow_recorder_holds_the_terminal_back_and_loses_nothing(agent):
     agent.wait(lambda: agent.ended)
     _, events = cast(agent)
     assert output(events).count("x") == 4000000
+
+
+def child_of(parent, words):
+    return int(subprocess.run(["pgrep", "-P", str(parent), "-f", words], capture_output=True, check=True).stdout)
+
+
+def test_a_command_that_ends_while_the_line_is_full(agent):
+    """libssh gets no further than the end of the data then: without a second call the channel is not closed, and ssh waits for ever."""
+    with subprocess.Popen(["ssh", *agent.ssh_options(), "node1", "echo up; sleep 1; head -c 100000 /dev/zero"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as ssh:
+        assert ssh.stdout.readline() == b"up\n"
+        relay, net = child_of(ssh.pid, "socat"), child_of(agent.processes[0], "tport-session net")
+        try:
+            os.kill(relay, signal.SIGSTOP)  # nothing leaves the session's socket
+            os.kill(net, signal.SIGSTOP)
+            time.sleep(2)  # all that the command has said, and its end, wait for the session
+            os.kill(net, signal.SIGCONT)
+            time.sleep(0.5)
+            os.kill(relay, signal.SIGCONT)
+            out, _ = ssh.communicate(timeout=20)
+            assert (ssh.returncode, len(out)) == (0, 100000)
+        finally:
+            for pid in (relay, net):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            ssh.kill()
 
 
 def test_agent_death_ends_everything(agent):
