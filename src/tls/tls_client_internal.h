@@ -6,7 +6,7 @@
 
 #include <openssl/base.h>
 
-#define TLS_CLIENT_AHEAD ((size_t)64 * 1024)
+#define TLS_CLIENT_AHEAD ((size_t)128 * 1024)
 
 struct tls_client {
     int fd; /* non-blocking; the waiting is done by poll */

@@ -12,16 +12,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RELAY_BUFFER ((size_t)128 * 1024)
-#define PIPE_PIECE 4096 /* what a pipe that polls writable surely takes */
+#define RELAY_BUFFER ((size_t)256 * 1024)
+#define PIPE_PIECE 4096            /* what a pipe that polls writable surely takes */
+#define PIPE_USUAL (64 * 1024)     /* what a pipe holds */
+#define PIPE_ROOM (4 * PIPE_USUAL) /* and one that was found full: its other side is woken less often */
 
 /* One direction: bytes between start and end wait to be written. */
 struct lane {
     uint8_t *data;
     size_t start;
     size_t end;
-    bool eof;  /* the source has ended */
-    bool done; /* and the end was passed on */
+    size_t used; /* the first so many bytes of data had something in them */
+    bool eof;    /* the source has ended */
+    bool done;   /* and the end was passed on */
 };
 
 struct relay {
@@ -34,6 +37,8 @@ struct relay {
     bool write_wants_read;
     bool more_inside; /* the buffer was full before TLS was empty */
     bool out_is_socket;
+    bool in_wide; /* the pipe was asked to hold more, which is done once */
+    bool out_wide;
     struct tp_error *error;
 };
 
@@ -42,12 +47,32 @@ static bool empty(const struct lane *lane)
     return lane->start == lane->end;
 }
 
+static void filled_to(struct lane *lane, size_t end)
+{
+    lane->end = end;
+    if (lane->used < end)
+        lane->used = end;
+}
+
+/* Not before it is of use: what all pipes of a person may hold together is bounded. No pipe, or no more allowed: as it was. */
+static void widen(int fd, bool *wide)
+{
+    if (*wide)
+        return;
+    *wide = true;
+    int room = fcntl(fd, F_GETPIPE_SZ);
+    if (room >= 0 && room < PIPE_ROOM)
+        (void)fcntl(fd, F_SETPIPE_SZ, PIPE_ROOM);
+}
+
 static enum tp_err fill_up(struct relay *relay)
 {
     ssize_t count = read(relay->in_fd, relay->up.data, RELAY_BUFFER);
     if (count > 0) {
         relay->up.start = 0;
-        relay->up.end = (size_t)count;
+        filled_to(&relay->up, (size_t)count);
+        if (count >= PIPE_USUAL)
+            widen(relay->in_fd, &relay->in_wide);
     } else if (count == 0 || errno == ECONNRESET || errno == EIO) { /* EIO: a terminal that hung up */
         relay->up.eof = true;
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -109,7 +134,7 @@ static enum tp_err fill_down(struct relay *relay)
         ERR_clear_error();
         result = SSL_read(relay->client->ssl, lane->data + lane->end, (int)(RELAY_BUFFER - lane->end));
         if (result > 0) {
-            lane->end += (size_t)result;
+            filled_to(lane, lane->end + (size_t)result);
             continue;
         }
         step = tls_client_step(relay->client, result, relay->error, &code);
@@ -136,6 +161,8 @@ static enum tp_err drain_down(struct relay *relay, bool nonblocking)
             break;
         if (count < 0)
             return err_errno(relay->error, errno, "writing the output failed");
+        if (nonblocking && (size_t)count < size)
+            widen(relay->out_fd, &relay->out_wide);
         lane->start += (size_t)count;
         if (!nonblocking)
             break; /* one piece for each time that poll said writable */
@@ -213,8 +240,8 @@ enum tp_err tls_client_relay(struct tls_client *client, int in_fd, int out_fd, s
         code = turn(&relay, nonblocking);
     if (nonblocking)
         (void)fcntl(out_fd, F_SETFL, flags);
-    secret_wipe(relay.up.data, RELAY_BUFFER);
-    secret_wipe(relay.down.data, RELAY_BUFFER);
+    secret_wipe(relay.up.data, relay.up.used);
+    secret_wipe(relay.down.data, relay.down.used);
     mem_free(relay.up.data);
     mem_free(relay.down.data);
     return code;
