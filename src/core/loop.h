@@ -24,8 +24,9 @@ void loop_stop(struct loop *loop);
 void loop_free(struct loop *loop);
 /* Milliseconds, monotonic, as of the start of this turn. */
 int64_t loop_now_ms(const struct loop *loop);
-/* A buffer that any callback may use until it returns; its content is lost at the next turn. */
-#define LOOP_SCRATCH_SIZE ((size_t)64 * 1024)
+/* A buffer that any callback may use until it returns; its content is lost at the next turn. Four full frames of a tunnel
+ * (tunnel/frame.h): 64 KB would leave 32 bytes for a fifth. */
+#define LOOP_SCRATCH_SIZE ((size_t)4 * 16376)
 uint8_t *loop_scratch(struct loop *loop);
 
 /* Run once at the end of this turn (after all I/O callbacks). The item is owned by the caller and must stay in place;

@@ -386,17 +386,29 @@ static enum stream_io send_out(struct tls_state *state, enum close_reason *ret_r
     }
 }
 
+/* For all records of so many bytes at once: a buffer that grows with each of them is copied again and again. A stranger gets no
+ * more than he needs. */
+static void make_room(struct tls_state *state, size_t size)
+{
+    size_t records = (size + SSL3_RT_MAX_PLAIN_LENGTH - 1) / SSL3_RT_MAX_PLAIN_LENGTH;
+    if (records > 1 && state->wire.ready) {
+        size_t room = records * (SSL3_RT_MAX_PLAIN_LENGTH + SSL_max_seal_overhead(state->ssl));
+        (void)!buf_reserve(&state->wire.out, room);
+    }
+}
+
 /* As many records as one send takes. What the socket does not take waits in the wire: flush has the rest. */
 static enum stream_io tls_write(void *ctx, int fd, const uint8_t *data, size_t size, size_t *ret_size,
                                 enum close_reason *ret_reason)
 {
     struct tls_state *state = ctx;
     enum stream_io io = send_out(state, ret_reason);
-    size_t most = state->wire.ready ? WIRE_BATCH : WIRE_GATHER;
+    size_t most = state->wire.ready ? WIRE_SEND : WIRE_GATHER;
     size_t done = 0;
     (void)fd;
     if (io != STREAM_IO_OK)
         return io;
+    make_room(state, size < most ? size : most);
     while (done < size && buf_size(&state->wire.out) < most) {
         size_t left = size - done;
         int put;

@@ -7,7 +7,8 @@
 
 #include <openssl/bio.h>
 
-#define WIRE_BATCH ((size_t)64 * 1024)  /* read at once, and gathered before a send */
+#define WIRE_BATCH ((size_t)64 * 1024)  /* read at once */
+#define WIRE_SEND ((size_t)128 * 1024)  /* gathered before a send */
 #define WIRE_FIRST ((size_t)16 * 1024)  /* read at first: who asks for little needs no more */
 #define WIRE_EARLY ((size_t)4 * 1024)   /* read at once, before the peer has proved who he is, */
 #define WIRE_GATHER ((size_t)16 * 1024) /* and gathered before a send then */

@@ -7,6 +7,8 @@
 #define WRITE_QUANTUM (2 * FRAME_PAYLOAD_MAX) /* of one writer while others wait */
 #define SHARED_BYTES_PER_US 256               /* of the way there and back: 256 MB/s */
 
+_Static_assert(LOOP_SCRATCH_SIZE % FRAME_PAYLOAD_MAX == 0, "what is read at once goes into full frames");
+
 /* ---- the table of ids ---- */
 
 static size_t bucket_of(const struct tunnel *tunnel, uint32_t id)
