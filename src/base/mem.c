@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_LAST (1024 * 1024)
+#define KEEP_LAST (2 * 1024 * 1024)
 
 static void *checked(void *data)
 {

@@ -28,7 +28,7 @@ void mem_free(void *data);
 /* Gives pages that nobody uses any more back to the system, which free alone does not do for those in the middle. Takes
  * milliseconds where there are many: for the end of a crowd, not for every day. */
 void mem_give_back(void);
-/* A megabyte that was freed last stays for who comes next, until mem_give_back: for a process whose buffers come and go with
+/* Two megabytes that were freed last stay for who comes next, until mem_give_back: for a process whose buffers come and go with
  * each turn. Else the C library gives their pages back and takes new ones many times for each megabyte that passes. */
 void mem_keep_last(void);
 /* All threads take from one pool from now on: mem_give_back reaches no other one's end. For a process whose threads take much,
