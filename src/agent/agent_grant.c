@@ -40,18 +40,27 @@ static void forget_first(struct agent *agent)
     mem_free(first);
 }
 
+void agent_grants_sweep(struct agent *agent, int64_t now)
+{
+    struct seen_grants *seen = &agent->seen;
+    while (seen->first != NULL && seen->first->expires < now) {
+        agent_used_forget(agent->dir, seen->first->sid);
+        forget_first(agent);
+    }
+    if (seen->first == NULL) { /* the map is as large as it had to be */
+        map_free(seen->by_sid);
+        seen->by_sid = NULL;
+    }
+}
+
 /* A grant opens one stream: true and remembered, or false when it was used before. */
 static bool first_use(struct agent *agent, const char *sid, int64_t expires)
 {
     struct seen_grants *seen = &agent->seen;
-    int64_t now = clock_wall();
     size_t size = strlen(sid) + 1;
+    agent_grants_sweep(agent, clock_wall());
     if (seen->by_sid == NULL) {
         seen->by_sid = map_new();
-    }
-    while (seen->first != NULL && seen->first->expires < now) {
-        agent_used_forget(agent->dir, seen->first->sid);
-        forget_first(agent);
     }
     if (map_get(seen->by_sid, sid) != NULL || map_count(seen->by_sid) >= SEEN_MAX) {
         return false;
