@@ -172,6 +172,11 @@ uint64_t audit_log_appended(const struct audit_log *log)
     return log->appended;
 }
 
+size_t audit_log_waiting(const struct audit_log *log)
+{
+    return buf_size(&log->pending);
+}
+
 size_t audit_log_pending(const struct audit_log *log)
 {
     return log->pending_count;

@@ -43,6 +43,8 @@ enum tp_err audit_log_append(struct audit_log *log, const char *json_line, size_
 enum tp_err audit_log_append_event(struct audit_log *log, const json_t *event) TP_MUST;
 /* Bytes of all events appended since it was opened: grows only. */
 uint64_t audit_log_appended(const struct audit_log *log);
+/* Bytes of the events appended and not yet taken: AUDIT_PENDING_MAX at most. */
+size_t audit_log_waiting(const struct audit_log *log);
 /* Events appended and not yet taken. */
 size_t audit_log_pending(const struct audit_log *log);
 /* All events appended so far as one batch; NULL when there is nothing to do or a batch is out already. When the tree is

@@ -337,6 +337,11 @@ uint64_t audit_written(const struct auth *auth)
     return audit_log_appended(auth->audit->log);
 }
 
+bool audit_is_behind(const struct auth *auth)
+{
+    return audit_log_waiting(auth->audit->log) >= AUDIT_PENDING_MAX / 2;
+}
+
 bool audit_idle(const struct auth *auth)
 {
     const struct audit *audit = auth->audit;

@@ -21,6 +21,8 @@ void audit_emit_kept(struct auth *auth, json_t *event, audit_done_cb *done, void
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;
 /* Bytes of all events so far: how much of them a call was can be seen before and after it. */
 uint64_t audit_written(const struct auth *auth);
+/* Half of what may wait for the disk waits: the rest is for people. */
+bool audit_is_behind(const struct auth *auth);
 /* TP_OK while the disk has room for what hosts report, else the refusal of that and of new sessions (auth/space.h). */
 enum tp_err audit_room(const struct auth *auth, struct tp_error *error) TP_MUST;
 /* Once a second: publishes and, after a failure or while the disk is nearly full, tries whether that is over. */

@@ -4,6 +4,8 @@
  * that no honest one reaches. What comes faster waits here in its order, nothing of it is lost, and by the limits of
  * protocols/host_load.h the rest waits at the host, whose sessions wait for it. The log says once that it is so.
  *
+ * All of them together wait, too, while half of what may wait for the disk does: else the log would refuse what people do.
+ *
  * A call is paid for when it has been run, by what it wrote: a host may overdraw by one call.
  */
 #include "auth/audit.h"
@@ -51,7 +53,7 @@ static bool may_write(struct host_pace *pace)
         pace->credit = credit < auth->pace_burst ? credit : auth->pace_burst;
         pace->at_ms = now;
     }
-    return pace->credit > 0;
+    return pace->credit > 0 && !audit_is_behind(auth);
 }
 
 static void run(struct host_pace *pace, struct call *call)
@@ -80,6 +82,16 @@ static void tell(struct host_pace *pace)
     audit_emit(pace->auth, event, NULL, NULL);
 }
 
+static void put_last(struct host_pace *pace)
+{
+    struct host_pace **at = &pace->auth->paced;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    pace->next = NULL;
+    *at = pace;
+}
+
 static void hold(struct host_pace *pace, struct call *call)
 {
     size_t size = call_size(call);
@@ -90,8 +102,9 @@ static void hold(struct host_pace *pace, struct call *call)
         return;
     }
     if (pace->first == NULL) {
-        pace->next = pace->auth->paced;
-        pace->auth->paced = pace;
+        put_last(pace);
+    }
+    if (pace->credit <= 0) {
         tell(pace);
     }
     struct held *held = mem_alloc(sizeof *held);
@@ -144,6 +157,11 @@ void host_pace_tick(struct auth *auth)
         } else {
             at = &pace->next;
         }
+    }
+    if (auth->paced != NULL && audit_is_behind(auth)) { /* next time another one is the first */
+        struct host_pace *first = auth->paced;
+        auth->paced = first->next;
+        put_last(first);
     }
 }
 

@@ -105,6 +105,7 @@ static void r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host(void *
     size_t count = sizeof answers / sizeof answers[0];
     prepare(fixture);
     fixture->auth->pace_burst = 1;
+    fixture->auth->pace_bytes = 64; /* nothing is due before all have been asked, on the slowest machine */
     char *sid = start_session(fixture, HOST_A, "web-1"); /* all of it is used up by this one */
     for (size_t i = 0; i < count; i++) {
         ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, i), &answers[i]);
@@ -131,11 +132,62 @@ static void r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host(void *
     mem_free(sid);
 }
 
+#define MANY_HOSTS 5
+#define LARGE 60000 /* bytes of one event */
+#define LARGE_COUNT 250
+
+static json_t *large_reports(const char *sid)
+{
+    static char text[LARGE + 1];
+    json_t *events = json_array();
+    memset(text, 'x', LARGE);
+    json_t *report = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "exec", "fields", "command", text);
+    for (size_t i = 0; i < LARGE_COUNT; i++) {
+        json_array_append(events, report);
+    }
+    json_decref(report);
+    return json_pack("{s:o}", "events", events);
+}
+
+/* Each within its rate, a few hosts together filled what may wait for the disk: everybody's actions were refused then. */
+static void r15_hosts_that_report_at_once_leave_room_for_people(void **state)
+{
+    static struct answer answers[MANY_HOSTS];
+    struct fixture *fixture = *state;
+    char *sids[MANY_HOSTS];
+    char ids[MANY_HOSTS][UUID_TEXT_SIZE];
+    prepare(fixture);
+    fixture->auth->pace_bytes = HOST_PACE_BYTES;
+    fixture->auth->pace_burst = HOST_PACE_BURST;
+    for (size_t i = 0; i < MANY_HOSTS; i++) {
+        char *name = mem_printf("host-%zu", i);
+        crypt_uuid(ids[i]);
+        put_host(fixture, ids[i], name, "dev", true);
+        sids[i] = start_session(fixture, ids[i], name);
+        mem_free(name);
+    }
+    for (size_t i = 0; i < MANY_HOSTS; i++) {
+        ask_later(fixture, as_host(ids[i], "host"), "session.events", large_reports(sids[i]), &answers[i]);
+    }
+    mem_free(connect_as(fixture, "alice", "web-1"));
+    wait_all(fixture);
+    for (size_t i = 0; i < MANY_HOSTS; i++) {
+        assert_int_equal(answers[i].error.code, TP_OK);
+        assert_int_equal(json_array_size(json_object_get(answers[i].result, "refused")), 0);
+        json_decref(answers[i].result);
+        mem_free(sids[i]);
+    }
+    json_t *told = events_of(fixture, "host.reports_held"); /* none of them did wrong */
+    assert_int_equal(json_array_size(told), 0);
+    json_decref(told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r15_a_host_fills_the_log_at_its_pace_and_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_hosts_that_report_at_once_leave_room_for_people, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
