@@ -8,6 +8,7 @@ struct kube *kube_new(struct loop *loop, const struct kube_line *line)
     kube->loop = loop;
     kube->line = *line;
     kube->clusters = map_new();
+    kube->shares = map_new();
     return kube;
 }
 
@@ -52,5 +53,6 @@ void kube_free(struct kube *kube)
     kube_pods_free(kube);
     map_each(kube->clusters, free_cluster, NULL);
     map_free(kube->clusters);
+    map_free(kube->shares);
     mem_free(kube);
 }

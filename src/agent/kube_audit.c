@@ -8,12 +8,23 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define SHARE_FREE 16 /* so many a person may have though the queue is long with others' */
+#define SHARE_MAX ((size_t)512 * 1024)
+#define SHARE_LOW (SHARE_MAX / 2)
 #define EVENTS_BYTES ((size_t)1024 * 1024) /* in one call, but for one event: requests may have long paths */
+
+/* What one person has in the queue. The way to auth has a rate (auth/host_pace.c), and whoever fills it makes all others wait. */
+struct share {
+    char *user;
+    size_t events;
+    size_t bytes;
+};
 
 /* One event that auth has not confirmed, in the order in which they were made. */
 struct audit_event {
     struct kube_conn *conn; /* NULL: gone */
     struct audit_event *next;
+    struct share *share;
     json_t *params;
     size_t size; /* of it as JSON */
 };
@@ -31,6 +42,30 @@ json_t *kube_audit_fields(const struct kube_conn *conn)
     return fields;
 }
 
+static struct share *share_of(struct kube *kube, const char *user)
+{
+    struct share *share = map_get(kube->shares, user);
+    if (share == NULL) {
+        share = mem_alloc(sizeof(*share));
+        share->user = mem_strdup(user);
+        (void)map_set(kube->shares, user, share);
+    }
+    return share;
+}
+
+/* true: there is room for more of his. */
+static bool share_less(struct kube *kube, struct share *share, size_t size)
+{
+    bool low = share->bytes > SHARE_LOW && share->bytes - size <= SHARE_LOW;
+    share->bytes -= size;
+    if (--share->events == 0) {
+        (void)map_remove(kube->shares, share->user);
+        mem_free(share->user);
+        mem_free(share);
+    }
+    return low;
+}
+
 static void event_free(struct audit_event *event)
 {
     json_decref(event->params);
@@ -40,14 +75,16 @@ static void event_free(struct audit_event *event)
 /* The oldest ones, as many as went together. */
 static void drop_sent(struct kube *kube)
 {
+    bool wake = false;
     for (; kube->events_sent > 0; kube->events_sent--) {
         struct audit_event *event = kube->events;
         kube->events = event->next;
         kube->events_out--;
+        wake = share_less(kube, event->share, event->size) || kube->events_out == KUBE_EVENTS_LOW || wake;
         event_free(event);
-        if (kube->events_out == KUBE_EVENTS_LOW) {
-            kube_conns_wake(kube);
-        }
+    }
+    if (wake) {
+        kube_conns_wake(kube);
     }
     if (kube->events == NULL) {
         kube->events_last = NULL;
@@ -155,6 +192,9 @@ void kube_audit_request(struct kube_conn *conn, int status)
     event->conn = conn;
     event->params = kube_audit_event(conn, status);
     event->size = json_dumpb(event->params, NULL, 0, JSON_COMPACT);
+    event->share = share_of(kube, conn->user);
+    event->share->events++;
+    event->share->bytes += event->size;
     *(kube->events_last != NULL ? &kube->events_last->next : &kube->events) = event;
     kube->events_last = event;
     kube->events_out++;
@@ -168,9 +208,12 @@ bool kube_audit_is_full(const struct kube_conn *conn)
     return conn->audit_failed || conn->kube->events_out >= KUBE_EVENTS_MAX;
 }
 
-bool kube_audit_is_busy(const struct kube *kube)
+bool kube_audit_is_busy(const struct kube_conn *conn)
 {
-    return kube->events_out >= KUBE_EVENTS_BUSY;
+    const struct share *share = map_get(conn->kube->shares, conn->user);
+    size_t out = conn->kube->events_out;
+    return (share != NULL && share->bytes >= SHARE_MAX) || out >= KUBE_EVENTS_MAX / 2 ||
+           (share != NULL && share->events >= SHARE_FREE && out >= KUBE_EVENTS_BUSY);
 }
 
 void kube_audit_forget(struct kube_conn *conn)
@@ -190,6 +233,7 @@ void kube_audit_free(struct kube *kube)
     while (kube->events != NULL) {
         struct audit_event *event = kube->events;
         kube->events = event->next;
+        (void)share_less(kube, event->share, event->size);
         event_free(event);
     }
 }

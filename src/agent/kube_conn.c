@@ -199,7 +199,7 @@ static void refuse_message(struct kube_conn *conn)
 /* A request is there. false: it waits. */
 static bool may_begin(struct kube_conn *conn)
 {
-    if (kube_audit_is_busy(conn->kube) && !conn->waited) {
+    if (kube_audit_is_busy(conn) && !conn->waited) {
         if (!conn->waits) {
             conn->waits = true;
             kube_deadline(conn, BUSY_MS);

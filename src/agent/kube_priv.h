@@ -30,6 +30,7 @@ struct kube {
     size_t events_out;              /* how many there are, */
     size_t events_sent;             /* and how many of them are in the call under way */
     void *events_call;              /* or NULL */
+    struct map *shares;             /* user to struct share of kube_audit.c: who has some of them */
     struct kube_record *records;    /* sessions, also those whose connection is gone */
     struct kube_pod_question *pods; /* asked about just now (kube_pod.c) */
     struct timer *pods_sweep;       /* or NULL */
@@ -305,7 +306,7 @@ void kube_pods_free(struct kube *kube);
 /* kube_audit.c */
 /* Events that auth has not confirmed, of the whole agent. */
 #define KUBE_EVENTS_MAX 2048 /* no further request is served */
-#define KUBE_EVENTS_BUSY 512 /* further requests wait: auth is slower than the clients ask */
+#define KUBE_EVENTS_BUSY 512 /* further requests wait, but for those of people who have few: auth is slower than the clients ask */
 #define KUBE_EVENTS_LOW 256  /* and go on */
 /* Sends an event kube.request for the exchange under way (when such requests are put on record). */
 void kube_audit_request(struct kube_conn *conn, int status);
@@ -313,8 +314,8 @@ void kube_audit_request(struct kube_conn *conn, int status);
 json_t *kube_audit_event(struct kube_conn *conn, int status) TP_MUST;
 /* No further request may be served: an event was refused, or too many wait. */
 bool kube_audit_is_full(const struct kube_conn *conn);
-/* The next request waits (kube_conns_wake follows when it need not any more). */
-bool kube_audit_is_busy(const struct kube *kube);
+/* The next request waits: of a person who has much in the queue himself (kube_conns_wake follows when it need not any more). */
+bool kube_audit_is_busy(const struct kube_conn *conn);
 /* Members that every event about this connection has. New reference. */
 json_t *kube_audit_fields(const struct kube_conn *conn) TP_MUST;
 void kube_audit_forget(struct kube_conn *conn);

@@ -295,6 +295,69 @@ static void test_long_requests_go_in_calls_of_a_megabyte(void **state)
     world_free(world);
 }
 
+static bool client_has_room_or_late(struct world *world)
+{
+    return client_has_room(world) || clock_mono_ms() >= world->deadline_ms;
+}
+
+/* Events that auth was told before the one about that namespace; SIZE_MAX: it has not been told. */
+static size_t events_before(struct world *world, const char *name_space)
+{
+    size_t i;
+    json_t *call;
+    json_array_foreach (world->calls, i, call) {
+        const json_t *fields = json_object_get(json_object_get(call, "params"), "fields");
+        if (strcmp(json_get_text(fields, "resource_namespace", ""), name_space) == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static bool bob_is_recorded(struct world *world)
+{
+    return events_before(world, "bob") != SIZE_MAX;
+}
+
+static void open_as(struct world *world, const char *user)
+{
+    set_grant(world, "{\"allowed\":[],\"denied\":[]}");
+    (void)json_object_set_new(world->grant, "user", json_string(user));
+    client_open(world);
+}
+
+/* What one host may put on record is for all who come by it: a person with long requests made all others wait for his, or had them
+ * refused. */
+static void test_one_person_with_long_requests_holds_up_nobody(void **state)
+{
+    struct world *world = world_new();
+    char name[LONG_PATH + 1];
+    (void)state;
+    memset(name, 'a', LONG_PATH);
+    name[LONG_PATH] = '\0';
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, client_is_closed);
+    open_as(world, "alice@example.com");
+    world->answer_ms = 300;
+    for (int i = 0; i < LONG_RUSH; i++) {
+        char *request = mem_printf("GET /api/v1/namespaces/default/pods/%s HTTP/1.1\r\nHost: x\r\n\r\n", name);
+        world->deadline_ms = clock_mono_ms() + 20;
+        run_until(world, client_has_room_or_late);
+        if (client_has_room(world)) {
+            client_say(world, request);
+        } else {
+            i = LONG_RUSH; /* she has to wait */
+        }
+        mem_free(request);
+    }
+    size_t confirmed = world->confirmed;
+    open_as(world, "bob@example.com");
+    client_say(world, "GET /api/v1/namespaces/bob/pods HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, bob_is_recorded);
+    assert_true(events_before(world, "bob") - confirmed < LONG_RUSH / 3);
+    world_free(world);
+}
+
 /* Goes on writing a header's value until an answer comes. */
 static bool refused_while_writing(struct world *world)
 {
@@ -442,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_no_audit_no_service),
         cmocka_unit_test(test_requests_wait_for_a_busy_auth),
         cmocka_unit_test(test_long_requests_go_in_calls_of_a_megabyte),
+        cmocka_unit_test(test_one_person_with_long_requests_holds_up_nobody),
         cmocka_unit_test(test_a_huge_head_is_refused),
         cmocka_unit_test(test_an_idle_connection_that_was_just_closed_is_no_error),
         cmocka_unit_test(test_refused_credentials_of_the_agent),
