@@ -120,8 +120,8 @@ struct rpc *link_rpc(struct agent *agent);
  * cancelled. params are stolen. */
 #define UP_WAIT_MS 10000
 struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
-/* What auth must hear: repeated while auth can't be reached (so it must bear being heard twice), for UP_REPORT_MS at most. Then one
- * may overtake another. fn, which may be NULL, as above; params are stolen. */
+/* What auth must hear: repeated while auth can't be reached, or takes no more now (so it must bear being heard twice), for
+ * UP_REPORT_MS at most. Then one may overtake another. fn, which may be NULL, as above; params are stolen. */
 #define UP_REPORT_MS ((int64_t)5 * 60 * 1000)
 struct up_call *up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
 /* fn will not be called; the call itself goes on. */

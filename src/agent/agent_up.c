@@ -41,13 +41,17 @@ static void finish(struct up_call *call, json_t *result, const struct tp_error *
 
 static void try_later(struct up_call *call);
 
-/* A report that nobody heard is made again: the line broke, or auth was being replaced behind it. */
+/* The line broke, auth was being replaced behind it, or so much waited for it that this was not taken (auth/host_pace.c). */
+static bool is_unheard(const struct tp_error *error)
+{
+    return error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT ||
+           error->code == TP_LIMIT;
+}
+
 static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct up_call *call = ctx;
-    bool unheard =
-        error != NULL && (error->code == TP_UNAVAILABLE || error->code == TP_CLOSED || error->code == TP_TIMEOUT);
-    if (unheard && call->report && loop_now_ms(call->agent->loop) < call->give_up_ms) {
+    if (error != NULL && is_unheard(error) && call->report && loop_now_ms(call->agent->loop) < call->give_up_ms) {
         call->sent = false;
         try_later(call);
         return;

@@ -155,7 +155,7 @@ enum tp_err hosts_spend(struct host *host, int64_t cost_ms, struct tp_error *err
 #define HOST_PACE_BURST ((int64_t)256 * 1024 * 1024) /* at once; it comes back with the time */
 /* What of a host that writes more may wait for its turn; further calls are refused. The host's lines wait before that, when its
  * calls come by a worker that holds to protocols/host_load.h. */
-#define HOST_PACE_CALLS ((size_t)128)
+#define HOST_PACE_CALLS ((size_t)512)
 #define HOST_PACE_WAITING ((size_t)16 * 1024 * 1024)
 /* Runs a call (RIGHT_REPORT) of a host: now, or in its order as soon as what the host has written lets it. */
 void hosts_report(struct call *call);

@@ -1,0 +1,118 @@
+/* What an agent says to auth: reports are made again until they are heard. */
+#include "agent/agent_priv.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+struct world {
+    struct agent agent;
+    struct rpc *auth;
+    enum tp_err refusal; /* of the first calls */
+    int refusals;
+    int heard;
+    int answers;
+    struct tp_error error; /* of the last answer */
+};
+
+static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
+                       json_t *caller, int fd)
+{
+    struct world *world = ctx;
+    (void)rpc;
+    (void)method;
+    (void)params;
+    (void)caller;
+    (void)fd;
+    if (world->refusals > 0) {
+        world->refusals--;
+        rpc_fail_text(call, world->refusal, "not now");
+        return;
+    }
+    world->heard++;
+    rpc_reply(call, NULL);
+}
+
+static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct world *world = ctx;
+    (void)result;
+    world->answers++;
+    world->error = error != NULL ? *error : (struct tp_error){0};
+    loop_stop(world->agent.loop);
+}
+
+static int begin(void **state)
+{
+    static const struct rpc_events near_events = {0};
+    static const struct rpc_events far_events = {.on_request = on_request};
+    struct world *world = mem_alloc(sizeof(*world));
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    world->agent.loop = loop_new();
+    world->agent.calls_end = &world->agent.calls;
+    world->agent.local = rpc_new_fd(world->agent.loop, ends[0], &near_events, world);
+    world->auth = rpc_new_fd(world->agent.loop, ends[1], &far_events, world);
+    *state = world;
+    return 0;
+}
+
+static int end(void **state)
+{
+    struct world *world = *state;
+    rpc_free(world->agent.local);
+    rpc_free(world->auth);
+    loop_free(world->agent.loop);
+    mem_free(world);
+    return 0;
+}
+
+static void report(struct world *world)
+{
+    (void)up_report(&world->agent, "session.event", NULL, on_answer, world);
+    loop_run(world->agent.loop);
+    assert_int_equal(world->answers, 1);
+    assert_null(world->agent.calls);
+}
+
+/* Auth hears no more of a host while too much of it waits there: what came then was not on record. */
+static void test_a_report_for_which_there_was_no_room_is_made_again(void **state)
+{
+    static const enum tp_err later[] = {TP_LIMIT, TP_UNAVAILABLE, TP_TIMEOUT, TP_CLOSED};
+    struct world *world = *state;
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        world->refusal = later[i];
+        world->refusals = 2;
+        world->heard = world->answers = 0;
+        report(world);
+        assert_int_equal(world->error.code, TP_OK);
+        assert_int_equal(world->heard, 1);
+    }
+}
+
+static void test_a_report_that_is_refused_is_not_made_again(void **state)
+{
+    static const enum tp_err refused[] = {TP_DENIED, TP_NOT_FOUND, TP_NO_SPACE, TP_TOO_LARGE};
+    struct world *world = *state;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        world->refusal = refused[i];
+        world->refusals = 1;
+        world->heard = world->answers = 0;
+        report(world);
+        assert_int_equal(world->error.code, refused[i]);
+        assert_int_equal(world->heard, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_report_for_which_there_was_no_room_is_made_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_report_that_is_refused_is_not_made_again, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
