@@ -242,11 +242,6 @@ static void rpc_answer(void *ctx, json_t *result, const struct tp_error *error)
     }
 }
 
-size_t call_size(const struct call *call)
-{
-    return call->reply == rpc_answer ? rpc_call_size(call->reply_ctx) : 0;
-}
-
 void dispatch_request(struct link *link, struct rpc_call *rpc_call, const char *method, json_t *params, json_t *json)
 {
     struct caller caller;

@@ -13,11 +13,14 @@
 #include "auth/hosts.h"
 #include "auth/inner.h"
 
+#include <string.h>
+
 #define TELL_AGAIN_MS ((int64_t)60 * 60 * 1000) /* while it goes on */
 
 struct held {
     struct held *next;
-    struct call *call;
+    struct call *call; /* without its params: as a tree they may take forty times their text */
+    char *params;
     size_t size;
 };
 
@@ -94,11 +97,13 @@ static void put_last(struct host_pace *pace)
 
 static void hold(struct host_pace *pace, struct call *call)
 {
-    size_t size = call_size(call);
+    char *params = json_text(call->params);
+    size_t size = strlen(params);
     if (pace->calls >= HOST_PACE_CALLS || pace->bytes + size > HOST_PACE_WAITING) {
         call_fail_text(call, TP_LIMIT,
                        "this host puts more than %lld MB a second on record, and too much of it waits already",
                        (long long)(HOST_PACE_BYTES >> 20));
+        mem_free(params);
         return;
     }
     if (pace->first == NULL) {
@@ -108,7 +113,9 @@ static void hold(struct host_pace *pace, struct call *call)
         tell(pace);
     }
     struct held *held = mem_alloc(sizeof *held);
-    *held = (struct held){.call = call, .size = size};
+    *held = (struct held){.call = call, .params = params, .size = size};
+    json_decref(call->params);
+    call->params = NULL;
     *pace->last = held;
     pace->last = &held->next;
     pace->calls++;
@@ -125,6 +132,10 @@ static struct call *take(struct host_pace *pace)
     }
     pace->calls--;
     pace->bytes -= held->size;
+    if (json_parse_object(held->params, held->size, held->size, &call->params, NULL) != TP_OK) {
+        call->params = json_object(); /* never: it is our own text */
+    }
+    mem_free(held->params);
     mem_free(held);
     return call;
 }

@@ -2,6 +2,8 @@
 #include "auth/hosts.h"
 #include "auth_access_help.h"
 
+#include <malloc.h>
+
 #define PACE (64 * 1024) /* bytes a second, and at once */
 #define TEXT ((size_t)8 * 1024)
 #define CALLS 20
@@ -182,12 +184,44 @@ static void r15_hosts_that_report_at_once_leave_room_for_people(void **state)
     json_decref(told);
 }
 
+#define DENSE 60000
+#define DENSE_CALLS 40
+
+/* Texts of few bytes that are large as trees: hosts that had to wait held many times their text of auth's memory. */
+static void r15_what_waits_takes_no_more_than_its_text(void **state)
+{
+    static struct answer answers[DENSE_CALLS];
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    fixture->auth->pace_burst = 1;
+    fixture->auth->pace_bytes = 64;
+    char *sid = start_session(fixture, HOST_A, "web-1");
+    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (size_t i = 0; i < DENSE_CALLS; i++) {
+        json_t *lists = json_array();
+        for (size_t j = 0; j < DENSE; j++) {
+            json_array_append_new(lists, json_array());
+        }
+        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event",
+                  json_pack("{s:s, s:s, s:{s:i, s:o}}", "sid", sid, "event", "exec", "fields", "number", (int)i, "x", lists),
+                  &answers[i]);
+    }
+    assert_true(mallinfo2().uordblks + mallinfo2().hblkhd - before < (size_t)2 * DENSE_CALLS * DENSE * strlen("[],"));
+    fixture->auth->pace_bytes = HOST_PACE_BYTES; /* what waited is what was said, in its order */
+    wait_all(fixture);
+    for (size_t i = 0; i < DENSE_CALLS; i++) {
+        assert_int_equal(answers[i].error.code, TP_UNAVAILABLE); /* larger than an event may be */
+    }
+    mem_free(sid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r15_a_host_fills_the_log_at_its_pace_and_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_hosts_that_report_at_once_leave_room_for_people, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_what_waits_takes_no_more_than_its_text, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
