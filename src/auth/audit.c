@@ -18,6 +18,7 @@ struct waiter {
     void *ctx;
     json_t *event; /* for another try, or NULL */
     bool kept;     /* it is tried again though somebody waits */
+    bool never;    /* refused: the log takes no such event, now or later */
 };
 
 struct waiters {
@@ -95,14 +96,17 @@ static void waiters_move(struct waiters *from, struct waiters *to)
 
 static void waiters_tell(struct audit *audit, struct waiters *from, const struct tp_error *error)
 {
+    static const struct tp_error never = {
+        .code = TP_TOO_LARGE, .text = "this is too large for an event of the audit log, so the action is refused"};
     struct waiters list;
     waiters_init(&list);
     waiters_move(from, &list);
     struct waiter *waiter;
     while ((waiter = waiters_take(&list)) != NULL) {
         bool again = error != NULL && (waiter->done == NULL || waiter->kept);
+        const struct tp_error *why = error != NULL && waiter->never ? &never : error;
         if (waiter->done != NULL) {
-            waiter->done(waiter->ctx, error);
+            waiter->done(waiter->ctx, why);
             waiter->done = NULL;
         }
         if (again && audit->again.count < RETRY_MAX && !audit->closing) {
@@ -238,13 +242,15 @@ static void emit(struct auth *auth, json_t *event, bool kept, audit_done_cb *don
     waiter->ctx = ctx;
     waiter->event = event;
     waiter->kept = kept;
-    if (audit_log_append_event(audit->log, event) == TP_OK) {
+    enum tp_err err = audit_log_append_event(audit->log, event);
+    if (err == TP_OK) {
         if (done != NULL && !kept) {
             json_decref(waiter->event);
             waiter->event = NULL;
         }
         waiters_add(&audit->queued, waiter);
     } else {
+        waiter->never = err != TP_LIMIT;
         waiters_add(&audit->refused, waiter);
     }
     later_run(auth->loop, &audit->flush);

@@ -450,6 +450,34 @@ static void an_end_that_could_not_be_written_is_on_record_later(void **state)
     mem_free(sid);
 }
 
+/* What the log can never take was answered as what it can't take now: an agent made the report again for minutes, and everything
+ * that its Kubernetes clients did waited behind that. */
+static void r15_an_event_that_is_too_large_is_refused_for_good(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tp_error error = {0};
+    put_role(fixture, "dev", "root", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "root"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    char *text = mem_array(AUDIT_LINE_MAX + 1, 1);
+    memset(text, 'x', AUDIT_LINE_MAX);
+    json_t *large = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "exec", "fields", "command", text);
+    json_t *small = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "exec", "fields", "command", "id");
+    assert_null(ask(fixture, as_host(HOST_A, "web-1"), "session.event", json_incref(large), &error));
+    assert_int_equal(error.code, TP_TOO_LARGE);
+    assert_null(ask(fixture, as_host(HOST_A, "web-1"), "session.events", json_pack("{s:[O]}", "events", large), &error));
+    assert_int_equal(error.code, TP_TOO_LARGE);
+    json_t *result = must(fixture, as_host(HOST_A, "web-1"), "session.events",
+                          json_pack("{s:[O, O]}", "events", large, small));
+    assert_int_equal(json_array_size(json_object_get(result, "refused")), 1);
+    json_decref(result);
+    json_decref(large);
+    json_decref(small);
+    mem_free(text);
+    mem_free(sid);
+}
+
 /* R4: until the sign-in a grant is for any login of the person; what was taken meanwhile is not given by it. */
 static void r4_a_login_that_is_taken_before_the_sign_in(void **state)
 {
@@ -595,6 +623,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_end_that_could_not_be_written_is_on_record_later, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_login_that_is_taken_before_the_sign_in, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_an_event_that_is_too_large_is_refused_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(user_certificates_are_checked_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

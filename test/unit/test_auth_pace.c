@@ -210,7 +210,7 @@ static void r15_what_waits_takes_no_more_than_its_text(void **state)
     fixture->auth->pace_bytes = HOST_PACE_BYTES; /* what waited is what was said, in its order */
     wait_all(fixture);
     for (size_t i = 0; i < DENSE_CALLS; i++) {
-        assert_int_equal(answers[i].error.code, TP_UNAVAILABLE); /* larger than an event may be */
+        assert_int_equal(answers[i].error.code, TP_TOO_LARGE); /* larger than an event may be */
     }
     mem_free(sid);
 }
