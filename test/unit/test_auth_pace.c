@@ -215,6 +215,50 @@ static void r15_what_waits_takes_no_more_than_its_text(void **state)
     mem_free(sid);
 }
 
+#define SLOW_HOSTS 6
+#define SLOW_CALLS 60
+
+/* All that had come to be due was run at once, however long that took, and nobody else was heard meanwhile. */
+static void r15_hosts_whose_turn_it_is_leave_time_for_others(void **state)
+{
+    static struct answer answers[SLOW_HOSTS * SLOW_CALLS];
+    struct fixture *fixture = *state;
+    char ids[SLOW_HOSTS][UUID_TEXT_SIZE];
+    prepare(fixture);
+    fixture->auth->pace_burst = 1;
+    fixture->auth->pace_bytes = 64;
+    json_t *lists = json_array();
+    for (size_t j = 0; j < DENSE; j++) {
+        json_array_append_new(lists, json_array());
+    }
+    for (size_t i = 0; i < SLOW_HOSTS; i++) {
+        char *name = mem_printf("host-%zu", i);
+        crypt_uuid(ids[i]);
+        put_host(fixture, ids[i], name, "dev", true);
+        mem_free(start_session(fixture, ids[i], name));
+        mem_free(name);
+    }
+    for (size_t i = 0; i < SLOW_HOSTS * SLOW_CALLS; i++) {
+        ask_later(fixture, as_host(ids[i / SLOW_CALLS], "host"), "session.event",
+                  json_pack("{s:s, s:O}", "event", "none", "fields", lists), &answers[i]);
+    }
+    json_decref(lists);
+    fixture->auth->pace_burst = HOST_PACE_BURST;
+    fixture->auth->pace_bytes = HOST_PACE_BURST;
+    usleep(20000); /* now all of it is due */
+    size_t heard = 0;
+    for (size_t i = 0; i < 3; i++) { /* another one is the first each time */
+        host_pace_tick(fixture->auth);
+        assert_non_null(fixture->auth->paced);
+    }
+    for (size_t i = 0; i < SLOW_HOSTS; i++) {
+        heard += answers[i * SLOW_CALLS].done;
+    }
+    assert_true(heard >= 3);
+    host_pace_finish(fixture->auth);
+    assert_int_equal(fixture->waiting, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_is_bounded_and_ends_with_its_host, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_hosts_that_report_at_once_leave_room_for_people, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_takes_no_more_than_its_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_hosts_whose_turn_it_is_leave_time_for_others, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
