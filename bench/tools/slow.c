@@ -264,22 +264,23 @@ static void make_request(struct run *run)
     run->request_size = (size_t)size < sizeof(run->request) ? (size_t)size : 0;
 }
 
-static const char help[] = "usage: slow --target=HOST:PORT --kind=KIND [options]\n"
-                           "Opens clients that take their time and prints a line of JSON when all are open, and one at "
-                           "the end: how many the server has\n"
-                           "ended, and how old they were. It takes up the server's connections for --seconds: use it "
-                           "against servers of your own only.\n"
-                           "  --target=HOST:PORT   the server\n"
-                           "  --kind=hello         one byte of the ClientHello at every pace\n"
-                           "  --kind=tls           the whole ClientHello, and after the answer no more of the handshake\n"
-                           "  --kind=head          TLS, then one byte of a request's head at every pace\n"
-                           "  --kind=body          TLS, then one byte of a request's body at every pace\n"
-                           "  --kind=read          TLS, 64 requests in a row, then one byte read at every pace\n"
-                           "  --server-name=NAME   the name to ask for (SNI), --alpn=NAME the protocol\n"
-                           "  --path=PATH          what to ask for (default /)\n"
-                           "  --connections=N      at the same time (default 1000, at most 20000)\n"
-                           "  --pace-ms=N          (default 1000)\n"
-                           "  --seconds=S          how long after all are open, or until all are ended (default 12, at most 600)\n";
+static const char help[] =
+    "usage: slow --target=HOST:PORT --kind=KIND [options]\n"
+    "Opens clients that take their time and prints a line of JSON when all are open, and one at "
+    "the end: how many the server has\n"
+    "ended, and how old they were. It takes up the server's connections for --seconds: use it "
+    "against servers of your own only.\n"
+    "  --target=HOST:PORT   the server\n"
+    "  --kind=hello         one byte of the ClientHello at every pace\n"
+    "  --kind=tls           the whole ClientHello, and after the answer no more of the handshake\n"
+    "  --kind=head          TLS, then one byte of a request's head at every pace\n"
+    "  --kind=body          TLS, then one byte of a request's body at every pace\n"
+    "  --kind=read          TLS, 64 requests in a row, then one byte read at every pace\n"
+    "  --server-name=NAME   the name to ask for (SNI), --alpn=NAME the protocol\n"
+    "  --path=PATH          what to ask for (default /)\n"
+    "  --connections=N      at the same time (default 1000, at most 20000)\n"
+    "  --pace-ms=N          (default 1000)\n"
+    "  --seconds=S          how long after all are open, or until all are ended (default 12, at most 600)\n";
 
 static bool parse(int argc, char **argv, struct run *run)
 {

@@ -306,8 +306,9 @@ void kube_pods_free(struct kube *kube);
 /* kube_audit.c */
 /* Events that auth has not confirmed, of the whole agent. */
 #define KUBE_EVENTS_MAX 2048 /* no further request is served */
-#define KUBE_EVENTS_BUSY 512 /* further requests wait, but for those of people who have few: auth is slower than the clients ask */
-#define KUBE_EVENTS_LOW 256  /* and go on */
+#define KUBE_EVENTS_BUSY \
+    512 /* further requests wait, but for those of people who have few: auth is slower than the clients ask */
+#define KUBE_EVENTS_LOW 256 /* and go on */
 /* Sends an event kube.request for the exchange under way (when such requests are put on record). */
 void kube_audit_request(struct kube_conn *conn, int status);
 /* The params of that event; status 0: no answer yet. New reference. */

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define TURN_MS 100 /* of each 200: the rest of auth's time is for others */
+#define TURN_MS 100                             /* of each 200: the rest of auth's time is for others */
 #define TELL_AGAIN_MS ((int64_t)60 * 60 * 1000) /* while it goes on */
 
 struct held {

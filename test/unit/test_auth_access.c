@@ -466,10 +466,11 @@ static void r15_an_event_that_is_too_large_is_refused_for_good(void **state)
     json_t *small = json_pack("{s:s, s:s, s:{s:s}}", "sid", sid, "event", "exec", "fields", "command", "id");
     assert_null(ask(fixture, as_host(HOST_A, "web-1"), "session.event", json_incref(large), &error));
     assert_int_equal(error.code, TP_TOO_LARGE);
-    assert_null(ask(fixture, as_host(HOST_A, "web-1"), "session.events", json_pack("{s:[O]}", "events", large), &error));
+    assert_null(
+        ask(fixture, as_host(HOST_A, "web-1"), "session.events", json_pack("{s:[O]}", "events", large), &error));
     assert_int_equal(error.code, TP_TOO_LARGE);
-    json_t *result = must(fixture, as_host(HOST_A, "web-1"), "session.events",
-                          json_pack("{s:[O, O]}", "events", large, small));
+    json_t *result =
+        must(fixture, as_host(HOST_A, "web-1"), "session.events", json_pack("{s:[O, O]}", "events", large, small));
     assert_int_equal(json_array_size(json_object_get(result, "refused")), 1);
     json_decref(result);
     json_decref(large);

@@ -202,9 +202,10 @@ static void r15_what_waits_takes_no_more_than_its_text(void **state)
         for (size_t j = 0; j < DENSE; j++) {
             json_array_append_new(lists, json_array());
         }
-        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event",
-                  json_pack("{s:s, s:s, s:{s:i, s:o}}", "sid", sid, "event", "exec", "fields", "number", (int)i, "x", lists),
-                  &answers[i]);
+        ask_later(
+            fixture, as_host(HOST_A, "web-1"), "session.event",
+            json_pack("{s:s, s:s, s:{s:i, s:o}}", "sid", sid, "event", "exec", "fields", "number", (int)i, "x", lists),
+            &answers[i]);
     }
     assert_true(mallinfo2().uordblks + mallinfo2().hblkhd - before < (size_t)2 * DENSE_CALLS * DENSE * strlen("[],"));
     fixture->auth->pace_bytes = HOST_PACE_BYTES; /* what waited is what was said, in its order */
