@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define SLOTS_LEAST 16
+
 struct entry {
     struct entry *next;
     uint64_t hash;
@@ -33,7 +35,7 @@ static uint64_t hash_of(const struct map *map, const char *key)
 struct map *map_new(void)
 {
     struct map *map = mem_alloc(sizeof(*map));
-    map->slot_count = 16;
+    map->slot_count = SLOTS_LEAST;
     map->slots = mem_array(map->slot_count, sizeof(struct entry *));
     (void)!getrandom(&map->seed, sizeof(map->seed), GRND_NONBLOCK);
     return map;
@@ -70,11 +72,11 @@ void *map_get(const struct map *map, const char *key)
     return entry ? entry->value : NULL;
 }
 
-static void grow(struct map *map)
+static void resize(struct map *map, size_t slot_count)
 {
     size_t old_count = map->slot_count;
     struct entry **old = map->slots;
-    map->slot_count *= 2;
+    map->slot_count = slot_count;
     map->slots = mem_array(map->slot_count, sizeof(struct entry *));
     for (size_t i = 0; i < old_count; i++) {
         while (old[i]) {
@@ -86,6 +88,18 @@ static void grow(struct map *map)
         }
     }
     mem_free(old);
+}
+
+/* Twice as large when it is full, and a quarter when seven of eight have gone; not by a removal, for map_each allows that. */
+static void fit(struct map *map)
+{
+    size_t slot_count = map->slot_count;
+    if (map->count > slot_count)
+        slot_count *= 2;
+    while (slot_count > SLOTS_LEAST && map->count < slot_count / 8)
+        slot_count /= 4;
+    if (slot_count != map->slot_count)
+        resize(map, slot_count < SLOTS_LEAST ? SLOTS_LEAST : slot_count);
 }
 
 void *map_set(struct map *map, const char *key, void *value)
@@ -102,8 +116,8 @@ void *map_set(struct map *map, const char *key, void *value)
     entry->key = mem_strdup(key);
     entry->value = value;
     *at = entry;
-    if (++map->count > map->slot_count)
-        grow(map);
+    map->count++;
+    fit(map);
     return NULL;
 }
 

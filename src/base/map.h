@@ -1,4 +1,5 @@
-/* A map from strings to pointers. Keys are copied; values are the caller's. */
+/* A map from strings to pointers. Keys are copied; values are the caller's. What a crowd of entries took goes back with the next
+ * one that is set when they have gone. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

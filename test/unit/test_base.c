@@ -145,6 +145,39 @@ static void maps(void **state)
     map_free(map);
 }
 
+static void drop_one(void *ctx, const char *key, void *value)
+{
+    (void)value;
+    if (strcmp(key, "7") != 0 && strcmp(key, "19999") != 0)
+        assert_non_null(map_remove(ctx, key));
+}
+
+/* Found by bench/run mixed: a map was for ever as large as its largest crowd. */
+static void maps_shrink_after_a_crowd(void **state)
+{
+    struct map *map = map_new();
+    size_t before = mallinfo2().uordblks;
+    char key[16];
+    (void)state;
+    mem_one_pool(); /* what is in the pool is counted, what is mapped apart is not */
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 20000; i++) {
+            (void)snprintf(key, sizeof(key), "%d", i);
+            (void)map_set(map, key, map);
+        }
+        map_each(map, drop_one, map);
+        assert_int_equal(map_count(map), 2);
+        (void)map_set(map, "new", map);
+        assert_int_equal(map_count(map), 3);
+        assert_ptr_equal(map_get(map, "7"), map);
+        assert_ptr_equal(map_get(map, "19999"), map);
+        assert_null(map_get(map, "8"));
+        assert_ptr_equal(map_remove(map, "new"), map);
+        assert_true(mallinfo2().uordblks < before + (size_t)64 * 1024); /* the slots alone took 256 */
+    }
+    map_free(map);
+}
+
 static void reasons_have_names(void **state)
 {
     (void)state;
@@ -309,6 +342,7 @@ int main(void)
         cmocka_unit_test(text_forms),
         cmocka_unit_test(durations_and_times),
         cmocka_unit_test(maps),
+        cmocka_unit_test(maps_shrink_after_a_crowd),
         cmocka_unit_test(reasons_have_names),
         cmocka_unit_test(secrets_compare),
         cmocka_unit_test(r9_a_small_document_is_no_large_tree),
