@@ -213,9 +213,11 @@ def run(place, report, full):
         if kind in COUNTED:
             more, many = last.used[name] - first.used[name], after[kind] - before[kind]
             each = more / max(1, many)
+            met = each <= CREEP_BYTES or more <= CREEP_KB[kind] * 1024
+            few = met and many * 2 * CREEP_BYTES <= CREEP_KB[kind] * 1024  # a leak of the smallest block would have met it, too
             report.row(NAME, f"{name}: in use more, for each connection", each, unit="bytes", bar=f"<= {CREEP_BYTES}, or {CREEP_KB[kind]} KB" if full else "",
-                       met=each <= CREEP_BYTES or more <= CREEP_KB[kind] * 1024 if full else None,
-                       note=f"{first.used[name] / 1024:.0f} KB, {more / 1024:+.0f} KB after {many} {COUNTED[kind]}{note}", bytes_in_use=[first.used[name], last.used[name]], done=many)
+                       met=met if full and not few else None,
+                       note=f"{first.used[name] / 1024:.0f} KB, {more / 1024:+.0f} KB after {many} {COUNTED[kind]}{', too few to tell' if few else ''}{note}", bytes_in_use=[first.used[name], last.used[name]], done=many)
             note = ""
         report.row(NAME, f"{name}: taken from the system", last.taken[name] / 1024, unit="MB", bar=f"<= {TAKEN_MB}", met=last.taken[name] <= TAKEN_MB * 1024,
                    note=f"{last.taken[name] - first.taken[name]:+.0f} KB; idle wake-ups a second {first.wakes[name]:.1f} before, {last.wakes[name]:.1f} after")
