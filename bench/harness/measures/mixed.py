@@ -1,6 +1,6 @@
 """Everything at once, again and again: new connections, SSH sessions, relayed bytes, slow clients, agents that join, come, go and are removed. Memory,
-descriptors and wake-ups of every process are looked at twice, when nothing runs: after some rounds that make what is made once, and after the rounds
-that count. Timers that were left behind would show as wake-ups of an idle process.
+descriptors, timers and wake-ups of every process are looked at twice, when nothing runs: after some rounds that make what is made once, and after the
+rounds that count.
 
 Before each look all is quiet for so long that what is remembered for a time is forgotten: sessions half a minute after their end (2 KB each in auth),
 used grants after a minute; and then one more session comes, after which the tables are small again. While it runs, what is in use follows the load of
@@ -8,8 +8,8 @@ the last minute, so that a leak could hide in it and a steady process could seem
 12 in another, and to shrink beside other work.
 
 Memory is looked at in two ways. What is in use, which the C library counts (asked by gdb): that must not grow with the number of connections. It takes
-the free blocks that a thread keeps for itself, up to seven of each size, for used ones; how many those are is chance, so they are not counted here. And
-what the process has taken from the system, which is more: a page stays as long as one block on it is in use, and which blocks share a page is chance. It
+the free blocks that a thread keeps for itself, up to seven of each size, for used ones; how many those are is chance, so they are not counted here. Nor
+are the blocks that LMDB keeps, one for each page of its largest commit so far, which have a row of their own. And what the process has taken from the system, which is more: a page stays as long as one block on it is in use, and which blocks share a page is chance. It
 grows until that has found its level, so the bar for it is the one of an idle process."""
 
 import contextlib
@@ -34,15 +34,20 @@ ONLY_FULL = True  # or by its name
 SECONDS = {True: 54, False: 16}
 WARM_S = 60  # and no more than a third of these are not counted
 CALM_S = {True: 61, False: 2}  # a used grant is remembered for a minute
-REST_S = 4  # and what was written takes memory in auth's store until it has rested for three seconds
+REST_S = 4  # and that one session has been written to the end
 IDLE_S = 3  # for counting wake-ups
 HANDSHAKES_S, SSH_S = 2, 4  # of each round
 AT_ONCE = 8  # SSH sessions; more in the first round, so that queues are as large as they will be
 # For each thing that the process has to do with: half of the smallest block that the C library gives. Or so much in all, for what has its level and no
-# more: the queue of a tunnel that carried bulk (64 KB at most, or none), the store's blocks when a heartbeat was written just before both counts.
+# more: the queue of a tunnel that carried bulk (64 KB at most, or none).
 CREEP_BYTES, CREEP_KB = 16, {"worker": 64, "auth": 16, "agent": 16}
 TAKEN_MB = 12  # as design allows an idle worker and an idle agent
+STORE_MB = 4  # what LMDB keeps: a thousand pages in one commit
 COUNTED = {"worker": "connections and sessions", "auth": "sessions and joins", "agent": "sessions"}
+# Where the loop of each is, for gdb.
+LOOPS = {"master": ("master_run", "master.loop"), "worker": ("worker_main", "worker->loop"), "auth": ("auth_main", "process.loop"), "agent": ("agent_main", "agent.loop")}
+# A block of the C library: its size stands in its second word, whose last bit says whether the block before it is in use. LMDB's are of 4 KB and that head.
+WORD, PAGE_BLOCK = struct.Struct("<Q"), 4096 + 16
 # What a thread of glibc keeps: the head of the block that says so, its counts and pointers, and how many of a size at most.
 KEPT_HEAD, KEPT_SIZES, KEPT, KEPT_EACH = re.compile(rb"[\x91\x95]\x02\0{6}"), 64, struct.Struct("<64H64Q"), 7
 
@@ -96,14 +101,48 @@ def kept_free(pid):
     return kept
 
 
+def store_keeps(pid):
+    """Bytes of the blocks that LMDB keeps for its next commits: all of that size, of the process' main pool."""
+    heap = next(line.split()[0] for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines() if line.endswith("[heap]"))
+    begin, end = (int(number, 16) for number in heap.split("-"))
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        memory.seek(begin)
+        data = memory.read(end - begin)
+
+    def head(block):
+        return WORD.unpack_from(data, block + WORD.size)[0]
+    kept, block = 0, 0
+    while (size := head(block) & ~7) >= 32 and block + size + 2 * WORD.size <= len(data):
+        if size == PAGE_BLOCK and head(block + size) & 1:
+            kept += size
+        block += size
+    return kept
+
+
+def gdb(pid, *commands):
+    words = ["gdb", "-q", "-nx", "-batch", "-p", str(pid)]
+    done = subprocess.run(words + [word for command in commands for word in ("-ex", command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout, done.stderr[-300:]
+
+
 def in_use(pid, log):
     """Bytes that the C library has given out in this process, which tells them in its log."""
     before = log.stat().st_size
-    done = subprocess.run(["gdb", "-q", "-nx", "-batch", "-p", str(pid), "-ex", "call (void)malloc_stats()"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    why = gdb(pid, "call (void)malloc_stats()")[1]
     told = re.findall(rb"in use bytes\s*=\s*(\d+)", log.read_bytes()[before:])
     if not told:
-        raise RuntimeError(f"gdb could not ask process {pid} for its memory: {done.stderr[-300:]}")
+        raise RuntimeError(f"gdb could not ask process {pid} for its memory: {why}")
     return int(told[-1]) - kept_free(pid)  # of all pools together
+
+
+def timers(pid, kind):
+    """How many run in this process' loop."""
+    function, loop = LOOPS[kind]
+    told, why = gdb(pid, f"frame function {function}", f"print {loop}->uv.timer_heap.nelts")
+    found = re.search(r"^\$1 = (\d+)$", told, re.MULTILINE)
+    if not found:
+        raise RuntimeError(f"gdb could not ask process {pid} for its timers: {why}")
+    return int(found[1])
 
 
 def role(name):
@@ -118,13 +157,9 @@ class Look:
         # Taken for itself: pages of a store that grows are the system's to keep or to drop.
         self.taken = {name: sum(memory_of(pid)["anonymous"] for pid in pids) for name, pids in who.items()}
         self.descriptors = {name: sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids) for name, pids in who.items()}
-        self.used = self.in_use(who, logs)
-        time.sleep(REST_S)  # a heartbeat may just have been written, so the least of two counts
-        self.used = {name: min(used, self.used[name]) for name, used in self.in_use(who, logs).items()}
-
-    @staticmethod
-    def in_use(who, logs):
-        return {name: sum(in_use(pid, logs[name]) for pid in pids) for name, pids in who.items() if role(name) in COUNTED}
+        self.timers = {name: sum(timers(pid, role(name)) for pid in pids) for name, pids in who.items()}
+        self.store = {name: sum(map(store_keeps, pids)) for name, pids in who.items() if role(name) == "auth"}
+        self.used = {name: sum(in_use(pid, logs[name]) for pid in pids) - self.store.get(name, 0) for name, pids in who.items() if role(name) in COUNTED}
 
 
 class Load:
@@ -221,4 +256,8 @@ def run(place, report, full):
             note = ""
         report.row(NAME, f"{name}: taken from the system", last.taken[name] / 1024, unit="MB", bar=f"<= {TAKEN_MB}", met=last.taken[name] <= TAKEN_MB * 1024,
                    note=f"{last.taken[name] - first.taken[name]:+.0f} KB; idle wake-ups a second {first.wakes[name]:.1f} before, {last.wakes[name]:.1f} after")
+        if name in last.store:
+            report.row(NAME, f"{name}: kept by its store", last.store[name] / 1048576, unit="MB", bar=f"<= {STORE_MB}", met=last.store[name] <= STORE_MB * 1048576,
+                       note=f"{(last.store[name] - first.store[name]) / 1024:+.0f} KB")
+        report.row(NAME, f"{name}: timers more", last.timers[name] - first.timers[name], unit="", bar="0", met=last.timers[name] <= first.timers[name], note=f"{first.timers[name]} at first")
         report.row(NAME, f"{name}: descriptors more", last.descriptors[name] - first.descriptors[name], unit="", bar="0", met=last.descriptors[name] <= first.descriptors[name])
