@@ -61,11 +61,20 @@ static int begin(void **state)
     return 0;
 }
 
+static void stop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
 static int end(void **state)
 {
     struct world *world = *state;
+    struct timer *timer = timer_new(world->agent.loop, stop, world->agent.loop);
     rpc_free(world->agent.local);
     rpc_free(world->auth);
+    timer_start(timer, 5, 0); /* they go at the end of a turn */
+    loop_run(world->agent.loop);
+    timer_free(timer);
     loop_free(world->agent.loop);
     mem_free(world);
     return 0;
