@@ -410,11 +410,13 @@ static void on_look(void *ctx)
 static void on_signal(void *ctx, int signal_number)
 {
     struct master *master = ctx;
-    if (master->stopping && signal_number == SIGHUP) {
+    bool going = master->stopping || master->graceful;
+    if (going && signal_number == SIGHUP) {
         master->reloads++;
         master_note_reload(master, "it is stopping");
     }
-    if (master->stopping)
+    /* Who drains can still be told to stop at once; nothing makes him stay. */
+    if (master->stopping || (going && (signal_number == SIGHUP || signal_number == SIGUSR2)))
         return;
     switch (signal_number) {
     case SIGHUP:

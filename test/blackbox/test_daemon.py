@@ -186,6 +186,23 @@ def test_quit_finishes_what_runs(fresh):
     assert "stopped" in cluster.daemon.text()
 
 
+def test_a_reload_does_not_undo_a_quit(fresh):
+    """It listened again and started new workers, said that all was well, and a daemon that had been told to go served on for ever."""
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    shell = person.spawn(BIN / "tport", "ssh", "root@node1")
+    shell.sendline("echo up-$((1+1)); sleep 6; echo done-$((2+2)); exit")
+    shell.expect("up-2")
+    workers = cluster.daemon.children("worker")
+    assert cluster.daemon.signal("quit").returncode == 0
+    wait_for(lambda: "draining" in cluster.daemon.text())
+    result = cluster.daemon.signal("reload")
+    assert result.returncode == 1 and "it is stopping" in result.stderr, result
+    assert set(cluster.daemon.children("worker")) <= set(workers)
+    shell.expect("done-4")
+    assert cluster.daemon.process.wait(20) == 0
+
+
 def test_reopen(fresh):
     cluster = fresh()
     log = cluster.folder / "own.log"
