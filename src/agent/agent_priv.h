@@ -69,6 +69,8 @@ struct agent {
     int64_t stop_by_ms;
 
     struct up_call *calls, **calls_end; /* oldest first */
+    size_t kept;                        /* bytes of the reports that were not heard at first */
+    bool kept_full;                     /* it has been said that some are lost */
     struct labels *labels;
     struct labels *kube_labels;              /* of kubernetes_service */
     struct kube_cluster_conf *kube_clusters; /* as read at the start; they do not change */
@@ -121,7 +123,9 @@ struct rpc *link_rpc(struct agent *agent);
 #define UP_WAIT_MS 10000
 struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
 /* What auth must hear: repeated while auth can't be reached, or takes no more now (so it must bear being heard twice), for
- * UP_REPORT_MS at most. Then one may overtake another. fn, which may be NULL, as above; params are stolen. */
+ * UP_REPORT_MS at most, and while all that are kept so take no more than UP_KEPT_MAX (less than a line takes at once). Then
+ * one may overtake another. fn, which may be NULL, as above; params are stolen. */
+#define UP_KEPT_MAX ((size_t)64 * 1024 * 1024)
 #define UP_REPORT_MS ((int64_t)5 * 60 * 1000)
 struct up_call *up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
 /* fn will not be called; the call itself goes on. */

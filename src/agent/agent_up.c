@@ -1,8 +1,10 @@
 #include "agent/agent_priv.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #define REPEAT_MS 500
+#define CALL_COST ((size_t)2048) /* besides its text */
 
 struct up_call {
     struct agent *agent;
@@ -15,6 +17,7 @@ struct up_call {
     bool report;         /* else a request, which is sent once */
     struct timer *again; /* of a report that was not heard, or NULL */
     int64_t give_up_ms;  /* of a report (loop time) */
+    size_t kept;         /* of agent->kept: it was not heard at first */
     struct up_call *next, **prev;
 };
 
@@ -22,6 +25,8 @@ static void call_free(struct up_call *call)
 {
     *call->prev = call->next;
     *(call->next != NULL ? &call->next->prev : &call->agent->calls_end) = call->prev;
+    call->agent->kept -= call->kept;
+    call->agent->kept_full = call->agent->kept_full && call->agent->kept > 0;
     timer_free(call->deadline);
     timer_free(call->again);
     json_decref(call->params);
@@ -41,6 +46,26 @@ static void finish(struct up_call *call, json_t *result, const struct tp_error *
 
 static void try_later(struct up_call *call);
 
+/* Is there room to keep it until it is heard? What people do goes on meanwhile, and each of them can make many reports. */
+static bool may_keep(struct up_call *call)
+{
+    struct agent *agent = call->agent;
+    if (call->kept > 0) {
+        return true;
+    }
+    size_t size = CALL_COST + json_dumpb(call->params, NULL, 0, JSON_COMPACT);
+    if (agent->kept + size > UP_KEPT_MAX) {
+        if (!agent->kept_full) {
+            log_error("reports are lost from now on: too many wait for the cluster", "method=%s", call->method);
+        }
+        agent->kept_full = true;
+        return false;
+    }
+    call->kept = size;
+    agent->kept += size;
+    return true;
+}
+
 /* The line broke, auth was being replaced behind it, or so much waited for it that this was not taken (auth/host_pace.c). */
 static bool is_unheard(const struct tp_error *error)
 {
@@ -51,7 +76,8 @@ static bool is_unheard(const struct tp_error *error)
 static void on_reply(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct up_call *call = ctx;
-    if (error != NULL && is_unheard(error) && call->report && loop_now_ms(call->agent->loop) < call->give_up_ms) {
+    if (error != NULL && is_unheard(error) && call->report && loop_now_ms(call->agent->loop) < call->give_up_ms &&
+        may_keep(call)) {
         call->sent = false;
         try_later(call);
         return;
@@ -84,7 +110,7 @@ static void on_again(void *ctx)
     struct rpc *rpc = link_rpc(call->agent);
     if (rpc != NULL) {
         send_call(call, rpc);
-    } else if (loop_now_ms(call->agent->loop) < call->give_up_ms) {
+    } else if (loop_now_ms(call->agent->loop) < call->give_up_ms && may_keep(call)) {
         try_later(call);
     } else {
         on_deadline(call);

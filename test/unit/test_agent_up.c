@@ -117,11 +117,48 @@ static void test_a_report_that_is_refused_is_not_made_again(void **state)
     }
 }
 
+#define MANY 300
+#define LARGE ((size_t)256 * 1024)
+
+/* While auth is away what people do goes on, and its reports could take all of a host's memory. */
+static void test_reports_that_wait_are_bounded(void **state)
+{
+    struct world *world = *state;
+    struct rpc *line = world->agent.local;
+    char *text = mem_array(LARGE + 1, 1);
+    memset(text, 'x', LARGE);
+    world->agent.local = NULL; /* no line */
+    for (size_t i = 0; i < MANY; i++) {
+        (void)up_report(&world->agent, "session.event", json_pack("{s:s}", "text", text), on_answer, world);
+    }
+    mem_free(text);
+    loop_run(world->agent.loop);
+    assert_int_equal(world->error.code, TP_UNAVAILABLE);
+    struct timer *timer = timer_new(world->agent.loop, stop, world->agent.loop);
+    timer_start(timer, 100, 0);
+    while (timer_is_active(timer)) {
+        loop_run(world->agent.loop);
+    }
+    assert_true(world->agent.kept <= UP_KEPT_MAX);
+    assert_int_equal(world->answers, MANY - UP_KEPT_MAX / (LARGE + 2048 + strlen("{\"text\":\"\"}")));
+    /* What was kept is heard. */
+    world->agent.local = line;
+    up_flush(&world->agent);
+    while (world->agent.calls != NULL) {
+        loop_run(world->agent.loop);
+    }
+    timer_free(timer);
+    assert_int_equal(world->answers, MANY);
+    assert_int_equal(world->heard, UP_KEPT_MAX / (LARGE + 2048 + strlen("{\"text\":\"\"}")));
+    assert_int_equal(world->agent.kept, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_report_for_which_there_was_no_room_is_made_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_report_that_is_refused_is_not_made_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_reports_that_wait_are_bounded, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
