@@ -181,6 +181,17 @@ static bool fills_the_log(const struct method *method)
     return (method->right == RIGHT_REPORT && method->fn != do_session_end) || strcmp(method->verb, "connect") == 0;
 }
 
+static enum tp_err check_log(const struct auth *auth, const struct method *method, struct tp_error *error)
+{
+    enum tp_err err = method->changes ? audit_ready(auth, error) : TP_OK;
+    return err == TP_OK && fills_the_log(method) ? audit_room(auth, error) : err;
+}
+
+enum tp_err call_check_log(const struct call *call, struct tp_error *error)
+{
+    return check_log(call->auth, call->method, error);
+}
+
 void dispatch_call(struct auth *auth, struct caller *caller, const char *name, json_t *params, call_reply_cb *reply,
                    void *ctx)
 {
@@ -199,11 +210,8 @@ void dispatch_call(struct auth *auth, struct caller *caller, const char *name, j
     if (err == TP_OK && method->limited && caller->who == WHO_ANONYMOUS) {
         err = lockout_rate(auth->lockout, caller->ip, clock_mono_ms(), &error);
     }
-    if (err == TP_OK && method->changes) {
-        err = audit_ready(auth, &error);
-    }
-    if (err == TP_OK && fills_the_log(method)) {
-        err = audit_room(auth, &error);
+    if (err == TP_OK) {
+        err = check_log(auth, method, &error);
     }
     if (err != TP_OK) {
         reply(ctx, NULL, &error);

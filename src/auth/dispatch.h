@@ -64,6 +64,8 @@ void call_reply_audited(struct call *call, json_t *event, json_t *result);
 void call_reply_kept(struct call *call, json_t *event, json_t *result);
 /* A refusal that must be on record: fails with error once the event is durable (or could not be written). */
 void call_fail_audited(struct call *call, json_t *event, const struct tp_error *error);
+/* TP_OK while the log takes what the call is about, which was so when it came: to be asked again for one that has waited. */
+enum tp_err call_check_log(const struct call *call, struct tp_error *error) TP_MUST;
 /* May the caller do verb on kind? The local administrator may. */
 enum tp_err call_rule(const struct call *call, const char *verb, const char *kind, const struct rbac_context *context,
                       struct tp_error *error) TP_MUST;

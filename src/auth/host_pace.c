@@ -141,6 +141,17 @@ static struct call *take(struct host_pace *pace)
     return call;
 }
 
+static void run_held(struct host_pace *pace)
+{
+    struct call *call = take(pace);
+    struct tp_error error = {0};
+    if (call_check_log(call, &error) != TP_OK) {
+        call_fail(call, &error);
+    } else {
+        run(pace, call);
+    }
+}
+
 void hosts_report(struct call *call)
 {
     struct host *host = call->caller.host_id != NULL ? hosts_get(call->auth, call->caller.host_id) : NULL;
@@ -159,7 +170,7 @@ void hosts_report(struct call *call)
 static void run_due(struct host_pace *pace, int64_t end_ms)
 {
     while (pace->first != NULL && may_write(pace) && clock_mono_ms() < end_ms) {
-        run(pace, take(pace));
+        run_held(pace);
     }
 }
 
@@ -185,7 +196,7 @@ void host_pace_finish(struct auth *auth)
     while (auth->paced != NULL) {
         struct host_pace *pace = auth->paced;
         while (pace->first != NULL) {
-            run(pace, take(pace));
+            run_held(pace);
         }
         auth->paced = pace->next;
     }

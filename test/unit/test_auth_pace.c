@@ -1,8 +1,10 @@
 /* How fast a host may write into the audit log (auth/host_pace.c). */
+#include "auth/audit.h"
 #include "auth/hosts.h"
 #include "auth_access_help.h"
 
 #include <malloc.h>
+#include <sys/statvfs.h>
 
 #define PACE (64 * 1024) /* bytes a second, and at once */
 #define TEXT ((size_t)8 * 1024)
@@ -260,6 +262,45 @@ static void r15_hosts_whose_turn_it_is_leave_time_for_others(void **state)
     assert_int_equal(fixture->waiting, 0);
 }
 
+/* The test's own in place of the C library's. */
+static bool disk_is_low;
+int statvfs(const char *path, struct statvfs *fs)
+{
+    (void)path;
+    *fs = (struct statvfs){.f_frsize = 4096, .f_blocks = 1 << 24, .f_bavail = disk_is_low ? 16 : 1 << 20};
+    return 0;
+}
+
+/* They were let in while the disk had room, and took what was left for people when their turn came. */
+static void r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk(void **state)
+{
+    static struct answer answers[CALLS + 1];
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    fixture->auth->pace_burst = 1;
+    fixture->auth->pace_bytes = 64;
+    char *sid = start_session(fixture, HOST_A, "web-1");
+    for (size_t i = 0; i < CALLS; i++) {
+        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, i), &answers[i]);
+    }
+    ask_later(fixture, as_host(HOST_A, "web-1"), "session.end", json_pack("{s:s, s:s}", "id", sid, "reason", "done"),
+              &answers[CALLS]);
+    disk_is_low = true;
+    audit_emit(fixture->auth, event_new("audit.prune", true, "test"), NULL,
+               NULL); /* with it auth sees how things are */
+    fixture_settle(fixture, 500);
+    assert_false(answers[0].done);
+    fixture->auth->pace_bytes = HOST_PACE_BYTES;
+    wait_all(fixture);
+    for (size_t i = 0; i < CALLS; i++) {
+        assert_int_equal(answers[i].error.code, TP_NO_SPACE);
+    }
+    assert_int_equal(answers[CALLS].error.code, TP_OK); /* that one ends may always be said */
+    json_decref(answers[CALLS].result);
+    disk_is_low = false;
+    mem_free(sid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_hosts_that_report_at_once_leave_room_for_people, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_takes_no_more_than_its_text, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_hosts_whose_turn_it_is_leave_time_for_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
