@@ -9,6 +9,7 @@
  * A call is paid for when it has been run, by what it wrote: a host may overdraw by one call.
  */
 #include "auth/audit.h"
+#include "auth/caller.h"
 #include "auth/dispatch.h"
 #include "auth/hosts.h"
 #include "auth/inner.h"
@@ -145,7 +146,8 @@ static void run_held(struct host_pace *pace)
 {
     struct call *call = take(pace);
     struct tp_error error = {0};
-    if (call_check_log(call, &error) != TP_OK) {
+    if (call_check_log(call, &error) != TP_OK ||
+        caller_locked(pace->auth, NULL, NULL, pace->host->id, &error) != TP_OK) {
         call_fail(call, &error);
     } else {
         run(pace, call);

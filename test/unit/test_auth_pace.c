@@ -301,6 +301,34 @@ static void r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk(void 
     mem_free(sid);
 }
 
+/* Whoever fills the log is locked, and wrote on: what waited of him was still put on record. */
+static void r15_nothing_that_waits_of_a_locked_host_is_put_on_record(void **state)
+{
+    static struct answer answers[CALLS];
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    fixture->auth->pace_burst = 1;
+    fixture->auth->pace_bytes = 64;
+    char *sid = start_session(fixture, HOST_A, "web-1");
+    for (size_t i = 0; i < CALLS; i++) {
+        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, i), &answers[i]);
+    }
+    struct answer locked = {0};
+    ask_later(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "server_id", HOST_A), &locked);
+    while (!locked.done) {
+        fixture_settle(fixture, 10);
+    }
+    assert_int_equal(locked.error.code, TP_OK);
+    json_decref(locked.result);
+    assert_false(answers[0].done);
+    fixture->auth->pace_bytes = HOST_PACE_BYTES;
+    wait_all(fixture);
+    for (size_t i = 0; i < CALLS; i++) {
+        assert_int_equal(answers[i].error.code, TP_DENIED);
+    }
+    mem_free(sid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_hosts_whose_turn_it_is_leave_time_for_others, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(r15_nothing_that_waits_of_a_locked_host_is_put_on_record, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
