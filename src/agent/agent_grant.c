@@ -27,7 +27,8 @@ static int64_t expires_at(const json_t *grant)
 /* A grant that has been used: it must not open a second session. */
 struct seen_sid {
     struct seen_sid *next; /* used after it; grants live equally long, so it ends after it too */
-    int64_t expires;
+    int64_t expires;       /* Unix seconds */
+    int64_t ends_ms;       /* mono: a clock that is set forward and back does not make it good again */
     char sid[];
 };
 
@@ -40,10 +41,10 @@ static void forget_first(struct agent *agent)
     mem_free(first);
 }
 
-void agent_grants_sweep(struct agent *agent, int64_t now)
+void agent_grants_sweep(struct agent *agent, int64_t now, int64_t mono_ms)
 {
     struct seen_grants *seen = &agent->seen;
-    while (seen->first != NULL && seen->first->expires < now) {
+    while (seen->first != NULL && seen->first->expires < now && seen->first->ends_ms < mono_ms) {
         agent_used_forget(agent->dir, seen->first->sid);
         forget_first(agent);
     }
@@ -58,7 +59,10 @@ static bool first_use(struct agent *agent, const char *sid, int64_t expires)
 {
     struct seen_grants *seen = &agent->seen;
     size_t size = strlen(sid) + 1;
-    agent_grants_sweep(agent, clock_wall());
+    int64_t now = clock_wall();
+    int64_t mono_ms = clock_mono_ms();
+    int64_t left_ms = (expires - now) * 1000;
+    agent_grants_sweep(agent, now, mono_ms);
     if (seen->by_sid == NULL) {
         seen->by_sid = map_new();
     }
@@ -68,6 +72,7 @@ static bool first_use(struct agent *agent, const char *sid, int64_t expires)
     struct seen_sid *last = mem_alloc(sizeof(*last) + size);
     memcpy(last->sid, sid, size);
     last->expires = expires;
+    last->ends_ms = mono_ms + (left_ms < AGENT_USED_MS ? left_ms : AGENT_USED_MS);
     if (seen->first == NULL) {
         seen->first = last;
     } else {

@@ -112,7 +112,7 @@ void host_beat(struct agent *agent)
 
 static void on_beat_timer(void *ctx)
 {
-    agent_grants_sweep(ctx, clock_wall());
+    agent_grants_sweep(ctx, clock_wall(), clock_mono_ms());
     host_beat(ctx);
 }
 

@@ -169,8 +169,9 @@ void agent_grants_init(struct agent *agent);
  * says "resume", still open. The caller json_decref's ret_grant. TP_DENIED with a sentence. */
 enum tp_err agent_open_grant(struct agent *agent, const char *service, const uint8_t *data, size_t size,
                              json_t **ret_grant, struct tp_error *error) TP_MUST;
-/* Forgets those that have expired, as the next grant would; with each heartbeat. now: Unix seconds. */
-void agent_grants_sweep(struct agent *agent, int64_t now);
+/* Forgets those that have expired by both clocks, as the next grant would; with each heartbeat. now: Unix seconds; mono_ms:
+ * clock_mono_ms. */
+void agent_grants_sweep(struct agent *agent, int64_t now, int64_t mono_ms);
 /* Forgets which were used. */
 void agent_grants_free(struct agent *agent);
 

@@ -300,8 +300,8 @@ enum tp_err tls_context_new(const struct tls_context_options *options, struct tl
 static void keep_failure(struct tls_state *state)
 {
     uint32_t code = ERR_peek_last_error();
-    long verdict = SSL_get_verify_result(state->ssl);
-    if (!state->failure[0] && state->context->peer == TLS_PEER_SERVER && verdict != X509_V_OK)
+    long verdict = state->context->peer == TLS_PEER_SERVER ? SSL_get_verify_result(state->ssl) : X509_V_OK;
+    if (!state->failure[0] && verdict != X509_V_OK)
         (void)snprintf(state->failure, sizeof(state->failure), "the server's certificate is not accepted: %s",
                        X509_verify_cert_error_string(verdict));
     if (!state->failure[0] && code != 0)

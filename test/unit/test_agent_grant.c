@@ -225,13 +225,26 @@ static void what_a_crowd_used_does_not_wait_for_the_next_one(void **state)
         opens(world, &bytes, TP_OK, NULL);
         buf_free(&bytes);
     }
-    agent_grants_sweep(&world->agent, clock_wall());
+    agent_grants_sweep(&world->agent, clock_wall(), clock_mono_ms());
     assert_int_equal(map_count(world->agent.seen.by_sid), 40);
     assert_true(has_file(world, sid));
-    agent_grants_sweep(&world->agent, clock_wall() + 62);
+    agent_grants_sweep(&world->agent, clock_wall() + 62, clock_mono_ms() + 62 * 1000);
     assert_null(world->agent.seen.by_sid);
     assert_null(world->agent.seen.first);
     assert_false(has_file(world, sid));
+}
+
+/* R14: found by reading. A clock that leapt forward over a heartbeat, and back, made what was used good again. */
+static void r14_a_clock_that_leaps_and_comes_back_makes_no_used_grant_good(void **state)
+{
+    struct world *world = *state;
+    struct buf bytes;
+    start(world, world->dir);
+    grant(world, "sid-1", clock_wall_ms(), &bytes);
+    opens(world, &bytes, TP_OK, NULL);
+    agent_grants_sweep(&world->agent, clock_wall() + 3600, clock_mono_ms());
+    opens(world, &bytes, TP_DENIED, "used before");
+    buf_free(&bytes);
 }
 
 int main(void)
@@ -241,6 +254,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_shuts_nobody_out_for_long, setup, teardown),
         cmocka_unit_test_setup_teardown(r14_a_grant_is_good_for_one_of_two_agents, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_used_is_forgotten_when_it_has_expired, setup, teardown),
+        cmocka_unit_test_setup_teardown(r14_a_clock_that_leaps_and_comes_back_makes_no_used_grant_good, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_a_crowd_used_does_not_wait_for_the_next_one, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
