@@ -3,6 +3,14 @@
 
 #include <string.h>
 
+enum tp_err doc_parse(const char *key, const void *text, size_t size, json_t **ret_doc, struct tp_error *error)
+{
+    if (json_parse_object(text, size, STORE_VALUE_MAX, ret_doc, error) != TP_OK) {
+        return err_set(error, TP_CORRUPT, "the stored document %s is damaged; restore it from a backup", key);
+    }
+    return TP_OK;
+}
+
 enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint64_t *ret_revision,
                     struct tp_error *error)
 {
@@ -12,13 +20,10 @@ enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint
     if (err != TP_OK) {
         return err;
     }
-    err = json_parse_object(value, size, STORE_VALUE_MAX, ret_doc, error);
+    err = doc_parse(key, value, size, ret_doc, error);
     secret_wipe(value, size);
     mem_free(value);
-    if (err != TP_OK) {
-        return err_set(error, TP_CORRUPT, "the stored document %s is damaged; restore it from a backup", key);
-    }
-    return TP_OK;
+    return err;
 }
 
 enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc,

@@ -12,7 +12,9 @@ struct auth;
 
 enum tp_err doc_get(struct store *store, const char *key, json_t **ret_doc, uint64_t *ret_revision,
                     struct tp_error *error) TP_MUST;
-/* The same with the key made of prefix and name. */
+/* The document that the store gave for key, as text. TP_CORRUPT with a sentence. */
+enum tp_err doc_parse(const char *key, const void *text, size_t size, json_t **ret_doc, struct tp_error *error) TP_MUST;
+/* doc_get with the key made of prefix and name. */
 enum tp_err doc_find(struct store *store, const char *prefix, const char *name, json_t **ret_doc,
                      uint64_t *ret_revision, struct tp_error *error) TP_MUST;
 /* doc stays the caller's. */

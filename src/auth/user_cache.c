@@ -1,6 +1,6 @@
 #include "auth/user_cache.h"
 
-#include "base/json.h"
+#include "auth/doc.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -57,12 +57,11 @@ static enum tp_err read_user(const char *key, const void *text, size_t size, str
                              struct tp_error *error)
 {
     json_t *doc = NULL;
-    enum tp_err err = json_parse_object(text, size, STORE_VALUE_MAX, &doc, error);
-    if (err != TP_OK) {
-        return err_set(error, TP_CORRUPT, "the stored document %s is damaged; restore it from a backup", key);
+    enum tp_err err = doc_parse(key, text, size, &doc, error);
+    if (err == TP_OK) {
+        err = user_parse_json(doc, ret_user, error);
+        json_decref(doc);
     }
-    err = user_parse_json(doc, ret_user, error);
-    json_decref(doc);
     return err;
 }
 
