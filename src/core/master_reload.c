@@ -6,7 +6,7 @@
  *   can't listen on 0.0.0.0:443: another program has ...
  *
  * the number of the reload, the size of the text that follows, and why it was refused: nothing when it was not. A file that is half
- * written has less than that.
+ * written has less than that, or more.
  */
 #include "core/master_priv.h"
 
@@ -28,8 +28,10 @@
 void master_note_reload(struct master *master, const char *why)
 {
     char *text = mem_printf("%d\nreload %u %zu\n%s", (int)getpid(), master->reloads, strlen(why), why);
-    if (master->lock_fd >= 0 && ftruncate(master->lock_fd, 0) == 0)
-        (void)!pwrite(master->lock_fd, text, strlen(text), 0);
+    size_t size = strlen(text);
+    /* Over the old one, whose block is there on a full disk too; what is left of it behind the new one goes then. */
+    if (master->lock_fd >= 0 && pwrite(master->lock_fd, text, size, 0) == (ssize_t)size)
+        (void)!ftruncate(master->lock_fd, (off_t)size);
     mem_free(text);
 }
 
