@@ -9,6 +9,7 @@
 #include <openssl/nid.h>
 #include <openssl/obj.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
@@ -517,6 +518,21 @@ static void test_R6_a_remembered_signature_is_no_pass(void **state)
         assert_int_not_equal(x509_trust_check(trust, copy, buf_size(&der), NOW, &identity, &error), TP_OK);
         copy[i] ^= 1;
     }
+    /* Nor one that is looked for in its place, whose signature alone is wrong. */
+    size_t size = buf_size(&der), tried = 0;
+    uint8_t good_hash[SHA256_DIGEST_LENGTH], hash[SHA256_DIGEST_LENGTH];
+    (void)SHA256(copy, size, good_hash);
+    for (unsigned change = 1; change < 65536; change++) {
+        copy[size - 1] ^= (uint8_t)change;
+        copy[size - 2] ^= (uint8_t)(change >> 8);
+        if (SHA256(copy, size, hash)[0] == good_hash[0]) {
+            assert_int_equal(x509_trust_check(trust, copy, size, NOW, &identity, &error), TP_DENIED);
+            tried++;
+        }
+        copy[size - 1] ^= (uint8_t)change;
+        copy[size - 2] ^= (uint8_t)(change >> 8);
+    }
+    assert_true(tried > 100);
     assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW + 3601, &identity, &error), TP_EXPIRED);
     assert_int_equal(x509_trust_check(trust, copy, buf_size(&der), NOW - 61, &identity, &error), TP_EXPIRED);
     /* Its CA has ended by then. */

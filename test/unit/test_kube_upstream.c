@@ -303,6 +303,17 @@ static void test_name_and_ca_decide(void **state)
     }
 }
 
+/* insecure-skip-tls-verify. Its handshakes ended once: the library read no certificates for a client that checks none. */
+static void test_a_cluster_that_is_not_checked_is_reached(void **state)
+{
+    struct world *world = world_new("kubernetes.evil");
+    (void)state;
+    world->conf.insecure = true;
+    get(world);
+    assert_true(world->open);
+    world_free(world);
+}
+
 static void test_a_rotated_ca_is_read_again(void **state)
 {
     struct world *world = world_new("kubernetes");
@@ -410,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_name_and_ca_decide),
+        cmocka_unit_test(test_a_cluster_that_is_not_checked_is_reached),
         cmocka_unit_test(test_a_rotated_ca_is_read_again),
         cmocka_unit_test(test_a_rotated_token_is_read_again),
         cmocka_unit_test(test_connections_are_used_again_while_they_are_quiet),
