@@ -20,4 +20,4 @@ def run(place, report, full):
             if words and answer["resumed"] < answer["done"] * 0.9:
                 raise RuntimeError(f"{server.name}: only {answer['resumed']} of {answer['done']} handshakes were resumed")
             return answer["done"], {}
-        report_rates(report, NAME, what, "", alternate(servers, drive, 7 if full else 3), bars)
+        report_rates(report, NAME, what, "", alternate(servers, drive, 7 if full else 2), bars)

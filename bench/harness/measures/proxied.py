@@ -95,7 +95,7 @@ def run(place, report, full):
             if answer["failed"]:
                 raise RuntimeError(f"{way.name}: {answer['failed']} connections failed: {answer['why']}")
             return answer["done"], {"all": (way.all_cpu() - before) / answer["done"], "p99": answer["p99_us"] / 1000}
-        samples = alternate(ways, drive, 7 if full else 3)
+        samples = alternate(ways, drive, 7 if full else 2)
         mine, theirs = samples["tport"], samples["nginx"]
         report_rates(report, NAME, f"HTTPS requests passed on, answer of {size} bytes", "", samples, {"nginx": 1.0},
                      f"worker's time; of all processes {1e6 * median([s.more['all'] for s in mine]):.0f} us a request, {median(ratios(mine, theirs, lambda s: s.more['all'])):.2f} times nginx's; "

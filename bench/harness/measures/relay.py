@@ -52,7 +52,7 @@ def run(place, report, full):
     for streams in (1, 64):
         for mode, word in (("S", "up"), ("G", "down")):
             found = {way.name: [] for way in ways}
-            for _ in range(5 if full else 3):
+            for _ in range(5 if full else 2):
                 for way in ways:
                     found[way.name].append(sample(way, lambda way: drive(way, streams, mode)))
             mine, theirs = found["tport"], found["haproxy"]

@@ -54,7 +54,7 @@ def run(place, report, full):
     for path, body in bodies:
         # HAProxy answers with a body out of memory up to one buffer only.
         servers = [ours] + [r for r in rivals if r.name == "nginx" or body is small[1]]
-        samples = alternate(servers, lambda server, path=path: (wrk(place, server, path, 1), {}), 7 if full else 3)
+        samples = alternate(servers, lambda server, path=path: (wrk(place, server, path, 1), {}), 7 if full else 2)
         report_rates(report, NAME, f"HTTPS requests, own answer of {len(body)} bytes", "", samples, {"nginx": 1.0})
     if len(bodies) == 1:
         report.left_out(NAME, f"64 KB of the worker's own: its largest file has {len(found[0][1])} bytes; 'proxied' measures 64 KB through a tunnel")
