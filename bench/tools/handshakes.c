@@ -3,8 +3,8 @@
  * One handshake is: connect, TLS, close_notify and FIN, and the server's own end (so it has done all of its part). With
  * --resume each connection starts with one HTTP request, because some servers send their ticket only with the first
  * answer, and resumes with that ticket from then on. With --request each connection asks for something after its handshake
- * and must get all of the answer; with --upgrade it asks for another protocol and leaves when it has got it. Uses OpenSSL, not the server's own BoringSSL: a client that its rivals meet as well.
- * Written for bench/run, which reads the one line of JSON that it prints. */
+ * and must get all of the answer; with --upgrade it asks for another protocol and leaves when it has got it. Written for
+ * bench/run and bench/kube, which read the one line of JSON that it prints. */
 #include "load.h"
 
 #include <errno.h>
@@ -97,12 +97,8 @@ static bool begin(struct run *run, struct connection *connection)
     (void)SSL_set_fd(connection->ssl, connection->fd);
     if (run->options.server_name)
         (void)SSL_set_tlsext_host_name(connection->ssl, run->options.server_name);
-    if (run->options.resume && connection->session) {
-        /* A copy: OpenSSL uses a TLS 1.3 session once only. */
-        SSL_SESSION *copy = SSL_SESSION_dup(connection->session);
-        (void)SSL_set_session(connection->ssl, copy);
-        SSL_SESSION_free(copy);
-    }
+    if (run->options.resume && connection->session)
+        (void)SSL_set_session(connection->ssl, connection->session);
     SSL_set_connect_state(connection->ssl);
     if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
         load_die("epoll_ctl");

@@ -1,5 +1,5 @@
-/* What the load tools share: time, addresses, connections, times of many, a TLS client as the rest of the world has it (OpenSSL). All of
- * it ends the program with a sentence when it cannot do its work: a tool that goes on would measure something else. */
+/* What the load tools share: time, addresses, connections, times of many, a TLS client (BoringSSL, for tport and for
+ * its rivals: OpenSSL 3.0 takes twice the processor for a handshake). All of it ends the program with a sentence when it cannot do its work: a tool that goes on would measure something else. */
 #ifndef BENCH_TOOLS_LOAD_H
 #define BENCH_TOOLS_LOAD_H
 

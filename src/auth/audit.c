@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RETRY_MAX 10000 /* events without a waiter that are kept while the disk is full */
+#define RETRY_MAX 10000                /* events without a waiter that are kept while the disk is full */
+#define SOON_BYTES ((size_t)64 * 1024) /* so much does not wait for more */
 
 struct waiter {
     struct waiter *next;
@@ -32,6 +33,8 @@ struct audit {
     struct audit_log *log;
     char *dir;
     struct later flush;
+    struct timer *soon; /* runs: flush is called at the latest then */
+    bool hurry;         /* somebody waits for an event that is queued */
     struct waiters queued;
     struct waiters flying;  /* in the batch that is out */
     struct waiters refused; /* could not even be appended */
@@ -150,6 +153,16 @@ static void batch_work(void *ctx)
 
 static void audit_flush(void *ctx);
 
+/* Now, when somebody waits or there is enough, else soon. */
+static void plan_flush(struct audit *audit)
+{
+    if (audit->hurry || audit_log_waiting(audit->log) >= SOON_BYTES) {
+        later_run(audit->auth->loop, &audit->flush);
+    } else if (!timer_is_active(audit->soon)) {
+        timer_start(audit->soon, AUDIT_SOON_MS, 0);
+    }
+}
+
 static void audit_destroy(struct audit *audit)
 {
     struct tp_error gone = {.code = TP_CLOSED};
@@ -211,7 +224,7 @@ static void batch_done(void *ctx)
         append_again(audit);
     }
     if (audit_log_pending(audit->log) > 0 && audit->error.code == TP_OK) {
-        later_run(audit->auth->loop, &audit->flush);
+        plan_flush(audit);
     }
 }
 
@@ -226,6 +239,8 @@ static void audit_flush(void *ctx)
     if (audit->batch != NULL) {
         return;
     }
+    audit->hurry = false;
+    timer_stop(audit->soon);
     audit->batch = audit_log_take_batch(audit->log);
     if (audit->batch == NULL) {
         return;
@@ -234,9 +249,12 @@ static void audit_flush(void *ctx)
     work_run(audit->auth->loop, batch_work, batch_done, audit);
 }
 
-static void emit(struct auth *auth, json_t *event, bool kept, audit_done_cb *done, void *ctx)
+enum emit_how { EMIT_NOW, EMIT_SOON, EMIT_KEPT };
+
+static void emit(struct auth *auth, json_t *event, enum emit_how how, audit_done_cb *done, void *ctx)
 {
     struct audit *audit = auth->audit;
+    bool kept = how == EMIT_KEPT;
     struct waiter *waiter = mem_alloc(sizeof *waiter);
     waiter->done = done;
     waiter->ctx = ctx;
@@ -253,17 +271,23 @@ static void emit(struct auth *auth, json_t *event, bool kept, audit_done_cb *don
         waiter->never = err != TP_LIMIT;
         waiters_add(&audit->refused, waiter);
     }
-    later_run(auth->loop, &audit->flush);
+    audit->hurry = audit->hurry || how == EMIT_NOW || err != TP_OK;
+    plan_flush(audit);
 }
 
 void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
 {
-    emit(auth, event, false, done, ctx);
+    emit(auth, event, EMIT_NOW, done, ctx);
+}
+
+void audit_emit_soon(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
+{
+    emit(auth, event, EMIT_SOON, done, ctx);
 }
 
 void audit_emit_kept(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx)
 {
-    emit(auth, event, true, done, ctx);
+    emit(auth, event, EMIT_KEPT, done, ctx);
 }
 
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error)
@@ -371,6 +395,7 @@ enum tp_err audit_open(struct auth *auth, struct tp_error *error)
     audit->dir = mem_printf("%s/auth/audit", auth->settings.data_dir);
     audit->flush.fn = audit_flush;
     audit->flush.ctx = audit;
+    audit->soon = timer_new(auth->loop, audit_flush, audit);
     waiters_init(&audit->queued);
     waiters_init(&audit->flying);
     waiters_init(&audit->refused);
@@ -386,6 +411,7 @@ enum tp_err audit_open(struct auth *auth, struct tp_error *error)
                       why.text, audit->dir);
     }
     if (err != TP_OK) {
+        timer_free(audit->soon);
         mem_free(audit->dir);
         mem_free(audit);
         return err;
@@ -402,6 +428,8 @@ void audit_close(struct auth *auth)
         return;
     }
     later_cancel(&audit->flush);
+    timer_free(audit->soon);
+    audit->soon = NULL;
     audit->closing = true;
     audit->key = auth->audit_key;
     auth->audit_key = NULL;

@@ -8,14 +8,19 @@
 
 struct auth;
 
+#define AUDIT_SOON_MS 20
+
 typedef void audit_done_cb(void *ctx, const struct tp_error *error);
 enum tp_err audit_open(struct auth *auth, struct tp_error *error) TP_MUST;
 void audit_close(struct auth *auth);
 /* Records an event (stolen). done (may be NULL) is called once, never inside this call: error is NULL when the event is
  * on the disk. An event without done that could not be written is tried again. */
 void audit_emit(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
-/* The same for what has happened and can't be refused any more: an event that could not be written is tried again, though done hears
- * of the failure. */
+/* The same for what has happened, so nobody waits for the answer: it is written together with others, the next event of
+ * audit_emit at the latest, or after AUDIT_SOON_MS. One fsync is for many then. */
+void audit_emit_soon(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
+/* The same for what can't be refused any more: an event that could not be written is tried again, though done hears of
+ * the failure. */
 void audit_emit_kept(struct auth *auth, json_t *event, audit_done_cb *done, void *ctx);
 /* TP_OK while the audit log can be written, else the refusal that every access and every change gets. */
 enum tp_err audit_ready(const struct auth *auth, struct tp_error *error) TP_MUST;

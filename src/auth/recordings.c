@@ -311,7 +311,7 @@ static void seal_done(void *ctx)
         json_object_set_new(event, "url", json_pack("s++", "recordings/", recording->id, ".cast.gz"));
         json_object_set_new(event, "sha256", json_string(hash));
         json_object_set_new(event, "size", json_integer(job->seal.size));
-        audit_emit(auth, event, NULL, NULL);
+        audit_emit_soon(auth, event, NULL, NULL);
         json_object_set_new(recording->meta, "sha256", json_string(hash));
         recording->size = job->seal.size;
         mem_free(hash);
@@ -390,7 +390,7 @@ void recordings_end(struct recording *recording, struct call *call, const char *
     if (call != NULL) {
         call_reply_kept(call, event, NULL);
     } else {
-        audit_emit(auth, event, NULL, NULL);
+        audit_emit_soon(auth, event, NULL, NULL);
     }
     if (!recording->syncing) {
         seal_start(recording);

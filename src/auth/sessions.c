@@ -44,7 +44,7 @@ void do_session_closed(struct call *call)
     json_object_set_new(event, "reason", json_string(json_get_text(call->params, "reason", "")));
     json_object_set_new(event, "rx", json_integer(json_get_int(call->params, "rx", 0)));
     json_object_set_new(event, "tx", json_integer(json_get_int(call->params, "tx", 0)));
-    audit_emit(auth, event, NULL, NULL);
+    audit_emit_soon(auth, event, NULL, NULL);
     call_reply(call, NULL);
 }
 
@@ -316,7 +316,7 @@ void do_session_events(struct call *call)
             struct report_wait *wait = mem_alloc(sizeof *wait);
             *wait = (struct report_wait){reports, i};
             reports->waiting++;
-            audit_emit(call->auth, event, on_report_kept, wait);
+            audit_emit_soon(call->auth, event, on_report_kept, wait);
         }
     }
     reports_settle(reports);
