@@ -154,12 +154,16 @@ static enum tp_err control(struct kube_spdy *spdy, struct side *side, bool clien
     if (!rd_ok(&rd))
         return err_set(error, TP_INVALID, "a SPDY frame is too short");
     /* Blocks that nobody asks about are inflated all the same: the next ones build on them. */
-    if (side->type != RST_STREAM && kube_spdy_inflate_block(side->inflate, rd.at, rd.left, &spdy->block) != TP_OK)
+    if (side->type != RST_STREAM && (kube_spdy_inflate_block(side->inflate, rd.at, rd.left, &spdy->block) != TP_OK ||
+                                     !kube_spdy_block_is_whole(&spdy->block)))
         return err_set(error, TP_INVALID, "a SPDY header block is broken or too large");
     if (side->type == SYN_STREAM)
         return open_stream(spdy, client, id, side->flags, error);
     stream = find(spdy, id);
-    if (stream && side->type == RST_STREAM)
+    /* A server goes on writing to a stream that its client has reset, and a client can go on reading: it is still output. */
+    if (stream && side->type == RST_STREAM && client && stream->type == KUBE_SPDY_OUTPUT)
+        stream->ended[0] = true;
+    else if (stream && side->type == RST_STREAM)
         forget(spdy, stream);
     else if (stream && (side->flags & FLAG_FIN))
         ended(spdy, stream, client);

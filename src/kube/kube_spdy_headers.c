@@ -88,6 +88,19 @@ enum tp_err kube_spdy_inflate_block(struct kube_spdy_inflate *state, const uint8
     }
 }
 
+bool kube_spdy_block_is_whole(const struct buf *block)
+{
+    struct rd rd;
+    uint32_t count;
+    rd_init(&rd, buf_head(block), buf_size(block));
+    count = rd_u32(&rd);
+    for (uint32_t i = 0; i < count && rd_ok(&rd); i++) {
+        (void)rd_string(&rd);
+        (void)rd_string(&rd);
+    }
+    return rd_done(&rd);
+}
+
 char *kube_spdy_header(const struct buf *block, const char *name)
 {
     struct rd rd;

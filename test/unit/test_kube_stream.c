@@ -251,21 +251,12 @@ static void deflater_init(struct deflater *deflater)
     assert_int_equal(deflateInit(&deflater->z, 9), Z_OK);
 }
 
-static void syn_stream(struct deflater *deflater, struct buf *out, uint32_t id, unsigned flags, const char *type,
-                       const char *port)
+static void syn_stream_of(struct deflater *deflater, struct buf *out, uint32_t id, unsigned flags,
+                          const struct buf *block)
 {
-    struct buf block;
     uint8_t packed[1024];
-    buf_init(&block, 0);
-    wr_u32(&block, port ? 2 : 1);
-    wr_cstring(&block, "streamtype");
-    wr_cstring(&block, type);
-    if (port) {
-        wr_cstring(&block, "port");
-        wr_cstring(&block, port);
-    }
-    deflater->z.next_in = (Bytef *)(uintptr_t)buf_head(&block);
-    deflater->z.avail_in = (uInt)buf_size(&block);
+    deflater->z.next_in = (Bytef *)(uintptr_t)buf_head(block);
+    deflater->z.avail_in = (uInt)buf_size(block);
     deflater->z.next_out = packed;
     deflater->z.avail_out = sizeof packed;
     assert_int_equal(deflate(&deflater->z, Z_SYNC_FLUSH), Z_OK);
@@ -276,7 +267,35 @@ static void syn_stream(struct deflater *deflater, struct buf *out, uint32_t id, 
     wr_u32(out, 0);
     wr_u16(out, 0);
     wr_bytes(out, packed, size);
+}
+
+static void put_block(struct buf *block, const char *type, const char *port)
+{
+    wr_u32(block, port ? 2 : 1);
+    wr_cstring(block, "streamtype");
+    wr_cstring(block, type);
+    if (port) {
+        wr_cstring(block, "port");
+        wr_cstring(block, port);
+    }
+}
+
+static void syn_stream(struct deflater *deflater, struct buf *out, uint32_t id, unsigned flags, const char *type,
+                       const char *port)
+{
+    struct buf block;
+    buf_init(&block, 0);
+    put_block(&block, type, port);
+    syn_stream_of(deflater, out, id, flags, &block);
     buf_free(&block);
+}
+
+static void rst_stream(struct buf *out, uint32_t id)
+{
+    wr_u32(out, 0x80030003);
+    wr_u32(out, 8);
+    wr_u32(out, id);
+    wr_u32(out, 5); /* cancel */
 }
 
 static void data_frame(struct buf *out, uint32_t id, unsigned flags, const char *text)
@@ -318,6 +337,67 @@ static void test_spdy(void **state)
     exec_talk(&talk);
     expect(&talk, KUBE_STREAM_SPDY, "v4.channel.k8s.io", false, "size 80x25;size 90x26;exit 3;", "hello\n");
     talk_free(&talk);
+}
+
+/* Servers go on writing there: a client that throws its own stream away and reads on is recorded all the same. */
+static void test_output_on_a_stream_that_its_client_has_reset_is_output(void **state)
+{
+    (void)state;
+    struct talk talk = {0};
+    struct deflater deflater;
+    deflater_init(&deflater);
+    struct buf *out = say(&talk, true);
+    syn_stream(&deflater, out, 1, 0, "error", NULL);
+    syn_stream(&deflater, out, 5, 0, "stdout", NULL);
+    rst_stream(out, 1);
+    rst_stream(out, 5);
+    (void)deflateEnd(&deflater.z);
+    out = say(&talk, false);
+    data_frame(out, 5, 0, "shown");
+    data_frame(out, 1, 1, "of no stream");
+    rst_stream(out, 5);
+    data_frame(out, 5, 0, "of no stream");
+    expect(&talk, KUBE_STREAM_SPDY, "v4.channel.k8s.io", false, "", "shown");
+    talk_free(&talk);
+}
+
+/* Go's reader takes as many headers as the block counts, and finds the rest in front of the next stream's: there "stdin" would
+ * be the value of a header, and the stream standard output. */
+static void test_spdy_blocks_have_nothing_behind_them(void **state)
+{
+    (void)state;
+    struct talk talk = {0};
+    struct deflater deflater;
+    struct buf block;
+    struct buf next;
+    buf_init(&block, 0);
+    buf_init(&next, 0);
+    put_block(&next, "stdin", NULL);
+    put_block(&block, "stdin", NULL);
+    wr_u32(&block, 2);
+    wr_cstring(&block, "streamtype");
+    wr_cstring(&block, "stdout");
+    wr_cstring(&block, "x");
+    wr_u32(&block, (uint32_t)buf_size(&next));
+    deflater_init(&deflater);
+    struct buf *out = say(&talk, true);
+    syn_stream_of(&deflater, out, 3, 0, &block);
+    (void)deflateEnd(&deflater.z);
+    expect_invalid(&talk, KUBE_STREAM_SPDY);
+    talk_free(&talk);
+
+    talk.count = 0;
+    buf_clear(&block);
+    wr_u32(&block, 2); /* and one comes */
+    wr_cstring(&block, "streamtype");
+    wr_cstring(&block, "stdout");
+    deflater_init(&deflater);
+    syn_stream_of(&deflater, say(&talk, true), 3, 0, &block);
+    (void)deflateEnd(&deflater.z);
+    expect_invalid(&talk, KUBE_STREAM_SPDY);
+    talk_free(&talk);
+    buf_free(&block);
+    buf_free(&next);
 }
 
 static void test_spdy_in_websocket(void **state)
@@ -506,6 +586,8 @@ int main(void)
         cmocka_unit_test(test_websocket_refusals),
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_spdy),
+        cmocka_unit_test(test_output_on_a_stream_that_its_client_has_reset_is_output),
+        cmocka_unit_test(test_spdy_blocks_have_nothing_behind_them),
         cmocka_unit_test(test_spdy_in_websocket),
         cmocka_unit_test(test_spdy_refusals),
         cmocka_unit_test(test_farewell_on_websocket),
