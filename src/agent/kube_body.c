@@ -13,6 +13,14 @@ static enum tp_err bad(struct tp_error *error, const char *what)
     return err_set(error, TP_INVALID, "the object in the request can't be read: %s", what);
 }
 
+/* The cluster makes up a name that no rule has seen. */
+static enum tp_err no_name(struct tp_error *error)
+{
+    return err_set(error, TP_DENIED,
+                   "your roles allow only some names here, and the cluster would choose this one (generateName): "
+                   "write metadata.name");
+}
+
 static enum tp_err from_json(const void *body, size_t size, char **ret_name, struct tp_error *error)
 {
     json_t *json = NULL;
@@ -20,16 +28,24 @@ static enum tp_err from_json(const void *body, size_t size, char **ret_name, str
     if (err != TP_OK) {
         return bad(error, "it is no proper JSON object");
     }
-    const json_t *name = json_object_get(json_object_get(json, "metadata"), "name");
+    const json_t *meta = json_object_get(json, "metadata");
+    const json_t *name = json_object_get(meta, "name");
     if (name != NULL && !json_is_string(name) && !json_is_null(name)) {
         err = bad(error, "metadata.name is no text");
     } else if (name != NULL && json_is_string(name) && strlen(json_string_value(name)) != json_string_length(name)) {
         err = bad(error, "metadata.name holds a NUL");
+    } else if (json_string_length(name) == 0 && json_string_length(json_object_get(meta, "generateName")) > 0) {
+        err = no_name(error);
     } else {
         *ret_name = mem_strdup(json_is_string(name) ? json_string_value(name) : "");
     }
     json_decref(json);
     return err;
+}
+
+static bool is_empty(const struct node *node)
+{
+    return node == NULL || node_is_null(node) || (node->kind == NODE_SCALAR && node->text[0] == '\0');
 }
 
 static enum tp_err from_yaml(const void *body, size_t size, char **ret_name, struct tp_error *error)
@@ -39,9 +55,12 @@ static enum tp_err from_yaml(const void *body, size_t size, char **ret_name, str
     if (err != TP_OK) {
         return err;
     }
-    const struct node *name = node_get(node_get(root, "metadata"), "name");
+    const struct node *meta = node_get(root, "metadata");
+    const struct node *name = node_get(meta, "name");
     if (name != NULL && name->kind != NODE_SCALAR) {
         err = bad(error, "metadata.name is no text");
+    } else if (is_empty(name) && !is_empty(node_get(meta, "generateName"))) {
+        err = no_name(error);
     } else {
         *ret_name = mem_strdup(name != NULL && !node_is_null(name) ? name->text : "");
     }
@@ -81,6 +100,8 @@ static bool skip(struct bytes *from, size_t size)
     return true;
 }
 
+#define NUMBER_MAX 0x1fffffffu /* of a member; readers keep the low bits of a larger one, and take it for another */
+
 /* The one member number (length-delimited) of a message. *ret_found false: absent. false: broken, or there twice: readers
  * would join messages and take the last text. */
 static bool take_member(struct bytes from, uint64_t number, struct bytes *ret_member, bool *ret_found)
@@ -89,7 +110,7 @@ static bool take_member(struct bytes from, uint64_t number, struct bytes *ret_me
     while (from.size > 0) {
         uint64_t tag = 0;
         uint64_t value = 0;
-        if (!take_varint(&from, &tag) || tag >> 3 == 0) {
+        if (!take_varint(&from, &tag) || tag >> 3 == 0 || tag >> 3 > NUMBER_MAX) {
             return false;
         }
         switch (tag & 7) {
@@ -144,14 +165,20 @@ static enum tp_err from_protobuf(const uint8_t *body, size_t size, char **ret_na
     struct bytes raw = {0};
     struct bytes meta = {0};
     struct bytes name = {0};
+    struct bytes prefix = {0};
     bool found = false;
+    bool generates = false;
     const char *wrong = take_object(body, size, &raw, &found);
     if (wrong != NULL) {
         return bad(error, wrong);
     }
-    /* Every object: 1 is metadata; ObjectMeta: 1 is name. */
-    if ((found && !take_member(raw, 1, &meta, &found)) || (found && !take_member(meta, 1, &name, &found))) {
+    /* Every object: 1 is metadata; ObjectMeta: 1 is name, 2 is generateName. */
+    if ((found && !take_member(raw, 1, &meta, &found)) || (found && !take_member(meta, 2, &prefix, &generates)) ||
+        (found && !take_member(meta, 1, &name, &found))) {
         return bad(error, "it is no proper protobuf");
+    }
+    if (name.size == 0 && prefix.size > 0) {
+        return no_name(error);
     }
     if (found && memchr(name.at, '\0', name.size) != NULL) {
         return bad(error, "metadata.name holds a NUL");

@@ -7,8 +7,8 @@
 #include "base/json.h"
 
 /* metadata.name of a Kubernetes object in JSON, YAML or protobuf ("k8s\0", runtime.Unknown), by the Content-Type (NULL:
- * JSON). *ret_name is "" when the cluster is to choose it (generateName) or none is there; mem_free it. TP_INVALID for what
- * cannot be read with certainty, such as a name that stands twice. */
+ * JSON). *ret_name is "" when none is there; mem_free it. TP_INVALID for what cannot be read with certainty, such as a name that
+ * stands twice; TP_DENIED when the cluster is to choose the name (generateName). */
 enum tp_err kube_body_name(const char *content_type, const void *body, size_t size, char **ret_name,
                            struct tp_error *error) TP_MUST;
 /* spec.resourceAttributes of a SelfSubjectAccessReview in JSON or protobuf: namespace, verb, group, resource, subresource,

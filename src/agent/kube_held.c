@@ -212,7 +212,7 @@ static void decide_create(struct kube_conn *conn)
     struct tp_error error = {0};
     char *name = NULL;
     if (kube_body_name(x->held_type, buf_head(&x->held), buf_size(&x->held), &name, &error) != TP_OK) {
-        kube_refuse(conn, 400, "%s", error.text);
+        kube_refuse(conn, error.code == TP_DENIED ? 403 : 400, "%s", error.text);
         return;
     }
     kube_request_rbac(x->request, &asked);

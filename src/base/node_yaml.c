@@ -246,6 +246,11 @@ static enum tp_err take_scalar(struct reader *reader, const yaml_event_t *event)
                        line_of(event));
     if (key_is_next(reader)) {
         struct level *level = &reader->levels[reader->depth - 1];
+        /* Other readers put what stands behind it into the map, also over what the map says itself. */
+        if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(text, "<<") == 0)
+            return err_set(reader->error, TP_INVALID,
+                           "%s:%d: YAML merge keys (<<) are not allowed here, write the values out", reader->file,
+                           line_of(event));
         level->key = mem_strndup(text, length);
         level->key_line = line_of(event);
         return TP_OK;

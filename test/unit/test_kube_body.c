@@ -20,7 +20,7 @@ static const struct row {
 } rows[] = {
     {"application/json", "{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"web\"}}", 0, "web"},
     {NULL, "{\"metadata\":{\"name\":\"web\"}}", 0, "web"},
-    {"application/json; charset=utf-8", "{\"metadata\":{\"generateName\":\"web-\"}}", 0, ""},
+    {"application/json; charset=utf-8", "{\"metadata\":{\"namespace\":\"default\"}}", 0, ""},
     {"application/json", "{}", 0, ""},
     {"application/json", "{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", 0, NULL},
     {"application/json", "{\"metadata\":{\"name\":\"a\"},\"metadata\":{\"name\":\"b\"}}", 0, NULL},
@@ -28,13 +28,21 @@ static const struct row {
     {"application/json", "metadata: {name: web}", 0, NULL},
     {"application/yaml", "metadata:\n  name: web\n", 0, "web"},
     {"application/yaml", "metadata: {name: a}\n---\nmetadata: {name: b}\n", 0, NULL},
+    {"application/yaml", "metadata: {name: web, generateName: db-}\n", 0, "web"},
+    {"application/yaml", "metadata:\n  name: web\n  <<: {name: db}\n", 0, NULL},
+    {"application/yaml", "<<: {metadata: {name: db}}\n", 0, NULL},
     {"application/cbor", "\xa0", 0, NULL},
     /* Unknown{raw: Object{metadata: ObjectMeta{name: "web"}}} */
     {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x03web", 13, "web"},
     {PROTO, "k8s\0\x0a\x04\x0a\x02v1\x12\x07\x0a\x05\x0a\x03web", 19, "web"},
-    {PROTO, "k8s\0\x12\x07\x0a\x05\x12\x03web", 13, ""},
+    {PROTO, "k8s\0\x12\x07\x0a\x05\x1a\x03web", 13, ""},
     {PROTO, "k8s\0\x12\x0c\x0a\x0a\x0a\x03web\x0a\x03two", 18, NULL},
     {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x09web", 13, NULL},
+    /* A second name, as the member 2^32 + 1, which Go reads as 1. */
+    {PROTO,
+     "k8s\0\x12\x10\x0a\x0e\x0a\x03web\x8a\x80\x80\x80\x80\x01\x02"
+     "db",
+     22, NULL},
     {PROTO, "k8s\0\x12\x07\x0a\x05\x0a\x03web\x1a\x04gzip", 19, NULL},
     {PROTO, "{\"metadata\":{\"name\":\"web\"}}", 0, NULL},
 };
@@ -58,6 +66,29 @@ static void test_names(void **state)
             assert_string_not_equal(error.text, "");
         }
         mem_free(name);
+    }
+}
+
+static void test_a_name_that_the_cluster_chooses_is_no_name(void **state)
+{
+    static const struct row generated[] = {
+        {"application/json", "{\"metadata\":{\"generateName\":\"web-\"}}", 0, NULL},
+        {"application/json", "{\"metadata\":{\"name\":\"\",\"generateName\":\"web-\"}}", 0, NULL},
+        {"application/json", "{\"metadata\":{\"name\":null,\"generateName\":\"web-\"}}", 0, NULL},
+        {"application/yaml", "metadata: {generateName: web-}\n", 0, NULL},
+        {"application/yaml", "metadata: {name: \"\", generateName: web-}\n", 0, NULL},
+        {PROTO, "k8s\0\x12\x07\x0a\x05\x12\x03web", 13, NULL},
+        {PROTO, "k8s\0\x12\x09\x0a\x07\x0a\0\x12\x03web", 15, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(generated) / sizeof(generated[0]); i++) {
+        const struct row *row = &generated[i];
+        char *name = NULL;
+        struct tp_error error = {0};
+        assert_int_equal(
+            kube_body_name(row->type, row->body, row->size != 0 ? row->size : strlen(row->body), &name, &error),
+            TP_DENIED);
+        assert_null(name);
     }
 }
 
@@ -96,6 +127,8 @@ static void test_what_is_asked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_what_is_asked)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_a_name_that_the_cluster_chooses_is_no_name),
+                                       cmocka_unit_test(test_what_is_asked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

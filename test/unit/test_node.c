@@ -91,6 +91,7 @@ static void test_refused(void **state)
     assert_refused("a: [1]\nb: *x\n", "f.yaml:2: YAML aliases (*name) are not allowed");
     assert_refused("a: !!str 1\n", "f.yaml:1: YAML tags (!name) are not allowed");
     assert_refused("a: !x {b: c}\n", "f.yaml:1: YAML tags (!name) are not allowed");
+    assert_refused("a:\n  b: 1\n  <<: {b: 2}\n", "f.yaml:3: YAML merge keys (<<) are not allowed");
     assert_refused("%TAG ! tag:x,2000:\n---\na: 1\n", "f.yaml:1: YAML tags");
     assert_refused("{a: b}: c\n", "f.yaml:1: a key must be a plain text");
     assert_refused("a: [1, 2\nb: 3\n", "f.yaml:2: this is not valid YAML");
