@@ -1,7 +1,7 @@
 /*
- * Events about requests. One for each request, when its answer begins. No audit, no service: a connection whose event was
- * refused, and an agent that has too many unconfirmed, gives no further service. Before it comes to that, requests wait:
- * clients that ask faster than auth can record get their answers as fast as it can.
+ * Events about requests. One for each request, when its answer begins, or when its connection ends before that. No audit, no
+ * service: a connection whose event was refused, and an agent that has too many unconfirmed, gives no further service. Before
+ * it comes to that, requests wait: clients that ask faster than auth can record get their answers as fast as it can.
  */
 #include "agent/kube_priv.h"
 
@@ -200,6 +200,15 @@ void kube_audit_request(struct kube_conn *conn, int status)
     kube->events_out++;
     if (kube->events_call == NULL) {
         send_events(kube);
+    }
+}
+
+void kube_audit_unanswered(struct kube_conn *conn)
+{
+    const struct kube_exchange *x = &conn->x;
+    bool went_up = conn->state == KUBE_ANSWER || conn->state == KUBE_SWEEP;
+    if (went_up && x->status == 0 && !kube_request_is_session(x->request)) { /* these were on record before */
+        kube_audit_request(conn, 0);
     }
 }
 

@@ -155,6 +155,7 @@ void kube_cut(struct kube_conn *conn, enum close_reason reason, const char *text
         conn->ended = true;
         tunnel_stream_close(conn->down, reason, text); /* on_close follows and frees */
     }
+    kube_audit_unanswered(conn);
     conn->state = KUBE_LAST;
     kube_exchange_clear(conn);
 }
@@ -362,6 +363,7 @@ static void on_down_close(void *ctx, enum close_reason reason, const char *text)
     log_info("kubernetes connection ended", "sid=%s reason=%s", conn->sid, close_name(reason));
     kube_record_end(conn->record, close_name(reason));
     conn->record = NULL;
+    kube_audit_unanswered(conn);
     kube_conn_free(conn);
 }
 

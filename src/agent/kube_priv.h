@@ -313,6 +313,8 @@ void kube_pods_free(struct kube *kube);
 void kube_audit_request(struct kube_conn *conn, int status);
 /* The params of that event; status 0: no answer yet. New reference. */
 json_t *kube_audit_event(struct kube_conn *conn, int status) TP_MUST;
+/* The connection ends: reports the request that went up and has no answer yet, if there is one. The cluster may have done it. */
+void kube_audit_unanswered(struct kube_conn *conn);
 /* No further request may be served: an event was refused, or too many wait. */
 bool kube_audit_is_full(const struct kube_conn *conn);
 /* The next request waits: of a person who has much in the queue himself (kube_conns_wake follows when it need not any more). */

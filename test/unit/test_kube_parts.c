@@ -202,6 +202,25 @@ static void test_a_deletecollection_becomes_deletes(void **state)
     world_free(world);
 }
 
+static bool sweep_is_reported(struct world *world)
+{
+    return call_of(world, "session.event", "kube.request", 0) != NULL;
+}
+
+static void test_a_deletecollection_that_is_given_up_is_on_record(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world, "DELETE /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    tunnel_stream_close(world->client, CLOSE_CLIENT_CLOSED, NULL);
+    run_until(world, sweep_is_reported);
+    const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", 0), "fields");
+    assert_string_equal(json_get_text(fields, "verb", ""), "DELETE");
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
         cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_deletecollection_becomes_deletes),
+        cmocka_unit_test(test_a_deletecollection_that_is_given_up_is_on_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

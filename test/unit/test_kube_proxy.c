@@ -218,6 +218,28 @@ static void test_no_audit_no_service(void **state)
     world_free(world);
 }
 
+static bool request_is_reported(struct world *world)
+{
+    return call_of(world, "session.event", "kube.request", 0) != NULL && no_call_waits(world);
+}
+
+/* The cluster does what it was asked for, whether or not somebody waits for the answer. */
+static void test_a_request_whose_client_does_not_wait_is_on_record(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    client_say(world, "DELETE /api/v1/namespaces/default/pods/web HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    tunnel_stream_close(world->client, CLOSE_CLIENT_CLOSED, NULL);
+    run_until(world, request_is_reported);
+    const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", 0), "fields");
+    assert_string_equal(json_get_text(fields, "verb", ""), "DELETE");
+    assert_string_equal(json_get_text(fields, "resource_name", ""), "web");
+    assert_null(json_object_get(fields, "response_code"));
+    assert_null(call_of(world, "session.event", "kube.request", 1));
+    world_free(world);
+}
+
 #define RUSH 700 /* more than may be on their way to auth at a time */
 #define LONG_RUSH 300
 #define LONG_PATH 7900
@@ -503,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_bodies_go_up_in_pieces),
         cmocka_unit_test(test_an_api_server_that_is_down),
         cmocka_unit_test(test_no_audit_no_service),
+        cmocka_unit_test(test_a_request_whose_client_does_not_wait_is_on_record),
         cmocka_unit_test(test_requests_wait_for_a_busy_auth),
         cmocka_unit_test(test_long_requests_go_in_calls_of_a_megabyte),
         cmocka_unit_test(test_one_person_with_long_requests_holds_up_nobody),
