@@ -214,17 +214,31 @@ static bool decide(struct kube_conn *conn, const struct http_request *request)
     return false;
 }
 
+/* Bytes of text that an event shows: half a character at its end would make it no text. */
+static int shown(const char *text)
+{
+    size_t size = strnlen(text, PATH_SHOWN + 1);
+    if (size > PATH_SHOWN) {
+        size = PATH_SHOWN;
+        while (size > 0 && ((unsigned char)text[size] & 0xC0) == 0x80) {
+            size--;
+        }
+    }
+    return (int)size;
+}
+
 void kube_request_begin(struct kube_conn *conn)
 {
     const struct http_request *request = http_parser_request(conn->parser);
+    const char *query = request->query != NULL ? request->query : "";
     struct kube_exchange *x = &conn->x;
     x->to_head = strcmp(request->method, "HEAD") == 0;
     x->chunks_known = request->minor == 1;
     x->client_keeps = request->keep_alive;
     x->body_done = !request->has_body;
     x->answer_last = request->expect_continue; /* until we have said "continue", its body may come or not */
-    x->path = mem_printf("%.*s%s%.*s", PATH_SHOWN, request->path, request->query != NULL ? "?" : "", PATH_SHOWN,
-                         request->query != NULL ? request->query : "");
+    x->path = mem_printf("%.*s%s%.*s", shown(request->path), request->path, request->query != NULL ? "?" : "",
+                         shown(query), query);
     http_parser_stream_body(conn->parser, kube_request_body, conn);
     if (kube_is_past(conn)) {
         x->answer_last = true;

@@ -240,6 +240,31 @@ static void test_a_request_whose_client_does_not_wait_is_on_record(void **state)
     world_free(world);
 }
 
+/* Cut in the middle of a character it would be no text, and the event would name neither path nor verb nor object. */
+static void test_a_long_path_is_cut_between_characters(void **state)
+{
+    static const char start[] = "/api/v1/namespaces/default/pods/web/proxy/";
+    struct world *world = world_new();
+    char filler[1999 - sizeof(start) + 2];
+    (void)state;
+    memset(filler, 'a', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    char *request = mem_printf("GET %s%s%%C3%%A9z HTTP/1.1\r\nHost: x\r\n\r\n", start, filler);
+    client_say(world, request);
+    mem_free(request);
+    run_until(world, api_has_head);
+    api_say(world, OK_ANSWER);
+    run_until(world, request_is_reported);
+    const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", 0), "fields");
+    assert_string_equal(json_get_text(fields, "verb", ""), "GET");
+    assert_string_equal(json_get_text(fields, "resource_name", ""), "web");
+    char *path = mem_printf("%s%s", start, filler);
+    assert_int_equal(strlen(path), 1999);
+    assert_string_equal(json_get_text(fields, "request_path", ""), path);
+    mem_free(path);
+    world_free(world);
+}
+
 #define RUSH 700 /* more than may be on their way to auth at a time */
 #define LONG_RUSH 300
 #define LONG_PATH 7900
@@ -526,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_an_api_server_that_is_down),
         cmocka_unit_test(test_no_audit_no_service),
         cmocka_unit_test(test_a_request_whose_client_does_not_wait_is_on_record),
+        cmocka_unit_test(test_a_long_path_is_cut_between_characters),
         cmocka_unit_test(test_requests_wait_for_a_busy_auth),
         cmocka_unit_test(test_long_requests_go_in_calls_of_a_megabyte),
         cmocka_unit_test(test_one_person_with_long_requests_holds_up_nobody),
