@@ -90,6 +90,12 @@ static bool contains(const json_t *more, const json_t *less)
     return true;
 }
 
+/* Who has no users there is himself, and only as long as he has none (kube_headers.c). */
+static bool users_kept(const json_t *now, const json_t *granted)
+{
+    return json_array_size(granted) > 0 ? contains(now, granted) : json_array_size(now) == 0;
+}
+
 bool kube_kept(struct auth *auth, const struct live *live, const struct caller *caller,
                const struct rbac_access *access)
 {
@@ -99,7 +105,7 @@ bool kube_kept(struct auth *auth, const struct live *live, const struct caller *
     const struct kube_place place = {host, cluster};
     json_t *now = cluster != NULL ? kube_rights(auth, caller, access, &place, NULL, &ignored) : NULL;
     /* The agent works by what the grant says: whatever is no longer so ends it. A right that came new does not. */
-    bool kept = now != NULL && contains(json_object_get(now, "users"), json_object_get(live->rights, "users")) &&
+    bool kept = now != NULL && users_kept(json_object_get(now, "users"), json_object_get(live->rights, "users")) &&
                 contains(json_object_get(now, "groups"), json_object_get(live->rights, "groups")) &&
                 json_equal(json_object_get(now, "resources"), json_object_get(live->rights, "resources")) &&
                 (live->open_channels == 0 || caller_alone(caller->set, live->user, "k8s", &ignored) == TP_OK);

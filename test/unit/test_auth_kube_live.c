@@ -45,6 +45,19 @@ static void changes_cut_what_lost_its_right(void **state)
     mem_free(sid);
 }
 
+/* Without users of the cluster alice is alice there. A role that names a user takes that away, also on what runs. */
+static void who_is_himself_is_cut_when_he_gets_a_user(void **state)
+{
+    struct fixture *fixture = *state;
+    alice_with_a_cluster(fixture);
+    char *sid = connect_sid(fixture, "alice");
+    json_t *named = json_pack("{s:{s:s}, s:[s], s:[s]}", "kubernetes_labels", "env", "dev", "kubernetes_groups",
+                              "developer", "kubernetes_users", "reader");
+    put_role(fixture, "dev", named, NULL, NULL);
+    assert_true(is_cut(fixture, sid));
+    mem_free(sid);
+}
+
 /* Auth was killed before it had stored the entry: the worker's grant brings it back, and decisions go on. */
 static void resumed_from_the_grant(void **state)
 {
@@ -255,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(changes_cut_what_lost_its_right, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_himself_is_cut_when_he_gets_a_user, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed_from_the_grant, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
