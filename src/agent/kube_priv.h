@@ -118,6 +118,7 @@ struct kube_conn {
     bool waits;                 /* with a request until fewer events are unconfirmed, */
     bool waited;                /* and long enough: it is decided now, whatever comes of it */
     bool shut;                  /* our end has been told to the client */
+    bool unrecorded;            /* the session does what can't be put on record: it ends */
     bool audit_failed;          /* an event of this connection was refused: no further service */
     enum close_reason farewell; /* the person has been told why it ends; CLOSE_NONE: it ends by itself, or goes on */
     bool ended;                 /* cut: on_close of the tunnel's stream is on its way */
@@ -249,8 +250,8 @@ void kube_record_start(struct kube_conn *conn, const struct kube_session *sessio
 void kube_record_output(struct kube_record *record, const void *data, size_t size);
 void kube_record_resize(struct kube_record *record, uint32_t cols, uint32_t rows);
 void kube_record_exit(struct kube_record *record, int code);
-/* A connection to that port of the pod was opened. */
-void kube_record_port(struct kube_record *record, unsigned port);
+/* A connection to that port of the pod was opened. false: there are more than an event can hold. */
+bool kube_record_port(struct kube_record *record, unsigned port) TP_MUST;
 /* Nothing more may be read from the API server until kube_upgrade_wake. */
 bool kube_record_is_full(struct kube_record *record);
 /* Its connection is going away; the record ends by itself when auth knows. */

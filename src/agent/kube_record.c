@@ -190,18 +190,16 @@ void kube_record_exit(struct kube_record *record, int code)
     record->exit_code = code;
 }
 
-void kube_record_port(struct kube_record *record, unsigned port)
+bool kube_record_port(struct kube_record *record, unsigned port)
 {
     size_t i;
     json_t *item;
     json_array_foreach (record->ports, i, item) {
         if (json_integer_value(item) == (json_int_t)port) {
-            return;
+            return true;
         }
     }
-    if (json_array_size(record->ports) < PORTS_MAX) {
-        (void)json_array_append_new(record->ports, json_integer(port));
-    }
+    return json_array_size(record->ports) < PORTS_MAX && json_array_append_new(record->ports, json_integer(port)) == 0;
 }
 
 bool kube_record_is_full(struct kube_record *record)

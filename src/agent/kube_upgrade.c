@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -148,8 +149,23 @@ static void on_tap_exit(void *ctx, int code)
 static void on_tap_port(void *ctx, unsigned port)
 {
     struct kube_conn *conn = ctx;
-    if (conn->record != NULL) {
-        kube_record_port(conn->record, port);
+    if (conn->record != NULL && !kube_record_port(conn->record, port)) {
+        conn->unrecorded = true;
+    }
+}
+
+/* Over plain WebSocket the URL names them, several with commas between them. */
+static void take_ports(struct kube_conn *conn)
+{
+    const struct kube_request *request = conn->x.request;
+    for (size_t i = 0; i < request->port_count; i++) {
+        const char *at = request->ports[i];
+        while (at != NULL) {
+            unsigned long port = strtoul(at, NULL, 10);
+            on_tap_port(conn, port <= 65535 ? (unsigned)port : 0);
+            at = strchr(at, ',');
+            at = at != NULL ? at + 1 : NULL;
+        }
     }
 }
 
@@ -172,6 +188,11 @@ static bool read_tap(struct kube_conn *conn, bool client, const void *data, size
         log_warn("a kubernetes session broke its protocol", "sid=%s by=%s error=\"%s\"", conn->sid,
                  client ? "client" : "server", error.text);
         kube_cut(conn, CLOSE_PROTOCOL_ERROR, NULL);
+        return false;
+    }
+    if (conn->unrecorded) {
+        log_warn("a kubernetes session opens more ports than can be put on record", "sid=%s", conn->sid);
+        kube_cut(conn, CLOSE_RECORDING_FAILED, NULL);
         return false;
     }
     return true;
@@ -291,6 +312,9 @@ static void start_session(struct kube_conn *conn)
         .facts = x->facts,
     };
     kube_record_start(conn, &session, on_session);
+    if (conn->record != NULL && strcmp(x->upgrade, "websocket") == 0) {
+        take_ports(conn);
+    }
 }
 
 /* Starts to read along in what passes; false: it can't be read, and the connection is refused. */

@@ -319,6 +319,64 @@ static void test_the_end_of_a_session_is_told_at_once(void **state)
     }
 }
 
+static struct api_conn *forward_conn(struct world *world)
+{
+    return conn_that_got(world, "/shell/portforward?");
+}
+
+static bool forward_asked(struct world *world)
+{
+    return forward_conn(world) != NULL && pod_conn(world) != NULL && got_text(pod_conn(world), "\r\n\r\n");
+}
+
+/* A port-forward over plain WebSocket, which names its ports in the URL, up to its 101. */
+static struct world *forwarding(const char *ports)
+{
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                                 "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n";
+    struct world *world = world_new();
+    char *text = mem_printf("GET /api/v1/namespaces/default/pods/shell/portforward?%s HTTP/1.1\r\nHost: x\r\n"
+                            "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                            ports);
+    client_say(world, text);
+    mem_free(text);
+    run_until(world, forward_asked);
+    stream_write(pod_conn(world)->stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 45);
+    stream_write(forward_conn(world)->stream, answer, sizeof(answer) - 1);
+    run_until(world, client_has_head);
+    stream_write(forward_conn(world)->stream, "\x82\x03\0P\0", 5);
+    return world;
+}
+
+static void test_ports_in_the_url_of_a_websocket_are_on_record(void **state)
+{
+    struct world *world = forwarding("ports=80,443&ports=53&ports=80");
+    (void)state;
+    tunnel_stream_close(world->client, CLOSE_DONE, NULL);
+    run_until(world, session_ended);
+    json_t *fields = json_object_get(call_of(world, "session.event", "port", 0), "fields");
+    json_t *ports = json_pack("[i, i, i]", 80, 443, 53);
+    assert_true(json_equal(json_object_get(fields, "ports"), ports));
+    json_decref(ports);
+    world_free(world);
+}
+
+static void test_more_ports_than_an_event_holds_are_not_served(void **state)
+{
+    struct buf ports;
+    (void)state;
+    buf_init(&ports, 0);
+    for (int port = 1; port <= 257; port++) {
+        (void)buf_printf(&ports, "%s%d", port == 1 ? "ports=" : ",", port);
+    }
+    struct world *world = forwarding(buf_text(&ports));
+    buf_free(&ports);
+    run_until(world, client_is_closed);
+    assert_int_equal(world->client_reason, CLOSE_RECORDING_FAILED);
+    assert_null(memmem(buf_head(&world->got), buf_size(&world->got), "\x82\x03", 2));
+    world_free(world);
+}
+
 static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
 {
     struct world *world = world_new();
@@ -672,6 +730,8 @@ int main(void)
         cmocka_unit_test(test_a_pod_is_asked_about_once_a_second),
         cmocka_unit_test(test_a_question_about_a_pod_ends_with_who_asked),
         cmocka_unit_test(test_the_end_of_a_session_is_told_at_once),
+        cmocka_unit_test(test_ports_in_the_url_of_a_websocket_are_on_record),
+        cmocka_unit_test(test_more_ports_than_an_event_holds_are_not_served),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
         cmocka_unit_test(test_a_refused_upgrade_closes_both_sides),
         cmocka_unit_test(test_a_terminal_is_recorded),
