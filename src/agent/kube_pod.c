@@ -32,7 +32,7 @@ struct kube_pod_question {
     int64_t asked_ms;
     struct kube_fetch *fetch; /* NULL: answered */
     json_t *node;
-    json_t *containers; /* [{name, image}] */
+    json_t *containers; /* [{name, image, tty}] */
     struct kube_pod *waiting;
 };
 
@@ -109,8 +109,9 @@ static json_t *containers_of(const json_t *spec)
         size_t i;
         json_t *item;
         json_array_foreach (json_object_get(spec, lists[l]), i, item) {
-            (void)json_array_append_new(all, json_pack("{s:s, s:s}", "name", json_get_text(item, "name", ""), "image",
-                                                       json_get_text(item, "image", "")));
+            (void)json_array_append_new(all, json_pack("{s:s, s:s, s:b}", "name", json_get_text(item, "name", ""),
+                                                       "image", json_get_text(item, "image", ""), "tty",
+                                                       (int)json_get_bool(item, "tty", false)));
         }
     }
     return all;
@@ -134,7 +135,8 @@ static void tell(const json_t *node, const json_t *containers, const char *conta
     const json_t *found = find_container(containers, container);
     struct kube_pod_facts facts = {.node = node != NULL ? json_string_value(node) : "",
                                    .container = json_get_text(found, "name", container),
-                                   .image = json_get_text(found, "image", "")};
+                                   .image = json_get_text(found, "image", ""),
+                                   .no_terminal = found != NULL && !json_get_bool(found, "tty", false)};
     fn(ctx, &facts);
 }
 

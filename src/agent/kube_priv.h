@@ -286,6 +286,7 @@ struct kube_pod_facts {
     const char *node; /* each "" when the cluster does not say */
     const char *container;
     const char *image;
+    bool no_terminal; /* the container is known to have none */
 };
 typedef void kube_pod_cb(void *ctx, const struct kube_pod_facts *facts);
 struct kube_pod_name {

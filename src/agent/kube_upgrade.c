@@ -27,11 +27,19 @@ struct kube_attempt {
 static void send_attempt(struct kube_attempt *attempt);
 static void start_session(struct kube_conn *conn);
 
+static bool is_attach(const struct kube_request *request)
+{
+    return strcmp(request->subresource, "attach") == 0;
+}
+
 static void on_pod(void *ctx, const struct kube_pod_facts *facts)
 {
     struct kube_conn *conn = ctx;
     struct kube_exchange *x = &conn->x;
     x->pod = NULL;
+    if (is_attach(x->request)) {
+        x->request->tty = !facts->no_terminal;
+    }
     x->facts = json_pack("{s:s}", "kubernetes_node_name", facts->node);
     if (strcmp(x->request->subresource, "portforward") != 0) { /* which enters no container */
         (void)json_object_set_new(x->facts, "kubernetes_container_name", json_string(facts->container));
@@ -46,6 +54,11 @@ static void on_pod(void *ctx, const struct kube_pod_facts *facts)
 static void ask_about_pod(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
+    if (is_attach(x->request)) {
+        /* Whether there is a terminal is said by the container, to kubelets too, and not by who attaches to it. One that we
+         * know nothing about may have one. */
+        x->request->tty = true;
+    }
     if (kube_request_may_read_pod(conn)) {
         const struct kube_pod_name name = {.namespace = x->request->ns,
                                            .pod = x->request->name,
@@ -301,6 +314,9 @@ static void on_session(struct kube_conn *conn, const struct tp_error *error)
 static void start_session(struct kube_conn *conn)
 {
     const struct kube_exchange *x = &conn->x;
+    if (x->request->tty) {
+        conn->idle_ms = json_get_int(json_object_get(conn->grant, "options"), "idle_timeout", 0);
+    }
     struct kube_session session = {
         .kind = x->request->subresource,
         .pod = x->request->name,
@@ -332,9 +348,6 @@ static bool start_tap(struct kube_conn *conn)
         x->answer_last = true;
         kube_refuse(conn, 502, "%s", error.text);
         return false;
-    }
-    if (x->request->tty) {
-        conn->idle_ms = json_get_int(json_object_get(conn->grant, "options"), "idle_timeout", 0);
     }
     return true;
 }

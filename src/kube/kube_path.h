@@ -27,7 +27,7 @@ struct kube_request {
     bool node_port;  /* of nodes/proxy: the name says another port or scheme than the kubelet's */
     char *container; /* of exec, attach, log; "" when the query names none */
     char *command;   /* of exec: its words joined by blanks; NULL: none */
-    bool tty;        /* exec, attach */
+    bool tty;        /* exec; attach: what the client thinks */
     char **ports;    /* of portforward over WebSocket's query, as written */
     size_t port_count;
 };

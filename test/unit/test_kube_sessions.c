@@ -319,6 +319,46 @@ static void test_the_end_of_a_session_is_told_at_once(void **state)
     }
 }
 
+static struct api_conn *attach_conn(struct world *world)
+{
+    return conn_that_got(world, "/shell/attach?");
+}
+
+static bool attach_asked(struct world *world)
+{
+    return attach_conn(world) != NULL && pod_conn(world) != NULL && got_text(pod_conn(world), "\r\n\r\n");
+}
+
+/* A client that says nothing of a terminal and attaches to a container that has one gets it, and is recorded. */
+static void test_an_attach_is_a_terminal_when_the_container_has_one(void **state)
+{
+    static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                                 "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    static const struct {
+        const char *pod;
+        bool terminal;
+    } cases[] = {
+        {"200 OK\r\nContent-Length: 53\r\n\r\n{\"spec\":{\"containers\":[{\"name\":\"main\",\"tty\":true}]}} ", true},
+        {"200 OK\r\nContent-Length: 42\r\n\r\n{\"spec\":{\"containers\":[{\"name\":\"main\"}]}} ", false},
+        {"403 Forbidden\r\nContent-Length: 0\r\n\r\n", true}, /* nobody knows */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world *world = world_new();
+        client_say(world, "POST /api/v1/namespaces/default/pods/shell/attach?container=main&stdin=1&stdout=1&tty=0 "
+                          "HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+                          "X-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n");
+        run_until(world, attach_asked);
+        stream_write(pod_conn(world)->stream, "HTTP/1.1 ", 9);
+        stream_write(pod_conn(world)->stream, cases[i].pod, strlen(cases[i].pod));
+        stream_write(attach_conn(world)->stream, answer, sizeof(answer) - 1);
+        run_until(world, client_has_head);
+        assert_int_equal(json_get_bool(call_of(world, "session.start", NULL, 0), "interactive", !cases[i].terminal),
+                         cases[i].terminal);
+        world_free(world);
+    }
+}
+
 static struct api_conn *forward_conn(struct world *world)
 {
     return conn_that_got(world, "/shell/portforward?");
@@ -730,6 +770,7 @@ int main(void)
         cmocka_unit_test(test_a_pod_is_asked_about_once_a_second),
         cmocka_unit_test(test_a_question_about_a_pod_ends_with_who_asked),
         cmocka_unit_test(test_the_end_of_a_session_is_told_at_once),
+        cmocka_unit_test(test_an_attach_is_a_terminal_when_the_container_has_one),
         cmocka_unit_test(test_ports_in_the_url_of_a_websocket_are_on_record),
         cmocka_unit_test(test_more_ports_than_an_event_holds_are_not_served),
         cmocka_unit_test(test_a_session_that_cannot_be_recorded_gets_no_byte),
