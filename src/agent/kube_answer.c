@@ -279,6 +279,10 @@ static void take_body(void *ctx, const uint8_t *data, size_t size)
         kube_answer_body(conn, data, size);
         return;
     }
+    if (!x->filter_failed && !kube_has_room(conn, size)) {
+        x->filter_failed = true;
+        x->no_room = true;
+    }
     buf_init(&out, 0);
     if (!x->filter_failed && kube_filter_feed(x->filter, data, size, &out, &error) == TP_OK) {
         put_filtered(conn, &out);
@@ -294,6 +298,8 @@ static void end_without_filter(struct kube_conn *conn)
 {
     if (conn->x.answered) {
         kube_finish(conn);
+    } else if (conn->x.no_room) {
+        kube_refuse(conn, 503, "%s", KUBE_NO_ROOM);
     } else {
         kube_refuse(conn, 502, "you may see only a part of this answer, and it can't be taken apart");
     }

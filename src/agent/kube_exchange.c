@@ -312,6 +312,13 @@ void kube_request_body(void *ctx, const uint8_t *data, size_t size)
     struct kube_exchange *x = &conn->x;
     char line[24];
     if (conn->state == KUBE_HOLD) {
+        if (!x->no_room && !kube_has_room(conn, size)) {
+            x->no_room = true;
+            buf_free(&x->held);
+        }
+        if (x->no_room) {
+            return;
+        }
         (void)buf_append(&x->held, data, size); /* past its limit it fails, and the request with it */
         return;
     }

@@ -231,7 +231,9 @@ void kube_held_end(struct kube_conn *conn)
 {
     struct kube_exchange *x = &conn->x;
     kube_deadline(conn, 0);
-    if (x->held.failed) {
+    if (x->no_room) {
+        kube_refuse(conn, 503, "%s", KUBE_NO_ROOM);
+    } else if (x->held.failed) {
         kube_refuse(conn, 413, "the object is larger than %zu bytes", KUBE_HELD_MAX);
     } else if (kube_request_is_access_review(x->request)) {
         decide_review(conn);

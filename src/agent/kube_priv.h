@@ -83,6 +83,7 @@ struct kube_exchange {
     bool filtered;     /* only some items of the answer may be shown */
     struct kube_filter *filter;
     bool filter_failed;
+    bool no_room;         /* for its body, or for its answer */
     struct buf late_head; /* of a filtered list: it goes down when the list is understood */
     bool retried;
     bool was_used; /* the connection to the API server had served others before */
@@ -179,6 +180,11 @@ void kube_held_begin(struct kube_conn *conn);
 /* The body is complete in x->held. */
 void kube_held_end(struct kube_conn *conn);
 void kube_sweep_free(struct kube_sweep *sweep); /* NULL is fine */
+
+/* kube_room.c: size bytes more may be kept for the connection. */
+bool kube_has_room(const struct kube_conn *conn, size_t size);
+#define KUBE_NO_ROOM \
+    "too much of what the agent has to look through waits already; try again later, or ask for less at a time"
 
 /* kube_review.c */
 /* The exchange asks what the person may do, and the rules of the grant may have a word in it: its body is held. */

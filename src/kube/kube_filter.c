@@ -44,6 +44,11 @@ void kube_filter_free(struct kube_filter *filter)
     mem_free(filter);
 }
 
+size_t kube_filter_kept(const struct kube_filter *filter)
+{
+    return buf_size(&filter->in);
+}
+
 /* ---- watches ---- */
 
 /* Bytes up to the end of the first JSON object in filter->in, 0: it has not ended yet. */

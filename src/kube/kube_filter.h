@@ -30,6 +30,9 @@ enum tp_err kube_filter_feed(struct kube_filter *filter, const void *data, size_
 /* The body has ended: appends what is left. TP_INVALID when it ended too early. */
 enum tp_err kube_filter_end(struct kube_filter *filter, struct buf *out, struct tp_error *error) TP_MUST;
 
+/* Bytes that it has taken and not yet given on. */
+size_t kube_filter_kept(const struct kube_filter *filter) TP_MUST;
+
 /* The raw query to send instead of query (may be NULL) when the answer will be filtered: includeObject, the choice of what
  * rows of a table carry, is made to be metadata. mem_free it. */
 char *kube_filter_query(const char *query) TP_MUST;

@@ -139,6 +139,69 @@ static void test_a_list_that_is_not_understood_is_refused(void **state)
     world_free(world);
 }
 
+#define HOG ((size_t)50 * 1024 * 1024) /* of a list */
+
+/* What the API server still has to say of a list. */
+static struct {
+    struct buf text;
+    size_t at;
+} hog;
+
+static bool hog_is_out(struct world *world)
+{
+    struct stream *stream = world->api->stream;
+    while (stream != NULL && hog.at < buf_size(&hog.text) && !stream_is_full(stream)) {
+        size_t left = buf_size(&hog.text) - hog.at;
+        size_t size = left < 65536 ? left : 65536;
+        stream_write(stream, buf_head(&hog.text) + hog.at, size);
+        hog.at += size;
+    }
+    return client_has_head(world);
+}
+
+static void make_hog(void)
+{
+    static const char start[] = "{\"items\":[{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\"},\"data\":\"";
+    buf_init(&hog.text, 0);
+    (void)buf_printf(&hog.text, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                     sizeof(start) - 1 + HOG + 4, start);
+    memset(buf_reserve(&hog.text, HOG), 'x', HOG);
+    buf_commit(&hog.text, HOG);
+    (void)buf_append_text(&hog.text, "\"}]}");
+}
+
+static bool client_is_stuck(struct world *world)
+{
+    return world->untaken >= TUNNEL_WINDOW;
+}
+
+/* Lists that a client asks for and does not read stay in the agent's memory: for one person not more than two large ones. */
+static void test_lists_that_nobody_reads_are_bounded(void **state)
+{
+    static const char *const answers[] = {"HTTP/1.1 200 ", "HTTP/1.1 200 ", "HTTP/1.1 503 "};
+    struct world *world = world_new();
+    (void)state;
+    set_grant(world, SOME);
+    world->slow = true;
+    make_hog();
+    for (size_t i = 0; i < 3; i++) {
+        buf_clear(&world->got);
+        client_open(world);
+        client_say(world, "GET /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n");
+        run_until(world, api_has_head);
+        buf_clear(&world->api->got); /* it may serve the next one, too */
+        hog.at = 0;
+        run_until(world, hog_is_out);
+        assert_true(strncmp(buf_text(&world->got), answers[i], strlen(answers[i])) == 0);
+        if (i < 2) {
+            run_until(world, client_is_stuck);
+            world->untaken = 0;
+        }
+    }
+    buf_free(&hog.text);
+    world_free(world);
+}
+
 static bool client_has_web(struct world *world)
 {
     return has_count(buf_text(&world->got), "web-9", 1);
@@ -228,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
         cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
+        cmocka_unit_test(test_lists_that_nobody_reads_are_bounded),
         cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_deletecollection_becomes_deletes),
         cmocka_unit_test(test_a_deletecollection_that_is_given_up_is_on_record),
