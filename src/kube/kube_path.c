@@ -339,6 +339,22 @@ static bool kubelet_allows(const struct rbac_kube_rules *rules, const struct kub
     return false;
 }
 
+/* What is no resource is for the API server to decide, but for the files of its host: what all pods there have logged is among
+ * them. */
+static enum rbac_kube_answer check_other(const struct rbac_kube_rules *rules, const struct kube_request *request,
+                                         struct tp_error *error)
+{
+    static const char *const files[] = {"logs", NULL};
+    if (*request->resource || !leads_to(request->path + 1, files) || rbac_kube_rules_open(rules))
+        return RBAC_KUBE_ALLOW;
+    (void)err_set(
+        error, TP_DENIED,
+        "your roles limit what you may do with resources, so %.200s is not served: the logs of all pods may be "
+        "there",
+        request->path);
+    return RBAC_KUBE_DENY;
+}
+
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
 {
@@ -347,7 +363,7 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
         request->verb,     request->collection, request->name};
     enum rbac_kube_answer answer;
     if (!*request->resource || kube_request_is_about_oneself(request))
-        return RBAC_KUBE_ALLOW;
+        return check_other(rules, request, error);
     if (request->proxied && !kubelet_allows(rules, request, error))
         return RBAC_KUBE_DENY;
     answer = rbac_kube_check(rules, &asked);

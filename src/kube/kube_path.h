@@ -51,9 +51,10 @@ bool kube_request_is_about_oneself(const struct kube_request *request) TP_MUST;
 bool kube_request_is_access_review(const struct kube_request *request) TP_MUST;
 
 /* Asks the rules of a grant. RBAC_KUBE_DENY comes with a sentence in error; RBAC_KUBE_FILTER is for lists and watches
- * only. What is no resource is always allowed: the API server decides about it under the person's own name. So is asking
- * what one may do oneself. Behind nodes/proxy is the kubelet with all pods of its node: its ways to run commands are never
- * allowed, for they are no sessions on record, and rules that are limited give its state alone. */
+ * only. What is no resource is allowed, for the API server decides about it under the person's own name; but rules that are
+ * limited give no files of its host (/logs). Asking what one may do oneself is always allowed. Behind nodes/proxy is the
+ * kubelet with all pods of its node: its ways to run commands are never allowed, for they are no sessions on record, and
+ * rules that are limited give its state alone. */
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error) TP_MUST;
 /* May this item of the request's answer be shown? For filters. */

@@ -327,6 +327,22 @@ static void R2_the_kubelet_is_no_way_round_exec(void **state)
     asks(some, "GET", "/api/v1/nodes/n1", RBAC_KUBE_ALLOW);
 }
 
+/* /var/log of the API server's host, where a kubelet keeps what all pods of that host say. */
+static void R2_the_hosts_log_files_are_no_way_round_pods(void **state)
+{
+    static const char all[] = "{\"allowed\":[" ANY("*", "*", "*") "],\"denied\":[]}";
+    static const char some[] = "{\"allowed\":[" ANY("pods", "dev", "*") "],\"denied\":[]}";
+    static const char *const paths[] = {"/logs", "/logs/", "/logs/pods/prod_db_1/main/0.log", "/Logs/pods"};
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        asks(all, "GET", paths[i], RBAC_KUBE_ALLOW);
+        asks(some, "GET", paths[i], RBAC_KUBE_DENY);
+    }
+    asks(some, "GET", "/metrics", RBAC_KUBE_ALLOW);
+    asks(some, "GET", "/version", RBAC_KUBE_ALLOW);
+    asks(some, "GET", "/", RBAC_KUBE_ALLOW);
+}
+
 /* "http:admin:80" is the service admin for the API server, and was another name for the rules. */
 static void R5_a_denied_service_is_denied_on_each_port(void **state)
 {
@@ -426,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_paths_that_two_readers_could_take_differently),
         cmocka_unit_test(test_session_fields),
         cmocka_unit_test(R2_the_kubelet_is_no_way_round_exec),
+        cmocka_unit_test(R2_the_hosts_log_files_are_no_way_round_pods),
         cmocka_unit_test(R5_a_denied_service_is_denied_on_each_port),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_identity),
