@@ -12,6 +12,7 @@
 #include "kube/kube_proto.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 /* Pods in namespace dev, and one by name elsewhere. */
 static struct rbac_kube_rules *some_rules(void)
@@ -100,6 +101,60 @@ static void test_lists_that_are_not_understood(void **state)
     expect_invalid(false, "{\"kind\":\"Table\",\"items\":[]}");
     expect_invalid(false, "{\"kind\":\"PodList\",\"items\":[],\"items\":[" POD("prod", "b") "]}");
     expect_invalid(false, "{\"kind\":\"PodList\",\"items\":[]} {}");
+    static const char *const broken[] = {"tru",    "01",   "1.",   "-",     "1e",     "\"a",   "\"\\x\"", "\"\\u12g4\"",
+                                         "\"\n\"", "[1,]", "[,1]", "[1 2]", "[1}",    "{1:2}", "{\"a\"}", "{\"a\":1,}",
+                                         "nul",    "\"\\", "",     "+1",    "{\"a\"", "[[[]]"};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        char *list =
+            mem_printf("{\"items\":[{\"metadata\":{\"namespace\":\"dev\",\"name\":\"a\"},\"b\":%s}]}", broken[i]);
+        expect_invalid(false, list);
+        mem_free(list);
+    }
+}
+
+/* Names and keys may be written with escapes; a name that stands twice is none. */
+static void test_names_that_are_written_in_other_ways(void **state)
+{
+    static const char shown[] =
+        "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"namespace\":\"d\\u0065v\",\"name\":\"a\"},"
+        "\"<\\n\\u003c\":[1e5,-0.25E-3,true,false,null,{},[]]}]}";
+    static const char hidden[] =
+        "{\"kind\":\"PodList\",\"items\":[{\"m\\u0065tadata\":{\"namespace\":\"dev\",\"n\\u0061me\":"
+        "\"s\\u0065cret\"}}]}";
+    (void)state;
+    char *with_line = mem_printf("%s\n", shown);
+    expect(false, shown, with_line);
+    mem_free(with_line);
+    expect(false, hidden, "{\"kind\":\"PodList\",\"items\":[]}\n");
+    expect_invalid(false,
+                   "{\"items\":[{\"metadata\":{\"namespace\":\"dev\",\"name\":\"secret\",\"n\\u0061me\":\"a\"}}]}");
+    expect_invalid(false, "{\"items\":[{\"metadata\":{},\"metadat\\u0061\":{\"namespace\":\"dev\",\"name\":\"a\"}}]}");
+    expect_invalid(false, "{\"items\":[],\"item\\u0073\":[]}");
+}
+
+#define MANY ((size_t)16 * 1024 * 1024) /* bytes of a list */
+
+/* As a tree the object would take 300 MB, and seconds of an agent's only thread. */
+static void test_a_list_is_filtered_without_a_tree(void **state)
+{
+    struct buf list;
+    struct buf out;
+    struct rusage before;
+    struct rusage after;
+    (void)state;
+    buf_init(&list, 0);
+    buf_init(&out, 0);
+    (void)buf_append_text(&list, "{\"items\":[{\"metadata\":{\"namespace\":\"dev\",\"name\":\"a\"},\"data\":{\"a\":1");
+    for (unsigned i = 0; buf_size(&list) < MANY; i++)
+        (void)buf_printf(&list, ",\"%x\":\"\"", i);
+    (void)buf_append_text(&list, "}}]}");
+    (void)getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(filter(false, JSON, buf_head(&list), buf_size(&list), buf_size(&list), &out), TP_OK);
+    (void)getrusage(RUSAGE_SELF, &after);
+    assert_int_equal(buf_size(&out), buf_size(&list) + 1);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 160 * 1024);
+    buf_free(&list);
+    buf_free(&out);
 }
 
 /* Rows without metadata, names with a NUL: not shown. */
@@ -285,6 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_lists_that_are_not_understood),
+        cmocka_unit_test(test_names_that_are_written_in_other_ways),
+        cmocka_unit_test(test_a_list_is_filtered_without_a_tree),
         cmocka_unit_test(test_what_has_no_clear_name_is_not_shown),
         cmocka_unit_test(test_watches),
         cmocka_unit_test(test_other_types_are_refused),
