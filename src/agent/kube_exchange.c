@@ -397,12 +397,19 @@ void kube_request_audit(const struct kube_conn *conn, json_t *fields)
     char *group =
         is_resource ? mem_printf("%s/%s", request->api_group[0] != '\0' ? request->api_group : "core", request->version)
                     : mem_strdup("");
-    json_t *more = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "request_path", conn->x.path, "verb", request->method,
-                             "resource_api_group", group, "resource_namespace", request->ns, "resource_kind",
-                             request->kind, "resource_name", request->name);
+    const struct {
+        const char *key;
+        const char *value;
+    } members[] = {{"request_path", conn->x.path},   {"verb", request->method},
+                   {"resource_api_group", group},    {"resource_namespace", request->ns},
+                   {"resource_kind", request->kind}, {"resource_name", request->name}};
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        json_t *text = json_string(members[i].value);
+        if (text != NULL) { /* else it is no text, and the others are said all the same */
+            (void)json_object_set_new(fields, members[i].key, text);
+        }
+    }
     mem_free(group);
-    (void)json_object_update(fields, more);
-    json_decref(more);
     if (conn->x.login != NULL) {
         (void)json_object_set_new(fields, "login", json_string(conn->x.login));
     }

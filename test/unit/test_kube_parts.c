@@ -34,6 +34,11 @@ static bool api_has_body(struct world *world)
     return has_count(api_got(world), "\"kind\":", 1);
 }
 
+static bool two_are_reported(struct world *world)
+{
+    return call_of(world, "session.event", "kube.request", 1) != NULL;
+}
+
 static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
 {
     struct world *world = world_new();
@@ -51,6 +56,11 @@ static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
     api_say(world, "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}");
     run_until(world, client_has_head);
     assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 201 ", 13) == 0);
+    run_until(world, two_are_reported);
+    for (size_t i = 0; i < 2; i++) { /* of which object, though no URL has said so */
+        const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", i), "fields");
+        assert_string_equal(json_get_text(fields, "resource_name", ""), i == 0 ? "db-1" : "web-1");
+    }
     world_free(world);
 }
 
