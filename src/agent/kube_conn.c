@@ -287,6 +287,20 @@ static bool step(struct kube_conn *conn)
     return used > 0 && buf_size(&conn->in) > 0;
 }
 
+/* The client sends nothing any more, and all of it is done with. */
+static void take_client_end(struct kube_conn *conn)
+{
+    bool answering = conn->state == KUBE_ANSWER || conn->state == KUBE_HOLD;
+    if (conn->state == KUBE_READ && !http_parser_is_inside(conn->parser)) {
+        kube_finish(conn);
+    } else if (conn->state == KUBE_RAW && conn->x.upstream != NULL) {
+        kube_upstream_shutdown(conn->x.upstream);
+    } else if (conn->state == KUBE_READ || (answering && (!conn->x.body_done || conn->x.no_deadline))) {
+        /* In the middle of a request, or of a watch: who ends one so is gone, and it would go on for an hour. */
+        kube_cut(conn, CLOSE_CLIENT_CLOSED, NULL);
+    }
+}
+
 static void pump(void *ctx)
 {
     struct kube_conn *conn = ctx;
@@ -303,14 +317,7 @@ static void pump(void *ctx)
     }
     check_end(conn);
     if (conn->in_eof && buf_size(&conn->in) == 0) {
-        if (conn->state == KUBE_READ && !http_parser_is_inside(conn->parser)) {
-            kube_finish(conn);
-        } else if (conn->state == KUBE_RAW && conn->x.upstream != NULL) {
-            kube_upstream_shutdown(conn->x.upstream);
-        } else if (conn->state == KUBE_READ ||
-                   ((conn->state == KUBE_ANSWER || conn->state == KUBE_HOLD) && !conn->x.body_done)) {
-            kube_cut(conn, CLOSE_CLIENT_CLOSED, NULL); /* in the middle of a request */
-        }
+        take_client_end(conn);
     }
 }
 

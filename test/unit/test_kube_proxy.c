@@ -144,6 +144,37 @@ static void test_watches_stream_at_once(void **state)
     world_free(world);
 }
 
+/* Whoever closes TLS as it should be only ends his half: a watch that nobody reads went on with the API server for an hour.
+ * An answer that ends by itself still comes to him. */
+static void test_a_client_that_closes_politely_ends_its_watch(void **state)
+{
+    static const char *const endless[] = {"/api/v1/namespaces/default/pods?watch=true",
+                                          "/api/v1/namespaces/default/pods/a/log?follow=true"};
+    struct world *world;
+    (void)state;
+    for (size_t i = 0; i < sizeof(endless) / sizeof(endless[0]); i++) {
+        char *asked = mem_printf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", endless[i]);
+        world = world_new();
+        client_say(world, asked);
+        mem_free(asked);
+        run_until(world, api_has_head);
+        api_say(world, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        run_until(world, client_has_head);
+        tunnel_stream_shutdown(world->client);
+        run_until(world, api_is_closed);
+        run_until(world, client_is_closed);
+        world_free(world);
+    }
+    world = world_new();
+    client_say(world, GET_PODS "\r\n");
+    tunnel_stream_shutdown(world->client);
+    run_until(world, api_has_head);
+    api_say(world, OK_ANSWER);
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 200 ", 13) == 0);
+    world_free(world);
+}
+
 static bool api_went_quiet(struct world *world)
 {
     return world->untaken >= TUNNEL_WINDOW;
@@ -546,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_R11_a_doubtful_connection_is_not_used_again),
         cmocka_unit_test(test_path_tricks_are_refused),
         cmocka_unit_test(test_watches_stream_at_once),
+        cmocka_unit_test(test_a_client_that_closes_politely_ends_its_watch),
         cmocka_unit_test(test_back_pressure_from_the_client),
         cmocka_unit_test(test_bodies_go_up_in_pieces),
         cmocka_unit_test(test_an_api_server_that_is_down),
