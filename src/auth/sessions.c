@@ -195,6 +195,15 @@ static bool is_host_event(const char *name)
     return false;
 }
 
+/* Requests to a cluster sign in nowhere: each says as whom it was made. */
+static const char *login_of(const struct live *live, const json_t *fields)
+{
+    if (live->pinned_login != NULL) {
+        return live->pinned_login;
+    }
+    return strcmp(live->service, "kube") == 0 ? json_get_text(fields, "login", "") : "";
+}
+
 /* What a host says of a session of its own (report: sid, event, fields) as an event; NULL: it is on record already. */
 static enum tp_err event_of(const struct call *call, const json_t *report, json_t **ret_event, struct tp_error *error)
 {
@@ -221,7 +230,7 @@ static enum tp_err event_of(const struct call *call, const json_t *report, json_
         return TP_OK; /* our own order, on record since it was given */
     }
     bool success = json_get_bool(fields, "success", json_get_text(fields, "error", NULL) == NULL);
-    json_t *event = session_event(call, live, name, success, live->pinned_login != NULL ? live->pinned_login : "");
+    json_t *event = session_event(call, live, name, success, login_of(live, fields));
     json_object_set_new(event, "sid", json_string(sid));
     const char *key;
     json_t *value;

@@ -142,9 +142,10 @@ static void reports_of_the_agent(void **state)
     alice_with_a_cluster(fixture);
     serve(fixture, HOST_B, "b", json_pack("[o]", cluster("d", "dev")));
     char *sid = connect_sid(fixture, "alice");
-    json_t *fields = json_pack("{s:s, s:s, s:i, s:s, s:[s], s:s, s:s}", "verb", "GET", "request_path",
-                               "/api/v1/namespaces/default/pods", "response_code", 200, "resource_kind", "pods",
-                               "kubernetes_groups", "developer", "kubernetes_cluster", "other", "user", "mallory");
+    json_t *fields =
+        json_pack("{s:s, s:s, s:i, s:s, s:[s], s:s, s:s, s:s}", "verb", "GET", "request_path",
+                  "/api/v1/namespaces/default/pods", "response_code", 200, "resource_kind", "pods", "kubernetes_groups",
+                  "developer", "kubernetes_cluster", "other", "user", "mallory", "login", "dev");
     json_t *report = json_pack("{s:s, s:s, s:o}", "sid", sid, "event", "kube.request", "fields", fields);
     must_fail(fixture, as_host(HOST_B, "b"), "session.event", json_incref(report), TP_NOT_FOUND);
     json_decref(must(fixture, as_host(HOST_A, "a"), "session.event", report));
@@ -154,6 +155,7 @@ static void reports_of_the_agent(void **state)
     json_t *event = json_array_get(items, 0);
     assert_string_equal(json_get_text(event, "code", ""), "T3009I");
     assert_string_equal(json_get_text(event, "user", ""), "alice");
+    assert_string_equal(json_get_text(event, "login", ""), "dev"); /* as whom; it was lost */
     assert_string_equal(json_get_text(event, "kubernetes_cluster", ""), "c");
     assert_string_equal(json_get_text(event, "proto", ""), "kube");
     assert_string_equal(json_get_text(event, "server_id", ""), HOST_A);
