@@ -149,6 +149,28 @@ static void what_others_wrote_stays(void **state)
     json_decref(before);
 }
 
+/* "insecure-skip-tls-verify: yes" came back as the text "yes", and kubectl read nothing of the file any more. */
+static void booleans_of_others_stay_booleans(void **state)
+{
+    (void)state;
+    json_t *config =
+        parse("clusters:\n"
+              "- name: lab\n"
+              "  cluster: {server: 'https://192.0.2.1', insecure-skip-tls-verify: yes, disable-compression: Off}\n"
+              "users:\n"
+              "- name: lab\n"
+              "  user: {username: 'on', password: \"no\"}\n");
+    struct kubeconfig_target one = target("prod");
+    put(config, &one);
+    char *text = kubeconfig_text(config);
+    assert_non_null(strstr(text, "    insecure-skip-tls-verify: true\n"));
+    assert_non_null(strstr(text, "    disable-compression: false\n"));
+    assert_non_null(strstr(text, "    username: \"on\"\n"));
+    assert_non_null(strstr(text, "    password: \"no\"\n"));
+    secret_free(text);
+    json_decref(config);
+}
+
 static void a_second_login_keeps_the_persons_own_fields(void **state)
 {
     (void)state;
@@ -417,11 +439,39 @@ static void the_path_is_kubectls(void **state)
     assert_int_equal(unsetenv("KUBECONFIG"), 0);
 }
 
+/* A kubeconfig of a few hundred clusters with their certificates was too large. */
+static void files_of_megabytes_are_taken(void **state)
+{
+    enum { CLUSTERS = 1000, CA = 3000 };
+    static char certificate[CA + 1];
+    char *path = new_path(), name[] = "prod";
+    struct tp_error error = {0};
+    struct buf big;
+    (void)state;
+    memset(certificate, 'Q', CA);
+    buf_init(&big, 0);
+    (void)buf_append_text(&big, "clusters:\n");
+    for (int i = 0; i < CLUSTERS; i++)
+        (void)buf_printf(&big, "- {name: c%d, cluster: {certificate-authority-data: %s}}\n", i, certificate);
+    assert_int_equal(kubeconfig_edit(path, put_name, name, &error), TP_OK); /* makes the folder */
+    assert_int_equal(file_write_text(path, buf_text(&big), &error), TP_OK);
+    if (kubeconfig_edit(path, put_name, name, &error) != TP_OK)
+        fail_msg("%s", error.text);
+    json_t *config = NULL;
+    assert_int_equal(kubeconfig_read(path, &config, NULL), TP_OK);
+    assert_int_equal(json_array_size(json_object_get(config, "clusters")), CLUSTERS + 1);
+    json_decref(config);
+    buf_free(&big);
+    remove_path(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_file_has_what_kubectl_needs),
         cmocka_unit_test(what_others_wrote_stays),
+        cmocka_unit_test(booleans_of_others_stay_booleans),
+        cmocka_unit_test(files_of_megabytes_are_taken),
         cmocka_unit_test(a_second_login_keeps_the_persons_own_fields),
         cmocka_unit_test(entries_of_others_are_not_taken_over),
         cmocka_unit_test(logout_takes_all_contexts_and_spares_shared_clusters),

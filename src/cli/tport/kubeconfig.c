@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#define KUBECONFIG_MAX_NODES 1000000
 #define API_VERSION "client.authentication.k8s.io/v1beta1" /* kubectl 1.11 and later, the newest included */
 #define EXTENSION "teleport.kube.name"                     /* where other tools look for the cluster's name */
 
@@ -38,17 +39,33 @@ static enum tp_err check_list(const json_t *config, const char *list, const char
     return TP_OK;
 }
 
+/* kubectl reads YAML 1.1, where a plain yes, no, on or off is a boolean: written back in quotes it would be none, and
+ * kubectl would not read the file any more. */
+static void spell_booleans(struct node *node)
+{
+    bool value;
+    if (node->kind == NODE_SCALAR && !node->quoted && node_bool(node, &value) == TP_OK) {
+        mem_free(node->text);
+        node->text = mem_strdup(value ? "true" : "false");
+    }
+    for (size_t i = 0; i < node->count; i++)
+        spell_booleans(node->items[i]);
+}
+
 enum tp_err kubeconfig_parse(const char *text, size_t size, const char *file, json_t **ret_config,
                              struct tp_error *error)
 {
     struct node **documents;
     size_t count;
     json_t *config;
-    enum tp_err err = node_parse(text, size, file, &documents, &count, error);
+    enum tp_err err =
+        node_parse_large(text, size, file, KUBECONFIG_MAX_BYTES, KUBECONFIG_MAX_NODES, &documents, &count, error);
     if (err != TP_OK)
         return err;
     if (count > 1)
         err = err_set(error, TP_INVALID, "%s: more than one YAML document; repair the file or move it away", file);
+    for (size_t i = 0; i < count; i++)
+        spell_booleans(documents[i]);
     config = count == 1 && err == TP_OK ? node_to_json(documents[0]) : json_object();
     for (size_t i = 0; i < count; i++)
         node_free(documents[i]);

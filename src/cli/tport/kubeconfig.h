@@ -10,6 +10,8 @@
 
 #include <jansson.h>
 
+#define KUBECONFIG_MAX_BYTES ((size_t)16 * 1024 * 1024) /* thousands of clusters with their certificates */
+
 /* One Kubernetes cluster behind a proxy; all texts are borrowed. */
 struct kubeconfig_target {
     const char *teleport;    /* name of the tport cluster */
@@ -27,8 +29,8 @@ struct kubeconfig_target {
 };
 
 /* Reads a kubeconfig (YAML or JSON); an empty text gives an empty configuration. TP_INVALID with file and line when it is
- * no YAML, no map, or when clusters, users or contexts are no lists of maps with names; TP_TOO_LARGE past NODE_MAX_BYTES.
- * json_decref ret_config. */
+ * no YAML, no map, or when clusters, users or contexts are no lists of maps with names; TP_TOO_LARGE past
+ * KUBECONFIG_MAX_BYTES. json_decref ret_config. */
 enum tp_err kubeconfig_parse(const char *text, size_t size, const char *file, json_t **ret_config,
                              struct tp_error *error) TP_MUST;
 /* The text of a configuration; wipe and free it with secret_free. */

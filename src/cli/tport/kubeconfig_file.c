@@ -3,7 +3,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/node.h"
 #include "cli/common/file.h"
 #include "cli/tport/kubeconfig.h"
 
@@ -36,7 +35,7 @@ char *kubeconfig_path(const char *option)
 enum tp_err kubeconfig_read(const char *path, json_t **ret_config, struct tp_error *error)
 {
     struct buf text;
-    buf_init(&text, NODE_MAX_BYTES);
+    buf_init(&text, KUBECONFIG_MAX_BYTES);
     enum tp_err err = file_read(path, &text, error);
     if (err == TP_OK || err == TP_NOT_FOUND)
         err = kubeconfig_parse(buf_text(&text), buf_size(&text), path, ret_config, error);
@@ -79,10 +78,10 @@ static enum tp_err edit_locked(const char *path,
     err = change(config, context, error);
     if (err == TP_OK && !json_equal(before, config)) {
         char *text = kubeconfig_text(config);
-        if (strlen(text) > NODE_MAX_BYTES)
+        if (strlen(text) > KUBECONFIG_MAX_BYTES)
             err =
                 err_set(error, TP_TOO_LARGE,
-                        "%s would grow past 1 MB; log in to single clusters, or use several files (KUBECONFIG)", path);
+                        "%s would grow past 16 MB; log in to single clusters, or use several files (KUBECONFIG)", path);
         else
             err = file_replace(path, text, strlen(text), error);
         secret_free(text);
