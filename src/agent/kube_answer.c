@@ -74,8 +74,11 @@ void kube_refuse(struct kube_conn *conn, int status, const char *format, ...)
 void kube_refuse_forbidden(struct kube_conn *conn, const char *name)
 {
     const struct kube_request *request = conn->x.request;
-    kube_refuse(conn, 403, "your roles do not let you %s %s%s%s%s%s", request->verb, request->kind,
-                name[0] != '\0' ? " " : "", name, request->ns[0] != '\0' ? " in namespace " : "", request->ns);
+    const struct kube_wish wish = {request->verb, request->api_group, request->resource, request->subresource,
+                                   name,          request->ns};
+    char *text = kube_wish_refusal(&wish);
+    kube_refuse(conn, 403, "%s", text);
+    mem_free(text);
 }
 
 void kube_answer_object(struct kube_conn *conn, int status, const char *body)

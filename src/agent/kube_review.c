@@ -43,9 +43,10 @@ static void put_refusal(const struct rbac_kube_rules *rules, const json_t *attri
         .collection = name[0] == '\0', /* any of them */
     };
     if (rbac_kube_check(rules, &asked) == RBAC_KUBE_DENY) {
-        (void)buf_printf(out, "tport: your roles do not let you %s %s%s%s%s%s%s%s", verb, resource,
-                         subresource[0] != '\0' ? "/" : "", subresource, name[0] != '\0' ? " " : "", name,
-                         space[0] != '\0' ? " in namespace " : "", space);
+        const struct kube_wish wish = {verb, asked.api_group, resource, subresource, name, space};
+        char *text = kube_wish_refusal(&wish);
+        (void)buf_printf(out, "tport: %s", text);
+        mem_free(text);
     }
 }
 

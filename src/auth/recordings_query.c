@@ -505,6 +505,13 @@ void do_recordings_read(struct call *call)
     if (err == TP_OK && (piece.offset < 0 || piece.limit <= 0)) {
         err = err_set(&error, TP_INVALID, "offset and limit must be positive");
     }
+    if (err == TP_OK && map_get(auth->recordings, id) == NULL && json_is_false(json_object_get(meta, "recorded"))) {
+        err =
+            err_set(&error, TP_NOT_FOUND,
+                    "the session %s was not recorded (a Kubernetes command without a terminal, or recording was off); "
+                    "`tportctl audit ls --text=%s` shows what is on record about it",
+                    id, id);
+    }
     if (err == TP_OK) {
         struct recording *open = map_get(auth->recordings, id);
         piece.limit = piece.limit < RECORDING_PIECE_MAX ? piece.limit : RECORDING_PIECE_MAX;

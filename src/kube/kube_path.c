@@ -355,6 +355,15 @@ static enum rbac_kube_answer check_other(const struct rbac_kube_rules *rules, co
     return RBAC_KUBE_DENY;
 }
 
+char *kube_wish_refusal(const struct kube_wish *wish)
+{
+    /* "exec pods web-1", not "exec pods/exec web-1" */
+    const char *sub = strcmp(wish->subresource, wish->verb) == 0 ? "" : wish->subresource;
+    return mem_printf("your roles do not let you %s %s%s%s%s%s%s%s%s%s", wish->verb, wish->resource,
+                      *wish->api_group ? "." : "", wish->api_group, *sub ? "/" : "", sub, *wish->name ? " " : "",
+                      wish->name, *wish->ns ? " in namespace " : "", wish->ns);
+}
+
 enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, const struct kube_request *request,
                                          struct tp_error *error)
 {
@@ -373,9 +382,13 @@ enum rbac_kube_answer kube_request_check(const struct rbac_kube_rules *rules, co
                       request->resource);
         return RBAC_KUBE_DENY;
     }
-    if (answer == RBAC_KUBE_DENY)
-        (void)err_set(error, TP_DENIED, "your roles do not let you %s %s%s%s%s%s", request->verb, request->kind,
-                      *request->name ? " " : "", request->name, *request->ns ? " in namespace " : "", request->ns);
+    if (answer == RBAC_KUBE_DENY) {
+        const struct kube_wish wish = {request->verb,        request->api_group, request->resource,
+                                       request->subresource, request->name,      request->ns};
+        char *text = kube_wish_refusal(&wish);
+        (void)err_set(error, TP_DENIED, "%s", text);
+        mem_free(text);
+    }
     return answer;
 }
 

@@ -50,6 +50,19 @@ bool kube_request_is_about_oneself(const struct kube_request *request) TP_MUST;
 /* It asks whether one may do one certain thing oneself. */
 bool kube_request_is_access_review(const struct kube_request *request) TP_MUST;
 
+/* What somebody wanted to do. Texts are borrowed; "" where there is none. */
+struct kube_wish {
+    const char *verb;
+    const char *api_group;
+    const char *resource;
+    const char *subresource;
+    const char *name;
+    const char *ns;
+};
+/* "your roles do not let you list deployments.apps in namespace default": one name may stand in several groups, such as
+ * pods and pods.metrics.k8s.io. mem_free it. */
+char *kube_wish_refusal(const struct kube_wish *wish) TP_MUST;
+
 /* Asks the rules of a grant. RBAC_KUBE_DENY comes with a sentence in error; RBAC_KUBE_FILTER is for lists and watches
  * only. What is no resource is allowed, for the API server decides about it under the person's own name; but rules that are
  * limited give no files of its host (/logs). Asking what one may do oneself is always allowed. Behind nodes/proxy is the

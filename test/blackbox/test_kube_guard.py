@@ -79,6 +79,32 @@ def test_commands_and_ports_leave_events(site, member):
     wait_for(lambda: site.events("port", kubernetes_cluster="prod", user=member.name))
 
 
+def test_lists_of_sessions_name_the_pod(site, member):
+    """They named the agent's host, which says nothing; and of a command without a terminal, play said that its file was lost."""
+    auditor = site.person("auditor-lists", "auditor,member")
+    site.kubectl(member, "exec", "shell", "--", "true", context="prod", check=True)
+    sid = wait_for(lambda: site.events("exec", kubernetes_cluster="prod", user=member.name))[0]["sid"]
+    row = wait_for(lambda: [line for line in auditor.tport("recordings", "ls").stdout.splitlines() if line.startswith(sid)])[0]
+    assert " prod/default/shell " in row
+    played = auditor.tport("play", sid)
+    assert played.returncode == 1 and "was not recorded" in played.stderr and f"--text={sid}" in played.stderr
+    assert "kubernetes_pod_namespace=default kubernetes_pod_name=shell" in site.cluster.ctl("audit", "ls", f"--text={sid}").stdout
+    with site.running(member, "logs", "-f", "shell") as follow:
+        until(follow, "line")
+        assert any(line.split()[3] == "prod" for line in auditor.tport("kube", "sessions").stdout.splitlines() if " kube " in line)
+
+
+@pytest.mark.parametrize("version", ["1.20", "new", "1.35"])
+def test_what_kubectl_waited_for_ends_with_it(site, member, version):
+    """It closes its connection as TLS wants it, and its watch went on for up to an hour."""
+    name = f"quiet-{version.replace('.', '')}"
+    site.kubectl(member, "create", "deployment", name, "--image=busybox:test", "--replicas=0", context="prod", check=True)
+    assert "successfully rolled out" in site.kubectl(member, "rollout", "status", f"deploy/{name}", version=version, context="prod", check=True).stdout
+    watch = wait_for(lambda: [e for e in site.events("kube.request", user=member.name) if "watch=true" in e["request_path"] and name in e["request_path"]])
+    assert watch[0]["login"] == member.name # there is no kubernetes_users in the role
+    wait_for(lambda: watch[0]["sid"] not in site.cluster.ctl("sessions", "ls", "--format=json").stdout)
+
+
 # --- what breaks ---
 
 def cold(site, person, name):

@@ -198,6 +198,30 @@ static const struct {
     {"{}", {{0}}, NULL},
 };
 
+/* "You may not list pods" was said of pods.metrics.k8s.io to people who list pods every day. */
+static void test_refusals_say_which_group(void **state)
+{
+    static const struct {
+        struct kube_wish wish;
+        const char *text;
+    } rows[] = {
+        {{"list", "", "pods", "", "", "default"}, "list pods in namespace default"},
+        {{"list", "metrics.k8s.io", "pods", "", "", "default"}, "list pods.metrics.k8s.io in namespace default"},
+        {{"patch", "apps", "deployments", "scale", "web", "a"}, "patch deployments.apps/scale web in namespace a"},
+        {{"exec", "", "pods", "exec", "web-1", "a"}, "exec pods web-1 in namespace a"},
+        {{"exec", "", "pods", "attach", "web-1", "a"}, "exec pods/attach web-1 in namespace a"},
+        {{"get", "", "nodes", "", "n1", ""}, "get nodes n1"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *text = kube_wish_refusal(&rows[i].wish);
+        char *wanted = mem_printf("your roles do not let you %s", rows[i].text);
+        assert_string_equal(text, wanted);
+        mem_free(wanted);
+        mem_free(text);
+    }
+}
+
 static void test_identity(void **state)
 {
     (void)state;
@@ -445,6 +469,7 @@ int main(void)
         cmocka_unit_test(R2_the_hosts_log_files_are_no_way_round_pods),
         cmocka_unit_test(R5_a_denied_service_is_denied_on_each_port),
         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_refusals_say_which_group),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_R10_identity_headers_are_dropped_in_every_spelling),
         cmocka_unit_test(test_status),

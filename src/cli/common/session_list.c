@@ -48,6 +48,20 @@ enum tp_err session_list_times(const struct command_line *line, const struct ses
     return TP_OK;
 }
 
+/* The host; of Kubernetes CLUSTER, or CLUSTER/NAMESPACE/POD. mem_free it. */
+static char *target_of(const json_t *item)
+{
+    const char *cluster = json_get_text(item, "kubernetes_cluster", "");
+    const json_t *channels = json_object_get(item, "channels"); /* of one that runs */
+    const json_t *holder = json_array_size(channels) > 0 ? json_array_get(channels, 0) : item;
+    const char *pod = json_get_text(holder, "kubernetes_pod_name", "");
+    if (!*cluster)
+        return mem_strdup(json_get_text(item, "hostname", ""));
+    if (!*pod)
+        return mem_strdup(cluster);
+    return mem_printf("%s/%s/%s", cluster, json_get_text(holder, "kubernetes_pod_namespace", ""), pod);
+}
+
 void session_list_print(const json_t *items, const char *format, bool live)
 {
     static const char *const titles[] = {"ID",      "Type", "Participants", "Target", "Login", "Timestamp (UTC)",
@@ -71,16 +85,18 @@ void session_list_print(const json_t *items, const char *format, bool live)
         const json_t *list = json_object_get(item, "participants");
         char *participants =
             json_array_size(list) > 0 ? output_list(list, ", ") : mem_strdup(json_get_text(item, "user", ""));
+        char *target = target_of(item);
         char *when = output_time(json_get_text(item, live ? "started" : "ended", json_get_text(item, "started", "")));
         const char *cells[] = {json_get_text(item, "id", json_get_text(item, "sid", "")),
                                json_get_text(item, "kind", "ssh"),
                                participants,
-                               json_get_text(item, "hostname", ""),
+                               target,
                                json_get_text(item, "login", ""),
                                when,
                                json_get_text(item, "command", "")};
         table_add(table, cells);
         mem_free(participants);
+        mem_free(target);
         mem_free(when);
     }
     table_print(table);

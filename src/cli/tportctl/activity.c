@@ -103,10 +103,24 @@ enum tp_err tportctl_recordings_ls(struct command_line *line, struct tp_error *e
 /* The fields of an event that say what happened, in this order, as far as it has them. mem_free it. */
 static char *event_details(const json_t *event)
 {
-    static const char *const fields[] = {
-        "name",  "node_name",    "type",    "phase", "login", "server_hostname", "kubernetes_cluster",
-        "verb",  "request_path", "command", "path",  "addr",  "reason",          "message",
-        "error", "sid"};
+    static const char *const fields[] = {"name",
+                                         "node_name",
+                                         "type",
+                                         "phase",
+                                         "login",
+                                         "server_hostname",
+                                         "kubernetes_cluster",
+                                         "kubernetes_pod_namespace",
+                                         "kubernetes_pod_name",
+                                         "verb",
+                                         "request_path",
+                                         "command",
+                                         "path",
+                                         "addr",
+                                         "reason",
+                                         "message",
+                                         "error",
+                                         "sid"};
     struct buf out;
     buf_init(&out, 0);
     if (json_is_false(json_object_get(event, "success")))
