@@ -1,6 +1,7 @@
 #include "agent/kube_priv.h"
 
 #include "base/mem.h"
+#include "crypt/seal.h"
 
 struct kube *kube_new(struct loop *loop, const struct kube_line *line)
 {
@@ -9,6 +10,7 @@ struct kube *kube_new(struct loop *loop, const struct kube_line *line)
     kube->line = *line;
     kube->clusters = map_new();
     kube->shares = map_new();
+    kube_pages_init(kube);
     return kube;
 }
 
@@ -54,5 +56,6 @@ void kube_free(struct kube *kube)
     map_each(kube->clusters, free_cluster, NULL);
     map_free(kube->clusters);
     map_free(kube->shares);
+    seal_free(kube->pages_seal);
     mem_free(kube);
 }

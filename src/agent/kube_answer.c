@@ -193,13 +193,14 @@ static bool start_filter(struct kube_conn *conn, const struct http_response *res
 {
     struct kube_exchange *x = &conn->x;
     struct tp_error error = {0};
-    if (!x->filtered || response->status != 200 || x->to_head) {
+    bool has_pages = response->status == 200 || response->status == 410;
+    if (!x->filtered || !has_pages || x->to_head) {
         return true;
     }
     if (http_response_header(response, "content-encoding") != NULL) {
         (void)err_set(&error, TP_INVALID, "it is compressed");
-    } else if (kube_filter_new(conn->rules, x->request, http_response_header(response, "content-type"), &x->filter,
-                               &error) == TP_OK) {
+    } else if (kube_filter_new(conn->rules, x->request, http_response_header(response, "content-type"),
+                               &conn->kube->pages, &x->filter, &error) == TP_OK) {
         return true;
     }
     kube_refuse(conn, 406, "you may see only a part of this answer, and it can't be taken apart: %s", error.text);

@@ -53,19 +53,25 @@ static bool is_ours(const struct kube_exchange *x, const char *name)
     return x->filtered && (strcmp(name, "accept-encoding") == 0 || strcmp(name, "range") == 0);
 }
 
-static void put_target(struct kube_conn *conn, const struct http_request *request)
+/* false: refused. */
+static bool put_target(struct kube_conn *conn, const struct http_request *request)
 {
     struct buf *out = &conn->x.head;
     (void)buf_printf(out, "%s %s", request->method, kube_cluster_conf(conn->cluster)->prefix);
     http_write_path(out, request->path);
-    char *query = conn->x.filtered         ? kube_filter_query(request->query)
+    char *query = conn->x.filtered         ? kube_filter_query(request->query, &conn->kube->pages)
                   : request->query != NULL ? mem_strdup(request->query)
                                            : NULL;
+    if (conn->x.filtered && query == NULL) {
+        kube_refuse(conn, 410, "this list can't be continued (the agent was started anew); ask for it from the start");
+        return false;
+    }
     if (query != NULL && query[0] != '\0') {
         (void)buf_printf(out, "?%s", query);
     }
     mem_free(query);
     (void)buf_append_text(out, " HTTP/1.1\r\n");
+    return true;
 }
 
 /* Whom the request is for, and who we are: header lines, kept for what we ask ourselves in the person's name. */
@@ -143,7 +149,9 @@ static bool write_head(struct kube_conn *conn, const struct http_request *reques
     bool fine = keep_identity(x, &identity, authorization);
     kube_identity_free(&identity);
     buf_init(&x->head, 0);
-    put_target(conn, request);
+    if (!put_target(conn, request)) {
+        return false;
+    }
     fine = put_headers(conn, request) && fine;
     if (!x->holds) {
         put_framing(x, request);

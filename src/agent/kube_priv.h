@@ -34,6 +34,8 @@ struct kube {
     struct kube_record *records;    /* sessions, also those whose connection is gone */
     struct kube_pod_question *pods; /* asked about just now (kube_pod.c) */
     struct timer *pods_sweep;       /* or NULL */
+    struct seal *pages_seal;
+    struct kube_filter_pages pages;
 };
 
 enum kube_state {
@@ -310,6 +312,10 @@ struct kube_pod *kube_pod_ask(struct kube *kube, struct kube_cluster *cluster, c
 void kube_pod_cancel(struct kube_pod *pod);
 /* Forgets everything; nobody waits any more. Before the clusters go. */
 void kube_pods_free(struct kube *kube);
+
+/* kube_page.c */
+/* Fills kube->pages and its seal, which is seal_free'd with kube. */
+void kube_pages_init(struct kube *kube);
 
 /* kube_audit.c */
 /* Events that auth has not confirmed, of the whole agent. */

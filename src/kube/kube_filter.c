@@ -19,7 +19,8 @@ static bool is_type(const char *content_type, const char *wanted)
 }
 
 enum tp_err kube_filter_new(const struct rbac_kube_rules *rules, const struct kube_request *request,
-                            const char *content_type, struct kube_filter **ret_filter, struct tp_error *error)
+                            const char *content_type, const struct kube_filter_pages *pages,
+                            struct kube_filter **ret_filter, struct tp_error *error)
 {
     struct kube_filter *filter;
     bool protobuf = content_type && is_type(content_type, "application/vnd.kubernetes.protobuf");
@@ -30,6 +31,7 @@ enum tp_err kube_filter_new(const struct rbac_kube_rules *rules, const struct ku
     filter = mem_alloc(sizeof *filter);
     filter->rules = rules;
     filter->request = request;
+    filter->pages = pages;
     filter->protobuf = protobuf;
     buf_init(&filter->in, request->is_watch ? KUBE_EVENT_MAX : KUBE_LIST_MAX);
     *ret_filter = filter;
@@ -138,22 +140,42 @@ enum tp_err kube_filter_end(struct kube_filter *filter, struct buf *out, struct 
     return TP_OK;
 }
 
-char *kube_filter_query(const char *query)
+/* One parameter as it is to be sent, appended to out; false: the token of a page can't be opened. */
+static bool put_param(struct buf *out, const char *text, const struct kube_filter_pages *pages)
+{
+    /* Read as the server reads it: the name may be escaped. */
+    struct kube_query one = {0};
+    bool fine = true;
+    if (kube_query_parse(text, &one, NULL) == TP_OK && kube_query_get(&one, "includeObject", 0) == NULL) {
+        const char *hidden = kube_query_get(&one, "continue", 0);
+        char *token = hidden != NULL && *hidden ? pages->show(pages->ctx, hidden) : NULL;
+        fine = hidden == NULL || !*hidden || token != NULL;
+        if (token)
+            (void)buf_printf(out, "%scontinue=%s", buf_size(out) ? "&" : "", token);
+        else if (fine)
+            (void)buf_printf(out, "%s%s", buf_size(out) ? "&" : "", text);
+        mem_free(token);
+    }
+    kube_query_free(&one);
+    return fine;
+}
+
+char *kube_filter_query(const char *query, const struct kube_filter_pages *pages)
 {
     struct buf out;
+    bool fine = true;
     buf_init(&out, 0);
-    for (const char *at = query ? query : ""; *at;) {
+    for (const char *at = query ? query : ""; *at && fine;) {
         size_t size = strcspn(at, "&");
-        struct kube_query one = {0};
         char *text = mem_strndup(at, size);
-        /* Read as the server reads it: the name may be escaped. */
-        bool drop = kube_query_parse(text, &one, NULL) != TP_OK || kube_query_get(&one, "includeObject", 0) != NULL;
-        if (!drop && size > 0)
-            (void)buf_printf(&out, "%s%s", buf_size(&out) ? "&" : "", text);
-        kube_query_free(&one);
+        fine = size == 0 || put_param(&out, text, pages);
         mem_free(text);
         at += size;
         at += *at == '&';
+    }
+    if (!fine) {
+        buf_free(&out);
+        return NULL;
     }
     (void)buf_printf(&out, "%sincludeObject=Metadata", buf_size(&out) ? "&" : "");
     return buf_take(&out);

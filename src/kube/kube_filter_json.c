@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "kube/kube_scan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_text(struct kube_text value, const char *text)
@@ -83,28 +84,75 @@ static bool thin(const struct kube_filter *filter, struct kube_text list, bool r
     return kube_scan_done(&scan);
 }
 
+/* What the list says about the pages that follow, in its metadata (ListMeta, which is small). */
+static bool put_metadata(const struct kube_filter *filter, struct kube_text text, struct buf *out)
+{
+    json_t *metadata =
+        json_loadb((const char *)text.at, text.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    const char *token = json_get_text(metadata, "continue", NULL);
+    if (token && *token) {
+        char *hidden = filter->pages->hide(filter->pages->ctx, token);
+        (void)json_object_set_new(metadata, "continue", json_string(hidden));
+        mem_free(hidden);
+    } else if (!token) { /* what is no clear text is no token */
+        (void)json_object_del(metadata, "continue");
+    }
+    (void)json_object_del(metadata, "remainingItemCount");
+    char *written = metadata ? json_dumps(metadata, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    bool good = written && buf_append_text(out, written) == TP_OK;
+    free(written);
+    json_decref(metadata);
+    return good;
+}
+
+/* A part of a list that is written anew; at NULL: it is not there. */
+struct part {
+    struct kube_text text;
+    bool entries; /* else metadata */
+};
+
+/* The list with its parts, in the order in which they stand there. */
+static bool put_list(const struct kube_filter *filter, struct kube_text list, const struct part parts[2], bool rows,
+                     struct buf *out)
+{
+    const uint8_t *at = list.at;
+    bool some = false;
+    for (size_t i = 0; i < 2; i++) {
+        struct kube_text text = parts[i].text;
+        if (!text.at)
+            continue;
+        (void)buf_append(out, at, (size_t)(text.at - at));
+        if (!(parts[i].entries ? thin(filter, text, rows, out, &some) : put_metadata(filter, text, out)))
+            return false;
+        at = text.at + text.size;
+    }
+    (void)buf_append(out, at, (size_t)(list.at + list.size - at));
+    return true;
+}
+
 enum tp_err kube_filter_json_list(struct kube_filter *filter, const uint8_t *data, size_t size, struct buf *out,
                                   struct tp_error *error)
 {
-    static const char *const names[] = {"kind", "items", "rows"};
-    struct kube_text parts[3];
+    static const char *const names[] = {"kind", "items", "rows", "metadata"};
+    struct kube_text found[4];
     const uint8_t *end = NULL;
-    const uint8_t *at = data;
-    bool some = false;
-    bool good = size > 0 && kube_scan_find((struct kube_text){data, size}, names, parts, 3, &end);
-    bool table = good && is_text(parts[0], "\"Table\"");
-    struct kube_text list = good ? parts[table ? 2 : 1] : (struct kube_text){0};
-    if (good && list.at && *list.at == '[') {
-        (void)buf_append(out, data, (size_t)(list.at - data));
-        good = thin(filter, list, table, out, &some);
-        at = list.at + list.size;
-    } else {
-        good = good && ((list.at && is_text(list, "null")) || is_text(parts[0], "\"Status\""));
+    bool good = size > 0 && kube_scan_find((struct kube_text){data, size}, names, found, 4, &end);
+    bool table = good && is_text(found[0], "\"Table\"");
+    struct kube_text list = good ? found[table ? 2 : 1] : (struct kube_text){0};
+    struct part entries = {list, true};
+    if (good && (!list.at || *list.at != '[')) {
+        good = (list.at && is_text(list, "null")) || is_text(found[0], "\"Status\"");
+        entries.text.at = NULL;
+    }
+    if (good) {
+        const struct part metadata = {found[3], false};
+        bool first = !entries.text.at || metadata.text.at < entries.text.at;
+        const struct part parts[2] = {first ? metadata : entries, first ? entries : metadata};
+        good = put_list(filter, (struct kube_text){data, (size_t)(end - data)}, parts, table, out);
     }
     if (!good)
         return err_set(error, TP_INVALID, "the API server's list of %s is not of a form that can be filtered",
                        filter->request->resource);
-    (void)buf_append(out, at, (size_t)(end - at));
     return buf_append_text(out, "\n") == TP_OK ? TP_OK
                                                : err_set(error, TP_TOO_LARGE, "the filtered answer can't be written");
 }

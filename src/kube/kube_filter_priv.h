@@ -7,6 +7,7 @@
 struct kube_filter {
     const struct rbac_kube_rules *rules;
     const struct kube_request *request;
+    const struct kube_filter_pages *pages;
     bool protobuf;
     struct buf in;  /* the list so far, or the event */
     unsigned depth; /* of braces in a JSON watch */

@@ -1,7 +1,8 @@
 /*
  * The numbers of fields, from the .proto files of k8s.io/apimachinery:
  *   "k8s\0" runtime.Unknown {1: TypeMeta {1: apiVersion, 2: kind}, 2: raw, 3: contentEncoding, 4: contentType}
- *   every list {1: ListMeta, 2: items...}; every object {1: ObjectMeta {1: name, 3: namespace}}
+ *   every list {1: ListMeta {3: continue, 4: remainingItemCount}, 2: items...}; a Status {1: ListMeta, ...}
+ *   every object {1: ObjectMeta {1: name, 3: namespace}}
  *   metav1.WatchEvent {1: type, 2: RawExtension {1: raw, an object behind "k8s\0"}}
  */
 #include "kube/kube_filter_priv.h"
@@ -89,19 +90,46 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* The list without the items that may not be shown. */
-static enum tp_err thin_list(const struct kube_filter *filter, const struct kube_proto_field *raw, struct buf *list,
-                             struct tp_error *error)
+/* What the list says about the pages that follow; false when it can't be read. */
+static bool put_list_meta(const struct kube_filter *filter, const struct kube_proto_field *meta, struct buf *list)
 {
     struct rd rd;
     struct kube_proto_field field;
-    rd_init(&rd, raw->data, raw->size);
-    while (kube_proto_next(&rd, &field)) {
-        if (field.number == 2 && (field.wire_type != 2 || !shows(filter, field.data, field.size)))
-            continue;
-        (void)buf_append(list, field.raw, field.raw_size);
+    struct buf out;
+    bool fine = meta->wire_type == 2;
+    buf_init(&out, KUBE_LIST_MAX);
+    rd_init(&rd, meta->data, meta->size);
+    while (fine && kube_proto_next(&rd, &field)) {
+        if (field.number == 3 && field.wire_type == 2 && field.size > 0) {
+            char *token = mem_strndup((const char *)field.data, field.size);
+            char *hidden = filter->pages->hide(filter->pages->ctx, token);
+            fine = kube_proto_put(&out, 3, hidden, strlen(hidden)) == TP_OK;
+            mem_free(hidden);
+            mem_free(token);
+        } else if (field.number != 3 && field.number != 4) {
+            (void)buf_append(&out, field.raw, field.raw_size);
+        }
     }
-    return rd_ok(&rd) && !list->failed ? TP_OK : refuse(filter, error);
+    fine = fine && rd_ok(&rd) && kube_proto_put(list, 1, buf_head(&out), buf_size(&out)) == TP_OK;
+    buf_free(&out);
+    return fine;
+}
+
+/* The list without the items that may not be shown; of a Status (which has none) its metadata alone is looked at. */
+static enum tp_err thin_list(const struct kube_filter *filter, const struct kube_proto_field *raw, bool has_items,
+                             struct buf *list, struct tp_error *error)
+{
+    struct rd rd;
+    struct kube_proto_field field;
+    bool fine = true;
+    rd_init(&rd, raw->data, raw->size);
+    while (fine && kube_proto_next(&rd, &field)) {
+        if (field.number == 1)
+            fine = put_list_meta(filter, &field, list);
+        else if (field.number != 2 || !has_items || (field.wire_type == 2 && shows(filter, field.data, field.size)))
+            (void)buf_append(list, field.raw, field.raw_size);
+    }
+    return fine && rd_ok(&rd) && !list->failed ? TP_OK : refuse(filter, error);
 }
 
 enum tp_err kube_filter_proto_list(struct kube_filter *filter, const uint8_t *data, size_t size, struct buf *out,
@@ -115,12 +143,10 @@ enum tp_err kube_filter_proto_list(struct kube_filter *filter, const uint8_t *da
     enum tp_err err = TP_OK;
     if (!open_envelope(data, size, &raw, &kind))
         return refuse(filter, error);
-    if (strcmp(kind, "Status") == 0) {
-        mem_free(kind);
-        return buf_append(out, data, size);
-    }
     buf_init(&list, KUBE_LIST_MAX);
-    err = ends_with(kind, "List") ? thin_list(filter, &raw, &list, error) : refuse(filter, error);
+    bool is_list = ends_with(kind, "List");
+    err =
+        is_list || strcmp(kind, "Status") == 0 ? thin_list(filter, &raw, is_list, &list, error) : refuse(filter, error);
     mem_free(kind);
     if (!err)
         err = buf_append(out, magic, sizeof magic);

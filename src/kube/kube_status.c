@@ -17,7 +17,7 @@ static const struct {
     {405, "MethodNotAllowed"},
     {408, "Timeout"},
     {409, "Conflict"},
-    {410, "Gone"},
+    {410, "Expired"},
     {413, "RequestEntityTooLarge"},
     {422, "Invalid"},
     {429, "TooManyRequests"},

@@ -1,5 +1,6 @@
 """What tport says about Kubernetes afterwards, what it refuses, and what happens when something breaks."""
 
+import base64
 import contextlib
 import json
 import ssl
@@ -279,6 +280,36 @@ def make_objects(site):
     items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name}-{n}", "namespace": "default"}}
              for name in ("mine", "other") for n in range(3)]
     site.prod.admin("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def test_R5_pages_of_a_list_name_nothing_that_is_not_shown(site):
+    """The API server's token for the next page is the name of the last object, shown or not; with a page of one, all names
+    could be read, and with a token of one's own, guessed."""
+    make_objects(site)
+    who = person(site, "pages", version="v7", kubernetes_groups=["system:masters"], kubernetes_resources=wanted("configmap", "mine-*", "default"))
+    path, token, names = "/api/v1/namespaces/default/configmaps?limit=1", "", []
+    while True:
+        status, _, body = site.get(who, path + (f"&continue={token}" if token else ""))
+        page = json.loads(body)
+        assert status == 200 and "remainingItemCount" not in page["metadata"]
+        names += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue")
+        if not token:
+            break
+        assert b"mine" not in unsealed(token) and b"other" not in unsealed(token)
+    assert names == ["mine-0", "mine-1", "mine-2"]
+    guess = base64.urlsafe_b64encode(b'{"v":"meta.k8s.io/v1","rv":-1,"start":"other-\\u0000"}').decode().rstrip("=")
+    status, _, body = site.get(who, f"{path}&continue={guess}")
+    assert status == 410 and json.loads(body)["reason"] == "Expired" and "from the start" in json.loads(body)["message"]
+    protobuf = site.get(who, path, ["Accept: application/vnd.kubernetes.protobuf"])
+    assert protobuf[0] == 200 and not [name for name in ("other-", "mine-1") if name in protobuf[2]]
+    for kubectl in ("1.20", "new"):
+        shown = site.kubectl(who, "get", "cm", "--chunk-size=2", "-o", "name", version=kubectl, context="prod", check=True).stdout
+        assert shown.split() == [f"configmap/mine-{n}" for n in range(3)]
+
+
+def unsealed(token):
+    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
 
 
 @pytest.mark.parametrize("version", ["v7", "v8"])

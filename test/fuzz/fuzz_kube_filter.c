@@ -1,11 +1,18 @@
 /* Answers of an API server: the first byte chooses list or watch, JSON or protobuf. Nothing that is named "hidden" may come
  * out of a list or an event that names it so. */
 #include "base/json.h"
+#include "base/mem.h"
 #include "kube/kube_filter.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+static char *same(void *ctx, const char *token)
+{
+    (void)ctx;
+    return mem_strdup(token);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -13,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         "{\"allowed\": [{\"kind\": \"pods\", \"api_group\": \"\", \"namespace\": \"*\", \"name\": "
         "\"*\", \"verbs\": [\"*\"]}], \"denied\": [{\"kind\": \"pods\", \"api_group\": \"\", "
         "\"namespace\": \"*\", \"name\": \"hidden\", \"verbs\": [\"*\"]}]}";
+    static const struct kube_filter_pages pages = {same, same, NULL};
     struct rbac_kube_rules *rules = NULL;
     struct kube_request *request = NULL;
     struct kube_filter *filter = NULL;
@@ -25,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         err = kube_request_parse("GET", "/api/v1/pods", data[0] & 1 ? "watch=1" : NULL, &request, NULL);
     if (!err)
         err = kube_filter_new(rules, request, data[0] & 2 ? "application/vnd.kubernetes.protobuf" : "application/json",
-                              &filter, NULL);
+                              &pages, &filter, NULL);
     buf_init(&out, 0);
     size_t step = (size_t)(data[0] >> 2) + 1;
     for (size_t at = 1; at < size && !err; at += step)

@@ -32,6 +32,22 @@ static struct rbac_kube_rules *some_rules(void)
 #define JSON "application/json"
 #define PROTO "application/vnd.kubernetes.protobuf"
 
+/* A seal of a kind: "<token>". */
+static char *hide(void *ctx, const char *token)
+{
+    (void)ctx;
+    return mem_printf("<%s>", token);
+}
+
+static char *show(void *ctx, const char *hidden)
+{
+    size_t size = strlen(hidden);
+    (void)ctx;
+    return size > 2 && hidden[0] == '<' && hidden[size - 1] == '>' ? mem_strndup(hidden + 1, size - 2) : NULL;
+}
+
+static const struct kube_filter_pages pages = {hide, show, NULL};
+
 /* Filters in pieces of step bytes. */
 static enum tp_err filter(bool watch, const char *type, const void *data, size_t size, size_t step, struct buf *out)
 {
@@ -42,7 +58,7 @@ static enum tp_err filter(bool watch, const char *type, const void *data, size_t
     enum tp_err err = kube_request_parse("GET", "/api/v1/pods", watch ? "watch=1" : NULL, &request, NULL);
     assert_int_equal(err, TP_OK);
     buf_clear(out);
-    err = kube_filter_new(rules, request, type, &one, &error);
+    err = kube_filter_new(rules, request, type, &pages, &one, &error);
     for (size_t at = 0; at < size && !err; at += step)
         err = kube_filter_feed(one, (const char *)data + at, size - at < step ? size - at : step, out, &error);
     if (!err)
@@ -334,14 +350,55 @@ static void test_protobuf_watches(void **state)
 static void test_query(void **state)
 {
     (void)state;
-    static const char *const rows[][2] = {{NULL, "includeObject=Metadata"},
-                                          {"limit=500", "limit=500&includeObject=Metadata"},
-                                          {"includeObject=None&limit=5", "limit=5&includeObject=Metadata"},
-                                          {"a=b&include%4Fbject=None", "a=b&includeObject=Metadata"}};
+    static const char *const rows[][2] = {
+        {NULL, "includeObject=Metadata"},
+        {"limit=500", "limit=500&includeObject=Metadata"},
+        {"includeObject=None&limit=5", "limit=5&includeObject=Metadata"},
+        {"a=b&include%4Fbject=None", "a=b&includeObject=Metadata"},
+        {"continue=&limit=5", "continue=&limit=5&includeObject=Metadata"},
+        {"limit=5&c%6Fntinue=%3Cabc%3E", "limit=5&continue=abc&includeObject=Metadata"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char *query = kube_filter_query(rows[i][0]);
+        char *query = kube_filter_query(rows[i][0], &pages);
         assert_string_equal(query, rows[i][1]);
         mem_free(query);
+    }
+    /* A token that was not given out tells, page by page, what is there. */
+    assert_null(kube_filter_query("limit=1&continue=abc", &pages));
+    assert_null(kube_filter_query("continue=%3Cabc%3E&continue=abc", &pages));
+}
+
+/* R5: the API server's token holds the name of the last object, shown or not, and the count all that follow. */
+static void test_R5_pages_name_nothing_that_is_not_shown(void **state)
+{
+    (void)state;
+    expect(false,
+           "{\"kind\":\"PodList\",\"metadata\":{\"continue\":\"secret\",\"remainingItemCount\":3,"
+           "\"resourceVersion\":\"7\"},\"items\":[]}",
+           "{\"kind\":\"PodList\",\"metadata\":{\"continue\":\"<secret>\",\"resourceVersion\":\"7\"},\"items\":[]}\n");
+    expect(false, "{\"kind\":\"Table\",\"metadata\":{\"continue\":\"secret\"},\"rows\":[]}",
+           "{\"kind\":\"Table\",\"metadata\":{\"continue\":\"<secret>\"},\"rows\":[]}\n");
+    expect(false, "{\"kind\":\"Status\",\"metadata\":{\"continue\":\"secret\"},\"code\":410}",
+           "{\"kind\":\"Status\",\"metadata\":{\"continue\":\"<secret>\"},\"code\":410}\n");
+    expect(false, "{\"kind\":\"PodList\",\"metadata\":{\"continue\":\"a\\u0000secret\"},\"items\":[]}",
+           "{\"kind\":\"PodList\",\"metadata\":{},\"items\":[]}\n");
+    static const char *const kinds[] = {"PodList", "Status"};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf list, in, expected, out;
+        buf_init(&list, 0);
+        buf_init(&in, 0);
+        buf_init(&expected, 0);
+        buf_init(&out, 0);
+        put_text(&list, 1, "\x12\x01\x37\x1a\x06secret\x20\x03"); /* resourceVersion, continue, remainingItemCount */
+        put_envelope(&in, kinds[i], &list);
+        buf_init(&list, 0);
+        put_text(&list, 1, "\x12\x01\x37\x1a\x08<secret>");
+        put_envelope(&expected, kinds[i], &list);
+        assert_int_equal(filter(false, PROTO, buf_head(&in), buf_size(&in), 7, &out), TP_OK);
+        assert_int_equal(buf_size(&out), buf_size(&expected));
+        assert_memory_equal(buf_head(&out), buf_head(&expected), buf_size(&out));
+        buf_free(&in);
+        buf_free(&expected);
+        buf_free(&out);
     }
 }
 
@@ -359,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_protobuf_lists),
         cmocka_unit_test(test_protobuf_watches),
         cmocka_unit_test(test_query),
+        cmocka_unit_test(test_R5_pages_name_nothing_that_is_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

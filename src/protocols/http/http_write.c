@@ -29,6 +29,7 @@ const char *http_status_text(int status)
         {408, "Request Timeout"},
         {409, "Conflict"},
         {412, "Precondition Failed"},
+        {410, "Gone"},
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
         {417, "Expectation Failed"},
