@@ -143,6 +143,15 @@ def test_status_says_as_whom(dora):
     assert json.loads(dora.tport("status", "--format=json", check=True).stdout)["active"]["kubernetes_groups"] == ["developer"]
 
 
+def test_login_shows_the_cluster_that_it_has_selected(dora):
+    """The status came first, and named the cluster that had been selected before, or none."""
+    for flags in (["--ttl=60"], []): # anew, and with the profile that is there
+        dora.tport("kube", "login", LONG, check=True)
+        said = dora.login("--kube-cluster=dev1", *flags)[1] if flags else dora.tport(
+            "login", f"--proxy={dora.cluster.proxy}", "--user=dora", "--kube-cluster=dev1", check=True).stdout
+        assert "Kubernetes cluster: dev1" in said, said
+
+
 def test_the_agent_is_no_root_where_it_serves_kubernetes_only(kube):
     (pid,) = kube.children("agent")
     status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="ascii").read().splitlines() if ":\t" in line)
@@ -226,6 +235,10 @@ def test_an_agent_that_is_away_is_503(cluster, kube, dora):
         status, reason, message = refusal(cluster, sni("dev1", cluster), cert=keys_of(dora))
         return (status, reason) == (503, "ServiceUnavailable") and "offline" in message
     wait_for(away)
+    # Lists say so, too: to who administers, and to programs.
+    assert "\ndev1 (offline) " in cluster.ctl("kube", "ls").stdout
+    assert not any(item["online"] for item in servers(cluster))
+    assert not any(item["online"] for item in json.loads(dora.tport("kube", "ls", "--format=json", check=True).stdout))
     kube.start()
     wait_for(lambda: connects(cluster, dora, "dev1"), timeout=40)
 

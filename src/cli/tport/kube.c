@@ -132,6 +132,7 @@ static json_t *listing(const json_t *items, const struct profile *profile, const
         (void)json_object_set_new(entry, "kube_cluster_name", json_string(item_name(item)));
         (void)json_object_set_new(entry, "labels", labels ? json_incref(labels) : json_object());
         (void)json_object_set_new(entry, "selected", json_boolean(selected && strcmp(selected, item_name(item)) == 0));
+        (void)json_object_set_new(entry, "online", json_boolean(json_get_bool(item, "online", true)));
         (void)json_array_append_new(list, entry);
     }
     return list;

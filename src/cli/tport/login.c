@@ -104,6 +104,14 @@ static enum tp_err choose(const struct command_line *line, struct login *login, 
     return err;
 }
 
+/* After the kubeconfig is written: it names the cluster that is selected there. */
+static void say_status(const struct profile *profile)
+{
+    char *block = tport_status_block(profile, true, clock_wall());
+    (void)fputs(block, stdout);
+    mem_free(block);
+}
+
 /* A valid profile for the same proxy and user: nothing to do but to show it. */
 static bool already_in(const struct command_line *line, const struct login *login, enum tp_err *ret_err,
                        struct tp_error *error)
@@ -113,18 +121,16 @@ static bool already_in(const struct command_line *line, const struct login *logi
     bool in = profile_load(login->home, proxy, &profile, NULL) == TP_OK && strcmp(profile.user, login->user) == 0 &&
               profile_check_valid(&profile, NULL) == TP_OK && !command_text(line, "out", NULL) && login->ttl_ms == 0;
     if (in) {
-        char *block = tport_status_block(&profile, true, clock_wall());
         char *path = mem_printf("%s/current-profile", login->home);
         char *name = mem_printf("%s\n", login->host);
         struct tp_error why;
         const char *select = command_text(line, "kube-cluster", NULL);
         if (file_write_text(path, name, &why) != TP_OK)
             (void)fprintf(stderr, "WARNING: %s\n", why.text);
-        (void)fputs(block, stdout);
-        mem_free(block);
         mem_free(path);
         mem_free(name);
         *ret_err = select ? tport_kube_after_login(&profile, select, error) : TP_OK;
+        say_status(&profile);
     }
     profile_free(&profile);
     return in;
@@ -377,10 +383,8 @@ static enum tp_err write_profile(const struct command_line *line, struct login *
     if (err == TP_OK)
         err = profile_load(login->home, login->host, &saved, error);
     if (err == TP_OK) {
-        char *block = tport_status_block(&saved, true, clock_wall());
-        (void)fputs(block, stdout);
-        mem_free(block);
         err = fill_kubeconfig(line, &saved, error);
+        say_status(&saved);
     }
     profile_free(&saved);
     profile_free(&profile);

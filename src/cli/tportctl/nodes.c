@@ -270,10 +270,13 @@ enum tp_err tportctl_kube_ls(struct command_line *line, struct tp_error *error)
         struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 2);
         json_array_foreach (items, index, item) {
             char *labels = output_labels(output_at(item, "spec.cluster.metadata.labels"));
-            const char *cells[] = {output_text_at(item, "metadata.name"), output_text_at(item, "spec.hostname"), labels,
+            char *name = mem_printf("%s%s", output_text_at(item, "metadata.name"),
+                                    json_get_bool(item, "online", true) ? "" : " (offline)");
+            const char *cells[] = {name, output_text_at(item, "spec.hostname"), labels,
                                    output_text_at(item, "spec.version")};
             table_add(table, cells);
             mem_free(labels);
+            mem_free(name);
         }
         table_print(table);
     }
