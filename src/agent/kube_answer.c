@@ -231,6 +231,10 @@ static void take_head(struct kube_conn *conn)
         kube_cut(conn, CLOSE_PROTOCOL_ERROR, "the API server's answer can't be passed on");
         return;
     }
+    const char *warning = kube_review_warning(conn);
+    if (warning != NULL) {
+        (void)buf_printf(&x->late_head, "Warning: 299 - \"%s\"\r\n", warning);
+    }
     put_framing(x, &x->late_head, response);
     if (x->filter == NULL || x->request->is_watch) {
         kube_deadline(conn, 0);

@@ -193,6 +193,8 @@ bool kube_has_room(const struct kube_conn *conn, size_t size);
 bool kube_review_is_limited(const struct kube_conn *conn);
 /* The answer to the question in x->held when the rules refuse that; NULL: the cluster is to be asked. mem_free it. */
 char *kube_review_refusal(const struct kube_conn *conn) TP_MUST;
+/* What the answer under way does not say, as a sentence that kubectl shows beside it; NULL: nothing. */
+const char *kube_review_warning(const struct kube_conn *conn) TP_MUST;
 
 /* kube_answer.c: the answer on its way down. */
 extern const struct kube_upstream_events kube_answer_events;

@@ -1,6 +1,7 @@
 /*
  * "May I?" (kubectl auth can-i): the cluster answers for the users and groups that the person has there and knows nothing of
- * the roles' kubernetes_resources. What these refuse is answered here; all else is the cluster's to say.
+ * the roles' kubernetes_resources. What these refuse is answered here; all else is the cluster's to say. Its list of all that
+ * the person may do (--list) comes with a warning.
  */
 #include "agent/kube_body.h"
 #include "agent/kube_priv.h"
@@ -13,6 +14,14 @@ bool kube_review_is_limited(const struct kube_conn *conn)
 {
     return kube_request_is_access_review(conn->x.request) && strcmp(conn->x.request->verb, "create") == 0 &&
            !rbac_kube_rules_open(conn->rules);
+}
+
+const char *kube_review_warning(const struct kube_conn *conn)
+{
+    return kube_request_is_rules_review(conn->x.request) && !rbac_kube_rules_open(conn->rules)
+               ? "tport: this is what the cluster allows; your roles let you do only a part of it (kubectl auth can-i "
+                 "VERB RESOURCE knows both)"
+               : NULL;
 }
 
 /* The verb of rules: sessions have one of their own, whatever the method that opens them. */

@@ -296,11 +296,15 @@ bool kube_request_is_access_review(const struct kube_request *request)
            strcmp(request->resource, "selfsubjectaccessreviews") == 0;
 }
 
+bool kube_request_is_rules_review(const struct kube_request *request)
+{
+    return strcmp(request->api_group, "authorization.k8s.io") == 0 &&
+           strcmp(request->resource, "selfsubjectrulesreviews") == 0;
+}
+
 bool kube_request_is_about_oneself(const struct kube_request *request)
 {
-    return kube_request_is_access_review(request) ||
-           (strcmp(request->api_group, "authorization.k8s.io") == 0 &&
-            strcmp(request->resource, "selfsubjectrulesreviews") == 0) ||
+    return kube_request_is_access_review(request) || kube_request_is_rules_review(request) ||
            (strcmp(request->api_group, "authentication.k8s.io") == 0 &&
             strcmp(request->resource, "selfsubjectreviews") == 0);
 }

@@ -49,6 +49,8 @@ bool kube_request_is_session(const struct kube_request *request) TP_MUST;
 bool kube_request_is_about_oneself(const struct kube_request *request) TP_MUST;
 /* It asks whether one may do one certain thing oneself. */
 bool kube_request_is_access_review(const struct kube_request *request) TP_MUST;
+/* It asks for all that one may do oneself. */
+bool kube_request_is_rules_review(const struct kube_request *request) TP_MUST;
 
 /* What somebody wanted to do. Texts are borrowed; "" where there is none. */
 struct kube_wish {

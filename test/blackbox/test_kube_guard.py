@@ -370,6 +370,8 @@ def test_auth_can_i_knows_the_roles_too(site, kubectl):
                         (("create", "pods", "--subresource=portforward"), "create pods/portforward"), (("*", "*"), "* *")):
         answer = can(*words)
         assert answer.startswith("no - tport: your roles do not let you ") and said in answer, (words, answer)
+    listed = site.kubectl(who, "auth", "can-i", "--list", version=kubectl, context="prod", check=True)
+    assert "*.*" in listed.stdout and "Warning: tport: this is what the cluster allows" in listed.stderr
 
 
 def test_pods_of_v6_by_name(site):

@@ -112,6 +112,24 @@ static bool client_has_end(struct world *world)
     return strstr(buf_text(&world->got), "\r\n0\r\n\r\n") != NULL;
 }
 
+/* kubectl auth can-i --list: the cluster's list said nothing of the roles. */
+static void test_the_clusters_list_of_rights_comes_with_a_warning(void **state)
+{
+    (void)state;
+    for (int limited = 0; limited < 2; limited++) {
+        struct world *world = world_new();
+        reopen(world, limited ? SOME : ALL_OPEN);
+        client_say(world, "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews HTTP/1.1\r\nHost: x\r\n"
+                          "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        run_until(world, api_has_head);
+        api_say(world, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        run_until(world, client_has_head);
+        assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 201 ", 13) == 0);
+        assert_true(has_count(buf_text(&world->got), "\r\nWarning: 299 - \"tport: ", limited ? 1 : 0));
+        world_free(world);
+    }
+}
+
 static void test_a_list_shows_what_the_rules_allow(void **state)
 {
     struct world *world = world_new();
@@ -299,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
         cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
+        cmocka_unit_test(test_the_clusters_list_of_rights_comes_with_a_warning),
         cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
         cmocka_unit_test(test_lists_that_nobody_reads_are_bounded),
