@@ -23,16 +23,29 @@ static enum tp_err read_clusters(const struct agent *agent, struct kube_cluster_
                                   getenv("KUBERNETES_SERVICE_PORT"), ret_list, ret_count, error);
 }
 
-/* A context whose name nobody could ask for would have all of the report refused: it is left out, and said so. */
-static bool usable(const struct agent *agent, size_t i)
+/* A context whose name nobody could ask for would have all of the report refused. */
+static bool usable(const struct kube_cluster_conf *cluster)
 {
-    const char *name = agent->kube_clusters[i].name;
-    for (size_t k = 0; k < i; k++) {
-        if (strcmp(agent->kube_clusters[k].name, name) == 0) {
-            return false;
-        }
+    return cluster->problem == NULL && conf_kube_name_valid(cluster->name);
+}
+
+static void say_cluster(const struct kube_cluster_conf *cluster)
+{
+    if (cluster->problem != NULL) {
+        log_warn("a Kubernetes context is left out", "name=\"%s\" reason=\"%s\"", cluster->name, cluster->problem);
+        return;
     }
-    return conf_kube_name_valid(name);
+    if (!usable(cluster)) {
+        log_warn("a Kubernetes context is left out", "name=\"%s\" hint=\"a name is letters, digits and . _ - : / @ +\"",
+                 cluster->name);
+        return;
+    }
+    log_info("serving a Kubernetes cluster", "name=\"%s\" server=%s:%u", cluster->name, cluster->host,
+             (unsigned)cluster->port);
+    if (cluster->insecure) {
+        log_warn("the API server of this Kubernetes cluster is not checked",
+                 "name=\"%s\" reason=\"insecure-skip-tls-verify stands in the kubeconfig\"", cluster->name);
+    }
 }
 
 static void try_load(void *ctx)
@@ -46,15 +59,7 @@ static void try_load(void *ctx)
     }
     agent_log_change(&agent->kube_failure, "", NULL);
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
-        const struct kube_cluster_conf *cluster = &agent->kube_clusters[i];
-        if (usable(agent, i)) {
-            log_info("serving a Kubernetes cluster", "name=\"%s\" server=%s:%u", cluster->name, cluster->host,
-                     (unsigned)cluster->port);
-        } else {
-            log_warn("a Kubernetes context is left out",
-                     "name=\"%s\" hint=\"a name is letters, digits and . _ - : / @ +, and stands once\"",
-                     cluster->name);
-        }
+        say_cluster(&agent->kube_clusters[i]);
     }
     host_beat(agent);
 }
@@ -86,7 +91,7 @@ void kube_clusters_free(struct agent *agent)
 const struct kube_cluster_conf *kube_clusters_find(const struct agent *agent, const char *name)
 {
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
-        if (usable(agent, i) && strcmp(agent->kube_clusters[i].name, name) == 0) {
+        if (usable(&agent->kube_clusters[i]) && strcmp(agent->kube_clusters[i].name, name) == 0) {
             return &agent->kube_clusters[i];
         }
     }
@@ -99,7 +104,7 @@ json_t *kube_clusters_report(const struct agent *agent)
     json_t *labels = agent_labels_of(&agent->conf->kube_labels);
     json_t *dynamic = labels_json(agent->kube_labels);
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
-        if (usable(agent, i)) {
+        if (usable(&agent->kube_clusters[i])) {
             (void)json_array_append_new(list, json_pack("{s:s, s:O, s:O}", "name", agent->kube_clusters[i].name,
                                                         "labels", labels, "cmd_labels", dynamic));
         }

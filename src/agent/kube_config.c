@@ -20,6 +20,18 @@ struct reading {
     struct tp_error *error;
 };
 
+static void clear(struct kube_cluster_conf *conf)
+{
+    char *plain[] = {conf->name,    conf->problem,  conf->host,      conf->prefix,   conf->server_name, conf->ca_pem,
+                     conf->ca_file, conf->cert_pem, conf->cert_file, conf->key_file, conf->token_file};
+    for (size_t k = 0; k < sizeof(plain) / sizeof(plain[0]); k++) {
+        mem_free(plain[k]);
+    }
+    secret_free(conf->key_pem);
+    secret_free(conf->token);
+    *conf = (struct kube_cluster_conf){0};
+}
+
 static enum tp_err bad(const struct reading *reading, int line, const char *text, const char *what)
 {
     return err_set(reading->error, TP_INVALID, "%s:%d: %s%s", reading->file, line, text, what);
@@ -322,25 +334,49 @@ static enum tp_err take_context(const struct reading *reading, const struct node
     return err == TP_OK ? take_user(reading, user, conf) : err;
 }
 
-static enum tp_err take_contexts(struct reading *reading, const struct node *root, struct kube_cluster_conf *list,
-                                 size_t *ret_count)
+/* The name in an entry that is of no use otherwise: for what is said about it. */
+static char *name_of(const struct node *entry)
+{
+    const char *name = entry->kind == NODE_MAP ? node_get_text(entry, "name", "") : "";
+    return mem_printf("%.253s", name);
+}
+
+/* A context that can't be served is kept as a sentence about it. error: the first of them. */
+static void take_or_tell(const struct reading *reading, const struct node *entry, struct kube_cluster_conf *list,
+                         size_t i)
+{
+    struct tp_error problem = {0};
+    struct reading one = *reading;
+    one.error = &problem;
+    enum tp_err err = take_context(&one, entry, &list[i]);
+    for (size_t k = 0; k < i && err == TP_OK; k++) {
+        if (strcmp(list[k].name, list[i].name) == 0) {
+            err = bad(&one, entry->line, "another context before it has the name ", list[i].name);
+        }
+    }
+    if (err == TP_OK) {
+        return;
+    }
+    clear(&list[i]);
+    list[i].name = name_of(entry);
+    list[i].problem = mem_strdup(problem.text);
+    if (reading->error != NULL && reading->error->text[0] == '\0') {
+        *reading->error = problem;
+    }
+}
+
+/* How many of them can be served. */
+static size_t take_contexts(struct reading *reading, const struct node *root, struct kube_cluster_conf *list)
 {
     const struct node *contexts = node_get(root, "contexts");
+    size_t good = 0;
     reading->clusters = node_get(root, "clusters");
     reading->users = node_get(root, "users");
     for (size_t i = 0; i < contexts->count; i++) {
-        *ret_count = i + 1;
-        enum tp_err err = take_context(reading, contexts->items[i], &list[i]);
-        if (err != TP_OK) {
-            return err;
-        }
-        for (size_t k = 0; k < i; k++) {
-            if (strcmp(list[k].name, list[i].name) == 0) {
-                return bad(reading, contexts->items[i]->line, "two contexts have the name ", list[i].name);
-            }
-        }
+        take_or_tell(reading, contexts->items[i], list, i);
+        good += list[i].problem == NULL;
     }
-    return TP_OK;
+    return good;
 }
 
 enum tp_err kube_config_parse(const char *text, size_t size, const char *file, struct kube_cluster_conf **ret_list,
@@ -360,12 +396,12 @@ enum tp_err kube_config_parse(const char *text, size_t size, const char *file, s
         return err;
     }
     struct kube_cluster_conf *list = mem_array(contexts->count, sizeof(*list));
-    size_t count = 0;
-    err = take_contexts(&reading, root, list, &count);
+    size_t count = contexts->count;
+    size_t good = take_contexts(&reading, root, list);
     node_free(root);
-    if (err != TP_OK) {
+    if (good == 0) {
         kube_config_free(list, count);
-        return err;
+        return TP_INVALID;
     }
     *ret_list = list;
     *ret_count = count;
@@ -440,14 +476,7 @@ enum tp_err kube_config_in_cluster(const char *name, const char *dir, const char
 void kube_config_free(struct kube_cluster_conf *list, size_t count)
 {
     for (size_t i = 0; list != NULL && i < count; i++) {
-        struct kube_cluster_conf *conf = &list[i];
-        char *plain[] = {conf->name,    conf->host,     conf->prefix,    conf->server_name, conf->ca_pem,
-                         conf->ca_file, conf->cert_pem, conf->cert_file, conf->key_file,    conf->token_file};
-        for (size_t k = 0; k < sizeof(plain) / sizeof(plain[0]); k++) {
-            mem_free(plain[k]);
-        }
-        secret_free(conf->key_pem);
-        secret_free(conf->token);
+        clear(&list[i]);
     }
     mem_free(list);
 }

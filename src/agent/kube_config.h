@@ -12,6 +12,7 @@
 /* One cluster. Of each pair PEM/file at most one is set; files are read again when they change (kube_credentials.h). */
 struct kube_cluster_conf {
     char *name;
+    char *problem; /* "FILE:LINE: sentence": the context can't be served, and nothing but its name counts; else NULL */
     char *host; /* name or address of the API server */
     uint16_t port;
     char *prefix;           /* path in front of every request, "" or "/k8s/clusters/c-1" */
@@ -25,9 +26,10 @@ struct kube_cluster_conf {
 };
 
 /* Reads kubeconfig text (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files"): one entry for each context,
- * in the order of the file. file is the path: for messages, and relative paths in it start from its folder. TP_INVALID with
- * "FILE:LINE: sentence" for what is missing, unknown to us (exec, auth-provider, username: programs and passwords are not
- * run or sent) or broken. The caller frees the list with kube_config_free. */
+ * in the order of the file. file is the path: for messages, and relative paths in it start from its folder. A context of
+ * which something is missing, unknown to us (exec, auth-provider, username: programs and passwords are not run or sent)
+ * or broken has a problem, and does not keep the others from being served. TP_INVALID with "FILE:LINE: sentence" when no
+ * context is left, or the text is no kubeconfig. The caller frees the list with kube_config_free. */
 enum tp_err kube_config_parse(const char *text, size_t size, const char *file, struct kube_cluster_conf **ret_list,
                               size_t *ret_count, struct tp_error *error) TP_MUST;
 /* The same for a file of at most 1 MB. */

@@ -187,10 +187,10 @@ static void refuse_message(struct kube_conn *conn)
 {
     const char *why = NULL;
     int status = http_parser_error(conn->parser, &why);
-    log_info("kubernetes request refused", "sid=%s reason=\"%s\"", conn->sid, why);
     conn->x.client_keeps = false;
     conn->x.answer_last = true;
     if (conn->x.answered) {
+        log_info("kubernetes request refused", "sid=%s reason=\"%s\"", conn->sid, why);
         kube_cut(conn, CLOSE_BAD_REQUEST, NULL);
         return;
     }

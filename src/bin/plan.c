@@ -1,5 +1,6 @@
 #include "bin/plan.h"
 
+#include "agent/kube_config.h"
 #include "base/buf.h"
 #include "base/enc.h"
 #include "base/log.h"
@@ -264,6 +265,24 @@ enum tp_err plan_load(const char *path, struct master_plan *ret_plan, struct tp_
     return err;
 }
 
+/* The agent reads it later, and may be another user: it is no reason to refuse the file that names it. */
+static void warn_of_kubeconfig(const struct conf *conf)
+{
+    struct kube_cluster_conf *list = NULL;
+    size_t count = 0;
+    struct tp_error error = {0};
+    if (!conf->kube_enabled || !*conf->kubeconfig_file)
+        return;
+    if (kube_config_load(conf->kubeconfig_file, &list, &count, &error) != TP_OK)
+        (void)fprintf(stderr, "warning: no Kubernetes cluster can be served: %s\n", error.text);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].problem)
+            (void)fprintf(stderr, "warning: the Kubernetes context \"%s\" is left out: %s\n", list[i].name,
+                          list[i].problem);
+    }
+    kube_config_free(list, count);
+}
+
 int plan_test(const char *path)
 {
     struct conf *conf = NULL;
@@ -285,6 +304,8 @@ int plan_test(const char *path)
         err = fill(conf, &plan, &error);
         if (err != TP_OK)
             (void)fprintf(stderr, "%s: %s\n", path, error.text);
+        else
+            warn_of_kubeconfig(conf);
         master_plan_free(&plan);
     }
     conf_free(conf);

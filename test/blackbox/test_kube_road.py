@@ -7,11 +7,12 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 import time
 
 import pytest
 
-from tport import Daemon, in_host, wait_for
+from tport import BIN, Daemon, in_host, wait_for
 
 ROLE = """
 kind: role
@@ -268,3 +269,27 @@ def test_token_without_kube_registers_nothing(cluster, kube): # pylint: disable=
         assert not any(item["metadata"]["name"] == "stolen" for item in servers(cluster))
     finally:
         daemon.stop()
+
+
+def test_a_context_that_cannot_be_served_leaves_the_others(cluster, kube, dora):
+    """One context with a program for its credentials took all clusters of the file away, at a reload too, and -t said "is good"."""
+    def check():
+        done = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(kube.conf)], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0 and done.stderr.endswith(f"{kube.conf} is good\n"), done.stderr
+        return done.stderr
+    file = kube.folder / "kubeconfig"
+    assert "Kubernetes" not in check()
+    try:
+        file.write_text(KUBECONFIG.replace("users:\n", "users:\n- {name: eks, user: {exec: {command: aws}}}\n") +
+                        "- {name: eks, context: {cluster: x, user: eks}}\n- {name: more, context: {cluster: x, user: x}}\n")
+        said = f"{file}:8: exec is not supported"
+        assert f'warning: the Kubernetes context "eks" is left out: {said}' in check()
+        assert kube.signal("reload").returncode == 0
+        wait_for(lambda: listed(dora) == [LONG, "dev1", "more"], 40)
+        assert f'a Kubernetes context is left out name="eks" reason="{said}' in kube.text()
+        file.write_text("clusters: [\n")
+        assert f"warning: no Kubernetes cluster can be served: {file}:2: " in check()
+    finally:
+        file.write_text(KUBECONFIG)
+        assert kube.signal("reload").returncode == 0
+    wait_for(lambda: listed(dora) == [LONG, "dev1"], 40)

@@ -91,6 +91,45 @@ static void test_refusals_name_the_line(void **state)
             "proxy-url is not supported");
 }
 
+/* A kubeconfig that people copy has contexts that we can't serve beside others: one of them took all clusters away. */
+static void test_a_context_that_cannot_be_served_leaves_the_others(void **state)
+{
+    struct kube_cluster_conf *list = NULL;
+    size_t count = 0;
+    struct tp_error error = {0};
+    (void)state;
+    const char *text =
+        HEAD "users:\n- name: u1\n  user: {token: a}\n- name: eks\n  user:\n    exec: {command: aws}\n" CONTEXTS
+             "- name: eks\n  context: {cluster: c1, user: eks}\n"
+             "- name: prod\n  context: {cluster: c2, user: u1}\n"
+             "- context: {cluster: c1, user: u1}\n"
+             "- 7\n"
+             "- name: last\n  context: {cluster: c2, user: u1}\n";
+    static const struct {
+        const char *name, *problem;
+    } expected[] = {{"prod", NULL},
+                    {"dev", NULL},
+                    {"eks", "/etc/tport/kubeconfig:14: exec is not supported"},
+                    {"prod", ":22: another context before it has the name prod"},
+                    {"", ":24: a context needs a name"},
+                    {"", ":25: a context needs a name"},
+                    {"last", NULL}};
+    assert_int_equal(parse(text, &list, &count, &error), TP_OK);
+    assert_int_equal(count, 7);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(list[i].name, expected[i].name);
+        if (expected[i].problem == NULL) {
+            assert_null(list[i].problem);
+            assert_string_equal(list[i].token, "a");
+        } else {
+            assert_non_null(list[i].problem);
+            assert_non_null(strstr(list[i].problem, expected[i].problem));
+            assert_null(list[i].host);
+        }
+    }
+    kube_config_free(list, count);
+}
+
 static void test_in_cluster(void **state)
 {
     struct kube_cluster_conf *list = NULL;
@@ -112,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_context_is_a_cluster),
         cmocka_unit_test(test_refusals_name_the_line),
+        cmocka_unit_test(test_a_context_that_cannot_be_served_leaves_the_others),
         cmocka_unit_test(test_in_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
