@@ -10,14 +10,26 @@
 
 #define FAREWELL_MS 500 /* for the client to read it and to close its half */
 
-static void end_raw(struct kube_conn *conn, const char *text)
+static void end_raw(struct kube_conn *conn, int code, const char *text)
 {
     struct buf out;
     buf_init(&out, 0);
-    if (conn->tap != NULL && kube_stream_farewell(conn->tap, text, conn->x.request->tty, &out) == TP_OK) {
+    if (conn->tap != NULL && kube_stream_farewell(conn->tap, code, text, conn->x.request->tty, &out) == TP_OK) {
         kube_down(conn, buf_head(&out), buf_size(&out));
     }
     buf_free(&out);
+}
+
+void kube_farewell_broken(struct kube_conn *conn)
+{
+    if (conn->down == NULL || conn->ended || conn->in_eof || conn->tap == NULL || !kube_stream_owes_status(conn->tap)) {
+        return;
+    }
+    char *text = mem_printf("the API server of %s closed the connection before it said how the command ended",
+                            kube_cluster_conf(conn->cluster)->name);
+    log_info("kubernetes session broken off", "sid=%s reason=\"%s\"", conn->sid, text);
+    end_raw(conn, 503, text);
+    mem_free(text);
 }
 
 /* A watch of JSON documents, between two of them, can be told by one more. */
@@ -46,7 +58,7 @@ void kube_farewell(struct kube_conn *conn, enum close_reason reason, const char 
     }
     log_info("kubernetes connection is ended", "sid=%s reason=%s", conn->sid, close_name(reason));
     if (conn->state == KUBE_RAW) {
-        end_raw(conn, text);
+        end_raw(conn, 403, text);
     } else if (conn->state == KUBE_ANSWER && x->answered) {
         end_watch(conn, text);
     } else if (conn->state != KUBE_READ && conn->state != KUBE_DROP) {

@@ -224,6 +224,8 @@ bool kube_put_header(struct buf *out, const char *name, const char *value);
 /* kube_farewell.c: tells the person text as far as what runs allows it, and ends the connection: the API server's side at
  * once, the client's when it has taken what is on its way. Nothing on one that ends already. */
 void kube_farewell(struct kube_conn *conn, enum close_reason reason, const char *text);
+/* The API server has gone. A client whose command it leaves without a status is told so; the rest is the caller's. */
+void kube_farewell_broken(struct kube_conn *conn);
 
 /* kube_upgrade.c */
 /* What the client wants to switch to, "websocket" or "SPDY/3.1"; NULL: nothing (that we know). */

@@ -213,6 +213,7 @@ static bool read_tap(struct kube_conn *conn, bool client, const void *data, size
 
 static void raw_ended(struct kube_conn *conn)
 {
+    kube_farewell_broken(conn);
     kube_record_end(conn->record, close_name(CLOSE_TARGET_CLOSED));
     conn->record = NULL;
     kube_finish(conn);

@@ -333,7 +333,12 @@ static enum tp_err websocket_farewell(struct kube_stream *stream, const char *li
     return err;
 }
 
-enum tp_err kube_stream_farewell(struct kube_stream *stream, const char *text, bool terminal, struct buf *out)
+bool kube_stream_owes_status(const struct kube_stream *stream)
+{
+    return stream->states && !stream->portforward && !stream->exit_told && !stream->failed;
+}
+
+enum tp_err kube_stream_farewell(struct kube_stream *stream, int code, const char *text, bool terminal, struct buf *out)
 {
     struct buf all;
     char *said;
@@ -341,7 +346,7 @@ enum tp_err kube_stream_farewell(struct kube_stream *stream, const char *text, b
     enum tp_err err;
     if (stream->failed || stream->exit_told)
         return TP_INVALID;
-    said = stream->states && !stream->portforward ? kube_status_body(403, text) : mem_printf("tport: %s", text);
+    said = stream->states && !stream->portforward ? kube_status_body(code, text) : mem_printf("tport: %s", text);
     buf_init(&all, 0);
     err = stream->websocket ? websocket_farewell(stream, line, said, &all)
                             : kube_spdy_farewell(stream->spdy, line, said, &all);

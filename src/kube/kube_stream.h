@@ -50,10 +50,15 @@ enum tp_err kube_stream_client(struct kube_stream *stream, const void *data, siz
 enum tp_err kube_stream_server(struct kube_stream *stream, const void *data, size_t size,
                                struct tp_error *error) TP_MUST;
 
+/* The server has to say how the command ended, and has not: an end of the connection now is no success, though clients of
+ * SPDY take it for one. */
+bool kube_stream_owes_status(const struct kube_stream *stream);
+
 /* Appends what ends the connection in the server's name, such that the client tells text to the person: as the status of the
- * command, or on the error streams of forwarded ports. terminal: the person's cursor is put at the start of a line first. The
+ * command (code: 403, 503), or on the error streams of forwarded ports. terminal: the person's cursor is put at the start of a line first. The
  * server must not be fed afterwards. TP_INVALID when that can't be said at this place of the stream (the server has begun
  * something else): then the connection can only be closed. */
-enum tp_err kube_stream_farewell(struct kube_stream *stream, const char *text, bool terminal, struct buf *out) TP_MUST;
+enum tp_err kube_stream_farewell(struct kube_stream *stream, int code, const char *text, bool terminal,
+                                 struct buf *out) TP_MUST;
 
 #endif

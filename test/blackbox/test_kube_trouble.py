@@ -185,6 +185,27 @@ def test_the_agent_survives_an_api_server_that_is_killed(site, olaf, odd):
     assert agent.children("agent") == pids
 
 
+def test_a_command_whose_api_server_dies_is_no_success(site, member):
+    """kubectl takes the end of a SPDY stream without a status for success: "kubectl exec ... && next" went on."""
+    words = ("exec", "shell", "--", "sh", "-c", "echo on; sleep 300")
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(site.running(member, *words, version=version)) for version in ("1.20", "new")]
+        for process in running:
+            until(process, "on")
+        dead = site.prod.processes.pop("kube-apiserver")
+        dead.kill()
+        dead.wait()
+        try:
+            for process in running:
+                assert process.wait(30) == 1
+                assert "tport: the API server of prod closed the connection before it said how" in process.stdout.read().decode()
+        finally:
+            site.prod.stop_api()
+            site.prod.start_api()
+            site.prod.wait_ready()
+    wait_for(lambda: site.kubectl(member, "exec", "shell", "--", "true", context="prod").returncode == 0, 60)
+
+
 def test_an_api_server_that_stops_in_the_middle(site, olaf, member):
     """It is frozen: kubectl's own time-out ends the request, others are not held up, and it goes on when it does."""
     pid = site.demo.processes["kube-apiserver"].pid

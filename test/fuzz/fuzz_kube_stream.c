@@ -61,7 +61,7 @@ static uint64_t play(const uint8_t *data, size_t size, bool single)
     }
     struct buf said;
     buf_init(&said, 0);
-    if (!err && kube_stream_farewell(stream, "the end", data[0] & 8, &said) == TP_OK &&
+    if (!err && kube_stream_farewell(stream, 403, "the end", data[0] & 8, &said) == TP_OK &&
         kube_stream_server(twin, buf_head(&said), buf_size(&said), NULL) != TP_OK)
         abort();
     buf_free(&said);

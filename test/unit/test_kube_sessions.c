@@ -663,6 +663,34 @@ static void test_a_terminal_in_the_middle_of_a_frame_is_cut_all_the_same(void **
     world_free(world);
 }
 
+static bool client_sees_the_end(struct world *world)
+{
+    return world->client_eof;
+}
+
+/* kubectl takes the end of its streams for the success of the command. */
+static void test_a_command_that_the_api_server_leaves_is_no_success(void **state)
+{
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        struct world *world = world_new();
+        start_terminal(world);
+        session_say(world, SHOWN, sizeof(SHOWN) - 1);
+        if (told) {
+            session_say(world, EXIT_7, sizeof(EXIT_7) - 1);
+        }
+        run_until(world, shown);
+        stream_shutdown(session_conn(world)->stream);
+        run_until(world, client_sees_the_end);
+        static const char said[] = "closed the connection before it said how the command ended";
+        const char *got = memmem(buf_head(&world->got), buf_size(&world->got), said, sizeof(said) - 1);
+        assert_true(told ? got == NULL : got != NULL);
+        run_until(world, session_ended);
+        assert_string_equal(json_get_text(call_of(world, "session.end", NULL, 0), "reason", ""), "target_closed");
+        world_free(world);
+    }
+}
+
 static bool start_is_under_way(struct world *world)
 {
     return call_of(world, "session.start", NULL, 0) != NULL;
@@ -782,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_bytes_that_are_no_websocket_end_the_session),
         cmocka_unit_test(test_a_terminal_is_told_why_it_is_cut),
         cmocka_unit_test(test_a_terminal_in_the_middle_of_a_frame_is_cut_all_the_same),
+        cmocka_unit_test(test_a_command_that_the_api_server_leaves_is_no_success),
         cmocka_unit_test(test_a_session_that_is_about_to_start_is_refused),
         cmocka_unit_test(test_a_request_without_an_answer_is_refused),
         cmocka_unit_test(test_a_watch_is_told_why_it_is_cut),

@@ -481,7 +481,7 @@ static char *farewell(const struct talk *talk, enum kube_stream_kind kind, const
         }
     }
     buf_init(ret_said, 0);
-    if (kube_stream_farewell(taps[0], "locked", true, ret_said) == TP_OK) {
+    if (kube_stream_farewell(taps[0], 403, "locked", true, ret_said) == TP_OK) {
         assert_int_equal(kube_stream_server(taps[1], buf_head(ret_said), buf_size(ret_said), NULL), TP_OK);
         text = mem_printf("%s|%s", buf_text(&seen[1].text), buf_text(&seen[1].output));
     } else {
