@@ -373,6 +373,34 @@ static void parallel_runs_lose_nothing(void **state)
     remove_path(path);
 }
 
+/* Whoever made it read-only wants it so: kubectl, too, leaves it. Root may write anything, so this is somebody else. */
+static void a_file_that_is_read_only_is_left(void **state)
+{
+    (void)state;
+    char *path = new_path(), *folder = mem_strdup(path), *before, *after;
+    struct tp_error error = {0};
+    assert_int_equal(kubeconfig_edit(path, put_name, "a", &error), TP_OK);
+    before = content(path);
+    assert_int_equal(chmod(path, 0400), 0);
+    if (geteuid() == 0) {
+        *strrchr(folder, '/') = '\0';
+        assert_int_equal(chown(path, 12345, 12346), 0);
+        assert_int_equal(chown(folder, 12345, 12346), 0);
+        *strrchr(folder, '/') = '\0';
+        assert_int_equal(chmod(folder, 0755), 0);
+        assert_int_equal(seteuid(12345), 0);
+    }
+    assert_int_equal(kubeconfig_edit(path, put_name, "b", &error), TP_DENIED);
+    assert_non_null(strstr(error.text, "cannot be written: Permission denied"));
+    assert_int_equal(seteuid(getuid()), 0);
+    after = content(path);
+    assert_string_equal(after, before);
+    mem_free(before);
+    mem_free(after);
+    mem_free(folder);
+    remove_path(path);
+}
+
 static void the_file_is_private_and_only_touched_for_a_change(void **state)
 {
     (void)state;
@@ -407,6 +435,18 @@ static void the_file_is_private_and_only_touched_for_a_change(void **state)
         assert_int_equal(info.st_uid, 12345);
         assert_int_equal(info.st_gid, 12346);
     }
+
+    /* So does one to a file that is not there yet. */
+    char *fresh = mem_printf("%s-fresh", path);
+    assert_int_equal(unlink(link_path), 0);
+    assert_int_equal(symlink("config-fresh", link_path), 0);
+    assert_int_equal(kubeconfig_edit(link_path, put_name, "a", &error), TP_OK);
+    assert_int_equal(lstat(link_path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(fresh, &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+
+    mem_free(fresh);
 
     /* What cannot be read is not written. */
     assert_int_equal(file_write_text(path, "clusters: [", NULL), TP_OK);
@@ -481,6 +521,7 @@ int main(void)
         cmocka_unit_test(server_names_fit_one_label),
         cmocka_unit_test(parallel_runs_lose_nothing),
         cmocka_unit_test(the_file_is_private_and_only_touched_for_a_change),
+        cmocka_unit_test(a_file_that_is_read_only_is_left),
         cmocka_unit_test(the_path_is_kubectls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

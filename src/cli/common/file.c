@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define CHUNK 16384
+#define LINKS_MAX 8
 
 enum tp_err file_read_fd(int fd, const char *name, struct buf *out, struct tp_error *error)
 {
@@ -90,15 +92,36 @@ enum tp_err file_write(const char *path, const void *data, size_t size, struct t
     return replace(path, data, size, NULL, error);
 }
 
+/* Where path leads when it is a link, also to a file that is not there yet. */
+static char *target_of(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char link[PATH_MAX];
+    char *at = real ? mem_strdup(real) : mem_strdup(path);
+    free(real);
+    for (int step = 0; step < LINKS_MAX; step++) {
+        ssize_t length = readlink(at, link, sizeof(link) - 1);
+        const char *slash = strrchr(at, '/');
+        if (length <= 0)
+            break;
+        link[length] = '\0';
+        char *next = link[0] == '/' || !slash ? mem_strdup(link) : mem_printf("%.*s/%s", (int)(slash - at), at, link);
+        mem_free(at);
+        at = next;
+    }
+    return at;
+}
+
 enum tp_err file_replace(const char *path, const void *data, size_t size, struct tp_error *error)
 {
     struct stat old;
-    char *target = realpath(path, NULL);
-    const char *real = target ? target : path;
-    bool there = stat(real, &old) == 0;
+    char *target = target_of(path);
+    bool there = stat(target, &old) == 0;
     bool same = there && old.st_uid == geteuid() && old.st_gid == getegid();
-    enum tp_err err = replace(real, data, size, there && !same ? &old : NULL, error);
-    free(target);
+    enum tp_err err = there && faccessat(AT_FDCWD, target, W_OK, AT_EACCESS) != 0
+                          ? err_errno(error, errno, "%s cannot be written", path)
+                          : replace(target, data, size, there && !same ? &old : NULL, error);
+    mem_free(target);
     return err;
 }
 

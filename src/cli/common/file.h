@@ -10,7 +10,8 @@ enum tp_err file_read(const char *path, struct buf *out, struct tp_error *error)
 enum tp_err file_read_fd(int fd, const char *name, struct buf *out, struct tp_error *error) TP_MUST;
 /* Writes a temporary file beside path (mode 0600), syncs it, renames it over path. */
 enum tp_err file_write(const char *path, const void *data, size_t size, struct tp_error *error) TP_MUST;
-/* The same for a file that others write too: a link is followed, and the file keeps its owner and group. */
+/* The same for a file that others write too: a link is followed, the file keeps its owner and group, and one that must not
+ * be written is left. */
 enum tp_err file_replace(const char *path, const void *data, size_t size, struct tp_error *error) TP_MUST;
 enum tp_err file_write_text(const char *path, const char *text, struct tp_error *error) TP_MUST;
 /* Makes the directory and its parents, mode 0700; one that is there stays as it is. */
