@@ -177,6 +177,7 @@ static void refuse(struct target_front *front, enum close_reason reason, enum tp
 static const struct target_kind kube_kind = {
     .stream = "kube",
     .method = "kube.connect",
+    .hex = true,
     .several = true,
     .last_word = true,
     .offline = "the Kubernetes cluster is offline: no agent that serves it is connected to this proxy now",

@@ -35,6 +35,7 @@ struct target_front {
     int64_t join_deadline;
     enum close_reason cut; /* CLOSE_NONE: it still has its right */
     char *cut_text;
+    char *user; /* for the log; NULL: no certificate */
     char target[256];
 };
 
@@ -66,19 +67,36 @@ static void drop_grant(struct target_front *front, enum close_reason reason, uin
     front->sid = NULL;
 }
 
+/* For the log: who wanted what, and the session by which the agent's log knows it. */
+static char *about(const struct target_front *front)
+{
+    struct buf name;
+    buf_init(&name, sizeof(front->target));
+    bool plain = front->kind->hex && dec_hex(front->target, strlen(front->target), &name) == TP_OK;
+    char *text =
+        mem_printf(" user=\"%s\" target=\"%s\"%s%s", front->user ? front->user : "",
+                   plain ? buf_text(&name) : front->target, front->sid ? " sid=" : "", front->sid ? front->sid : "");
+    buf_free(&name);
+    return text;
+}
+
 static void finish(struct target_front *front, enum close_reason reason, const char *detail, uint64_t rx, uint64_t tx)
 {
     struct worker *worker = front->worker;
+    char *text = about(front);
     /* A line answers all that is pending before it goes, so it is still there; ids on another line are others'. */
     if (front->request)
         rpc_cancel(front->asked, front->request);
     drop_grant(front, reason, rx, tx);
+    front->peer.about = text;
     worker_connection_closed(worker, &front->peer, reason, detail, rx, tx);
+    mem_free(text);
     timer_free(front->retry);
     buf_free(&front->grant);
     json_decref(front->except);
     mem_free(front->host_id);
     mem_free(front->cut_text);
+    mem_free(front->user);
     mem_free(front);
 }
 
@@ -229,11 +247,13 @@ static void on_answer(void *ctx, json_t *result, const struct tp_error *error)
 struct target_front *target_front_new(struct worker *worker, struct stream *stream, const struct peer *peer,
                                       const struct target_kind *kind, const char *target)
 {
+    const struct identity *identity = tls_stream_identity(stream);
     struct target_front *front = mem_alloc(sizeof(*front));
     front->worker = worker;
     front->peer = *peer;
     front->kind = kind;
     front->stream = stream;
+    front->user = identity ? mem_strdup(identity->name) : NULL;
     front->except = json_array();
     front->retry = timer_new(worker->loop, on_timer, front);
     buf_init(&front->grant, TUNNEL_HEADER_MAX);

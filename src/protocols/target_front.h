@@ -18,6 +18,7 @@ struct target_front;
 struct target_kind {
     const char *stream;  /* kind of the tunnel stream: "ssh" */
     const char *method;  /* of auth: "ssh.connect"; params target, worker, and except (below) */
+    bool hex;            /* target is a name in hex, or the digest of a long one */
     bool several;        /* another host may serve the same target: auth is asked again, with the ids that failed */
     bool last_word;      /* the agent tells people why they were cut (event session.cut); else a cut ends at once */
     const char *offline; /* sentence for a target whose agent has no tunnel here any more */

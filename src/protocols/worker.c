@@ -68,10 +68,10 @@ void worker_connection_closed(struct worker *worker, const struct peer *peer, en
         [ROUTE_SSH] = "ssh", [ROUTE_KUBE] = "kube", [ROUTE_TUNNEL] = "tunnel"};
     crowd_leave(worker->crowd, --worker->connections);
     if (close_is_error(reason) || peer->route == ROUTE_SSH || peer->route == ROUTE_KUBE || peer->route == ROUTE_TUNNEL)
-        log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s",
+        log_info("connection closed", "id=%llu peer=%s route=%s reason=%s rx=%llu tx=%llu%s%s%s%s",
                  (unsigned long long)peer->id, peer->address, routes[peer->route], close_name(reason),
-                 (unsigned long long)rx, (unsigned long long)tx, *detail ? " detail=\"" : "", detail,
-                 *detail ? "\"" : "");
+                 (unsigned long long)rx, (unsigned long long)tx, peer->about ? peer->about : "",
+                 *detail ? " detail=\"" : "", detail, *detail ? "\"" : "");
     else
         log_debug("connection closed", "id=%llu peer=%s route=%s reason=%s", (unsigned long long)peer->id,
                   peer->address, routes[peer->route], close_name(reason));

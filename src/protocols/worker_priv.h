@@ -70,6 +70,7 @@ struct peer {
     char source[INET6_ADDRSTRLEN];   /* see address_source */
     enum route_kind route;
     char server_name[256];
+    const char *about; /* " key=value" for the line of its end, or NULL */
 };
 
 /* The caller object for auth (docs/protocol-rpc.md): kind "user" or "host" with the peer's certificate of stream. */

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -175,6 +176,15 @@ def test_a_cluster_that_is_not_there_or_not_his_is_404(cluster, dora):
     assert (status, reason) == (404, "NotFound")
     status, reason, _ = refusal(cluster, f"zz.kube.{cluster.name}", cert=keys_of(dora))
     assert (status, reason) == (404, "NotFound")
+
+
+def test_the_log_says_who_wanted_which_cluster(cluster, kube, dora): # pylint: disable=unused-argument
+    """A line of a connection that was refused named an address and a reason, and nobody knew whose and for what."""
+    ask(cluster, sni("nowhere", cluster), cert=keys_of(dora))
+    ask(cluster, sni("dev1", cluster), cert=keys_of(dora))
+    wait_for(lambda: re.search(r'route=kube reason=target_unknown [^\n]*user="dora" target="nowhere"\n', cluster.daemon.text()))
+    sid = wait_for(lambda: re.search(r'route=kube reason=(client_closed|done) [^\n]*user="dora" target="dev1" sid=(\S+)\n', cluster.daemon.text()))
+    assert f"sid={sid[2]}" in kube.text()
 
 
 def test_who_asks_for_groups_or_versions_reads_the_sentence_as_text(cluster, dora):
