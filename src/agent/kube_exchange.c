@@ -140,7 +140,8 @@ static bool write_head(struct kube_conn *conn, const struct http_request *reques
         return false;
     }
     if (kube_cluster_authorization(conn->cluster, &authorization, &error) != TP_OK) {
-        log_error("no credentials for the API server", "error=\"%s\"", error.text);
+        log_error("no credentials for the API server", "cluster=\"%s\" error=\"%s\"",
+                  kube_cluster_conf(conn->cluster)->name, error.text);
         kube_identity_free(&identity);
         kube_refuse(conn, 503, "the agent has no credentials for %s now; see its log",
                     kube_cluster_conf(conn->cluster)->name);
@@ -304,7 +305,8 @@ void kube_send(struct kube_conn *conn)
     }
     if (kube_upstream_get(conn->cluster, x->upgrade != NULL || x->retried, &kube_answer_events, conn, &x->upstream,
                           &error) != TP_OK) {
-        log_error("no credentials for the API server", "error=\"%s\"", error.text);
+        log_error("no credentials for the API server", "cluster=\"%s\" error=\"%s\"",
+                  kube_cluster_conf(conn->cluster)->name, error.text);
         kube_refuse(conn, 503, "the agent has no credentials for %s now; see its log",
                     kube_cluster_conf(conn->cluster)->name);
         return;

@@ -300,9 +300,14 @@ static void on_dialled(void *ctx, int fd, const struct tp_error *error)
     struct kube_upstream *upstream = ctx;
     struct kube_cluster *cluster = upstream->cluster;
     upstream->dial = NULL;
+    if (error != NULL && error->code == TP_TIMEOUT) {
+        ended(upstream, TP_TIMEOUT, "does not answer");
+        return;
+    }
     if (error != NULL) {
-        ended(upstream, error->code == TP_TIMEOUT ? TP_TIMEOUT : TP_UNAVAILABLE,
-              error->code == TP_TIMEOUT ? "does not answer" : "can't be reached");
+        char *text = mem_printf("can't be reached: %s", error->text);
+        ended(upstream, TP_UNAVAILABLE, text);
+        mem_free(text);
         return;
     }
     upstream->deadline = timer_new(cluster->loop, on_handshake_late, upstream);

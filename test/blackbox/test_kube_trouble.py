@@ -92,7 +92,7 @@ def refused(site, olaf, name):
 
 
 # kubectl prints 503 and 504 in words of its own around ours.
-SAID = {"slow": "does not answer the TLS handshake", "away": "can't be reached", "stale": "does not accept the credentials of the agent",
+SAID = {"slow": "does not answer the TLS handshake", "away": "can't be reached: no connection to ", "stale": "does not accept the credentials of the agent",
         "mistaken": "can't be reached by TLS"}
 
 
