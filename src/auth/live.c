@@ -146,7 +146,7 @@ static enum tp_err decide(struct auth *auth, struct live *live, enum close_reaso
         live->cut_at_expiry = options.disconnect_expired_cert || (service != NULL && service->until_expiry);
         *ret_reason = CLOSE_RIGHT_LOST;
         if (service == NULL || !service->kept(auth, live, &caller, &access)) {
-            err = err_set(error, TP_DENIED, "a change of roles took the right to this session away");
+            err = err_set(error, TP_DENIED, "a change of roles or labels took the right to this session away");
         } else {
             err = node_rights_kept(auth, live, &caller, &access, &options, error);
         }

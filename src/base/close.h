@@ -41,7 +41,7 @@
     X(REPLACED, "replaced", 0, "a newer connection of the same agent took over")                   \
     X(LOCKED, "locked", 1, "a lock is in force")                                                   \
     X(CERT_EXPIRED, "cert_expired", 1, "the certificate has expired")                              \
-    X(RIGHT_LOST, "right_lost", 1, "a change of roles took the right away")                        \
+    X(RIGHT_LOST, "right_lost", 1, "a change of roles or labels took the right away")              \
     X(ENDED_BY_ADMIN, "ended_by_admin", 1, "an administrator ended the session")                   \
     X(RECORDING_FAILED, "recording_failed", 1, "the session can't be recorded")                    \
     X(AUDIT_FAILED, "audit_failed", 1, "the access can't be recorded, so it is refused")           \
