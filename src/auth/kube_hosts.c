@@ -82,10 +82,14 @@ json_t *kube_server_resource(const struct host *host, const json_t *cluster)
     json_t *dynamic = json_object_get(cluster, "cmd_labels");
     json_t *inner = json_pack("{s:s, s:s, s:{s:s, s:O}, s:{s:O}}", "kind", "kube_cluster", "version", "v3", "metadata",
                               "name", kube_name(cluster), "labels", labels, "spec", "dynamic_labels", dynamic);
-    return json_pack("{s:s, s:s, s:{s:s, s:O}, s:{s:s, s:s, s:s, s:o}, s:b}", "kind", "kube_server", "version", "v3",
-                     "metadata", "name", kube_name(cluster), "labels", labels, "spec", "hostname", host->name,
-                     "host_id", host->id, "version", json_get_text(cluster, "version", ""), "cluster", inner, "online",
-                     host->tunnels != NULL);
+    json_t *server = json_pack(
+        "{s:s, s:s, s:{s:s, s:O}, s:{s:s, s:s, s:s, s:o}, s:b}", "kind", "kube_server", "version", "v3", "metadata",
+        "name", kube_name(cluster), "labels", labels, "spec", "hostname", host->name, "host_id", host->id, "version",
+        json_get_text(cluster, "version", ""), "cluster", inner, "online", (int)(host->tunnels != NULL));
+    if (host->tunnels == NULL) {
+        (void)json_object_set_new(server, "last_seen", doc_time(host->last_seen_ms));
+    }
+    return server;
 }
 
 /* ---- the report ---- */

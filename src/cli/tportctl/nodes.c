@@ -254,7 +254,7 @@ enum tp_err tportctl_nodes_ls(struct command_line *line, struct tp_error *error)
 enum tp_err tportctl_kube_ls(struct command_line *line, struct tp_error *error)
 {
     static const char *const formats[] = {"text", "json", "yaml", NULL};
-    static const char *const titles[] = {"Kube Cluster Name", "Host", "Labels", "Version", NULL};
+    static const char *const titles[] = {"Kube Cluster Name", "Host", "Labels", "Version", "Last Seen (UTC)", NULL};
     const char *format;
     json_t *items = NULL, *item;
     size_t index;
@@ -269,14 +269,16 @@ enum tp_err tportctl_kube_ls(struct command_line *line, struct tp_error *error)
     } else if (err == TP_OK) {
         struct table *table = table_new(titles, command_flag(line, "verbose") ? -1 : 2);
         json_array_foreach (items, index, item) {
-            char *labels = output_labels(output_at(item, "spec.cluster.metadata.labels"));
-            char *name = mem_printf("%s%s", output_text_at(item, "metadata.name"),
-                                    json_get_bool(item, "online", true) ? "" : " (offline)");
-            const char *cells[] = {name, output_text_at(item, "spec.hostname"), labels,
-                                   output_text_at(item, "spec.version")};
+            json_t *all = output_node_labels(item);
+            char *labels = output_labels(all);
+            char *seen = output_time(json_get_text(item, "last_seen", ""));
+            const char *cells[] = {output_text_at(item, "metadata.name"), output_text_at(item, "spec.hostname"), labels,
+                                   output_text_at(item, "spec.version"),
+                                   json_get_bool(item, "online", false) ? "online" : seen};
             table_add(table, cells);
+            mem_free(seen);
             mem_free(labels);
-            mem_free(name);
+            json_decref(all);
         }
         table_print(table);
     }
