@@ -96,17 +96,19 @@ static void mistakes_get_a_hint(void **state)
     static const struct {
         char *argv[5];
         const char *text;
-    } cases[] = {{{"tport", "sl"}, "did you mean \"tport ls\"?"},
-                 {{"tport", "user", "add"}, "did you mean \"tport users add\"?"},
-                 {{"tport", "users"}, "needs one of its subcommands"},
-                 {{"tport", "frobnicate"}, "\"tport help\" lists all of them"},
-                 {{"tport", "ls", "--fromat=json"}, "unknown option --fromat"},
-                 {{"tport", "ls", "-z"}, "unknown option -z"},
-                 {{"tport", "ls", "--format"}, "--format needs a value"},
-                 {{"tport", "ls", "-v", "a", "b"}, "does not take the argument \"b\""},
-                 {{"tport", "users", "add"}, "needs NAME"},
-                 {{"tport", "ls", "--verbose=maybe"}, "takes no value"},
-                 {{"tport", "ls", "--no-format"}, "unknown option --no-format"}};
+    } cases[] = {
+        {{"tport", "sl"}, "did you mean \"tport ls\"?"},
+        {{"tport", "user", "add"}, "did you mean \"tport users add\"?"},
+        {{"tport", "users"}, "needs one of its subcommands"},
+        {{"tport", "users", "wholesale"}, "no command \"users wholesale\"; \"tport help users\" lists those of users"},
+        {{"tport", "frobnicate"}, "\"tport help\" lists all of them"},
+        {{"tport", "ls", "--fromat=json"}, "unknown option --fromat"},
+        {{"tport", "ls", "-z"}, "unknown option -z"},
+        {{"tport", "ls", "--format"}, "--format needs a value"},
+        {{"tport", "ls", "-v", "a", "b"}, "does not take the argument \"b\""},
+        {{"tport", "users", "add"}, "needs NAME"},
+        {{"tport", "ls", "--verbose=maybe"}, "takes no value"},
+        {{"tport", "ls", "--no-format"}, "unknown option --no-format"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct tp_error error = {0};
         char *argv[6] = {0};

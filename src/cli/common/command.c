@@ -207,6 +207,9 @@ static enum tp_err unknown_command(const struct command_program *program, const 
     }
     if (best)
         err_set(error, TP_INVALID, "there is no command \"%s\"; did you mean \"%s %s\"?", typed, program->name, best);
+    else if (group && second)
+        err_set(error, TP_INVALID, "there is no command \"%s\"; \"%s help %s\" lists those of %s", typed, program->name,
+                first, first);
     else if (group)
         err_set(error, TP_INVALID, "\"%s %s\" needs one of its subcommands; \"%s help %s\" lists them", program->name,
                 first, program->name, first);
