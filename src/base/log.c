@@ -84,6 +84,23 @@ static void append_clean(struct buf *line, const char *text)
     }
 }
 
+/* Of the value that begins at text: sentences have quotes of their own, so behind the last one is nothing, or a key. */
+static const char *closing_quote(const char *text)
+{
+    for (const char *quote = strchr(text, '"'); quote; quote = strchr(quote + 1, '"')) {
+        const char *next = quote + 1;
+        if (*next == ' ') {
+            next++;
+            next += strspn(next, "abcdefghijklmnopqrstuvwxyz_");
+            if (*next == '=' && next > quote + 2)
+                return quote;
+        } else if (!*next) {
+            return quote;
+        }
+    }
+    return text + strlen(text);
+}
+
 /* The fields text as members: key=value or key="value with spaces". */
 static void json_fields(json_t *object, const char *fields)
 {
@@ -98,9 +115,7 @@ static void json_fields(json_t *object, const char *fields)
         at = equals + 1;
         if (*at == '"') {
             at++;
-            end = strchr(at, '"');
-            if (!end)
-                end = at + strlen(at);
+            end = closing_quote(at);
         } else {
             end = strchr(at, ' ');
             if (!end)

@@ -273,10 +273,38 @@ static void test_a_quote_in_a_login_replaces_no_member_of_a_log_line(void **stat
     (void)close(ends[1]);
 }
 
+static void test_a_sentence_with_quotes_is_whole_in_a_log_line(void **state)
+{
+    static const struct {
+        const char *fields, *members;
+    } cases[] = {
+        {"why=\"there is no \"user\" named \"x\"\" id=7",
+         "\"why\":\"there is no \\\"user\\\" named \\\"x\\\"\",\"id\":\"7\""},
+        {"a=\"\" b=\"two words\"", "\"a\":\"\",\"b\":\"two words\""},
+        {"a=\"it has \"no end", "\"a\":\"it has \\\"no end\""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int ends[2];
+        char text[1024];
+        assert_int_equal(pipe(ends), 0);
+        log_init("worker/1", ends[1], LOG_LEVEL_INFO, true);
+        log_info("seen", "%s", cases[i].fields);
+        log_init("test", STDERR_FILENO, LOG_LEVEL_INFO, false);
+        ssize_t size = read(ends[0], text, sizeof(text) - 1);
+        assert_true(size > 0);
+        text[size] = 0;
+        assert_non_null(strstr(text, cases[i].members));
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_quote_in_a_login_replaces_no_member_of_a_log_line),
+        cmocka_unit_test(test_a_sentence_with_quotes_is_whole_in_a_log_line),
         cmocka_unit_test(test_R9_unanswered_requests_of_an_agent_are_bounded),
         cmocka_unit_test(test_R15_an_agents_small_frame_is_no_large_tree),
         cmocka_unit_test(test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling),
