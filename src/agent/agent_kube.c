@@ -23,21 +23,10 @@ static enum tp_err read_clusters(const struct agent *agent, struct kube_cluster_
                                   getenv("KUBERNETES_SERVICE_PORT"), ret_list, ret_count, error);
 }
 
-/* A context whose name nobody could ask for would have all of the report refused. */
-static bool usable(const struct kube_cluster_conf *cluster)
-{
-    return cluster->problem == NULL && conf_kube_name_valid(cluster->name);
-}
-
 static void say_cluster(const struct kube_cluster_conf *cluster)
 {
     if (cluster->problem != NULL) {
         log_warn("a Kubernetes context is left out", "name=\"%s\" reason=\"%s\"", cluster->name, cluster->problem);
-        return;
-    }
-    if (!usable(cluster)) {
-        log_warn("a Kubernetes context is left out", "name=\"%s\" hint=\"a name is letters, digits and . _ - : / @ +\"",
-                 cluster->name);
         return;
     }
     log_info("serving a Kubernetes cluster", "name=\"%s\" server=%s:%u", cluster->name, cluster->host,
@@ -91,7 +80,7 @@ void kube_clusters_free(struct agent *agent)
 const struct kube_cluster_conf *kube_clusters_find(const struct agent *agent, const char *name)
 {
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
-        if (usable(&agent->kube_clusters[i]) && strcmp(agent->kube_clusters[i].name, name) == 0) {
+        if (agent->kube_clusters[i].problem == NULL && strcmp(agent->kube_clusters[i].name, name) == 0) {
             return &agent->kube_clusters[i];
         }
     }
@@ -104,7 +93,7 @@ json_t *kube_clusters_report(const struct agent *agent)
     json_t *labels = agent_labels_of(&agent->conf->kube_labels);
     json_t *dynamic = labels_json(agent->kube_labels);
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
-        if (usable(&agent->kube_clusters[i])) {
+        if (agent->kube_clusters[i].problem == NULL) {
             (void)json_array_append_new(list, json_pack("{s:s, s:O, s:O}", "name", agent->kube_clusters[i].name,
                                                         "labels", labels, "cmd_labels", dynamic));
         }

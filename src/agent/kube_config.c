@@ -3,6 +3,7 @@
 #include "base/enc.h"
 #include "base/mem.h"
 #include "base/node.h"
+#include "core/conf.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -309,8 +310,9 @@ static enum tp_err take_context(const struct reading *reading, const struct node
     const char *cluster_name = "";
     const char *user_name = "";
     enum tp_err err = text_of(reading, entry, "name", &name);
-    if (err == TP_OK && (name[0] == '\0' || strlen(name) > 253)) {
-        err = bad(reading, entry->line, "a context", " needs a name of at most 253 bytes");
+    if (err == TP_OK && !conf_kube_name_valid(name)) {
+        err = bad(reading, entry->line, "a context",
+                  " needs a name of letters, digits and . _ - : / @ +, at most 200 bytes");
     }
     if (err == TP_OK && (context == NULL || context->kind != NODE_MAP)) {
         err = bad(reading, entry->line, "context", " is missing in this entry");
@@ -341,9 +343,9 @@ static char *name_of(const struct node *entry)
     return mem_printf("%.253s", name);
 }
 
-/* A context that can't be served is kept as a sentence about it. error: the first of them. */
+/* A context that can't be served is kept as a sentence about it. error: the first of them. full: of contexts that can. */
 static void take_or_tell(const struct reading *reading, const struct node *entry, struct kube_cluster_conf *list,
-                         size_t i)
+                         size_t i, bool full)
 {
     struct tp_error problem = {0};
     struct reading one = *reading;
@@ -353,6 +355,9 @@ static void take_or_tell(const struct reading *reading, const struct node *entry
         if (strcmp(list[k].name, list[i].name) == 0) {
             err = bad(&one, entry->line, "another context before it has the name ", list[i].name);
         }
+    }
+    if (err == TP_OK && full) {
+        err = bad(&one, entry->line, "", "an agent serves 256 clusters, and they stand before this one");
     }
     if (err == TP_OK) {
         return;
@@ -373,7 +378,7 @@ static size_t take_contexts(struct reading *reading, const struct node *root, st
     reading->clusters = node_get(root, "clusters");
     reading->users = node_get(root, "users");
     for (size_t i = 0; i < contexts->count; i++) {
-        take_or_tell(reading, contexts->items[i], list, i);
+        take_or_tell(reading, contexts->items[i], list, i, good == CONF_KUBE_CLUSTERS_MAX);
         good += list[i].problem == NULL;
     }
     return good;

@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <string.h>
 
-#define CLUSTERS_MAX 256                 /* of one host */
 #define REPORT_MAX ((size_t)1024 * 1024) /* bytes of JSON of one host's clusters */
 #define SNI_PLAIN_MAX 31                 /* bytes of a name whose hex form fits into one DNS label */
 
@@ -135,8 +134,8 @@ enum tp_err kube_report(struct auth *auth, struct host *host, const json_t *clus
 {
     json_t *list = json_array();
     enum tp_err err = TP_OK;
-    if (clusters != NULL && (!json_is_array(clusters) || json_array_size(clusters) > CLUSTERS_MAX)) {
-        err = err_set(error, TP_INVALID, "kube_clusters must be a list of at most %d clusters", CLUSTERS_MAX);
+    if (clusters != NULL && (!json_is_array(clusters) || json_array_size(clusters) > CONF_KUBE_CLUSTERS_MAX)) {
+        err = err_set(error, TP_INVALID, "kube_clusters must be a list of at most %d clusters", CONF_KUBE_CLUSTERS_MAX);
     }
     for (size_t i = 0; err == TP_OK && i < json_array_size(clusters); i++) {
         json_t *cluster = NULL;

@@ -179,5 +179,6 @@ bool conf_label_name_valid(const char *name);
  * bytes. Wide enough for the contexts that cloud tools write (arn:aws:eks:..., gke_...). */
 #define CONF_KUBE_NAME_MAX 200
 bool conf_kube_name_valid(const char *name);
+#define CONF_KUBE_CLUSTERS_MAX 256 /* of one host */
 
 #endif

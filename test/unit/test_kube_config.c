@@ -1,6 +1,9 @@
 /* The kubeconfig loader: what it takes, and what it refuses by line. */
 #include "agent/kube_config.h"
 
+#include "base/buf.h"
+#include "core/conf.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -130,6 +133,33 @@ static void test_a_context_that_cannot_be_served_leaves_the_others(void **state)
     kube_config_free(list, count);
 }
 
+/* More than auth takes of one host: its whole report was refused, and no cluster was served. */
+static void test_contexts_past_the_last_that_auth_takes_are_left_out(void **state)
+{
+    struct kube_cluster_conf *list = NULL;
+    size_t count = 0;
+    struct tp_error error = {0};
+    struct buf text;
+    (void)state;
+    buf_init(&text, 0);
+    (void)buf_append_text(&text, HEAD "users: [{name: u1, user: {token: a}}]\ncontexts:\n"
+                                      "- {name: not one, context: {cluster: c1, user: u1}}\n");
+    for (int i = 0; i < CONF_KUBE_CLUSTERS_MAX + 2; i++) {
+        (void)buf_printf(&text, "- {name: k%d, context: {cluster: c1, user: u1}}\n", i);
+    }
+    assert_int_equal(parse(buf_text(&text), &list, &count, &error), TP_OK);
+    assert_int_equal(count, CONF_KUBE_CLUSTERS_MAX + 3);
+    for (size_t i = 0; i < count; i++) {
+        bool fine = i > 0 && i <= CONF_KUBE_CLUSTERS_MAX;
+        assert_true(fine == (list[i].problem == NULL));
+    }
+    assert_non_null(strstr(list[0].problem, "needs a name of letters"));
+    assert_non_null(strstr(list[count - 1].problem, "an agent serves 256 clusters"));
+    assert_string_equal(list[count - 1].name, "k257");
+    kube_config_free(list, count);
+    buf_free(&text);
+}
+
 static void test_in_cluster(void **state)
 {
     struct kube_cluster_conf *list = NULL;
@@ -152,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_each_context_is_a_cluster),
         cmocka_unit_test(test_refusals_name_the_line),
         cmocka_unit_test(test_a_context_that_cannot_be_served_leaves_the_others),
+        cmocka_unit_test(test_contexts_past_the_last_that_auth_takes_are_left_out),
         cmocka_unit_test(test_in_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
