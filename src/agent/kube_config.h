@@ -13,7 +13,7 @@
 struct kube_cluster_conf {
     char *name;
     char *problem; /* "FILE:LINE: sentence": the context can't be served, and nothing but its name counts; else NULL */
-    char *host; /* name or address of the API server */
+    char *host;    /* name or address of the API server */
     uint16_t port;
     char *prefix;           /* path in front of every request, "" or "/k8s/clusters/c-1" */
     bool plain;             /* http:// instead of https://; only to this machine itself */
