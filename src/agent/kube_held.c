@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "kube/kube_scan.h"
 
 #include <string.h>
 
@@ -111,44 +112,70 @@ static bool is_segment(const char *name)
            http_is_value(name);
 }
 
-static void take_names(struct kube_sweep *sweep, const json_t *list)
+/* One of the list. false: it can't be read. */
+static bool take_name(struct kube_sweep *sweep, struct kube_text item)
 {
+    static const char *const of_item[] = {"metadata"};
+    static const char *const of_metadata[] = {"name", "namespace"};
     struct kube_conn *conn = sweep->conn;
-    size_t i;
-    json_t *item;
+    struct kube_text metadata = {0};
+    struct kube_text parts[2] = {{0}};
+    if (!kube_scan_find(item, of_item, &metadata, 1, NULL) || metadata.at == NULL ||
+        !kube_scan_find(metadata, of_metadata, parts, 2, NULL)) {
+        return false;
+    }
+    char *name = kube_scan_text(parts[0]);
+    char *space = kube_scan_text(parts[1]);
+    struct rbac_kube_request asked;
+    kube_request_rbac(conn->x.request, &asked);
+    asked.name = name;
+    asked.name_space = space;
+    asked.collection = false;
+    if (name != NULL && is_segment(name) && rbac_kube_check(conn->rules, &asked) == RBAC_KUBE_ALLOW) {
+        (void)json_array_append_new(sweep->names, json_string(name));
+    }
+    mem_free(name);
+    mem_free(space);
+    return true;
+}
+
+static bool take_names(struct kube_sweep *sweep, struct kube_text list)
+{
+    static const char *const names[] = {"items"};
+    struct kube_text items = {0};
+    struct kube_text item;
+    struct kube_scan scan;
     sweep->names = json_array();
-    json_array_foreach (json_object_get(list, "items"), i, item) {
-        const json_t *meta = json_object_get(item, "metadata");
-        const char *name = json_get_text(meta, "name", "");
-        struct rbac_kube_request asked;
-        kube_request_rbac(conn->x.request, &asked);
-        asked.name = name;
-        asked.name_space = json_get_text(meta, "namespace", "");
-        asked.collection = false;
-        if (is_segment(name) && rbac_kube_check(conn->rules, &asked) == RBAC_KUBE_ALLOW) {
-            (void)json_array_append_new(sweep->names, json_string(name));
+    if (!kube_scan_find(list, names, &items, 1, NULL) || items.at == NULL) {
+        return false;
+    }
+    if (*items.at != '[') { /* null: none */
+        return true;
+    }
+    kube_scan_init(&scan, items);
+    kube_scan_open(&scan, '[');
+    while (kube_scan_element(&scan, &item)) {
+        if (!take_name(sweep, item)) {
+            return false;
         }
     }
+    return kube_scan_done(&scan);
 }
 
 static void on_list(void *ctx, int status, const uint8_t *body, size_t size)
 {
     struct kube_sweep *sweep = ctx;
     struct kube_conn *conn = sweep->conn;
-    struct tp_error error = {0};
-    json_t *list = NULL;
     sweep->fetch = NULL;
     if (status != 200) {
         kube_refuse(conn, status >= 400 ? status : 502,
                     "the objects to delete could not be listed; delete them one by one");
         return;
     }
-    if (json_parse_object(body, size, LIST_MAX, &list, &error) != TP_OK) {
+    if (!take_names(sweep, (struct kube_text){body, size})) {
         kube_refuse(conn, 502, "the API server's list is no proper JSON");
         return;
     }
-    take_names(sweep, list);
-    json_decref(list);
     next_delete(sweep);
 }
 

@@ -1,6 +1,5 @@
 #include "kube/kube_filter_priv.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "kube/kube_scan.h"
 
@@ -10,18 +9,6 @@
 static bool is_text(struct kube_text value, const char *text)
 {
     return value.size == strlen(text) && memcmp(value.at, text, value.size) == 0;
-}
-
-/* What a string says; NULL: it is none, or has a NUL in it and would be compared as a shorter one. mem_free it. */
-static char *said(struct kube_text value)
-{
-    json_t *string =
-        value.at ? json_loadb((const char *)value.at, value.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
-    char *text = NULL;
-    if (json_is_string(string) && strlen(json_string_value(string)) == json_string_length(string))
-        text = mem_strdup(json_string_value(string));
-    json_decref(string);
-    return text;
 }
 
 static bool is_object(struct kube_text value)
@@ -42,8 +29,8 @@ static bool look(const struct kube_filter *filter, struct kube_text object, bool
     if (!kube_scan_find(object, of_object, &metadata, 1, NULL) ||
         (is_object(metadata) && !kube_scan_find(metadata, of_metadata, names, 2, NULL)))
         return false;
-    char *ns = said(names[0]);
-    char *name = said(names[1]);
+    char *ns = kube_scan_text(names[0]);
+    char *name = kube_scan_text(names[1]);
     *ret_shows = kube_filter_shows(filter, ns, name);
     mem_free(ns);
     mem_free(name);

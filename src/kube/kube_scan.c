@@ -1,5 +1,8 @@
 #include "kube/kube_scan.h"
 
+#include "base/json.h"
+#include "base/mem.h"
+
 #include <string.h>
 
 #define DEPTH_MAX 512 /* of values in each other */
@@ -242,4 +245,15 @@ bool kube_scan_find(struct kube_text text, const char *const *names, struct kube
     if (ret_end)
         *ret_end = scan.at;
     return kube_scan_done(&scan);
+}
+
+char *kube_scan_text(struct kube_text value)
+{
+    json_t *string =
+        value.at ? json_loadb((const char *)value.at, value.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    char *text = NULL;
+    if (json_is_string(string) && strlen(json_string_value(string)) == json_string_length(string))
+        text = mem_strdup(json_string_value(string));
+    json_decref(string);
+    return text;
 }

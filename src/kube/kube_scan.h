@@ -6,6 +6,8 @@
 #ifndef KUBE_SCAN_H
 #define KUBE_SCAN_H
 
+#include "base/err.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,5 +36,8 @@ bool kube_scan_done(struct kube_scan *scan);
  * all of text; ret_end (may be NULL) is behind the object. */
 bool kube_scan_find(struct kube_text text, const char *const *names, struct kube_text *ret_values, size_t count,
                     const uint8_t **ret_end);
+
+/* What a string says; NULL: it is none, or has a NUL in it and would be compared as a shorter one. mem_free it. */
+char *kube_scan_text(struct kube_text value) TP_MUST;
 
 #endif

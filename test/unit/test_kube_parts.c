@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* ---- allowed in part ---- */
 
@@ -203,6 +204,44 @@ static bool client_is_stuck(struct world *world)
     return world->untaken >= TUNNEL_WINDOW;
 }
 
+static bool hog_is_swept(struct world *world)
+{
+    (void)hog_is_out(world);
+    return has_count(api_got(world), "DELETE /api/v1/namespaces/default/configmaps/web-1 ", 1);
+}
+
+/* As a tree the list would take 250 MB, and a second of the agent's only thread. */
+static void test_a_deletecollection_makes_no_tree(void **state)
+{
+    static const size_t size = (size_t)15 * 1024 * 1024;
+    struct world *world = world_new();
+    struct buf list;
+    struct rusage before;
+    struct rusage after;
+    (void)state;
+    reopen(world, SOME);
+    buf_init(&list, 0);
+    (void)buf_append_text(&list,
+                          "{\"items\":[{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\"},\"data\":{\"a\":1");
+    for (unsigned i = 0; buf_size(&list) < size; i++) {
+        (void)buf_printf(&list, ",\"%x\":\"\"", i);
+    }
+    (void)buf_append_text(&list, "}}]}");
+    buf_init(&hog.text, 0);
+    (void)buf_printf(&hog.text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", buf_size(&list));
+    (void)buf_append(&hog.text, buf_head(&list), buf_size(&list));
+    hog.at = 0;
+    client_say(world, "DELETE /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    (void)getrusage(RUSAGE_SELF, &before);
+    run_until(world, hog_is_swept);
+    (void)getrusage(RUSAGE_SELF, &after);
+    assert_true((size_t)(after.ru_maxrss - before.ru_maxrss) * 1024 < 10 * size);
+    buf_free(&list);
+    buf_free(&hog.text);
+    world_free(world);
+}
+
 /* Lists that a client asks for and does not read stay in the agent's memory: for one person not more than two large ones. */
 static void test_lists_that_nobody_reads_are_bounded(void **state)
 {
@@ -315,6 +354,7 @@ static void test_a_deletecollection_that_is_given_up_is_on_record(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_deletecollection_makes_no_tree), /* first: only a new peak is seen */
         cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
         cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
         cmocka_unit_test(test_the_clusters_list_of_rights_comes_with_a_warning),
