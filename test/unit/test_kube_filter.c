@@ -158,7 +158,7 @@ static void expect_no_tree(bool watch, size_t many)
     buf_init(&list, 0);
     buf_init(&out, 0);
     (void)buf_append_text(&list, watch ? "{\"type\":\"ADDED\",\"object\":" : "{\"items\":[");
-    (void)buf_append_text(&list, "{\"metadata\":{\"namespace\":\"dev\",\"name\":\"a\"},\"data\":{\"a\":1");
+    (void)buf_append_text(&list, "{\"metadata\":{\"namespace\":\"dev\",\"name\":\"a\"},\"data\":{\"z\":1");
     for (unsigned i = 0; buf_size(&list) < many; i++)
         (void)buf_printf(&list, ",\"%x\":\"\"", i);
     (void)buf_append_text(&list, watch ? "}}}" : "}}]}");
