@@ -2,11 +2,12 @@
 
 #include "base/mem.h"
 #include "base/node.h"
+#include "kube/kube_scan.h"
 
 #include <string.h>
 #include <strings.h>
 
-#define BODY_MAX ((size_t)8 * 1024 * 1024)
+#define ATTRIBUTES_MAX ((size_t)64 * 1024)
 
 static enum tp_err bad(struct tp_error *error, const char *what)
 {
@@ -21,26 +22,33 @@ static enum tp_err no_name(struct tp_error *error)
                    "write metadata.name");
 }
 
+/* Keys that stand twice are refused where we look for them; the tree of a whole body would take seventeen times its text. */
 static enum tp_err from_json(const void *body, size_t size, char **ret_name, struct tp_error *error)
 {
-    json_t *json = NULL;
-    enum tp_err err = json_parse_object(body, size, BODY_MAX, &json, error); /* refuses keys that stand twice */
-    if (err != TP_OK) {
+    static const char *const of_object[] = {"metadata"};
+    static const char *const of_metadata[] = {"name", "generateName"};
+    struct kube_text meta = {0};
+    struct kube_text parts[2] = {{0}};
+    if (size == 0 || !kube_scan_find((struct kube_text){body, size}, of_object, &meta, 1, NULL)) {
         return bad(error, "it is no proper JSON object");
     }
-    const json_t *meta = json_object_get(json, "metadata");
-    const json_t *name = json_object_get(meta, "name");
-    if (name != NULL && !json_is_string(name) && !json_is_null(name)) {
-        err = bad(error, "metadata.name is no text");
-    } else if (name != NULL && json_is_string(name) && strlen(json_string_value(name)) != json_string_length(name)) {
-        err = bad(error, "metadata.name holds a NUL");
-    } else if (json_string_length(name) == 0 && json_string_length(json_object_get(meta, "generateName")) > 0) {
-        err = no_name(error);
-    } else {
-        *ret_name = mem_strdup(json_is_string(name) ? json_string_value(name) : "");
+    if (meta.at != NULL && *meta.at != 'n' && !kube_scan_find(meta, of_metadata, parts, 2, NULL)) {
+        return bad(error, "metadata is no proper JSON object");
     }
-    json_decref(json);
-    return err;
+    bool none = parts[0].at == NULL || *parts[0].at == 'n';
+    char *name = none ? mem_strdup("") : kube_scan_text(parts[0]);
+    if (name == NULL) {
+        return bad(error, "metadata.name is no text, or holds a NUL");
+    }
+    char *prefix = kube_scan_text(parts[1]);
+    if (name[0] == '\0' && prefix != NULL && prefix[0] != '\0') {
+        mem_free(name);
+        mem_free(prefix);
+        return no_name(error);
+    }
+    mem_free(prefix);
+    *ret_name = name;
+    return TP_OK;
 }
 
 static bool is_empty(const struct node *node)
@@ -243,17 +251,20 @@ static json_t *attributes_of_protobuf(const void *body, size_t size)
 
 json_t *kube_body_attributes(const char *content_type, const void *body, size_t size)
 {
+    static const char *const of_review[] = {"spec"};
+    static const char *const of_spec[] = {"resourceAttributes"};
+    struct kube_text spec = {0};
+    struct kube_text asked = {0};
     struct tp_error ignored = {0};
-    json_t *review = NULL;
+    json_t *attributes = NULL;
     if (is_type(content_type, "application/vnd.kubernetes.protobuf")) {
         return attributes_of_protobuf(body, size);
     }
-    if (!is_type(content_type, "application/json") ||
-        json_parse_object(body, size, BODY_MAX, &review, &ignored) != TP_OK) {
+    if (size == 0 || !is_type(content_type, "application/json") ||
+        !kube_scan_find((struct kube_text){body, size}, of_review, &spec, 1, NULL) || spec.at == NULL ||
+        !kube_scan_find(spec, of_spec, &asked, 1, NULL) || asked.at == NULL ||
+        json_parse_object(asked.at, asked.size, ATTRIBUTES_MAX, &attributes, &ignored) != TP_OK) {
         return NULL;
     }
-    json_t *attributes = json_object_get(json_object_get(review, "spec"), "resourceAttributes");
-    attributes = json_is_object(attributes) ? json_incref(attributes) : NULL;
-    json_decref(review);
     return attributes;
 }

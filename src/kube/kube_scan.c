@@ -249,8 +249,9 @@ bool kube_scan_find(struct kube_text text, const char *const *names, struct kube
 
 char *kube_scan_text(struct kube_text value)
 {
-    json_t *string =
-        value.at ? json_loadb((const char *)value.at, value.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    if (!value.at || *value.at != '"')
+        return NULL;
+    json_t *string = json_loadb((const char *)value.at, value.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     char *text = NULL;
     if (json_is_string(string) && strlen(json_string_value(string)) == json_string_length(string))
         text = mem_strdup(json_string_value(string));

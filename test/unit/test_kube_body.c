@@ -1,12 +1,14 @@
 /* The name in a body: what is understood, and that what two readers could read differently is refused. */
 #include "agent/kube_body.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -24,6 +26,12 @@ static const struct row {
     {"application/json", "{}", 0, ""},
     {"application/json", "{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", 0, NULL},
     {"application/json", "{\"metadata\":{\"name\":\"a\"},\"metadata\":{\"name\":\"b\"}}", 0, NULL},
+    {"application/json", "{\"metadata\":{\"name\":\"a\",\"n\\u0061me\":\"b\"}}", 0, NULL},
+    {"application/json", "{\"metadata\":{\"name\":\"a\"},\"metadat\\u0061\":{\"name\":\"b\"}}", 0, NULL},
+    {"application/json", "{\"metadata\":[\"name\"]}", 0, NULL},
+    {"application/json", "{\"metadata\":null}", 0, ""},
+    {"application/json", "{\"metadata\":{\"name\":\"a\"}} {}", 0, NULL},
+    {"application/json", "{\"metadata\":{\"name\":\"a\\u0000b\"}}", 0, NULL},
     {"application/json", "{\"metadata\":{\"name\":7}}", 0, NULL},
     {"application/json", "metadata: {name: web}", 0, NULL},
     {"application/yaml", "metadata:\n  name: web\n", 0, "web"},
@@ -92,6 +100,31 @@ static void test_a_name_that_the_cluster_chooses_is_no_name(void **state)
     }
 }
 
+/* Names as a reader has them that undoes escapes; and the tree of a large body would cost what a person can't be let cost. */
+static void test_a_body_is_read_without_a_tree(void **state)
+{
+    static const size_t many = (size_t)4 * 1024 * 1024;
+    struct buf body;
+    struct rusage before;
+    struct rusage after;
+    struct tp_error error = {0};
+    char *name = NULL;
+    (void)state;
+    buf_init(&body, 0);
+    (void)buf_append_text(&body, "{\"m\\u0065tadata\":{\"n\\u0061me\":\"w\\u0065b\"},\"data\":{\"z\":1");
+    for (unsigned i = 0; buf_size(&body) < many; i++) {
+        (void)buf_printf(&body, ",\"%x\":\"\"", i);
+    }
+    (void)buf_append_text(&body, "}}");
+    (void)getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(kube_body_name("application/json", buf_head(&body), buf_size(&body), &name, &error), TP_OK);
+    (void)getrusage(RUSAGE_SELF, &after);
+    assert_string_equal(name, "web");
+    assert_true((size_t)(after.ru_maxrss - before.ru_maxrss) * 1024 < 5 * many);
+    mem_free(name);
+    buf_free(&body);
+}
+
 #define REVIEW_ATTRIBUTES "\x0a\x02ns\x12\x03get\x2a\x04pods\x3a\x01p"
 
 static void test_what_is_asked(void **state)
@@ -127,8 +160,8 @@ static void test_what_is_asked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),
-                                       cmocka_unit_test(test_a_name_that_the_cluster_chooses_is_no_name),
-                                       cmocka_unit_test(test_what_is_asked)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names), cmocka_unit_test(test_a_name_that_the_cluster_chooses_is_no_name),
+        cmocka_unit_test(test_a_body_is_read_without_a_tree), cmocka_unit_test(test_what_is_asked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
