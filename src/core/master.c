@@ -50,33 +50,43 @@ void master_plan_free(struct master_plan *plan)
 
 /* ---- log ---- */
 
-static enum tp_err open_log(const struct master_plan *plan, struct tp_error *error)
+/* *ret_fd is -1 when what there is stays: standard error, or, unless it must be opened, the old file. */
+static enum tp_err open_log(const struct master_plan *plan, bool must, int *ret_fd, struct tp_error *error)
+{
+    enum tp_err err = TP_OK;
+    *ret_fd = -1;
+    if (plan->log_file)
+        err = master_open_plain(plan->log_file, O_APPEND, 0640, "tport.log.output", ret_fd, error);
+    if (err == TP_OK || must)
+        return err;
+    log_error("the log goes on in the old file", "why=\"%s\"", error->text);
+    return TP_OK;
+}
+
+/* Takes fd (-1: none), and passes it to the processes that run. */
+static void use_log(struct master *master, const struct master_plan *plan, int fd)
 {
     enum log_level level = LOG_LEVEL_INFO;
     (void)!log_level_parse(plan->log_level ? plan->log_level : "info", &level);
-    if (plan->log_file) {
-        int fd = -1;
-        enum tp_err err = master_open_plain(plan->log_file, O_APPEND, 0640, "tport.log.output", &fd, error);
-        if (err != TP_OK)
-            return err;
+    if (fd >= 0) {
         (void)dup3(fd, STDERR_FILENO, 0);
         (void)close(fd);
+        for (struct master_child *child = master->children; child; child = child->next) {
+            if (child->line)
+                rpc_event_fd(child->line, "log.reopen", NULL, STDERR_FILENO);
+        }
     }
     log_init("master", STDERR_FILENO, level, plan->log_json);
-    return TP_OK;
 }
 
 static void reopen_log(struct master *master)
 {
     struct tp_error error = {0};
-    if (open_log(&master->plan, &error) != TP_OK) {
-        log_error("the log goes on in the old file", "why=\"%s\"", error.text);
+    int fd;
+    (void)!open_log(&master->plan, false, &fd, &error);
+    if (error.code != TP_OK)
         return;
-    }
-    for (struct master_child *child = master->children; child; child = child->next) {
-        if (child->line)
-            rpc_event_fd(child->line, "log.reopen", NULL, STDERR_FILENO);
-    }
+    use_log(master, &master->plan, fd);
     log_info("log reopened", "");
 }
 
@@ -334,9 +344,11 @@ static const char *cluster_of(const struct master_plan *plan)
     return plan->auth ? json_get_text(plan->auth, "cluster_name", "") : "";
 }
 
-/* Reads the file and binds what it wants; on failure nothing has changed. */
-static enum tp_err load_anew(struct master *master, struct master_plan *plan, struct tp_error *error)
+/* Reads the file, opens the log and binds what it wants; on failure nothing has changed. Where nobody asked, a log that can't be
+ * opened keeps a new certificate from nobody. */
+static enum tp_err load_anew(struct master *master, bool asked, struct master_plan *plan, struct tp_error *error)
 {
+    int fd = -1;
     enum tp_err err = master->load(master->conf_path, plan, error);
     if (err != TP_OK)
         return err;
@@ -344,17 +356,24 @@ static enum tp_err load_anew(struct master *master, struct master_plan *plan, st
         return err_set(error, TP_INVALID, "data_dir can't change while running");
     if (master->plan.auth && plan->auth && strcmp(cluster_of(plan), cluster_of(&master->plan)) != 0)
         return err_set(error, TP_INVALID, "cluster_name can't change: it stands in every certificate");
-    return bind_all(master, plan, error);
+    err = open_log(plan, asked, &fd, error);
+    if (err == TP_OK)
+        err = bind_all(master, plan, error);
+    if (err == TP_OK)
+        use_log(master, plan, fd);
+    else if (fd >= 0)
+        (void)close(fd);
+    return err;
 }
 
-static void reload(struct master *master)
+static void reload(struct master *master, bool asked)
 {
     struct master_plan plan = {0};
     struct tp_error error = {0};
     struct master_child *auth;
 
     master->reloads++;
-    if (load_anew(master, &plan, &error) != TP_OK) {
+    if (load_anew(master, asked, &plan, &error) != TP_OK) {
         log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path,
                   error.text);
         master_plan_free(&plan);
@@ -364,8 +383,6 @@ static void reload(struct master *master)
     master_plan_free(&master->plan);
     master->plan = plan;
     master->generation++;
-    if (open_log(&master->plan, &error) != TP_OK)
-        log_error("the log goes on in the old file", "why=\"%s\"", error.text);
     close_unwanted(master);
     auth = master_auth(master);
     if (auth && master->plan.auth)
@@ -402,7 +419,7 @@ static void on_look(void *ctx)
         return;
     master->files_seen = now;
     log_info("a certificate file has changed", "");
-    reload(master);
+    reload(master, false);
 }
 
 /* ---- signals and start ---- */
@@ -420,7 +437,7 @@ static void on_signal(void *ctx, int signal_number)
         return;
     switch (signal_number) {
     case SIGHUP:
-        reload(master);
+        reload(master, true);
         break;
     case SIGUSR1:
         reopen_log(master);
@@ -446,11 +463,14 @@ static void on_restart(void *ctx)
 static enum tp_err prepare(struct master *master, struct tp_error *error)
 {
     bool upgraded = master_upgrade_waits();
+    int log = -1;
     enum tp_err err = upgraded ? TP_OK : master_lock(master, error);
     if (err == TP_OK)
         err = master_make_folders(&master->plan, error);
     if (err == TP_OK)
-        err = open_log(&master->plan, error);
+        err = open_log(&master->plan, !upgraded, &log, error);
+    if (err == TP_OK)
+        use_log(master, &master->plan, log);
     if (err == TP_OK && upgraded && master_upgrade_resume(master)) {
         err = master_lock(master, error); /* the program before us may have had none */
     } else if (err == TP_OK) {

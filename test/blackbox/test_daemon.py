@@ -104,6 +104,55 @@ def test_who_reloads_is_told_what_the_daemon_refuses(fresh):
     assert cluster.daemon.signal("reload").returncode == 0 and time.time() - start < 10
 
 
+def with_log(text, log):
+    return text.replace("tport:\n", f"tport:\n  log:\n    output: {log}\n", 1)
+
+
+def test_who_reloads_is_told_that_the_log_file_cannot_be_opened(fresh):
+    """The daemon said so in its old log alone: the exit code was 0, and the configuration was in force but for its log."""
+    cluster = fresh()
+    log, aside = cluster.folder / "own.log", cluster.folder / "aside.log"
+    good = cluster.daemon.conf.read_text()
+
+    def refused(path, why):
+        workers = set(cluster.daemon.children("worker"))
+        seen = log.read_text().count("reload refused")
+        result = cluster.daemon.signal("reload")
+        assert result.returncode == 1 and result.stdout == "", result
+        assert result.stderr == (f"tportd: can't open {path} (tport.log.output): {why}\n"
+                                 "tportd: not reloaded, the old configuration stays in force\n"), result.stderr
+        assert log.read_text().count("reload refused") == seen + 1
+        assert set(cluster.daemon.children("worker")) == workers
+        assert cluster.https("GET", "/webapi/ping").status == 200
+
+    cluster.daemon.write(with_log(good, log))
+    assert cluster.daemon.signal("reload").returncode == 0
+    wait_for(lambda: "serving" in log.read_text())
+    for path, why in ((cluster.folder / "nowhere" / "tportd.log", "No such file or directory"), ("/proc/tportd.log", "No such file or directory"),
+                      (cluster.folder, "Is a directory")):
+        cluster.daemon.write(with_log(good, path))
+        refused(path, why)
+    # The file that is in use, opened anew: a folder lies in its place.
+    cluster.daemon.write(with_log(good, log))
+    log = log.rename(aside)
+    place = cluster.folder / "own.log"
+    place.mkdir()
+    refused(place, "Is a directory")
+    # An upgrade goes on in the old file too: what runs is not ended for a log.
+    assert cluster.daemon.signal("upgrade").returncode == 0
+    wait_for(lambda: "upgraded, taking over" in log.read_text() and "the log goes on in the old file" in log.read_text())
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0)
+    place.rmdir()
+    wait_for(lambda: cluster.daemon.signal("reload").returncode == 0)
+    # Processes that live on write into the new file, too.
+    log = cluster.folder / "own.log"
+    before = log.read_text()
+    assert "configuration loaded" in before
+    person = cluster.person("logged")
+    person.tport("status", check=True)
+    wait_for(lambda: " auth " in log.read_text())
+
+
 @pytest.mark.parametrize("role", ["worker", "auth"])
 def test_kill_9_of_a_process(fresh, role):
     cluster = fresh(nodes=("node1",))
@@ -206,7 +255,7 @@ def test_a_reload_does_not_undo_a_quit(fresh):
 def test_reopen(fresh):
     cluster = fresh()
     log = cluster.folder / "own.log"
-    cluster.daemon.write(cluster.daemon.conf.read_text().replace("tport:\n", f"tport:\n  log:\n    output: {log}\n", 1))
+    cluster.daemon.write(with_log(cluster.daemon.conf.read_text(), log))
     cluster.daemon.stop()
     cluster.start()
     log.rename(f"{log}.1")
