@@ -305,7 +305,7 @@ static enum tp_err bind_to_target(struct auth *auth, const struct identity *iden
         return TP_OK;
     }
     caller->not_after = identity->base_not_after;
-    caller->mfa.until = identity->not_after;
+    caller->mfa.until_ms = identity->not_after * 1000;
     caller->mfa.device = mem_strdup(identity->mfa_device);
     caller->mfa.node = target->node != NULL ? mem_strdup(target->node) : NULL;
     caller->mfa.kube = target->kube != NULL ? mem_strdup(target->kube) : NULL;

@@ -24,11 +24,11 @@ enum {
 
 /* The second factor that a person gave for one target; all NULL: none. */
 struct mfa_given {
-    char *device;  /* UUID */
-    char *node;    /* host id, or NULL */
-    char *kube;    /* name of a Kubernetes cluster, or NULL */
-    char *session; /* sid of a running session, to watch it, or NULL */
-    int64_t until; /* Unix seconds: it counts so long */
+    char *device;     /* UUID */
+    char *node;       /* host id, or NULL */
+    char *kube;       /* name of a Kubernetes cluster, or NULL */
+    char *session;    /* sid of a running session, to watch it, or NULL */
+    int64_t until_ms; /* wall: it counts so long */
 };
 
 struct caller {

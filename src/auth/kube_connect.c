@@ -248,7 +248,7 @@ static json_t *grant_json(const struct call *call, const struct connect *connect
     const char *device = mfa_device_for(caller, NULL, search->name);
     if (device != NULL) {
         json_object_set_new(grant, "mfa_device", json_string(device));
-        json_object_set_new(grant, "requests_until", doc_time(caller->mfa.until * 1000));
+        json_object_set_new(grant, "requests_until", doc_time(caller->mfa.until_ms));
     }
     if (caller->login_device != NULL) {
         json_object_set_new(grant, "login_device", json_string(caller->login_device));

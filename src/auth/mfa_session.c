@@ -341,9 +341,9 @@ static void answer_web(struct call *call, const struct target *target, struct mf
                               .node = target->node != NULL ? target->node->id : NULL,
                               .kube = target->kube,
                               .session = target->live != NULL ? target->live->sid : NULL,
-                              .until = clock_wall() + lasts_ms(call, target) / 1000};
+                              .until_ms = clock_wall_ms() + lasts_ms(call, target)};
     websess_give_mfa(call->auth, call->caller.web_key, &given);
-    call_reply_audited(call, event, json_pack("{s:o}", "valid_until", doc_time(given.until * 1000)));
+    call_reply_audited(call, event, json_pack("{s:o}", "valid_until", doc_time(given.until_ms)));
 }
 
 static void refuse_code(struct call *call, const struct target *target, const char *why)

@@ -106,7 +106,7 @@ static struct mfa_given given_copy(const struct mfa_given *given)
                               .node = copy(given->node),
                               .kube = copy(given->kube),
                               .session = copy(given->session),
-                              .until = given->until};
+                              .until_ms = given->until_ms};
 }
 
 void websess_give_mfa(struct auth *auth, const char *key, const struct mfa_given *given)
@@ -350,7 +350,7 @@ enum tp_err websess_check(struct auth *auth, const char *sid, const char *token,
                 err_set(error, TP_DENIED, "this session may be used from the address of its login only; sign in again");
         }
     }
-    if (err == TP_OK && now / 1000 < session->mfa.until &&
+    if (err == TP_OK && now < session->mfa.until_ms &&
         caller_device_lost(auth, session->user, session->mfa.device) == NULL) {
         caller->mfa = given_copy(&session->mfa);
     }

@@ -298,7 +298,7 @@ def test_the_page_asks_for_a_code(home):
 def test_the_page_asks_for_a_code_for_files_too(home):
     """When the code of the shell counts no longer."""
     need_browser()
-    home.ctl("create", "-f", input=role("blink", "root", "prod", "{require_session_mfa: true, mfa_verification_interval: 1s}"))
+    home.ctl("create", "-f", input=role("blink", "root", "prod", "{require_session_mfa: true, mfa_verification_interval: 5s}"))
     person = home.person(f"files{len(home.people)}", roles="blink", logins="", sign_in=False)
     browser = Browser(home)
     try:
@@ -308,7 +308,7 @@ def test_the_page_asks_for_a_code_for_files_too(home):
         browser.fill(name="term", target=".term-code input", text=person.code())
         browser.press(name="term", key="Enter")
         browser.see(name="term", target=".term-line:has-text('연결됨')")
-        time.sleep(2)
+        time.sleep(6)
         browser.click(name="term", target="label=파일 복사")
         browser.click(name="term", target="dialog [role=tab]:has-text('내려받기')")
         browser.fill(name="term", target="dialog input.mono", text="/etc/hostname")

@@ -256,6 +256,27 @@ static void web_sessions_remember_a_minute(void **state)
     world_close(&world);
 }
 
+/* It was cut down to whole seconds, so the code of a second that was nearly over counted for a moment only. */
+static void an_interval_in_a_web_session_is_a_whole_one(void **state)
+{
+    json_t *options = asks_for_code();
+    json_object_set_new(options, "mfa_verification_interval", json_string("1s"));
+    struct world world = world_open(state, options);
+    json_t *who = web_open(&world, "alice", world.seed);
+    char code[7];
+    json_t *root_on_a = json_pack("{s:s, s:s}", "target", "a", "login", "root");
+    next_code(world.seed, code);
+    now_ms += 900;
+    json_decref(must(world.fixture, web(&world, who), "mfa.session",
+                     json_pack("{s:s, s:s}", "target", "a", "otp_token", code)));
+    now_ms += 999;
+    json_decref(must(world.fixture, web(&world, who), "term.connect", json_incref(root_on_a)));
+    now_ms += 1;
+    must_fail(world.fixture, web(&world, who), "term.connect", root_on_a, TP_MFA_NEEDED);
+    json_decref(who);
+    world_close(&world);
+}
+
 /* A kubeconfig out of the browser can't give a code, so it opens no cluster that asks for one, whatever the web session has
  * given. */
 static void certificates_of_the_browser_need_a_code_too(void **state)
@@ -296,6 +317,7 @@ int main(void)
         TEST(a_code_is_no_hardware_key),
         TEST(the_interval_is_for_kubernetes),
         TEST(web_sessions_remember_a_minute),
+        TEST(an_interval_in_a_web_session_is_a_whole_one),
         TEST(certificates_of_the_browser_need_a_code_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
