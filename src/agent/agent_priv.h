@@ -122,9 +122,9 @@ struct rpc *link_rpc(struct agent *agent);
  * cancelled. params are stolen. */
 #define UP_WAIT_MS 10000
 struct up_call *up_request(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);
-/* What auth must hear: repeated while auth can't be reached, or takes no more now (so it must bear being heard twice), for
- * UP_REPORT_MS at most, and while all that are kept so take no more than UP_KEPT_MAX (less than a line takes at once). Then
- * one may overtake another. fn, which may be NULL, as above; params are stolen. */
+/* What auth must hear: repeated while auth can't be reached, or takes no more now (it gets a name, "report", by which auth sees
+ * that it is the same), for UP_REPORT_MS at most, and while all that are kept so take no more than UP_KEPT_MAX (less than a line
+ * takes at once). Then one may overtake another. fn, which may be NULL, as above; params are stolen. */
 #define UP_KEPT_MAX ((size_t)64 * 1024 * 1024)
 #define UP_REPORT_MS ((int64_t)5 * 60 * 1000)
 struct up_call *up_report(struct agent *agent, const char *method, json_t *params, rpc_reply_cb *fn, void *ctx);

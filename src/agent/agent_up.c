@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "crypt/key.h"
 
 #define REPEAT_MS 500
 #define CALL_COST ((size_t)2048) /* besides its text */
@@ -156,6 +157,9 @@ struct up_call *up_report(struct agent *agent, const char *method, json_t *param
 {
     struct up_call *call = call_new(agent, method, params, fn, ctx);
     struct rpc *rpc = link_rpc(agent);
+    char name[UUID_TEXT_SIZE];
+    crypt_uuid(name); /* by which auth knows it when it comes again */
+    (void)json_object_set_new(call->params, "report", json_string(name));
     call->report = true;
     call->give_up_ms = loop_now_ms(agent->loop) + UP_REPORT_MS;
     if (rpc != NULL) {

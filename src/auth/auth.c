@@ -159,6 +159,7 @@ static void tick(void *ctx)
         tokens_sweep(auth);
         recordings_accesses_sweep(auth);
         host_seen_keep(auth);
+        host_heard_sweep(auth);
         (void)cert_cache_sweep(auth->certs, clock_wall());
     }
     if (auth->ticks % (600000 / TICK_MS) == 0) {
@@ -195,7 +196,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     enum tp_err err = settings_read(&auth->settings, config, error);
     static enum tp_err (*const steps[])(struct auth *, struct tp_error *) = {
         bootstrap_run,  ca_load,       audit_open,      bootstrap_load, hosts_load,
-        agentless_load, sessions_load, recordings_load, websess_load};
+        agentless_load, sessions_load, recordings_load, websess_load,   host_heard_load};
     if (err == TP_OK) {
         err = open_stores(auth, config, key_fd, error);
     }

@@ -26,6 +26,7 @@ static void host_destroy(struct host *host)
 {
     if (host != NULL) {
         host_pace_free(host);
+        host_heard_free(host);
         routes_free(host);
         mem_free(host->id);
         mem_free(host->name);

@@ -37,14 +37,15 @@ struct host {
     int64_t came_ms; /* wall: it can be reached since then, but for the moments that a reload or a lost worker takes */
     int64_t gone_ms; /* wall: its last tunnel went, 0: none has gone */
     struct tunnel_ref *tunnels;
-    int64_t last_seen_ms;   /* wall */
-    bool seen_kept;         /* last_seen_ms is in the store: it is away (host_seen.c) */
-    int64_t since;          /* Unix seconds; certificates from before this registration are worth nothing */
-    int64_t reported_ms;    /* mono: credit_ms is of then; 0: it has not reported yet */
-    int64_t credit_ms;      /* for reports and renewals (host_credit.c) */
-    size_t appending;       /* bytes of its recordings that are not known to be on the disk */
-    struct host_pace *pace; /* of what it puts on record, NULL: nothing yet (host_pace.c) */
-    int64_t report_ms;      /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
+    int64_t last_seen_ms;     /* wall */
+    bool seen_kept;           /* last_seen_ms is in the store: it is away (host_seen.c) */
+    int64_t since;            /* Unix seconds; certificates from before this registration are worth nothing */
+    int64_t reported_ms;      /* mono: credit_ms is of then; 0: it has not reported yet */
+    int64_t credit_ms;        /* for reports and renewals (host_credit.c) */
+    size_t appending;         /* bytes of its recordings that are not known to be on the disk */
+    struct host_pace *pace;   /* of what it puts on record, NULL: nothing yet (host_pace.c) */
+    struct host_heard *heard; /* what it has put on record just now, or NULL (host_heard.c) */
+    int64_t report_ms;        /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
     char report_hash[HASH_TEXT_SIZE]; /* of what that said */
     int64_t cert_made;                /* Unix seconds: when the youngest certificate that it has shown was made */
     int64_t cert_given; /* the same of the last one that was made for it: it may have that and not show it */
@@ -165,5 +166,18 @@ void host_pace_tick(struct auth *auth);
 void host_pace_finish(struct auth *auth);
 /* The host goes; what waits is refused. */
 void host_pace_free(struct host *host);
+
+/* ---- host_heard.c: what hosts report is on record once, though they make reports again whose answer they have not heard ---- */
+#define HOST_HEARD_MAX ((size_t)1024) /* of one host; more than it can have unanswered with HOST_PACE_CALLS */
+enum heard { HEARD_FIRST, HEARD_ON_ITS_WAY, HEARD_WRITTEN };
+/* Was this said by the host in this call, or in one that it repeats? index: its place in the call. event is what it is about; it gets
+ * the uid that a repetition has. HEARD_FIRST: it goes to the log now, and host_heard_done says what came of it. */
+enum heard host_heard(const struct call *call, size_t index, const json_t *report, json_t *event) TP_MUST;
+void host_heard_done(struct auth *auth, const char *host_id, const char *uid, bool written);
+/* Each minute: forgets what is not made again any more. */
+void host_heard_sweep(struct auth *auth);
+void host_heard_free(struct host *host);
+/* Reads from the log what the process before this one has written. Blocks. */
+enum tp_err host_heard_load(struct auth *auth, struct tp_error *error) TP_MUST;
 
 #endif

@@ -56,7 +56,8 @@ struct keep;      /* keep.c */
 struct put_group; /* put_group.c */
 struct keep_recordings;
 struct agentless_all;
-struct host_pace; /* host_pace.c */
+struct host_pace;  /* host_pace.c */
+struct host_heard; /* host_heard.c */
 
 struct auth {
     struct loop *loop;

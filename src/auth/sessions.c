@@ -79,6 +79,86 @@ static bool pin_login(struct auth *auth, struct live *live, const char *login)
     return sessions_recheck_one(auth, live);
 }
 
+/* One call's reports. Its answer comes when the log has answered for each of them. */
+struct reports {
+    struct call *call;
+    bool single; /* it is not a list */
+    size_t count;
+    size_t waiting; /* for the log, and one for the call itself while it is read */
+    json_t *refused;
+    struct tp_error error; /* of the last one that was refused */
+    bool on_its_way;       /* one of them was said before, and the log has not answered yet */
+};
+
+struct report_wait {
+    struct reports *reports;
+    size_t index;
+    char uid[UUID_TEXT_SIZE];
+};
+
+static struct reports *reports_begin(struct call *call, bool single, size_t count)
+{
+    struct reports *reports = mem_alloc(sizeof *reports);
+    *reports = (struct reports){.call = call, .single = single, .count = count, .waiting = 1, .refused = json_array()};
+    return reports;
+}
+
+static void refuse_report(struct reports *reports, size_t index, const struct tp_error *error)
+{
+    json_t *one = json_pack("{s:I}", "index", (json_int_t)index);
+    json_object_set_new(one, "why", json_string(error->text));
+    json_array_append_new(reports->refused, one);
+    reports->error = *error;
+}
+
+static void reports_settle(struct reports *reports)
+{
+    if (--reports->waiting > 0) {
+        return;
+    }
+    if (reports->on_its_way) { /* it will be asked again, and then the log has answered */
+        json_decref(reports->refused);
+        call_fail_text(reports->call, TP_UNAVAILABLE, "this has been heard and is being put on record");
+    } else if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
+        json_decref(reports->refused);
+        call_fail(reports->call, &reports->error);
+    } else if (reports->single) {
+        json_decref(reports->refused);
+        call_reply(reports->call, NULL);
+    } else {
+        call_reply(reports->call, json_pack("{s:o}", "refused", reports->refused));
+    }
+    mem_free(reports);
+}
+
+static void on_report_kept(void *ctx, const struct tp_error *error)
+{
+    struct report_wait *wait = ctx;
+    struct call *call = wait->reports->call;
+    host_heard_done(call->auth, call->caller.host_id, wait->uid, error == NULL);
+    if (error != NULL) {
+        refuse_report(wait->reports, wait->index, error);
+    }
+    reports_settle(wait->reports);
+    mem_free(wait);
+}
+
+/* event (stolen) is what report says. */
+static void put_on_record(struct reports *reports, size_t index, const json_t *report, json_t *event)
+{
+    enum heard heard = host_heard(reports->call, index, report, event);
+    if (heard != HEARD_FIRST) {
+        reports->on_its_way |= heard == HEARD_ON_ITS_WAY;
+        json_decref(event);
+        return;
+    }
+    struct report_wait *wait = mem_alloc(sizeof *wait);
+    *wait = (struct report_wait){.reports = reports, .index = index};
+    snprintf(wait->uid, sizeof wait->uid, "%s", json_get_text(event, "uid", ""));
+    reports->waiting++;
+    audit_emit(reports->call->auth, event, on_report_kept, wait);
+}
+
 void do_session_auth(struct call *call)
 {
     struct tp_error error = {0};
@@ -104,7 +184,9 @@ void do_session_auth(struct call *call)
     }
     json_t *event = session_event(call, live, "auth", false, login);
     json_object_set_new(event, "error", json_string(json_get_text(call->params, "error", "refused")));
-    call_reply_audited(call, event, NULL);
+    struct reports *reports = reports_begin(call, true, 1);
+    put_on_record(reports, 0, call->params, event);
+    reports_settle(reports);
 }
 
 void do_session_start(struct call *call)
@@ -246,63 +328,22 @@ static enum tp_err event_of(const struct call *call, const json_t *report, json_
     return TP_OK;
 }
 
-void do_session_event(struct call *call)
+static void take_report(struct reports *reports, size_t index, const json_t *report)
 {
     struct tp_error error = {0};
     json_t *event = NULL;
-    if (event_of(call, call->params, &event, &error) != TP_OK) {
-        call_fail(call, &error);
+    if (event_of(reports->call, report, &event, &error) != TP_OK) {
+        refuse_report(reports, index, &error);
     } else if (event != NULL) {
-        call_reply_audited(call, event, NULL);
-    } else {
-        call_reply(call, NULL);
+        put_on_record(reports, index, report, event);
     }
 }
 
-/* The answer to one call of session.events, which comes when the log has answered for each. */
-struct reports {
-    struct call *call;
-    size_t count;
-    size_t waiting; /* for the log, and one for the call itself while it is read */
-    json_t *refused;
-    struct tp_error error; /* of the last one that was refused */
-};
-
-struct report_wait {
-    struct reports *reports;
-    size_t index;
-};
-
-static void refuse_report(struct reports *reports, size_t index, const struct tp_error *error)
+void do_session_event(struct call *call)
 {
-    json_t *one = json_pack("{s:I}", "index", (json_int_t)index);
-    json_object_set_new(one, "why", json_string(error->text));
-    json_array_append_new(reports->refused, one);
-    reports->error = *error;
-}
-
-static void reports_settle(struct reports *reports)
-{
-    if (--reports->waiting > 0) {
-        return;
-    }
-    if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
-        json_decref(reports->refused);
-        call_fail(reports->call, &reports->error);
-    } else {
-        call_reply(reports->call, json_pack("{s:o}", "refused", reports->refused));
-    }
-    mem_free(reports);
-}
-
-static void on_report_kept(void *ctx, const struct tp_error *error)
-{
-    struct report_wait *wait = ctx;
-    if (error != NULL) {
-        refuse_report(wait->reports, wait->index, error);
-    }
-    reports_settle(wait->reports);
-    mem_free(wait);
+    struct reports *reports = reports_begin(call, true, 1);
+    take_report(reports, 0, call->params);
+    reports_settle(reports);
 }
 
 void do_session_events(struct call *call)
@@ -314,19 +355,9 @@ void do_session_events(struct call *call)
         call_fail_text(call, TP_INVALID, "\"events\" must be a list of at most %zu", RPC_REPORTS_MAX);
         return;
     }
-    struct reports *reports = mem_alloc(sizeof *reports);
-    *reports = (struct reports){.call = call, .count = json_array_size(list), .waiting = 1, .refused = json_array()};
+    struct reports *reports = reports_begin(call, false, json_array_size(list));
     json_array_foreach (list, i, report) {
-        struct tp_error error = {0};
-        json_t *event = NULL;
-        if (event_of(call, report, &event, &error) != TP_OK) {
-            refuse_report(reports, i, &error);
-        } else if (event != NULL) {
-            struct report_wait *wait = mem_alloc(sizeof *wait);
-            *wait = (struct report_wait){reports, i};
-            reports->waiting++;
-            audit_emit_soon(call->auth, event, on_report_kept, wait);
-        }
+        take_report(reports, i, report);
     }
     reports_settle(reports);
 }

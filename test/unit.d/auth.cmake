@@ -37,5 +37,7 @@ foreach(name test_auth_mfa test_auth_mfa_codes test_auth_mfa_watch test_auth_log
   target_link_options(${name} PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms
     -Wl,--wrap=oath_hotp_generate)
 endforeach()
-tport_unit_test(test_auth_account tport_auth PkgConfig::OATH)
-target_link_options(test_auth_account PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms)
+foreach(name test_auth_account test_auth_heard)
+  tport_unit_test(${name} tport_auth PkgConfig::OATH)
+  target_link_options(${name} PRIVATE -Wl,--wrap=clock_wall,--wrap=clock_wall_ms,--wrap=clock_mono_ms)
+endforeach()

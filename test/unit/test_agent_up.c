@@ -1,6 +1,7 @@
 /* What an agent says to auth: reports are made again until they are heard. */
 #include "agent/agent_priv.h"
 #include "base/mem.h"
+#include "crypt/key.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +17,8 @@ struct world {
     int refusals;
     int heard;
     int answers;
-    struct tp_error error; /* of the last answer */
+    char names[3][UUID_TEXT_SIZE]; /* of the last calls, the newest first */
+    struct tp_error error;         /* of the last answer */
 };
 
 static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const char *method, json_t *params,
@@ -25,9 +27,10 @@ static void on_request(void *ctx, struct rpc *rpc, struct rpc_call *call, const 
     struct world *world = ctx;
     (void)rpc;
     (void)method;
-    (void)params;
     (void)caller;
     (void)fd;
+    memmove(world->names[1], world->names[0], sizeof(world->names) - sizeof(world->names[0]));
+    (void)snprintf(world->names[0], sizeof(world->names[0]), "%s", json_get_text(params, "report", ""));
     if (world->refusals > 0) {
         world->refusals--;
         rpc_fail_text(call, world->refusal, "not now");
@@ -100,6 +103,15 @@ static void test_a_report_for_which_there_was_no_room_is_made_again(void **state
         report(world);
         assert_int_equal(world->error.code, TP_OK);
         assert_int_equal(world->heard, 1);
+        /* By its name auth sees that it is the same; another one has another. */
+        char name[UUID_TEXT_SIZE];
+        (void)snprintf(name, sizeof(name), "%s", world->names[0]);
+        assert_int_equal(strlen(name), UUID_TEXT_SIZE - 1);
+        assert_string_equal(world->names[1], name);
+        assert_string_equal(world->names[2], name);
+        world->answers = 0;
+        report(world);
+        assert_string_not_equal(world->names[0], name);
     }
 }
 
@@ -119,6 +131,8 @@ static void test_a_report_that_is_refused_is_not_made_again(void **state)
 
 #define MANY 300
 #define LARGE ((size_t)256 * 1024)
+/* What one takes: its text, its name, and what is counted besides. */
+#define ONE (LARGE + 2048 + strlen("{\"text\":\"\",\"report\":\"\"}") + UUID_TEXT_SIZE - 1)
 
 /* While auth is away what people do goes on, and its reports could take all of a host's memory. */
 static void test_reports_that_wait_are_bounded(void **state)
@@ -140,7 +154,7 @@ static void test_reports_that_wait_are_bounded(void **state)
         loop_run(world->agent.loop);
     }
     assert_true(world->agent.kept <= UP_KEPT_MAX);
-    assert_int_equal(world->answers, MANY - UP_KEPT_MAX / (LARGE + 2048 + strlen("{\"text\":\"\"}")));
+    assert_int_equal(world->answers, MANY - UP_KEPT_MAX / ONE);
     /* What was kept is heard. */
     world->agent.local = line;
     up_flush(&world->agent);
@@ -149,7 +163,7 @@ static void test_reports_that_wait_are_bounded(void **state)
     }
     timer_free(timer);
     assert_int_equal(world->answers, MANY);
-    assert_int_equal(world->heard, UP_KEPT_MAX / (LARGE + 2048 + strlen("{\"text\":\"\"}")));
+    assert_int_equal(world->heard, UP_KEPT_MAX / ONE);
     assert_int_equal(world->agent.kept, 0);
 }
 
