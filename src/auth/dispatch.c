@@ -175,10 +175,12 @@ static enum tp_err check_who(const struct method *method, const struct caller *c
     return err_set(error, TP_DENIED, "this caller may not use %s", method->name);
 }
 
-/* Without end, and the disk too: new sessions, and what is said about those that run. That one ends may always be said. */
+/* Without end, and the disk too: new sessions, and what is said about those that run. That one ends may always be said, and
+ * do_session_event looks at what came of it. */
 static bool fills_the_log(const struct method *method)
 {
-    return (method->right == RIGHT_REPORT && method->fn != do_session_end) || strcmp(method->verb, "connect") == 0;
+    bool ends = method->fn == do_session_end || method->fn == do_session_event;
+    return (method->right == RIGHT_REPORT && !ends) || strcmp(method->verb, "connect") == 0;
 }
 
 static enum tp_err check_log(const struct auth *auth, const struct method *method, struct tp_error *error)

@@ -43,6 +43,7 @@ struct live {
     bool stored;            /* is in the store, perhaps not as it is now */
     unsigned channels;      /* session.start seen */
     unsigned open_channels; /* those without an end yet, since this process started */
+    unsigned ends_told;     /* of what came of them, since this process started (sessions.c) */
     enum close_reason cut_reason;
     char *cut_text;
 };

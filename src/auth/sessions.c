@@ -93,6 +93,7 @@ struct reports {
 struct report_wait {
     struct reports *reports;
     size_t index;
+    bool kept; /* what could not be written now is written later */
     char uid[UUID_TEXT_SIZE];
 };
 
@@ -135,7 +136,7 @@ static void on_report_kept(void *ctx, const struct tp_error *error)
 {
     struct report_wait *wait = ctx;
     struct call *call = wait->reports->call;
-    host_heard_done(call->auth, call->caller.host_id, wait->uid, error == NULL);
+    host_heard_done(call->auth, call->caller.host_id, wait->uid, error == NULL || wait->kept);
     if (error != NULL) {
         refuse_report(wait->reports, wait->index, error);
     }
@@ -143,20 +144,40 @@ static void on_report_kept(void *ctx, const struct tp_error *error)
     mem_free(wait);
 }
 
-/* event (stolen) is what report says. */
-static void put_on_record(struct reports *reports, size_t index, const json_t *report, json_t *event)
+/* What came of what session.start has let begin. It has happened, and as that it ends it may be said whatever the disk has left: once
+ * for each, or a host could fill it so. */
+static bool says_an_end(const struct live *live, const json_t *event)
 {
-    enum heard heard = host_heard(reports->call, index, report, event);
+    const char *name = json_get_text(event, "event", "");
+    bool end = strcmp(name, "exec") == 0 || (strcmp(name, "port") == 0 && strcmp(live->service, "kube") == 0);
+    return end && live->ends_told < live->channels;
+}
+
+/* event (stolen) is what report says of live. */
+static void put_on_record(struct reports *reports, size_t index, const json_t *report, struct live *live, json_t *event)
+{
+    struct call *call = reports->call;
+    struct tp_error error = {0};
+    bool kept = says_an_end(live, event);
+    enum heard heard = host_heard(call, index, report, event);
     if (heard != HEARD_FIRST) {
         reports->on_its_way |= heard == HEARD_ON_ITS_WAY;
         json_decref(event);
         return;
     }
     struct report_wait *wait = mem_alloc(sizeof *wait);
-    *wait = (struct report_wait){.reports = reports, .index = index};
+    *wait = (struct report_wait){.reports = reports, .index = index, .kept = kept};
     snprintf(wait->uid, sizeof wait->uid, "%s", json_get_text(event, "uid", ""));
     reports->waiting++;
-    audit_emit(reports->call->auth, event, on_report_kept, wait);
+    if (kept) {
+        live->ends_told++;
+        audit_emit_kept(call->auth, event, on_report_kept, wait);
+    } else if (audit_room(call->auth, &error) == TP_OK) {
+        audit_emit(call->auth, event, on_report_kept, wait);
+    } else {
+        json_decref(event);
+        on_report_kept(wait, &error);
+    }
 }
 
 void do_session_auth(struct call *call)
@@ -185,7 +206,7 @@ void do_session_auth(struct call *call)
     json_t *event = session_event(call, live, "auth", false, login);
     json_object_set_new(event, "error", json_string(json_get_text(call->params, "error", "refused")));
     struct reports *reports = reports_begin(call, true, 1);
-    put_on_record(reports, 0, call->params, event);
+    put_on_record(reports, 0, call->params, live, event);
     reports_settle(reports);
 }
 
@@ -287,7 +308,8 @@ static const char *login_of(const struct live *live, const json_t *fields)
 }
 
 /* What a host says of a session of its own (report: sid, event, fields) as an event; NULL: it is on record already. */
-static enum tp_err event_of(const struct call *call, const json_t *report, json_t **ret_event, struct tp_error *error)
+static enum tp_err event_of(const struct call *call, const json_t *report, struct live **ret_live, json_t **ret_event,
+                            struct tp_error *error)
 {
     struct auth *auth = call->auth;
     const char *sid = json_get_text(report, "sid", "");
@@ -324,6 +346,7 @@ static enum tp_err event_of(const struct call *call, const json_t *report, json_
     if (recording != NULL) {
         recording->touched_ms = clock_wall_ms();
     }
+    *ret_live = live;
     *ret_event = event;
     return TP_OK;
 }
@@ -331,11 +354,12 @@ static enum tp_err event_of(const struct call *call, const json_t *report, json_
 static void take_report(struct reports *reports, size_t index, const json_t *report)
 {
     struct tp_error error = {0};
+    struct live *live = NULL;
     json_t *event = NULL;
-    if (event_of(reports->call, report, &event, &error) != TP_OK) {
+    if (event_of(reports->call, report, &live, &event, &error) != TP_OK) {
         refuse_report(reports, index, &error);
     } else if (event != NULL) {
-        put_on_record(reports, index, report, event);
+        put_on_record(reports, index, report, live, event);
     }
 }
 

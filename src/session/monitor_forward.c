@@ -17,6 +17,7 @@
 
 #define CONNECT_MS 30000
 #define LISTEN_MS 10000
+#define RECORD_MS 20000
 #define HELPERS_MAX 64 /* at once: what net asks for costs a process each, whatever has become of net */
 
 struct ask {
@@ -28,6 +29,9 @@ struct ask {
     char *path; /* of a socket to connect to, instead of host and port; or NULL */
     char *agent_dir;
     bool started; /* counted in monitor->helpers */
+    bool listens; /* for the client, else it connects for him */
+    int fd;
+    struct tp_error failure; /* code TP_OK: fd is what was asked for */
 };
 
 static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_t *params)
@@ -43,9 +47,15 @@ static struct ask *ask_new(struct monitor *monitor, struct rpc_call *call, json_
     return ask;
 }
 
-static void ask_free(struct ask *ask)
+static void helper_is_done(struct ask *ask)
 {
     ask->monitor->helpers -= ask->started;
+    ask->started = false;
+}
+
+static void ask_free(struct ask *ask)
+{
+    helper_is_done(ask);
     mem_free(ask->host);
     mem_free(ask->path);
     mem_free(ask->agent_dir);
@@ -57,7 +67,7 @@ static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper
     struct tp_error error = {0};
     struct monitor *monitor = ask->monitor;
     ask->started = true;
-    monitor->helpers++; /* until ask_free */
+    monitor->helpers++; /* until helper_is_done */
     if (monitor->helpers > HELPERS_MAX) {
         (void)err_set(&error, TP_LIMIT, "too many forwardings are being opened at once on this connection");
         done(ask, -1, 0, &error);
@@ -66,18 +76,67 @@ static void start(struct ask *ask, int64_t timeout_ms, helper_work *work, helper
     }
 }
 
-static void audit_port(struct ask *ask, const char *direction, const struct tp_error *error)
+/* ---- on record before a byte passes, and before anybody learns what came of it ---- */
+
+static json_t *record_of(const struct ask *ask)
 {
     char *addr = ask->path != NULL
                      ? mem_strdup(ask->path)
                      : mem_printf(strchr(ask->host, ':') != NULL ? "[%s]:%d" : "%s:%d", ask->host, ask->port);
-    json_t *fields = json_pack("{s:s, s:s, s:s, s:b}", "addr", addr, "direction", direction, "login",
-                               ask->monitor->account.name, "success", error == NULL);
-    if (error != NULL) {
-        (void)json_object_set_new(fields, "error", json_string(error->text));
+    bool success = ask->failure.code == TP_OK;
+    json_t *fields = json_pack("{s:s, s:s, s:s, s:b}", "addr", addr, "direction", ask->listens ? "from" : "to", "login",
+                               ask->monitor->account.name, "success", (int)success);
+    if (!success) {
+        (void)json_object_set_new(fields, "error", json_string(ask->failure.text));
     }
-    monitor_audit(ask->monitor, "port", fields);
     mem_free(addr);
+    return json_pack("{s:s, s:s, s:o}", "sid", ask->monitor->sid, "event", "port", "fields", fields);
+}
+
+static void answer(struct ask *ask)
+{
+    if (ask->failure.code != TP_OK) {
+        rpc_fail(ask->call, &ask->failure);
+    } else {
+        monitor_send_fd(ask->monitor, ask->number, ask->listens ? "listen" : "socket", ask->fd);
+        rpc_reply(ask->call, ask->listens ? json_pack("{s:i}", "port", ask->port) : NULL);
+    }
+    ask_free(ask);
+}
+
+static void on_recorded(void *ctx, json_t *result, const struct tp_error *error)
+{
+    struct ask *ask = ctx;
+    struct monitor *monitor = ask->monitor;
+    (void)result;
+    monitor->agent_calls--;
+    if (error != NULL) {
+        log_error("a forwarding can't be recorded", "sid=%s error=\"%s\"", monitor->sid, error->text);
+        if (ask->fd >= 0) {
+            close(ask->fd);
+        }
+        (void)err_set(&ask->failure, TP_DENIED, "this access can't be put on record, so it is refused: %s",
+                      error->text);
+    }
+    answer(ask);
+    monitor_check_done(monitor);
+}
+
+/* What came of it; fd is taken over. */
+static void finish(struct ask *ask, int fd, const struct tp_error *error)
+{
+    struct monitor *monitor = ask->monitor;
+    struct tp_error gone = {0};
+    helper_is_done(ask);
+    ask->fd = fd;
+    ask->failure = error != NULL ? *error : (struct tp_error){0};
+    monitor->agent_calls++;
+    if (monitor->agent != NULL) {
+        (void)rpc_request(monitor->agent, "session.event", record_of(ask), NULL, RECORD_MS, on_recorded, ask);
+        return;
+    }
+    (void)err_set(&gone, TP_CLOSED, "the agent is gone");
+    on_recorded(ask, NULL, &gone);
 }
 
 /* ---- connect ---- */
@@ -145,16 +204,8 @@ static int connect_work(void *ctx, int *ret_number, struct tp_error *error)
 
 static void on_connected(void *ctx, int fd, int number, const struct tp_error *error)
 {
-    struct ask *ask = ctx;
     (void)number;
-    audit_port(ask, "to", error);
-    if (error != NULL) {
-        rpc_fail(ask->call, error);
-    } else {
-        monitor_send_fd(ask->monitor, ask->number, "socket", fd);
-        rpc_reply(ask->call, NULL);
-    }
-    ask_free(ask);
+    finish(ctx, fd, error);
 }
 
 void monitor_connect(struct monitor *monitor, struct rpc_call *call, json_t *params)
@@ -238,20 +289,14 @@ static void on_listening(void *ctx, int fd, int number, const struct tp_error *e
     if (error == NULL) {
         ask->port = number;
     }
-    audit_port(ask, "from", error);
-    if (error != NULL) {
-        rpc_fail(ask->call, error);
-    } else {
-        monitor_send_fd(ask->monitor, ask->number, "listen", fd);
-        rpc_reply(ask->call, json_pack("{s:i}", "port", number));
-    }
-    ask_free(ask);
+    finish(ask, fd, error);
 }
 
 void monitor_listen(struct monitor *monitor, struct rpc_call *call, json_t *params)
 {
     struct ask *ask = ask_new(monitor, call, params);
     struct tp_error error = {0};
+    ask->listens = true;
     if (!monitor->forward_remote || ask->port < 0 || ask->port > 65535) {
         (void)err_set(&error, TP_DENIED, "port forwarding is not allowed");
     } else if (!is_this_host(ask->host)) {

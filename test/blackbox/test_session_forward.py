@@ -152,6 +152,44 @@ def refusal(agent, *flags):
     return result.stderr
 
 
+def through(agent, port, data=b"bytes"):
+    return subprocess.run(["ssh", *agent.ssh_options(LogLevel="INFO"), "-W", f"127.0.0.1:{port}", "node1"], input=data, capture_output=True, timeout=30, check=False)
+
+
+def test_a_forward_that_cannot_be_recorded_is_refused(agent, echo):
+    """It went on with its event missing from the record: nobody waited for that."""
+    why = "this access can't be put on record, so it is refused: the disk of the auth server is nearly full"
+    agent.fail["session.event"] = ("no_space", "the disk of the auth server is nearly full")
+    for port in (echo, free_port()):  # nor is it told whether somebody listens there
+        result = through(agent, port)
+        assert result.returncode == 255 and result.stdout == b"", result
+        assert f"administratively prohibited: {why}" in result.stderr.decode(), result.stderr
+    port = free_port()
+    assert "remote port forwarding failed for listen port" in refusal(agent, "-R", "%d:127.0.0.1:%d" % (port, echo))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert "a forwarding can't be recorded" in agent.session_log()
+    del agent.fail["session.event"]
+    assert through(agent, echo).stdout == b"bytes"
+    assert [fields["success"] for name, fields in agent.events if name == "port"] == [True]
+
+
+def test_a_forward_waits_for_its_record(agent, echo):
+    agent.delay["session.event"] = 2
+    start = time.monotonic()
+    assert through(agent, echo).stdout == b"bytes"
+    assert time.monotonic() - start > 2
+    # Who goes away meanwhile takes nobody with him.
+    port = free_port()
+    client = background(agent, "-L", "%d:127.0.0.1:%d" % (port, echo))
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+    time.sleep(0.5)
+    client.kill()
+    client.wait()
+    assert set(agent.reap(10)) == {0}
+    assert len([name for name, _ in agent.events if name == "port"]) == 2
+
+
 def test_remote_forward_of_a_low_port_is_refused(agent):
     assert "port 81: Permission denied" in refusal(agent, "-R", "81:127.0.0.1:1")
 

@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
 import pexpect
 import pytest
 
-from tport import BIN, ROOT_USER, wait_for
+from tport import BIN, ROOT_USER, Cluster, in_host, wait_for
 
 
 def truncated(data):
@@ -209,7 +210,8 @@ def test_R15_the_last_of_the_disk_is_for_people(fresh):
         subprocess.run(["cp", "-a", f"{aside}/.", data], check=True)
         cluster.start()
         wait_for(lambda: alice.tport("ssh", "root@web1", "true", check=False).returncode == 0, 30)
-        running = alice.spawn(BIN / "tport", "ssh", "root@web1", "echo up; read line; echo \"got $line\"")
+        port = Cluster._free_port()  # pylint: disable=protected-access
+        running = alice.spawn(BIN / "tport", "ssh", "-L", f"{port}:127.0.0.1:1", "root@web1", "echo up; read line; echo \"got $line\"; exit 4")
         running.expect("up")
         filler = data / "filler"
         room = os.statvfs(data).f_bavail * os.statvfs(data).f_frsize
@@ -218,6 +220,9 @@ def test_R15_the_last_of_the_disk_is_for_people(fresh):
         cluster.ctl("users", "add", "bob", "--roles=access")  # with its event auth sees how things are
         refused = wait_for(lambda: (tried := alice.tport("ssh", "root@web1", "true", check=False)).returncode != 0 and tried)
         assert "the disk of the auth server is nearly full, so no session begins" in refused.stderr, refused.stderr
+        with in_host(cluster.net, alice.host):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        running.expect("administratively prohibited: this access can't be put on record, so it is refused: the disk of the auth server is nearly full")
         running.sendline("on")  # what runs goes on
         running.expect("got on")
         running.expect(pexpect.EOF)
@@ -226,6 +231,8 @@ def test_R15_the_last_of_the_disk_is_for_people(fresh):
         cluster.ctl("lock", f"--server-id={cluster.node_list()[0]['metadata']['name']}")
         names = [e["event"] for e in cluster.audit(limit=1000)]
         assert names.count("audit.disk_low") == 1 and "lock.created" in names and "session.end" in names
+        # What came of the command is there too; it was lost.
+        assert [e["exitCode"] for e in cluster.audit(type="exec") if "read line" in e["command"]] == [4] and "port" not in names
         for lock in json.loads(cluster.ctl("get", "locks", "--format=json").stdout):
             cluster.ctl("rm", f"lock/{lock['metadata']['name']}")
         filler.unlink()

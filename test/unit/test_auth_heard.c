@@ -143,9 +143,17 @@ static void what_is_on_its_way_is_asked_for_later(void **state)
     mem_free(sid);
 }
 
-/* What the log did not take is no repetition of something when it comes again. */
+static json_t *subsystem(const char *sid)
+{
+    return json_pack("{s:s, s:s, s:s, s:{s:s}}", "report", NAME, "sid", sid, "event", "subsystem", "fields", "name",
+                     "sftp");
+}
+
+/* What the log did not take is no repetition of something when it comes again. What came of a command, which has happened, auth writes
+ * by itself when it can. */
 static void what_was_not_written_is_written_when_it_comes_again(void **state)
 {
+    static struct answer answers[2];
     struct fixture *fixture = *state;
     prepare(fixture);
     char *sid = begin(fixture, HOST_A, "web-1");
@@ -155,14 +163,22 @@ static void what_was_not_written_is_written_when_it_comes_again(void **state)
     struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-    struct tp_error error = {0};
-    json_t *result = ask(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, NAME, "ls"), &error);
+    ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, NAME, "ls"), &answers[0]);
+    ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", subsystem(sid), &answers[1]);
+    wait_all(fixture);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     (void)signal(SIGXFSZ, handler);
-    assert_null(result);
+    assert_null(answers[0].result);
+    assert_null(answers[1].result);
     fixture_settle(fixture, 1600);
-    tell(fixture, HOST_A, "session.event", report(sid, NAME, "ls"));
     assert_int_equal(count(fixture, "exec"), 1);
+    assert_int_equal(count(fixture, "subsystem"), 0);
+    for (size_t i = 0; i < 2; i++) {
+        tell(fixture, HOST_A, "session.event", report(sid, NAME, "ls"));
+        tell(fixture, HOST_A, "session.event", subsystem(sid));
+        assert_int_equal(count(fixture, "exec"), 1);
+        assert_int_equal(count(fixture, "subsystem"), 1);
+    }
     mem_free(sid);
 }
 
