@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "crypt/key.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -103,11 +104,14 @@ static void send_attempt(struct kube_attempt *attempt)
 void kube_upgrade_begin(struct kube_conn *conn)
 {
     struct kube_attempt *attempt = mem_alloc(sizeof(*attempt));
+    char name[UUID_TEXT_SIZE];
     conn->state = KUBE_ATTEMPT;
     conn->x.attempt = attempt;
     attempt->conn = conn;
     attempt->kube = conn->kube;
     attempt->params = kube_audit_event(conn, 0);
+    crypt_uuid(name); /* each try has the same, so that auth has it on record once */
+    (void)json_object_set_new(attempt->params, "report", json_string(name));
     kube_dial(conn);
     send_attempt(attempt);
 }

@@ -179,6 +179,7 @@ enum tp_err auth_open(struct loop *loop, const json_t *config, int key_fd, struc
     auth->roles = map_new();
     auth->locks = map_new();
     auth->hosts = map_new();
+    auth->reports = map_new();
     auth->host_names = map_new();
     auth->live = map_new();
     auth->recordings = map_new();
@@ -265,6 +266,7 @@ void auth_close(struct auth *auth)
     websess_free(auth);
     keep_close(auth);
     audit_close(auth);
+    map_free(auth->reports);
     hosts_free(auth);
     agentless_free(auth);
     map_each(auth->roles, unref_role, NULL);

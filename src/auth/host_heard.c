@@ -22,9 +22,8 @@
 #define UID_VERSION_AT 14
 
 struct heard_one {
-    char uid[UUID_TEXT_SIZE]; /* "": it was not written */
-    bool written;             /* else it is on its way */
-    int64_t at_ms;            /* mono */
+    char uid[UUID_TEXT_SIZE];
+    int64_t at_ms; /* mono */
 };
 
 /* A ring; room is a power of two. */
@@ -38,15 +37,14 @@ static struct heard_one *one_at(const struct host_heard *heard, size_t index)
     return &heard->ring[(heard->first + index) & (heard->room - 1)];
 }
 
-static struct heard_one *find(const struct host_heard *heard, const char *uid)
+static bool has(const struct host_heard *heard, const char *uid)
 {
     for (size_t i = heard != NULL ? heard->count : 0; i-- > 0;) { /* the newest are asked for most */
-        struct heard_one *one = one_at(heard, i);
-        if (strcmp(one->uid, uid) == 0) {
-            return one;
+        if (strcmp(one_at(heard, i)->uid, uid) == 0) {
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 static void forget_old(struct host_heard *heard, int64_t before_ms)
@@ -87,9 +85,9 @@ static struct host_heard *make_room(struct host *host)
     return heard;
 }
 
-static void set(struct heard_one *one, const char *uid, bool written)
+static void set(struct heard_one *one, const char *uid)
 {
-    *one = (struct heard_one){.written = written, .at_ms = clock_mono_ms()};
+    one->at_ms = clock_mono_ms();
     snprintf(one->uid, sizeof one->uid, "%s", uid);
 }
 
@@ -112,32 +110,25 @@ static void make_uid(const struct host *host, const char *name, size_t index, co
     mem_free(hex);
 }
 
-enum heard host_heard(const struct call *call, size_t index, const json_t *report, json_t *event)
+bool host_heard(const struct call *call, size_t index, const json_t *report, json_t *event)
 {
     struct host *host = call->caller.host_id != NULL ? hosts_get(call->auth, call->caller.host_id) : NULL;
     const char *name = json_get_text(call->params, "report", "");
     char uid[UUID_TEXT_SIZE];
     if (host == NULL || name[0] == '\0') { /* an agent of before */
-        return HEARD_FIRST;
+        return false;
     }
     make_uid(host, name, index, report, uid);
     json_object_set_new(event, "uid", json_string(uid));
-    const struct heard_one *one = find(host->heard, uid);
-    if (one != NULL) {
-        return one->written ? HEARD_WRITTEN : HEARD_ON_ITS_WAY;
-    }
-    struct host_heard *heard = make_room(host);
-    set(one_at(heard, heard->count++), uid, false);
-    return HEARD_FIRST;
+    return has(host->heard, uid);
 }
 
-void host_heard_done(struct auth *auth, const char *host_id, const char *uid, bool written)
+void host_heard_written(struct auth *auth, const char *host_id, const char *uid)
 {
     struct host *host = host_id != NULL ? hosts_get(auth, host_id) : NULL;
-    struct heard_one *one = host != NULL ? find(host->heard, uid) : NULL;
-    if (one != NULL) {
-        one->written = written;
-        one->uid[0] = written ? one->uid[0] : '\0';
+    if (host != NULL && uid[UID_VERSION_AT] == UID_VERSION) {
+        struct host_heard *heard = make_room(host);
+        set(one_at(heard, heard->count++), uid);
     }
 }
 
@@ -192,7 +183,7 @@ static bool on_written(void *ctx, const json_t *event)
         struct host_heard *heard = make_room(host);
         heard->first--;
         heard->count++;
-        set(one_at(heard, 0), uid, true);
+        set(one_at(heard, 0), uid);
     }
     return true;
 }

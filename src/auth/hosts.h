@@ -169,11 +169,11 @@ void host_pace_free(struct host *host);
 
 /* ---- host_heard.c: what hosts report is on record once, though they make reports again whose answer they have not heard ---- */
 #define HOST_HEARD_MAX ((size_t)1024) /* of one host; more than it can have unanswered with HOST_PACE_CALLS */
-enum heard { HEARD_FIRST, HEARD_ON_ITS_WAY, HEARD_WRITTEN };
-/* Was this said by the host in this call, or in one that it repeats? index: its place in the call. event is what it is about; it gets
- * the uid that a repetition has. HEARD_FIRST: it goes to the log now, and host_heard_done says what came of it. */
-enum heard host_heard(const struct call *call, size_t index, const json_t *report, json_t *event) TP_MUST;
-void host_heard_done(struct auth *auth, const char *host_id, const char *uid, bool written);
+/* Is it on record what the host says here, in this call or in one that it repeats? index: its place in the call. event is what it is
+ * about; it gets the uid that a repetition has. */
+bool host_heard(const struct call *call, size_t index, const json_t *report, json_t *event) TP_MUST;
+/* An event of that host is in the log now. */
+void host_heard_written(struct auth *auth, const char *host_id, const char *uid);
 /* Each minute: forgets what is not made again any more. */
 void host_heard_sweep(struct auth *auth);
 void host_heard_free(struct host *host);

@@ -85,6 +85,7 @@ struct auth {
     struct host_pace *paced; /* those with calls that wait for their turn */
     int64_t pace_bytes;      /* HOST_PACE_BYTES and HOST_PACE_BURST, in tests fewer */
     int64_t pace_burst;
+    struct map *reports;     /* uid to what waits for that event of a host to be written (sessions.c) */
     struct map *host_names;  /* name to the first struct host of it (hosts.h) */
     struct map *live;        /* sid to struct live */
     struct map *recordings;  /* id to struct recording: those that are being written */

@@ -87,7 +87,6 @@ struct reports {
     size_t waiting; /* for the log, and one for the call itself while it is read */
     json_t *refused;
     struct tp_error error; /* of the last one that was refused */
-    bool on_its_way;       /* one of them was said before, and the log has not answered yet */
 };
 
 struct report_wait {
@@ -95,6 +94,7 @@ struct report_wait {
     size_t index;
     bool kept; /* what could not be written now is written later */
     char uid[UUID_TEXT_SIZE];
+    struct report_wait *again; /* the same was said again meanwhile, and waits for the same answer */
 };
 
 static struct reports *reports_begin(struct call *call, bool single, size_t count)
@@ -117,10 +117,7 @@ static void reports_settle(struct reports *reports)
     if (--reports->waiting > 0) {
         return;
     }
-    if (reports->on_its_way) { /* it will be asked again, and then the log has answered */
-        json_decref(reports->refused);
-        call_fail_text(reports->call, TP_UNAVAILABLE, "this has been heard and is being put on record");
-    } else if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
+    if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
         json_decref(reports->refused);
         call_fail(reports->call, &reports->error);
     } else if (reports->single) {
@@ -132,16 +129,28 @@ static void reports_settle(struct reports *reports)
     mem_free(reports);
 }
 
+static void answer_reports(struct report_wait *wait, const struct tp_error *error)
+{
+    while (wait != NULL) {
+        struct report_wait *next = wait->again;
+        if (error != NULL) {
+            refuse_report(wait->reports, wait->index, error);
+        }
+        reports_settle(wait->reports);
+        mem_free(wait);
+        wait = next;
+    }
+}
+
 static void on_report_kept(void *ctx, const struct tp_error *error)
 {
     struct report_wait *wait = ctx;
-    struct call *call = wait->reports->call;
-    host_heard_done(call->auth, call->caller.host_id, wait->uid, error == NULL || wait->kept);
-    if (error != NULL) {
-        refuse_report(wait->reports, wait->index, error);
+    const struct call *call = wait->reports->call;
+    (void)map_remove(call->auth->reports, wait->uid);
+    if (error == NULL || wait->kept) {
+        host_heard_written(call->auth, call->caller.host_id, wait->uid);
     }
-    reports_settle(wait->reports);
-    mem_free(wait);
+    answer_reports(wait, error);
 }
 
 /* What came of what session.start has let begin. It has happened, and as that it ends it may be said whatever the disk has left: once
@@ -153,30 +162,43 @@ static bool says_an_end(const struct live *live, const json_t *event)
     return end && live->ends_told < live->channels;
 }
 
+static void write_report(struct report_wait *wait, struct live *live, json_t *event)
+{
+    struct auth *auth = wait->reports->call->auth;
+    struct tp_error error = {0};
+    wait->kept = says_an_end(live, event);
+    if (!wait->kept && audit_room(auth, &error) != TP_OK) {
+        json_decref(event);
+        answer_reports(wait, &error);
+        return;
+    }
+    (void)map_set(auth->reports, wait->uid, wait);
+    if (wait->kept) {
+        live->ends_told++;
+        audit_emit_kept(auth, event, on_report_kept, wait);
+    } else {
+        audit_emit(auth, event, on_report_kept, wait);
+    }
+}
+
 /* event (stolen) is what report says of live. */
 static void put_on_record(struct reports *reports, size_t index, const json_t *report, struct live *live, json_t *event)
 {
-    struct call *call = reports->call;
-    struct tp_error error = {0};
-    bool kept = says_an_end(live, event);
-    enum heard heard = host_heard(call, index, report, event);
-    if (heard != HEARD_FIRST) {
-        reports->on_its_way |= heard == HEARD_ON_ITS_WAY;
+    if (host_heard(reports->call, index, report, event)) {
         json_decref(event);
         return;
     }
     struct report_wait *wait = mem_alloc(sizeof *wait);
-    *wait = (struct report_wait){.reports = reports, .index = index, .kept = kept};
+    *wait = (struct report_wait){.reports = reports, .index = index};
     snprintf(wait->uid, sizeof wait->uid, "%s", json_get_text(event, "uid", ""));
     reports->waiting++;
-    if (kept) {
-        live->ends_told++;
-        audit_emit_kept(call->auth, event, on_report_kept, wait);
-    } else if (audit_room(call->auth, &error) == TP_OK) {
-        audit_emit(call->auth, event, on_report_kept, wait);
+    struct report_wait *first = map_get(reports->call->auth->reports, wait->uid);
+    if (first == NULL) {
+        write_report(wait, live, event);
     } else {
+        wait->again = first->again;
+        first->again = wait;
         json_decref(event);
-        on_report_kept(wait, &error);
     }
 }
 

@@ -160,6 +160,10 @@ static void *line_request(void *ctx, const char *method, json_t *params, rpc_rep
     if (world->refuse_method != NULL && strncmp(world->refuse_method, method, strlen(world->refuse_method)) == 0) {
         pending->failed = true;
         (void)err_set(&pending->error, TP_NO_SPACE, "the disk is full");
+    } else if (world->lost > 0) {
+        world->lost--;
+        pending->failed = true;
+        (void)err_set(&pending->error, TP_CLOSED, "the line has closed");
     } else {
         pending->result = json_pack("{s:s}", "id", "session-1");
     }

@@ -48,6 +48,7 @@ struct world {
     json_t *calls; /* [{method, params}] in order */
     const char *refuse_method;
     bool away;         /* auth: requests fail, reports wait */
+    unsigned lost;     /* answers to the next requests are lost on their way */
     int64_t answer_ms; /* auth takes so long */
     struct pending *pendings;
     size_t confirmed;   /* events */

@@ -162,6 +162,23 @@ static bool dialled(struct world *world)
     return world->api != NULL && world->api->stream != NULL;
 }
 
+/* Auth must be able to see that it is the same. */
+static void test_an_attempt_whose_answer_was_lost_is_said_again_by_its_name(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    world->lost = 2;
+    client_exec(world, "0");
+    answer_about_pod(world);
+    const json_t *first = call_of(world, "session.event", "kube.request", 0);
+    assert_true(strlen(json_get_text(first, "report", "")) > 0);
+    for (size_t i = 1; i <= 2; i++) {
+        assert_true(json_equal(call_of(world, "session.event", "kube.request", i), first));
+    }
+    assert_null(call_of(world, "session.event", "kube.request", 3));
+    world_free(world);
+}
+
 static void test_a_connection_dialled_ahead_that_ends_is_no_error(void **state)
 {
     (void)state;
@@ -793,6 +810,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_upgrade_is_on_record_before_it_goes_up),
         cmocka_unit_test(test_an_attempt_that_cannot_be_recorded_goes_nowhere),
+        cmocka_unit_test(test_an_attempt_whose_answer_was_lost_is_said_again_by_its_name),
         cmocka_unit_test(test_a_connection_dialled_ahead_that_ends_is_no_error),
         cmocka_unit_test(test_a_session_starts_without_word_about_its_pod),
         cmocka_unit_test(test_a_pod_is_asked_about_once_a_second),
