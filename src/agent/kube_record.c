@@ -286,9 +286,7 @@ static void on_event(void *ctx, json_t *result, const struct tp_error *error)
 static void send_event(struct kube_record *record)
 {
     const struct kube_line *line = &record->kube->line;
-    /* A list of one: what is told so has happened, and goes on record together with others'. */
-    json_t *params = json_pack("{s:[o]}", "events", event_params(record));
-    record->event_call = line->report(line->ctx, "session.events", params, on_event, record);
+    record->event_call = line->report(line->ctx, "session.event", event_params(record), on_event, record);
 }
 
 static void on_called(void *ctx, json_t *result, const struct tp_error *error)

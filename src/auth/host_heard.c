@@ -40,7 +40,7 @@ static struct heard_one *one_at(const struct host_heard *heard, size_t index)
 static bool has(const struct host_heard *heard, const char *uid)
 {
     for (size_t i = heard != NULL ? heard->count : 0; i-- > 0;) { /* the newest are asked for most */
-        if (strcmp(one_at(heard, i)->uid, uid) == 0) {
+        if (memcmp(one_at(heard, i)->uid, uid, UUID_TEXT_SIZE) == 0) {
             return true;
         }
     }

@@ -176,8 +176,10 @@ static void write_report(struct report_wait *wait, struct live *live, json_t *ev
     if (wait->kept) {
         live->ends_told++;
         audit_emit_kept(auth, event, on_report_kept, wait);
-    } else {
+    } else if (wait->reports->single) {
         audit_emit(auth, event, on_report_kept, wait);
+    } else {
+        audit_emit_soon(auth, event, on_report_kept, wait);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "kube/kube_filter_priv.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "kube/kube_scan.h"
 
