@@ -471,10 +471,17 @@ static void on_up_drain(void *ctx)
 
 /* The API server's connection is gone before a byte of an answer. One that had been idle may have been closed by the API
  * server just when we used it: then, and when nothing of a body has gone up, it is tried once more on a new one. */
+/* Doing it twice does no more than doing it once (RFC 9110 9.2.1). */
+static bool is_safe(const char *method)
+{
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0;
+}
+
 void kube_answer_lost(struct kube_conn *conn, const struct tp_error *error)
 {
     struct kube_exchange *x = &conn->x;
-    if (x->was_used && !x->retried && !x->body_sent) {
+    /* An API server may end a kept connection just when the next request is on its way. It may have done the request, too. */
+    if (x->was_used && !x->retried && !x->body_sent && is_safe(x->request->method)) {
         x->retried = true;
         kube_send(conn);
         return;

@@ -65,6 +65,28 @@ static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
     world_free(world);
 }
 
+/* A kept connection ended under a create, which was sent again on another one: the cluster may have done it the first time. */
+static void test_a_create_is_not_made_twice(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    create(world, "web-1");
+    run_until(world, api_has_body);
+    api_say(world, "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, client_has_head);
+    buf_clear(&world->got);
+    buf_clear(&world->api->got);
+    create(world, "web-2");
+    run_until(world, api_has_body);
+    stream_close(world->api->stream, CLOSE_TARGET_CLOSED);
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 503 ", 13) == 0);
+    assert_non_null(strstr(buf_text(&world->got), "closed the connection without an answer"));
+    assert_int_equal(world->api_count, 1);
+    world_free(world);
+}
+
 /* kubectl auth can-i: what the rules refuse is said here; of the rest the cluster is asked, with the body as it came. */
 static void test_may_i_is_answered_by_roles_and_cluster(void **state)
 {
@@ -356,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_deletecollection_makes_no_tree), /* first: only a new peak is seen */
         cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
+        cmocka_unit_test(test_a_create_is_not_made_twice),
         cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
         cmocka_unit_test(test_the_clusters_list_of_rights_comes_with_a_warning),
         cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
