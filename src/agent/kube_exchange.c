@@ -25,6 +25,7 @@ void kube_exchange_clear(struct kube_conn *conn)
     json_decref(x->facts);
     buf_free(&x->held);
     mem_free(x->held_type);
+    kube_named_free(x);
     mem_free(x->path);
     mem_free(x->login);
     secret_free(x->identity);
@@ -279,6 +280,7 @@ void kube_request_begin(struct kube_conn *conn)
     } else if (x->upgrade != NULL && kube_request_is_session(x->request)) {
         kube_upgrade_begin(conn);
     } else {
+        kube_named_begin(conn);
         kube_send(conn);
     }
 }
@@ -336,6 +338,7 @@ void kube_request_body(void *ctx, const uint8_t *data, size_t size)
         return;
     }
     x->body_sent = true;
+    kube_named_data(conn, data, size);
     if (x->body_chunked) {
         int length = snprintf(line, sizeof(line), "%zx\r\n", size);
         kube_upstream_write(x->upstream, line, (size_t)length);
@@ -351,6 +354,7 @@ void kube_request_end(struct kube_conn *conn)
     struct kube_exchange *x = &conn->x;
     bool again = x->body_done;
     x->body_done = true;
+    kube_named_end(conn);
     if (conn->state == KUBE_DROP) {
         kube_next(conn);
     } else if (conn->state == KUBE_HOLD) {

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define LIST_MAX ((size_t)16 * 1024 * 1024)
-#define NAME_SHOWN 512 /* bytes; API servers take 253 */
 #define SWEEP_MS 30000 /* for each of its requests */
 
 struct kube_sweep {
@@ -247,10 +246,7 @@ static void decide_create(struct kube_conn *conn)
     asked.name = name;
     asked.collection = false;
     bool allowed = rbac_kube_check(conn->rules, &asked) == RBAC_KUBE_ALLOW;
-    if (strlen(name) <= NAME_SHOWN) { /* for the event */
-        mem_free(x->request->name);
-        x->request->name = mem_strdup(name);
-    }
+    kube_named_as(conn, name); /* for the event */
     if (!allowed) {
         kube_refuse_forbidden(conn, name);
     } else {

@@ -75,6 +75,8 @@ struct kube_exchange {
     size_t dropped;
     struct buf held; /* the body of a request that it decides */
     char *held_type; /* its Content-Type */
+    struct buf copy; /* of the body of a create, for the event (kube_named.c) */
+    char *copy_type; /* its Content-Type; NULL: there is none */
     struct kube_sweep *sweep;
     struct kube_upstream *upstream;
     struct http_response_parser *answer;
@@ -174,6 +176,16 @@ bool kube_request_is_deletecollection(const struct kube_request *request);
 bool kube_request_may_read_pod(const struct kube_conn *conn);
 /* The way up takes bytes. */
 bool kube_can_send(const struct kube_conn *conn);
+
+/* kube_named.c: the name of what is created, for the event. */
+/* The request that has been decided goes up: keeps a copy of its body when that names what the URL does not. */
+void kube_named_begin(struct kube_conn *conn);
+/* What passes of the body, and its end: from here on the request has the name. */
+void kube_named_data(struct kube_conn *conn, const void *data, size_t size);
+void kube_named_end(struct kube_conn *conn);
+/* The name that the body said: it is the request's, unless it is no possible one. */
+void kube_named_as(struct kube_conn *conn, const char *name);
+void kube_named_free(struct kube_exchange *x);
 
 /* kube_held.c: the body decides (create), or the request is taken apart (deletecollection). */
 #define KUBE_HELD_MAX ((size_t)4 * 1024 * 1024) /* API servers take 3 MB */

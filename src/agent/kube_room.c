@@ -12,7 +12,7 @@
 
 static size_t kept(const struct kube_conn *conn)
 {
-    return buf_size(&conn->out) + buf_size(&conn->x.held) +
+    return buf_size(&conn->out) + buf_size(&conn->x.held) + buf_size(&conn->x.copy) +
            (conn->x.filter != NULL ? kube_filter_kept(conn->x.filter) : 0);
 }
 

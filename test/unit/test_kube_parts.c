@@ -65,6 +65,30 @@ static void test_a_create_is_decided_by_the_name_in_its_body(void **state)
     world_free(world);
 }
 
+/* The event had no name where the roles allow all: the body passed on unread. */
+static void test_what_is_created_is_named_where_all_is_allowed(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    create(world, "web-1");
+    run_until(world, api_has_body);
+    assert_true(has_count(api_got(world), "transfer-encoding: chunked", 1)); /* it was not held */
+    api_say(world, "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, client_has_head);
+    buf_clear(&world->got);
+    buf_clear(&world->api->got);
+    create(world, "a\",\"name\":\"b"); /* which of them is the cluster's to say: it passes all the same */
+    run_until(world, api_has_body);
+    api_say(world, "HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 2\r\n\r\n{}");
+    run_until(world, client_has_head);
+    run_until(world, two_are_reported);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", i), "fields");
+        assert_string_equal(json_get_text(fields, "resource_name", "-"), i == 0 ? "web-1" : "");
+    }
+    world_free(world);
+}
+
 /* A kept connection ended under a create, which was sent again on another one: the cluster may have done it the first time. */
 static void test_a_create_is_not_made_twice(void **state)
 {
@@ -378,6 +402,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_deletecollection_makes_no_tree), /* first: only a new peak is seen */
         cmocka_unit_test(test_a_create_is_decided_by_the_name_in_its_body),
+        cmocka_unit_test(test_what_is_created_is_named_where_all_is_allowed),
         cmocka_unit_test(test_a_create_is_not_made_twice),
         cmocka_unit_test(test_may_i_is_answered_by_roles_and_cluster),
         cmocka_unit_test(test_the_clusters_list_of_rights_comes_with_a_warning),
