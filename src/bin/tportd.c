@@ -78,6 +78,7 @@ static int run_child(int argc, char **argv)
 /* ---- signals to a running daemon ---- */
 
 #define NOT_RELOADED "tportd: not reloaded, the old configuration stays in force\n"
+#define NOT_REOPENED "tportd: not reopened, the log goes on in the old file\n"
 
 static int send_signal(const char *conf_path, const char *word)
 {
@@ -101,6 +102,7 @@ static int send_signal(const char *conf_path, const char *word)
         (void)fprintf(stderr, "tportd: -s %s is unknown; use reload, quit, stop, reopen or upgrade\n", word);
         return 1;
     }
+    bool answers = signal_number == SIGHUP || signal_number == SIGUSR1;
     if (conf_load(conf_path, &conf, NULL, &error) != TP_OK) {
         (void)fprintf(stderr, "tportd: %s\n", error.text);
         if (signal_number == SIGHUP && error.code != TP_NOT_FOUND)
@@ -111,16 +113,16 @@ static int send_signal(const char *conf_path, const char *word)
     data_dir = mem_strdup(conf->data_dir);
     conf_free(conf);
     file = fopen(pid_file, "re");
-    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 ||
-        kill(pid, signal_number == SIGHUP ? 0 : signal_number) != 0) {
+    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 || kill(pid, answers ? 0 : signal_number) != 0) {
         (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", pid_file,
                       file && pid > 1 ? strerror(errno) : "is it running?");
         pid = 0;
     }
     if (file)
         (void)fclose(file);
-    if (pid > 1 && signal_number == SIGHUP && master_ask_reload(data_dir, pid, &error) != TP_OK) {
-        (void)fprintf(stderr, "tportd: %s\n%s", error.text, error.code == TP_TIMEOUT ? "" : NOT_RELOADED);
+    if (pid > 1 && answers && master_ask(data_dir, pid, signal_number, &error) != TP_OK) {
+        const char *still = signal_number == SIGHUP ? NOT_RELOADED : NOT_REOPENED;
+        (void)fprintf(stderr, "tportd: %s\n%s", error.text, error.code == TP_TIMEOUT ? "" : still);
         pid = 0;
     }
     mem_free(pid_file);

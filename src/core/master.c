@@ -84,10 +84,11 @@ static void reopen_log(struct master *master)
     struct tp_error error = {0};
     int fd;
     (void)!open_log(&master->plan, false, &fd, &error);
-    if (error.code != TP_OK)
-        return;
-    use_log(master, &master->plan, fd);
-    log_info("log reopened", "");
+    if (error.code == TP_OK) {
+        use_log(master, &master->plan, fd);
+        log_info("log reopened", "");
+    }
+    master_answer(master, error.text);
 }
 
 /* ---- sockets ---- */
@@ -372,12 +373,11 @@ static void reload(struct master *master, bool asked)
     struct tp_error error = {0};
     struct master_child *auth;
 
-    master->reloads++;
     if (load_anew(master, asked, &plan, &error) != TP_OK) {
         log_error("reload refused, the old configuration stays in force", "file=%s why=\"%s\"", master->conf_path,
                   error.text);
         master_plan_free(&plan);
-        master_note_reload(master, error.text);
+        master_answer(master, error.text);
         return;
     }
     master_plan_free(&master->plan);
@@ -391,7 +391,7 @@ static void reload(struct master *master, bool asked)
     master_start_missing(master);
     if (master->plan.worker_count == 0)
         master_child_ready(master);
-    master_note_reload(master, "");
+    master_answer(master, "");
 }
 
 /* ---- certificate files ---- */
@@ -428,9 +428,8 @@ static void on_signal(void *ctx, int signal_number)
 {
     struct master *master = ctx;
     bool going = master->stopping || master->graceful;
-    if (going && signal_number == SIGHUP) {
-        master->reloads++;
-        master_note_reload(master, "it is stopping");
+    if (going && (signal_number == SIGHUP || (master->stopping && signal_number == SIGUSR1))) {
+        master_answer(master, "it is stopping");
     }
     /* Who drains can still be told to stop at once; nothing makes him stay. */
     if (master->stopping || (going && (signal_number == SIGHUP || signal_number == SIGUSR2)))
@@ -481,7 +480,7 @@ static enum tp_err prepare(struct master *master, struct tp_error *error)
     if (err == TP_OK)
         err = master_write_pid(master, error);
     if (err == TP_OK)
-        master_note_reload(master, "");
+        master_answer(master, "");
     return err;
 }
 

@@ -48,10 +48,10 @@ typedef enum tp_err master_load_fn(const char *path, struct master_plan *ret_pla
  * says so, stops everything and ends with 1. */
 #define MASTER_CHILD_POINTLESS 78
 
-/* Tells the daemon that runs with this data_dir as process pid to load its configuration anew, and waits for what comes of it. TP_OK: it
- * runs with the new one (or is of a version that does not tell). Else the old one stays in force, but for TP_TIMEOUT, where nobody
- * knows. Blocks. */
-enum tp_err master_ask_reload(const char *data_dir, pid_t pid, struct tp_error *error) TP_MUST;
+/* Tells the daemon that runs with this data_dir as process pid to load its configuration anew (SIGHUP) or to open its log file anew
+ * (SIGUSR1), and waits for what comes of it. TP_OK: it has done so (or is of a version that does not tell). Else all stays as it
+ * was, but for TP_TIMEOUT, where nobody knows. Blocks. */
+enum tp_err master_ask(const char *data_dir, pid_t pid, int signal_number, struct tp_error *error) TP_MUST;
 
 /* The whole life of the daemon; returns the exit code. argv is kept for an upgrade. */
 int master_run(const char *conf_path, char *const *argv, master_load_fn *load);

@@ -42,7 +42,7 @@ struct master {
     int admin_fd;
     int lock_fd; /* master_lock */
     unsigned generation;
-    unsigned reloads; /* so far, also those that were refused */
+    unsigned answers; /* so far (master_answer.c) */
     unsigned last_number;
     int64_t backoff_ms;
     struct timer *restart;
@@ -70,8 +70,8 @@ enum tp_err master_write_pid(const struct master *master, struct tp_error *error
 /* Unless it holds another process's number. */
 void master_remove_pid(const struct master *master);
 
-/* master_reload.c: what came of the last reload, for who asked for it; why it was refused, or "". */
-void master_note_reload(struct master *master, const char *why);
+/* master_answer.c: what came of the last reload or reopen, for who asked for it; why it was refused, or "". */
+void master_answer(struct master *master, const char *why);
 
 /* master_child.c */
 /* Starts what the plan wants and does not run (in this generation); tries again later when that fails. */

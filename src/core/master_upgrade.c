@@ -51,8 +51,8 @@ static json_t *describe(const struct master *master)
                                                             rpc_fd(child->line), "leaving", (int)child->leaving));
     }
     return json_pack("{s:o, s:o, s:i, s:i, s:i, s:i}", "listening", sockets, "children", children, "admin",
-                     master->admin_fd, "lock", master->lock_fd, "last_number", (int)master->last_number, "reloads",
-                     (int)master->reloads);
+                     master->admin_fd, "lock", master->lock_fd, "last_number", (int)master->last_number, "answers",
+                     (int)master->answers);
 }
 
 static void on_retry(void *ctx)
@@ -119,7 +119,7 @@ bool master_upgrade_resume(struct master *master)
     master->admin_fd = (int)json_get_int(state, "admin", -1);
     master->lock_fd = (int)json_get_int(state, "lock", -1);
     master->last_number = (unsigned)json_get_int(state, "last_number", 0);
-    master->reloads = (unsigned)json_get_int(state, "reloads", 0);
+    master->answers = (unsigned)json_get_int(state, "answers", 0);
     json_array_foreach (json_object_get(state, "listening"), i, item) {
         struct listening *socket = mem_alloc(sizeof(*socket));
         socket->address = mem_strdup(json_get_text(item, "address", ""));

@@ -260,7 +260,23 @@ def test_reopen(fresh):
     cluster.start()
     log.rename(f"{log}.1")
     assert cluster.daemon.signal("reopen").returncode == 0
-    wait_for(lambda: log.exists() and "log reopened" in log.read_text())
+    assert "log reopened" in log.read_text() # it is done when the program ends
+
+
+def test_who_reopens_is_told_that_the_log_file_cannot_be_opened(fresh):
+    """The exit code was 0, and logrotate went on as if all was well."""
+    cluster = fresh()
+    log = cluster.folder / "own.log"
+    cluster.daemon.write(with_log(cluster.daemon.conf.read_text(), log))
+    assert cluster.daemon.signal("reload").returncode == 0
+    log.rename(f"{log}.1")
+    log.mkdir()
+    result = cluster.daemon.signal("reopen")
+    assert result.returncode == 1 and result.stderr == (f"tportd: can't open {log} (tport.log.output): Is a directory\n"
+                                                        "tportd: not reopened, the log goes on in the old file\n"), result
+    assert "the log goes on in the old file" in pathlib.Path(f"{log}.1").read_text()
+    log.rmdir()
+    assert cluster.daemon.signal("reopen").returncode == 0 and "log reopened" in log.read_text()
 
 
 def test_stop_ends_everything(fresh):

@@ -1,11 +1,12 @@
 /*
- * What came of a reload, for the person who asked for it. Master writes it into the lock file of data_dir, behind its process id:
+ * What came of a signal (reload, reopen), for the person who sent it. Master writes it into the lock file of data_dir, behind its process
+ * id:
  *
  *   1234
- *   reload 7 52
+ *   answer 7 52
  *   can't listen on 0.0.0.0:443: another program has ...
  *
- * the number of the reload, the size of the text that follows, and why it was refused: nothing when it was not. A file that is half
+ * the number of the answer, the size of the text that follows, and why it was refused: nothing when it was not. A file that is half
  * written has less than that, or more.
  */
 #include "core/master_priv.h"
@@ -25,9 +26,10 @@
 #define ANSWER_MS 60000 /* it hashes the programs that it hands out, on a machine that is busy */
 #define LOOK_NS (20 * 1000 * 1000)
 
-void master_note_reload(struct master *master, const char *why)
+void master_answer(struct master *master, const char *why)
 {
-    char *text = mem_printf("%d\nreload %u %zu\n%s", (int)getpid(), master->reloads, strlen(why), why);
+    master->answers++;
+    char *text = mem_printf("%d\nanswer %u %zu\n%s", (int)getpid(), master->answers, strlen(why), why);
     size_t size = strlen(text);
     /* Over the old one, whose block is there on a full disk too; what is left of it behind the new one goes then. */
     if (master->lock_fd >= 0 && pwrite(master->lock_fd, text, size, 0) == (ssize_t)size)
@@ -37,7 +39,7 @@ void master_note_reload(struct master *master, const char *why)
 
 /* What master wrote last. TP_AGAIN: nothing whole; TP_NOT_FOUND: another process id, or no such file. */
 struct note {
-    unsigned reload;
+    unsigned number;
     bool told; /* it is of a version that tells */
     char why[NOTE_MAX];
 };
@@ -59,10 +61,10 @@ static enum tp_err note_read(const char *path, pid_t pid, struct note *note)
         return TP_AGAIN;
     if (holder != (int)pid)
         return TP_NOT_FOUND;
-    note->told = strstr(text, "\nreload ") != NULL;
+    note->told = strstr(text, "\nanswer ") != NULL;
     if (!note->told)
         return TP_OK;
-    if (sscanf(text, "%*d reload %u %zu%n", &note->reload, &size, &begin) != 2 || text[begin] != '\n' ||
+    if (sscanf(text, "%*d answer %u %zu%n", &note->number, &size, &begin) != 2 || text[begin] != '\n' ||
         strlen(text + begin + 1) != size)
         return TP_AGAIN;
     (void)snprintf(note->why, sizeof(note->why), "%s", text + begin + 1);
@@ -86,7 +88,7 @@ static enum tp_err wait_for_answer(const char *path, pid_t pid, unsigned before,
     int64_t end = clock_mono_ms() + ANSWER_MS;
     struct note note = {0};
     while (clock_mono_ms() < end) {
-        if (note_read(path, pid, &note) == TP_OK && note.reload != before)
+        if (note_read(path, pid, &note) == TP_OK && note.number != before)
             return note.why[0] ? err_set(error, TP_DENIED, "%s", note.why) : TP_OK;
         if (kill(pid, 0) != 0)
             return err_set(error, TP_CLOSED, "the running tportd (process %d) has ended", (int)pid);
@@ -96,7 +98,7 @@ static enum tp_err wait_for_answer(const char *path, pid_t pid, unsigned before,
                    (int)pid);
 }
 
-enum tp_err master_ask_reload(const char *data_dir, pid_t pid, struct tp_error *error)
+enum tp_err master_ask(const char *data_dir, pid_t pid, int signal_number, struct tp_error *error)
 {
     char *path = mem_printf("%s/tportd.lock", data_dir);
     struct note note = {0};
@@ -105,10 +107,10 @@ enum tp_err master_ask_reload(const char *data_dir, pid_t pid, struct tp_error *
         err = err_set(error, TP_INVALID,
                       "the running tportd (process %d) does not use data_dir %s, which can't change while it runs",
                       (int)pid, data_dir);
-    } else if (kill(pid, SIGHUP) != 0) {
+    } else if (kill(pid, signal_number) != 0) {
         err = err_errno(error, errno, "can't tell process %d", (int)pid);
     } else if (err == TP_OK && note.told) {
-        err = wait_for_answer(path, pid, note.reload, error);
+        err = wait_for_answer(path, pid, note.number, error);
     } else {
         err = TP_OK; /* of a version that does not tell, or the file is not ours to read */
     }
