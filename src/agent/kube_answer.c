@@ -193,8 +193,8 @@ static bool start_filter(struct kube_conn *conn, const struct http_response *res
 {
     struct kube_exchange *x = &conn->x;
     struct tp_error error = {0};
-    bool has_pages = response->status == 200 || response->status == 410;
-    if (!x->filtered || !has_pages || x->to_head) {
+    bool holds_token = response->status == 410 && !x->request->is_watch;
+    if (!x->filtered || (response->status != 200 && !holds_token) || x->to_head) {
         return true;
     }
     if (http_response_header(response, "content-encoding") != NULL) {

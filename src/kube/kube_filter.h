@@ -27,8 +27,9 @@ struct kube_filter_pages {
 
 struct kube_filter;
 
-/* For an answer with status 200, or 410 (it holds a token, too), to request, which rules let through to be filtered. These
- * and pages must outlive it. content_type is the answer's header. TP_INVALID when answers of that type can't be filtered. Free it with kube_filter_free. */
+/* For an answer with status 200 to request, which rules let through to be filtered, or to one for a list with 410 (it holds a
+ * token, too). These and pages must outlive it. content_type is the answer's header. TP_INVALID when answers of that type can't
+ * be filtered. Free it with kube_filter_free. */
 enum tp_err kube_filter_new(const struct rbac_kube_rules *rules, const struct kube_request *request,
                             const char *content_type, const struct kube_filter_pages *pages,
                             struct kube_filter **ret_filter, struct tp_error *error) TP_MUST;

@@ -342,6 +342,28 @@ static void test_a_watch_shows_what_the_rules_allow(void **state)
     world_free(world);
 }
 
+static bool client_has_expired(struct world *world)
+{
+    return has_count(buf_text(&world->got), "too old resource version", 1) || world->client_closed;
+}
+
+/* It is no event, and says from where on to watch anew: a client that got half of it began from nothing or not at all. */
+static void test_a_watch_that_comes_too_late_is_told_so(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    reopen(world, SOME);
+    client_say(world,
+               "GET /api/v1/namespaces/default/configmaps?watch=true&resourceVersion=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_head);
+    api_say(world, "HTTP/1.1 410 Gone\r\nContent-Type: application/json\r\nContent-Length: 69\r\n\r\n"
+                   "{\"kind\":\"Status\",\"message\":\"too old resource version: 1\",\"code\":410}\n");
+    run_until(world, client_has_expired);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 410 ", 13) == 0);
+    assert_true(has_count(buf_text(&world->got), "\"code\":410}", 1));
+    world_free(world);
+}
+
 static bool api_has_delete(struct world *world)
 {
     return has_count(api_got(world), "DELETE /api/v1/namespaces/default/configmaps/web-2?", 1);
@@ -410,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
         cmocka_unit_test(test_lists_that_nobody_reads_are_bounded),
         cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
+        cmocka_unit_test(test_a_watch_that_comes_too_late_is_told_so),
         cmocka_unit_test(test_a_deletecollection_becomes_deletes),
         cmocka_unit_test(test_a_deletecollection_that_is_given_up_is_on_record),
     };
