@@ -206,7 +206,7 @@ void kube_audit_request(struct kube_conn *conn, int status)
 void kube_audit_unanswered(struct kube_conn *conn)
 {
     const struct kube_exchange *x = &conn->x;
-    bool went_up = conn->state == KUBE_ANSWER || conn->state == KUBE_SWEEP;
+    bool went_up = conn->state == KUBE_ANSWER || conn->state == KUBE_SWEEP || x->retried;
     if (went_up && x->status == 0 && !kube_request_is_session(x->request)) { /* these were on record before */
         kube_audit_request(conn, 0);
     }

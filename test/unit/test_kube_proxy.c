@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* R10: every identity header in every spelling is dropped, and ours are set. */
@@ -484,6 +486,64 @@ static void test_an_idle_connection_that_was_just_closed_is_no_error(void **stat
     world_free(world);
 }
 
+/* The API server takes no further connection: one that is asked for stays in the making. */
+static void fill_backlog(struct world *world, int fds[4])
+{
+    struct sockaddr_in at = {0};
+    socklen_t size = sizeof(at);
+    watch_free(world->accepts);
+    world->accepts = NULL;
+    assert_int_equal(listen(world->listener, 0), 0);
+    assert_int_equal(getsockname(world->listener, (struct sockaddr *)&at, &size), 0);
+    for (size_t i = 0; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(fds[i], (struct sockaddr *)&at, size);
+    }
+}
+
+static bool api_has_delete(struct world *world)
+{
+    return has_count(api_got(world), "DELETE /", 1);
+}
+
+static bool some_time_has_passed(struct world *world)
+{
+    return clock_mono_ms() >= world->deadline_ms;
+}
+
+static void wait_a_little(struct world *world)
+{
+    world->deadline_ms = clock_mono_ms() + 50;
+    run_until(world, some_time_has_passed);
+}
+
+/* It went up by a connection that ended without an answer, and whether the API server had done it by then nobody knows. */
+static void test_a_request_that_is_tried_again_is_on_record_though_its_client_goes(void **state)
+{
+    struct world *world = world_new();
+    int fds[4];
+    (void)state;
+    client_say(world, GET_PODS "\r\n");
+    run_until(world, api_has_head);
+    api_say(world, OK_ANSWER);
+    run_until(world, client_has_head);
+    fill_backlog(world, fds);
+    client_say(world, "DELETE /api/v1/namespaces/default/pods/web HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_until(world, api_has_delete);
+    stream_close(world->api->stream, CLOSE_SHUTDOWN);
+    wait_a_little(world);
+    tunnel_stream_close(world->client, CLOSE_CLIENT_CLOSED, NULL);
+    run_until(world, client_is_closed);
+    wait_a_little(world);
+    const json_t *fields = json_object_get(call_of(world, "session.event", "kube.request", 1), "fields");
+    assert_string_equal(json_get_text(fields, "verb", ""), "DELETE");
+    assert_null(json_object_get(fields, "response_code"));
+    for (size_t i = 0; i < 4; i++) {
+        (void)close(fds[i]);
+    }
+    world_free(world);
+}
+
 /* The agent's own credentials are no longer good: not the person's fault, and kubectl must not ask him to sign in. */
 static void test_refused_credentials_of_the_agent(void **state)
 {
@@ -589,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_one_person_with_long_requests_holds_up_nobody),
         cmocka_unit_test(test_a_huge_head_is_refused),
         cmocka_unit_test(test_an_idle_connection_that_was_just_closed_is_no_error),
+        cmocka_unit_test(test_a_request_that_is_tried_again_is_on_record_though_its_client_goes),
         cmocka_unit_test(test_refused_credentials_of_the_agent),
         cmocka_unit_test(test_the_clusters_refusal_is_passed_on),
         cmocka_unit_test(test_R4_no_request_after_the_code_has_ended),
