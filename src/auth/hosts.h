@@ -172,7 +172,7 @@ void host_pace_free(struct host *host);
 /* Is it on record what the host says here, in this call or in one that it repeats? index: its place in the call. event is what it is
  * about; it gets the uid that a repetition has. */
 bool host_heard(const struct call *call, size_t index, const json_t *report, json_t *event) TP_MUST;
-/* An event of that host is in the log now. */
+/* An event of that host is in the log now, or will be as soon as that can be written (audit_emit_kept). */
 void host_heard_written(struct auth *auth, const char *host_id, const char *uid);
 /* Each minute: forgets what is not made again any more. */
 void host_heard_sweep(struct auth *auth);

@@ -186,8 +186,12 @@ static void write_report(struct report_wait *wait, struct live *live, json_t *ev
 /* event (stolen) is what report says of live. */
 static void put_on_record(struct reports *reports, size_t index, const json_t *report, struct live *live, json_t *event)
 {
+    struct tp_error error = {0};
     if (host_heard(reports->call, index, report, event)) {
         json_decref(event);
+        if (audit_ready(reports->call->auth, &error) != TP_OK) { /* it may be what is written later */
+            refuse_report(reports, index, &error);
+        }
         return;
     }
     struct report_wait *wait = mem_alloc(sizeof *wait);

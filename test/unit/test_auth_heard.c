@@ -185,6 +185,35 @@ static void what_was_not_written_is_written_when_it_comes_again(void **state)
     mem_free(sid);
 }
 
+/* Not while auth only means to write it: a host that hears "yes" forgets it, and what auth only means to write a crash forgets. */
+static void what_is_owed_is_not_said_to_be_on_record(void **state)
+{
+    static struct answer answers[3];
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    char *sid = begin(fixture, HOST_A, "web-1");
+    fixture_settle(fixture, 300);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    for (size_t i = 0; i < 3; i++) {
+        ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, NAME, "ls"), &answers[i]);
+        wait_all(fixture);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    for (size_t i = 0; i < 3; i++) {
+        assert_null(answers[i].result);
+        assert_int_not_equal(answers[i].error.code, TP_OK);
+    }
+    fixture_settle(fixture, 1600);
+    tell(fixture, HOST_A, "session.event", report(sid, NAME, "ls"));
+    assert_int_equal(count(fixture, "exec"), 1);
+    mem_free(sid);
+}
+
 /* An auth process that was killed between the disk and the answer. */
 static void the_next_process_knows_what_is_on_record(void **state)
 {
@@ -264,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_no_report_hides_another, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(what_is_on_its_way_is_waited_for, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_written_is_written_when_it_comes_again, setup_at_noon, teardown),
+        cmocka_unit_test_setup_teardown(what_is_owed_is_not_said_to_be_on_record, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(the_next_process_knows_what_is_on_record, setup_at_noon, teardown),
         cmocka_unit_test_setup_teardown(r15_what_is_remembered_of_a_host_is_bounded, setup_at_noon, teardown),
     };
