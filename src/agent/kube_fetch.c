@@ -10,6 +10,8 @@ struct kube_fetch {
     struct timer *deadline;
     struct buf head;
     struct buf body;
+    bool no_room; /* for the body */
+    bool (*has_room)(void *ctx, size_t size);
     kube_fetch_cb *fn;
     void *ctx;
 };
@@ -27,10 +29,15 @@ void kube_fetch_cancel(struct kube_fetch *fetch)
     mem_free(fetch);
 }
 
+size_t kube_fetch_kept(const struct kube_fetch *fetch)
+{
+    return fetch != NULL ? buf_size(&fetch->body) : 0;
+}
+
 static void finish(struct kube_fetch *fetch, bool complete)
 {
     const struct http_response *response = http_response_parser_response(fetch->answer);
-    bool fine = complete && !fetch->body.failed;
+    bool fine = complete && !fetch->body.failed && !fetch->no_room;
     if (complete && response->keep_alive && !response->until_close) {
         kube_upstream_put(fetch->upstream);
         fetch->upstream = NULL;
@@ -42,7 +49,13 @@ static void finish(struct kube_fetch *fetch, bool complete)
 static void on_body(void *ctx, const uint8_t *data, size_t size)
 {
     struct kube_fetch *fetch = ctx;
-    (void)buf_append(&fetch->body, data, size); /* one that is too large fails as a whole */
+    if (fetch->has_room != NULL && !fetch->no_room && !fetch->has_room(fetch->ctx, size)) {
+        fetch->no_room = true;
+        buf_free(&fetch->body);
+    }
+    if (!fetch->no_room) {
+        (void)buf_append(&fetch->body, data, size); /* one that is too large fails as a whole */
+    }
 }
 
 static void on_open(void *ctx)
@@ -98,6 +111,7 @@ struct kube_fetch *kube_fetch_start(struct loop *loop, struct kube_cluster *clus
     const struct kube_cluster_conf *conf = kube_cluster_conf(cluster);
     struct tp_error error = {0};
     struct kube_fetch *fetch = mem_alloc(sizeof(*fetch));
+    fetch->has_room = request->has_room;
     fetch->fn = fn;
     fetch->ctx = ctx;
     buf_init(&fetch->head, 0);

@@ -42,6 +42,11 @@ void kube_sweep_free(struct kube_sweep *sweep)
     mem_free(sweep);
 }
 
+size_t kube_sweep_kept(const struct kube_sweep *sweep)
+{
+    return sweep != NULL ? kube_fetch_kept(sweep->fetch) : 0;
+}
+
 /* ---- the deletes ---- */
 
 static void next_delete(struct kube_sweep *sweep);
@@ -161,11 +166,23 @@ static bool take_names(struct kube_sweep *sweep, struct kube_text list)
     return kube_scan_done(&scan);
 }
 
+static bool list_has_room(void *ctx, size_t size)
+{
+    const struct kube_sweep *sweep = ctx;
+    struct kube_conn *conn = sweep->conn;
+    conn->x.no_room = !kube_has_room(conn, size);
+    return !conn->x.no_room;
+}
+
 static void on_list(void *ctx, int status, const uint8_t *body, size_t size)
 {
     struct kube_sweep *sweep = ctx;
     struct kube_conn *conn = sweep->conn;
     sweep->fetch = NULL;
+    if (conn->x.no_room) {
+        kube_refuse(conn, 503, "%s", KUBE_NO_ROOM);
+        return;
+    }
     if (status != 200) {
         kube_refuse(conn, status >= 400 ? status : 502,
                     "the objects to delete could not be listed; delete them one by one");
@@ -192,7 +209,8 @@ static void sweep_begin(struct kube_conn *conn)
                                       .query = sweep->query,
                                       .identity = conn->x.identity,
                                       .limit = LIST_MAX,
-                                      .within_ms = SWEEP_MS};
+                                      .within_ms = SWEEP_MS,
+                                      .has_room = list_has_room};
     sweep->fetch = kube_fetch_start(conn->kube->loop, conn->cluster, &list, on_list, sweep);
     if (sweep->fetch == NULL) {
         kube_refuse(conn, 503, "the agent has no credentials for the cluster now; see its log");

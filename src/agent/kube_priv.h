@@ -194,6 +194,8 @@ void kube_held_begin(struct kube_conn *conn);
 /* The body is complete in x->held. */
 void kube_held_end(struct kube_conn *conn);
 void kube_sweep_free(struct kube_sweep *sweep); /* NULL is fine */
+/* Bytes of what it is being told by the API server; NULL is fine. */
+size_t kube_sweep_kept(const struct kube_sweep *sweep) TP_MUST;
 
 /* kube_room.c: size bytes more may be kept for the connection. */
 bool kube_has_room(const struct kube_conn *conn, size_t size);
@@ -295,8 +297,10 @@ struct kube_fetch_request {
     size_t body_size;
     size_t limit;      /* most bytes of the answer's body */
     int64_t within_ms; /* for all of it */
+    /* May size bytes more of it be kept? NULL: yes, up to limit. */
+    bool (*has_room)(void *ctx, size_t size);
 };
-/* status 0: no answer, a broken one, or one that is too large. The body is valid during the call only. */
+/* status 0: no answer, a broken one, or one that is too large or had no room. The body is valid during the call only. */
 typedef void kube_fetch_cb(void *ctx, int status, const uint8_t *body, size_t size);
 /* Exactly one call of fn, never inside the call (the object is gone when it returns), unless cancelled. NULL when there are
  * no credentials. What request points at is copied. */
@@ -304,6 +308,8 @@ struct kube_fetch *kube_fetch_start(struct loop *loop, struct kube_cluster *clus
                                     const struct kube_fetch_request *request, kube_fetch_cb *fn, void *ctx) TP_MUST;
 /* NULL is fine. */
 void kube_fetch_cancel(struct kube_fetch *fetch);
+/* Bytes of the answer so far; NULL is fine. */
+size_t kube_fetch_kept(const struct kube_fetch *fetch) TP_MUST;
 
 /* kube_pod.c */
 struct kube_pod_facts {

@@ -1,6 +1,6 @@
 /*
  * What is kept of requests and answers because it must be whole before it goes on: bodies that decide, lists of which some items
- * are not shown, and what is left of these while their clients take it slowly. One list may have 64 MB and a person many
+ * are not shown or not deleted, and what is left of these while their clients take it slowly. One list may have 64 MB and a person many
  * connections, so all of it together is bounded, and what one person has of it.
  */
 #include "agent/kube_priv.h"
@@ -12,7 +12,7 @@
 
 static size_t kept(const struct kube_conn *conn)
 {
-    return buf_size(&conn->out) + buf_size(&conn->x.held) + buf_size(&conn->x.copy) +
+    return buf_size(&conn->out) + buf_size(&conn->x.held) + buf_size(&conn->x.copy) + kube_sweep_kept(conn->x.sweep) +
            (conn->x.filter != NULL ? kube_filter_kept(conn->x.filter) : 0);
 }
 

@@ -315,6 +315,50 @@ static void test_lists_that_nobody_reads_are_bounded(void **state)
     world_free(world);
 }
 
+#define HOGS 10 /* of 15 MB: more than a person may have */
+
+static size_t hogs;
+
+static bool api_is_asked_for_all(struct world *world)
+{
+    return world->api_count == hogs && api_has_head(world);
+}
+
+static bool hog_is_told(struct world *world)
+{
+    struct stream *stream = world->api->stream;
+    (void)hog_is_out(world);
+    return hog.at == buf_size(&hog.text) && (stream == NULL || stream_queued(stream) == 0);
+}
+
+/* Of a deletecollection that is taken apart the agent keeps the list, and one person may begin many of them. */
+static void test_lists_to_delete_are_bounded(void **state)
+{
+    static const size_t size = (size_t)15 * 1024 * 1024;
+    struct world *world = world_new();
+    (void)state;
+    set_grant(world, SOME);
+    buf_init(&hog.text, 0);
+    (void)buf_printf(&hog.text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n{\"items\":[\"", size);
+    memset(buf_reserve(&hog.text, size - 64), 'x', size - 64); /* and the API server has more to say */
+    buf_commit(&hog.text, size - 64);
+    for (hogs = 1; hogs <= HOGS; hogs++) {
+        client_open(world);
+        client_say(world, "DELETE /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n");
+        run_until(world, api_is_asked_for_all);
+        hog.at = 0;
+        run_until(world, hog_is_told);
+    }
+    api_say(world, "\"");
+    for (size_t i = 0; i < 63 - strlen("{\"items\":[\""); i++) {
+        api_say(world, " ");
+    }
+    run_until(world, client_has_head);
+    assert_true(strncmp(buf_text(&world->got), "HTTP/1.1 503 ", 13) == 0);
+    buf_free(&hog.text);
+    world_free(world);
+}
+
 static bool client_has_web(struct world *world)
 {
     return has_count(buf_text(&world->got), "web-9", 1);
@@ -431,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_a_list_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_list_that_is_not_understood_is_refused),
         cmocka_unit_test(test_lists_that_nobody_reads_are_bounded),
+        cmocka_unit_test(test_lists_to_delete_are_bounded),
         cmocka_unit_test(test_a_watch_shows_what_the_rules_allow),
         cmocka_unit_test(test_a_watch_that_comes_too_late_is_told_so),
         cmocka_unit_test(test_a_deletecollection_becomes_deletes),
