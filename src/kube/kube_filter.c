@@ -140,6 +140,17 @@ enum tp_err kube_filter_end(struct kube_filter *filter, struct buf *out, struct 
     return TP_OK;
 }
 
+/* An API server's text: it must not end the query, nor the line. */
+static void put_token(struct buf *out, const char *token)
+{
+    (void)buf_printf(out, "%scontinue=", buf_size(out) ? "&" : "");
+    for (; *token; token++) {
+        uint8_t c = (uint8_t)*token;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-._~", c);
+        (void)buf_printf(out, plain ? "%c" : "%%%02X", c);
+    }
+}
+
 /* One parameter as it is to be sent, appended to out; false: the token of a page can't be opened. */
 static bool put_param(struct buf *out, const char *text, const struct kube_filter_pages *pages)
 {
@@ -151,7 +162,7 @@ static bool put_param(struct buf *out, const char *text, const struct kube_filte
         char *token = hidden != NULL && *hidden ? pages->show(pages->ctx, hidden) : NULL;
         fine = hidden == NULL || !*hidden || token != NULL;
         if (token)
-            (void)buf_printf(out, "%scontinue=%s", buf_size(out) ? "&" : "", token);
+            put_token(out, token);
         else if (fine)
             (void)buf_printf(out, "%s%s", buf_size(out) ? "&" : "", text);
         mem_free(token);

@@ -367,6 +367,18 @@ static void test_query(void **state)
     assert_null(kube_filter_query("continue=%3Cabc%3E&continue=abc", &pages));
 }
 
+/* R10: an API server that others run beside the cluster's own makes the token, and the next page is asked for with our credentials. */
+static void test_R10_a_token_is_no_header(void **state)
+{
+    (void)state;
+    char *query = kube_filter_query(
+        "continue=%3Ca+HTTP/1.1%0D%0AImpersonate-Group:+system:masters%0D%0AX:+%C3%A9%26b%3D%25%3E", &pages);
+    assert_string_equal(query,
+                        "continue=a%20HTTP%2F1.1%0D%0AImpersonate-Group%3A%20system%3Amasters%0D%0AX%3A%20%C3%A9%26b"
+                        "%3D%25&includeObject=Metadata");
+    mem_free(query);
+}
+
 /* R5: the API server's token holds the name of the last object, shown or not, and the count all that follow. */
 static void test_R5_pages_name_nothing_that_is_not_shown(void **state)
 {
@@ -416,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_protobuf_lists),
         cmocka_unit_test(test_protobuf_watches),
         cmocka_unit_test(test_query),
+        cmocka_unit_test(test_R10_a_token_is_no_header),
         cmocka_unit_test(test_R5_pages_name_nothing_that_is_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
