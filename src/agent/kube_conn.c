@@ -287,7 +287,13 @@ static bool step(struct kube_conn *conn)
     return used > 0 && buf_size(&conn->in) > 0;
 }
 
-/* The client sends nothing any more, and all of it is done with. */
+/* The client sends nothing any more, and all of it is done with, or stands behind what has no end. */
+static bool client_has_ended(const struct kube_conn *conn)
+{
+    bool endless = conn->state == KUBE_ANSWER && conn->x.body_done && conn->x.no_deadline;
+    return conn->in_eof && (buf_size(&conn->in) == 0 || endless);
+}
+
 static void take_client_end(struct kube_conn *conn)
 {
     bool answering = conn->state == KUBE_ANSWER || conn->state == KUBE_HOLD;
@@ -316,7 +322,7 @@ static void pump(void *ctx)
         conn->state = KUBE_LAST;
     }
     check_end(conn);
-    if (conn->in_eof && buf_size(&conn->in) == 0) {
+    if (client_has_ended(conn)) {
         take_client_end(conn);
     }
 }

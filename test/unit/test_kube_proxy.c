@@ -177,6 +177,21 @@ static void test_a_client_that_closes_politely_ends_its_watch(void **state)
     world_free(world);
 }
 
+/* What he has said behind it is not looked at before the watch ends, and did not keep it. */
+static void test_a_client_that_closes_ends_its_watch_whatever_else_it_has_said(void **state)
+{
+    struct world *world = world_new();
+    (void)state;
+    client_say(world, "GET /api/v1/namespaces/default/pods?watch=true HTTP/1.1\r\nHost: x\r\n\r\n" GET_PODS "\r\n");
+    run_until(world, api_has_head);
+    api_say(world, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    run_until(world, client_has_head);
+    tunnel_stream_shutdown(world->client);
+    run_until(world, api_is_closed);
+    run_until(world, client_is_closed);
+    world_free(world);
+}
+
 static bool api_went_quiet(struct world *world)
 {
     return world->untaken >= TUNNEL_WINDOW;
@@ -638,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_path_tricks_are_refused),
         cmocka_unit_test(test_watches_stream_at_once),
         cmocka_unit_test(test_a_client_that_closes_politely_ends_its_watch),
+        cmocka_unit_test(test_a_client_that_closes_ends_its_watch_whatever_else_it_has_said),
         cmocka_unit_test(test_back_pressure_from_the_client),
         cmocka_unit_test(test_bodies_go_up_in_pieces),
         cmocka_unit_test(test_an_api_server_that_is_down),
