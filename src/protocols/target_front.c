@@ -67,16 +67,26 @@ static void drop_grant(struct target_front *front, enum close_reason reason, uin
     front->sid = NULL;
 }
 
-/* For the log: who wanted what, and the session by which the agent's log knows it. */
-static char *about(const struct target_front *front)
+/* The target as the log has it: a stranger's text, and a quote in it would begin other members of the line. */
+static char *target_shown(const struct target_front *front)
 {
     struct buf name;
     buf_init(&name, sizeof(front->target));
     bool plain = front->kind->hex && dec_hex(front->target, strlen(front->target), &name) == TP_OK;
-    char *text =
-        mem_printf(" user=\"%s\" target=\"%s\"%s%s", front->user ? front->user : "",
-                   plain ? buf_text(&name) : front->target, front->sid ? " sid=" : "", front->sid ? front->sid : "");
+    char *text = mem_strdup(plain ? buf_text(&name) : front->target);
     buf_free(&name);
+    for (char *at = strchr(text, '"'); at; at = strchr(at, '"'))
+        *at = '\'';
+    return text;
+}
+
+/* For the log: who wanted what, and the session by which the agent's log knows it. */
+static char *about(const struct target_front *front)
+{
+    char *target = target_shown(front);
+    char *text = mem_printf(" user=\"%s\" target=\"%s\"%s%s", front->user ? front->user : "", target,
+                            front->sid ? " sid=" : "", front->sid ? front->sid : "");
+    mem_free(target);
     return text;
 }
 

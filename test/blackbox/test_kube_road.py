@@ -187,6 +187,13 @@ def test_the_log_says_who_wanted_which_cluster(cluster, kube, dora): # pylint: d
     assert f"sid={sid[2]}" in kube.text()
 
 
+def test_a_stranger_adds_nothing_to_the_log_line_by_a_name(cluster):
+    """What he asked for is a text of his, and with a quote in it the line named a session and a user that he made up."""
+    refusal(cluster, sni('x" sid=7 user="dora', cluster))
+    line = wait_for(lambda: re.search(r"route=kube [^\n]*target=\"x[^\n]*\n", cluster.daemon.text()))
+    assert line[0].endswith("user=\"\" target=\"x' sid=7 user='dora\"\n")
+
+
 def test_who_asks_for_groups_or_versions_reads_the_sentence_as_text(cluster, dora):
     """client-go reads no Status there: it printed "unknown"."""
     for path in ("/version", "/openapi/v2"):
