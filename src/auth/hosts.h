@@ -44,6 +44,7 @@ struct host {
     int64_t credit_ms;        /* for reports and renewals (host_credit.c) */
     size_t appending;         /* bytes of its recordings that are not known to be on the disk */
     struct host_pace *pace;   /* of what it puts on record, NULL: nothing yet (host_pace.c) */
+    int64_t ends_bytes;       /* of the log, by what it said of ends since there was room for the rest (sessions.c) */
     struct host_heard *heard; /* what it has put on record just now, or NULL (host_heard.c) */
     int64_t report_ms;        /* when it signed the last report that was news; 0: it has signed none (host_report.c) */
     char report_hash[HASH_TEXT_SIZE]; /* of what that said */
@@ -158,6 +159,8 @@ enum tp_err hosts_spend(struct host *host, int64_t cost_ms, struct tp_error *err
  * calls come by a worker that holds to protocols/host_load.h. */
 #define HOST_PACE_CALLS ((size_t)512)
 #define HOST_PACE_WAITING ((size_t)16 * 1024 * 1024)
+/* So much of that may still be of what came of its sessions when there is no room for anything else. */
+#define HOST_ENDS_BYTES ((int64_t)2 * 1024 * 1024)
 /* Runs a call (RIGHT_REPORT) of a host: now, or in its order as soon as what the host has written lets it. */
 void hosts_report(struct call *call);
 /* Each 200 ms: runs what is due. */

@@ -162,11 +162,33 @@ static bool says_an_end(const struct live *live, const json_t *event)
     return end && live->ends_told < live->channels;
 }
 
+/* A host may have let very many begin before, and could say as much of the end of each as an event holds. */
+static bool may_say_ends(struct auth *auth, const struct live *live)
+{
+    struct tp_error ignored = {0};
+    struct host *host = hosts_get(auth, live->host_id);
+    bool takes_all = audit_ready(auth, &ignored) == TP_OK && audit_room(auth, &ignored) == TP_OK;
+    if (host != NULL && takes_all) {
+        host->ends_bytes = 0;
+    }
+    return host != NULL && host->ends_bytes < HOST_ENDS_BYTES;
+}
+
+static void count_end(struct auth *auth, struct live *live, uint64_t written_before)
+{
+    struct host *host = hosts_get(auth, live->host_id);
+    live->ends_told++;
+    if (host != NULL) {
+        host->ends_bytes += (int64_t)(audit_written(auth) - written_before);
+    }
+}
+
 static void write_report(struct report_wait *wait, struct live *live, json_t *event)
 {
     struct auth *auth = wait->reports->call->auth;
     struct tp_error error = {0};
-    wait->kept = says_an_end(live, event);
+    uint64_t before = audit_written(auth);
+    wait->kept = says_an_end(live, event) && may_say_ends(auth, live);
     if (!wait->kept && audit_room(auth, &error) != TP_OK) {
         json_decref(event);
         answer_reports(wait, &error);
@@ -174,8 +196,8 @@ static void write_report(struct report_wait *wait, struct live *live, json_t *ev
     }
     (void)map_set(auth->reports, wait->uid, wait);
     if (wait->kept) {
-        live->ends_told++;
         audit_emit_kept(auth, event, on_report_kept, wait);
+        count_end(auth, live, before);
     } else if (wait->reports->single) {
         audit_emit(auth, event, on_report_kept, wait);
     } else {

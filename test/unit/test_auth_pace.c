@@ -304,6 +304,53 @@ static void r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk(void 
     mem_free(sid);
 }
 
+#define BEGUN 100 /* sessions, of which a host says something at the end */
+#define END_TEXT ((size_t)60000)
+
+static size_t ends_taken(struct fixture *fixture, const char *sid)
+{
+    size_t taken = 0;
+    char *text = mem_alloc(END_TEXT + 1);
+    memset(text, 'x', END_TEXT);
+    for (size_t i = 0; i < BEGUN / 2; i++) {
+        struct tp_error error = {0};
+        json_t *params = json_pack("{s:s, s:s, s:{s:I, s:s}}", "sid", sid, "event", "exec", "fields", "number",
+                                   (json_int_t)i, "command", text);
+        json_t *result = ask(fixture, as_host(HOST_A, "web-1"), "session.event", params, &error);
+        assert_int_equal(error.code, result != NULL ? TP_OK : TP_NO_SPACE);
+        taken += result != NULL;
+        json_decref(result);
+    }
+    mem_free(text);
+    return taken;
+}
+
+/* A host that has been taken over could begin many sessions while there was room, and say very much at the end of each when
+ * there was none but for people. */
+static void r15_what_has_ended_does_not_take_the_last_of_the_disk(void **state)
+{
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    fixture->auth->pace_bytes = HOST_PACE_BYTES;
+    fixture->auth->pace_burst = HOST_PACE_BURST;
+    char *sid = start_session(fixture, HOST_A, "web-1");
+    for (size_t i = 1; i < BEGUN; i++) {
+        json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                         json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "root", "kind", "shell")));
+    }
+    disk_is_low = true;
+    audit_emit(fixture->auth, event_new("audit.prune", true, "test"), NULL, NULL);
+    fixture_settle(fixture, 100);
+    size_t most = (size_t)HOST_ENDS_BYTES / END_TEXT;
+    size_t taken = ends_taken(fixture, sid);
+    assert_in_range(taken, most - 1, most + 1);
+    assert_int_equal(ends_taken(fixture, sid), 0);
+    disk_is_low = false;
+    fixture_settle(fixture, 1600);
+    assert_int_equal(ends_taken(fixture, sid), BEGUN / 2);
+    mem_free(sid);
+}
+
 /* Whoever fills the log is locked, and wrote on: what waited of him was still put on record. */
 static void r15_nothing_that_waits_of_a_locked_host_is_put_on_record(void **state)
 {
@@ -342,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(r15_hosts_whose_turn_it_is_leave_time_for_others, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_what_waits_for_its_turn_does_not_take_the_last_of_the_disk, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(r15_what_has_ended_does_not_take_the_last_of_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_nothing_that_waits_of_a_locked_host_is_put_on_record, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
