@@ -5,13 +5,25 @@
 
 #include <string.h>
 
-#define FIELD_MAX 512 /* bytes; names of Kubernetes objects have at most 253, images somewhat more */
+#define LIST_MAX 16384 /* bytes, of all names in it */
+#define FIELD_MAX 512  /* bytes; names of Kubernetes objects have at most 253, images somewhat more */
 
 void kube_event_cluster(const struct live *live, json_t *event)
 {
     if (strcmp(live->service, "kube") == 0) {
         json_object_set_new(event, "kubernetes_cluster", json_string(live->target));
     }
+}
+
+static size_t size_of(const json_t *texts)
+{
+    size_t size = 0;
+    size_t i;
+    json_t *text;
+    json_array_foreach (texts, i, text) {
+        size += json_string_length(text);
+    }
+    return size;
 }
 
 void kube_session_fields(const json_t *from, json_t *to)
@@ -29,7 +41,7 @@ void kube_session_fields(const json_t *from, json_t *to)
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         json_t *value = json_object_get(from, lists[i]);
         struct tp_error ignored = {0};
-        if (value != NULL && doc_text_list(value, lists[i], 256, &ignored) == TP_OK) {
+        if (value != NULL && doc_text_list(value, lists[i], 256, &ignored) == TP_OK && size_of(value) <= LIST_MAX) {
             json_object_set(to, lists[i], value);
         }
     }

@@ -23,6 +23,7 @@
 
 #define ORPHAN_MS ((int64_t)15 * 60 * 1000) /* an open channel of a host that is away is ended after this */
 #define CLOSED_MS ((int64_t)2 * 60 * 1000)  /* one whose connection is gone, after this long without a word */
+#define REASON_MAX 64                       /* bytes; a name out of base/close.h */
 #define APPEND_MAX ((size_t)8 * 1024 * 1024)
 
 struct append {
@@ -407,9 +408,11 @@ void do_session_end(struct call *call)
         call_fail(call, &error);
         return;
     }
+    const char *reason = json_get_text(call->params, "reason", "");
+    json_t *code = json_object_get(call->params, "exit_code");
     kube_session_fields(call->params, recording->meta); /* what the agent learned about the pod while it ran */
-    recordings_end(recording, call, json_get_text(call->params, "reason", ""),
-                   json_object_get(call->params, "exit_code"));
+    /* That it ends may always be said, on a full disk too, so it can't be much. */
+    recordings_end(recording, call, strlen(reason) <= REASON_MAX ? reason : "", json_is_integer(code) ? code : NULL);
 }
 
 /* ---- Tick, end of the process ---- */

@@ -606,6 +606,32 @@ static void user_certificates_are_checked_again(void **state)
     keys_free(&keys);
 }
 
+/* It may always be said that a session ends, also on a disk that is full but for what people need: a host could say a lot. */
+static void r15_the_end_of_a_session_is_not_much(void **state)
+{
+    struct fixture *fixture = *state;
+    put_role(fixture, "dev", "ubuntu", "dev", NULL);
+    mem_free(make_user(fixture, "alice", "dev", "ubuntu"));
+    put_host(fixture, HOST_A, "web-1", "dev", true);
+    char *sid = connect_as(fixture, "alice", "web-1");
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
+                     json_pack("{s:s, s:s}", "sid", sid, "login", "ubuntu")));
+    char text[20001];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.end",
+                     json_pack("{s:s, s:s, s:[s], s:[s]}", "id", sid, "reason", text, "exit_code", text,
+                               "kubernetes_groups", text)));
+    json_t *list = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "session.end"));
+    json_t *event = json_array_get(json_object_get(list, "items"), 0);
+    assert_string_equal(json_get_text(event, "sid", ""), sid);
+    char *written = json_text(event);
+    assert_true(strlen(written) < 4096);
+    mem_free(written);
+    json_decref(list);
+    mem_free(sid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -621,6 +647,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expiry_cuts_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(recording_is_kept_and_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(no_audit_no_access, setup, teardown),
+        cmocka_unit_test_setup_teardown(r15_the_end_of_a_session_is_not_much, setup, teardown),
         cmocka_unit_test_setup_teardown(an_end_that_could_not_be_written_is_on_record_later, setup, teardown),
         cmocka_unit_test_setup_teardown(r4_a_login_that_is_taken_before_the_sign_in, setup, teardown),
         cmocka_unit_test_setup_teardown(r15_bounds_for_hosts, setup, teardown),
