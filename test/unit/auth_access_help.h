@@ -56,4 +56,26 @@ static inline char *connect_as(struct fixture *fixture, const char *user, const 
     return sid;
 }
 
+/* The disk takes nothing from disk_refuses to disk_takes, as when it is full. */
+struct disk {
+    struct rlimit limit;
+    void (*handler)(int);
+};
+
+static inline struct disk disk_refuses(void)
+{
+    struct disk disk;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &disk.limit), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = disk.limit.rlim_max};
+    disk.handler = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    return disk;
+}
+
+static inline void disk_takes(const struct disk *disk)
+{
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &disk->limit), 0);
+    (void)signal(SIGXFSZ, disk->handler);
+}
+
 #endif

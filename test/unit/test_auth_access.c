@@ -394,17 +394,12 @@ static void no_audit_no_access(void **state)
     mem_free(make_user(fixture, "alice", "dev", "x"));
     put_host(fixture, HOST_A, "web-1", "dev", true);
     fixture_settle(fixture, 300);
-    struct rlimit old;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct disk disk = disk_refuses();
     struct tp_error first = {0};
     struct tp_error second = {0};
     json_t *granted = ask(fixture, as_user(fixture, "alice"), "ssh.connect", target("web-1"), &first);
     json_t *changed = ask(fixture, as_local(), "locks.add", json_pack("{s:{s:s}}", "target", "user", "zoe"), &second);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    (void)signal(SIGXFSZ, handler);
+    disk_takes(&disk);
     assert_null(granted);
     assert_null(changed);
     assert_true(first.code == TP_UNAVAILABLE || first.code == TP_NO_SPACE);
@@ -426,16 +421,11 @@ static void an_end_that_could_not_be_written_is_on_record_later(void **state)
     json_decref(must(fixture, as_host(HOST_A, "web-1"), "session.start",
                      json_pack("{s:s, s:s, s:s}", "sid", sid, "login", "ubuntu", "kind", "shell")));
     fixture_settle(fixture, 300);
-    struct rlimit old;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct disk disk = disk_refuses();
     struct tp_error error = {0};
     json_t *ended = ask(fixture, as_host(HOST_A, "web-1"), "session.end",
                         json_pack("{s:s, s:s, s:i}", "id", sid, "reason", "done", "exit_code", 4), &error);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    (void)signal(SIGXFSZ, handler);
+    disk_takes(&disk);
     assert_null(ended);
     assert_non_null(strstr(error.text, "audit log"));
     fixture_settle(fixture, 1600);

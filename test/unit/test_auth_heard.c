@@ -159,17 +159,12 @@ static void what_was_not_written_is_written_when_it_comes_again(void **state)
     prepare(fixture);
     char *sid = begin(fixture, HOST_A, "web-1");
     fixture_settle(fixture, 300);
-    struct rlimit old;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct disk disk = disk_refuses();
     ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, NAME, "ls"), &answers[0]);
     ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", subsystem(sid), &answers[1]);
     ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", subsystem(sid), &answers[2]);
     wait_all(fixture);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    (void)signal(SIGXFSZ, handler);
+    disk_takes(&disk);
     assert_null(answers[0].result);
     assert_null(answers[1].result);
     assert_null(answers[2].result); /* nor is he told otherwise who says it again */
@@ -193,17 +188,12 @@ static void what_is_owed_is_not_said_to_be_on_record(void **state)
     prepare(fixture);
     char *sid = begin(fixture, HOST_A, "web-1");
     fixture_settle(fixture, 300);
-    struct rlimit old;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct disk disk = disk_refuses();
     for (size_t i = 0; i < 3; i++) {
         ask_later(fixture, as_host(HOST_A, "web-1"), "session.event", report(sid, NAME, "ls"), &answers[i]);
         wait_all(fixture);
     }
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    (void)signal(SIGXFSZ, handler);
+    disk_takes(&disk);
     for (size_t i = 0; i < 3; i++) {
         assert_null(answers[i].result);
         assert_int_not_equal(answers[i].error.code, TP_OK);

@@ -219,21 +219,16 @@ static void note_end(void *ctx, const struct tp_error *error)
 static void refused_events_are_written_later(void **state)
 {
     struct fixture *fixture = *state;
-    struct rlimit old;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     int failed = 0;
     int written = 0;
     fixture_settle(fixture, 300);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct disk disk = disk_refuses();
     audit_emit(fixture->auth, data_event("first"), NULL, NULL);
     audit_emit(fixture->auth, data_event("second"), note_end, &failed);
     for (int i = 0; i < 100 && failed == 0; i++) {
         fixture_settle(fixture, 1);
     }
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    (void)signal(SIGXFSZ, handler);
+    disk_takes(&disk);
     assert_int_equal(failed, -1);
     audit_emit(fixture->auth, data_event("third"), note_end, &written);
     fixture_settle(fixture, 100);
