@@ -33,7 +33,7 @@ void kube_named_begin(struct kube_conn *conn)
     buf_init(&x->copy, COPY_MAX);
 }
 
-static void forget(struct kube_exchange *x)
+void kube_named_free(struct kube_exchange *x)
 {
     buf_wipe(&x->copy); /* it may be a Secret */
     mem_free(x->copy_type);
@@ -47,7 +47,7 @@ void kube_named_data(struct kube_conn *conn, const void *data, size_t size)
         return;
     }
     if (!kube_has_room(conn, size) || buf_append(&x->copy, data, size) != TP_OK) {
-        forget(x);
+        kube_named_free(x);
     }
 }
 
@@ -63,10 +63,5 @@ void kube_named_end(struct kube_conn *conn)
         kube_named_as(conn, name);
         mem_free(name);
     }
-    forget(x);
-}
-
-void kube_named_free(struct kube_exchange *x)
-{
-    forget(x);
+    kube_named_free(x);
 }
