@@ -1,5 +1,5 @@
-/* The audit log on the loop: events of one turn become one batch, the thread pool makes it durable, then those who wait
- * are told. Nothing that must be recorded happens while the log cannot be written. */
+/* The audit log on the loop: the events of one turn become one batch, with those for which nobody waits of the last AUDIT_SOON_MS; the
+ * thread pool makes it durable, then those who wait are told. Nothing that must be recorded happens while the log cannot be written. */
 #include "auth/audit.h"
 #include "auth/handlers.h"
 #include "auth/inner.h"
