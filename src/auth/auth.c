@@ -466,6 +466,7 @@ static void on_config(struct process *process, const json_t *params, int key_fd)
             return;
         }
         process->auth->master = process->master;
+        process->auth->hearing_until_ms = clock_mono_ms() + LIVE_UNHEARD_MS;
         log_info("auth ready", "cluster=\"%s\" ca_pin=%s", process->auth->settings.cluster, process->auth->host_pin);
         rpc_event(process->master, "ready", json_object());
         return;

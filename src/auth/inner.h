@@ -101,6 +101,7 @@ struct auth {
     unsigned calls, calls_before, calls_given; /* so far; a second ago; when memory was given back (auth.c) */
     unsigned hosts_recheck;                    /* ticks until the tunnels of locked hosts are cut, 0: nothing to do */
     bool stopping;
+    int64_t hearing_until_ms; /* mono: until then a worker may name sessions that nobody stored (live.h) */
 
     /* Lists in order, made at the first page after a change: hosts (node_list.c), Kubernetes clusters (kube_list.c). */
     struct host_place *host_order;

@@ -72,6 +72,11 @@ enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *hos
                              struct tp_error *error)
 {
     struct live *live = map_get(auth->live, sid);
+    if (live == NULL && clock_mono_ms() < auth->hearing_until_ms) {
+        return err_set(
+            error, TP_UNAVAILABLE,
+            "the auth service has just started, and its proxies have not yet said that there is such a session");
+    }
     if (live == NULL || host_id == NULL || strcmp(live->host_id, host_id) != 0) {
         return err_set(error, TP_NOT_FOUND, "there is no such session on this host");
     }

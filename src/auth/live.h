@@ -65,7 +65,9 @@ struct live_new {
 /* Puts a grant that is about to be given to this caller (a user, by a worker's line) into the table, under its sid. All of
  * fresh is copied. The entry is the table's; it may go at any later call of sessions_tick. */
 struct live *sessions_add(struct auth *auth, const struct call *call, const struct live_new *fresh);
-/* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15). */
+/* So long after our start a worker may name, with its grant, a session that the process before us had not stored yet. */
+#define LIVE_UNHEARD_MS ((int64_t)10 * 1000)
+/* The live session of a grant to this host; TP_NOT_FOUND otherwise (R15), or TP_UNAVAILABLE where a worker may still name it. */
 enum tp_err sessions_of_host(struct auth *auth, const char *sid, const char *host_id, struct live **ret_live,
                              struct tp_error *error) TP_MUST;
 /* May a shell, command or exec begin now? Not where the roles want other people in it first. */

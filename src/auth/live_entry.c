@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define UNHEARD_MS ((int64_t)10 * 1000) /* for a worker to name, after our start, the sessions that it holds */
-
 void live_destroy(struct live *live)
 {
     if (live != NULL) {
@@ -134,7 +132,7 @@ static bool load_live(void *ctx, const char *name, const json_t *doc, uint64_t r
     live->channels = (unsigned)json_get_int(doc, "channels", 0);
     live->closed_ms = doc_ms(doc, "closed");
     live->closed = live->closed_ms != 0;
-    live->unheard_ms = live->closed || live->parked_ms != 0 ? 0 : clock_wall_ms() + UNHEARD_MS;
+    live->unheard_ms = live->closed || live->parked_ms != 0 ? 0 : clock_wall_ms() + LIVE_UNHEARD_MS;
     const char *cut_text = json_get_text(doc, "cut_text", "");
     live->cut = cut_text[0] != '\0';
     if (live->cut) {

@@ -87,6 +87,7 @@ struct reports {
     size_t waiting; /* for the log, and one for the call itself while it is read */
     json_t *refused;
     struct tp_error error; /* of the last one that was refused */
+    bool unheard;          /* a worker has yet to name one of the sessions: all is to be said again */
 };
 
 struct report_wait {
@@ -109,7 +110,9 @@ static void refuse_report(struct reports *reports, size_t index, const struct tp
     json_t *one = json_pack("{s:I}", "index", (json_int_t)index);
     json_object_set_new(one, "why", json_string(error->text));
     json_array_append_new(reports->refused, one);
-    reports->error = *error;
+    if (!reports->unheard) {
+        reports->error = *error;
+    }
 }
 
 static void reports_settle(struct reports *reports)
@@ -117,7 +120,8 @@ static void reports_settle(struct reports *reports)
     if (--reports->waiting > 0) {
         return;
     }
-    if (reports->count > 0 && json_array_size(reports->refused) == reports->count) {
+    bool none = reports->count > 0 && json_array_size(reports->refused) == reports->count;
+    if (none || reports->unheard) {
         json_decref(reports->refused);
         call_fail(reports->call, &reports->error);
     } else if (reports->single) {
@@ -408,6 +412,7 @@ static void take_report(struct reports *reports, size_t index, const json_t *rep
     json_t *event = NULL;
     if (event_of(reports->call, report, &live, &event, &error) != TP_OK) {
         refuse_report(reports, index, &error);
+        reports->unheard |= error.code == TP_UNAVAILABLE;
     } else if (event != NULL) {
         put_on_record(reports, index, report, live, event);
     }

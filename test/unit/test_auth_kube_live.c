@@ -80,6 +80,52 @@ static void resumed_from_the_grant(void **state)
     json_decref(result);
 }
 
+static json_t *kube_event(const char *sid)
+{
+    return json_pack("{s:s, s:s, s:{}}", "sid", sid, "event", "kube.request", "fields");
+}
+
+static json_t *kube_events(const char *sid, const char *known)
+{
+    json_t *list = json_pack("[{s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}, {s:s, s:s, s:{}}]", "sid", known, "event",
+                             "kube.request", "fields", "verb", "PUT", "sid", sid, "event", "kube.request", "fields",
+                             "verb", "GET", "sid", known, "event", "user.create", "fields");
+    return json_pack("{s:s, s:o}", "report", "2b5d4c5e-7a55-4c37-9d0c-0f3a1f9e6a01", "events", list);
+}
+
+/* An agent may be heard before the worker that holds the session, by another worker's line: it is told to say it again, and all of it is
+ * on record once. It was refused, and the connections of all who asked then were closed. */
+static void reports_before_their_session_is_named(void **state)
+{
+    struct fixture *fixture = *state;
+    alice_with_a_cluster(fixture);
+    json_t *result = must(fixture, as_user(fixture, "alice"), "kube.connect", target("c"));
+    char *sid = mem_strdup(json_get_text(result, "sid", ""));
+    sessions_free(fixture->auth);
+    fixture->auth->live = map_new();
+    char *known = connect_sid(fixture, "alice");
+    fixture->auth->hearing_until_ms = clock_mono_ms() + LIVE_UNHEARD_MS;
+    must_fail(fixture, as_host(HOST_A, "a"), "session.events", kube_events(sid, known), TP_UNAVAILABLE);
+    must_fail(fixture, as_host(HOST_A, "a"), "session.start", json_pack("{s:s, s:s}", "sid", sid, "login", "x"),
+              TP_UNAVAILABLE);
+    must_fail(fixture, as_host(HOST_B, "b"), "session.event", kube_event(known), TP_NOT_FOUND);
+    json_t *item = json_pack("{s:s, s:s, s:s, s:s}", "sid", sid, "service", "kube", "host_id", HOST_A, "grant",
+                             json_get_text(result, "grant", ""));
+    json_decref(must(fixture, as_proxy(), "session.resume", json_pack("{s:[o], s:b}", "sessions", item, "last", 1)));
+    json_decref(result);
+    result = must(fixture, as_host(HOST_A, "a"), "session.events", kube_events(sid, known));
+    assert_int_equal(json_array_size(json_object_get(result, "refused")), 1);
+    json_decref(result);
+    json_t *events = must(fixture, as_local(), "audit.list", json_pack("{s:[s]}", "types", "kube.request"));
+    assert_int_equal(json_array_size(json_object_get(events, "items")), 2);
+    json_decref(events);
+    /* That lasts for as long as workers may take. */
+    fixture->auth->hearing_until_ms = clock_mono_ms();
+    must_fail(fixture, as_host(HOST_A, "a"), "session.event", kube_event("nobody's"), TP_NOT_FOUND);
+    mem_free(known);
+    mem_free(sid);
+}
+
 /* The certificate's end, whatever disconnect_expired_cert says. */
 static void expiry_ends_it(void **state)
 {
@@ -272,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(changes_cut_what_lost_its_right, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_himself_is_cut_when_he_gets_a_user, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed_from_the_grant, setup, teardown),
+        cmocka_unit_test_setup_teardown(reports_before_their_session_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(expiry_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_of_the_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(reports_that_come_together, setup, teardown),
