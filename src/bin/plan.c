@@ -1,11 +1,11 @@
 #include "bin/plan.h"
 
-#include "agent/kube_config.h"
 #include "base/buf.h"
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "bin/kube_look.h"
 #include "crypt/key.h"
 #include "crypt/x509.h"
 
@@ -265,24 +265,6 @@ enum tp_err plan_load(const char *path, struct master_plan *ret_plan, struct tp_
     return err;
 }
 
-/* The agent reads it later, and may be another user: it is no reason to refuse the file that names it. */
-static void warn_of_kubeconfig(const struct conf *conf)
-{
-    struct kube_cluster_conf *list = NULL;
-    size_t count = 0;
-    struct tp_error error = {0};
-    if (!conf->kube_enabled || !*conf->kubeconfig_file)
-        return;
-    if (kube_config_load(conf->kubeconfig_file, &list, &count, &error) != TP_OK)
-        (void)fprintf(stderr, "warning: no Kubernetes cluster can be served: %s\n", error.text);
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].problem)
-            (void)fprintf(stderr, "warning: the Kubernetes context \"%s\" is left out: %s\n", list[i].name,
-                          list[i].problem);
-    }
-    kube_config_free(list, count);
-}
-
 int plan_test(const char *path)
 {
     struct conf *conf = NULL;
@@ -304,8 +286,8 @@ int plan_test(const char *path)
         err = fill(conf, &plan, &error);
         if (err != TP_OK)
             (void)fprintf(stderr, "%s: %s\n", path, error.text);
-        else
-            warn_of_kubeconfig(conf);
+        else if ((err = kube_look(conf, &error)) != TP_OK)
+            (void)fprintf(stderr, "tportd: no Kubernetes cluster could be served: %s\n", error.text);
         master_plan_free(&plan);
     }
     conf_free(conf);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/version.h"
 #include "bin/configure.h"
+#include "bin/kube_look.h"
 #include "bin/plan.h"
 #include "bin/secrets.h"
 #include "core/master.h"
@@ -80,20 +81,61 @@ static int run_child(int argc, char **argv)
 #define NOT_RELOADED "tportd: not reloaded, the old configuration stays in force\n"
 #define NOT_REOPENED "tportd: not reopened, the log goes on in the old file\n"
 
+/* The daemon that runs with a configuration. */
+struct running {
+    char *pid_file;
+    char *data_dir;
+};
+
+/* false: the configuration is of no use, and that has been said. */
+static bool running_find(const char *conf_path, bool reload, struct running *ret)
+{
+    struct conf *conf = NULL;
+    struct tp_error error = {0};
+    if (conf_load(conf_path, &conf, NULL, &error) != TP_OK) {
+        (void)fprintf(stderr, "tportd: %s\n%s", error.text, reload && error.code != TP_NOT_FOUND ? NOT_RELOADED : "");
+        return false;
+    }
+    ret->pid_file = *conf->pid_file ? mem_strdup(conf->pid_file) : mem_printf("%s/tportd.pid", conf->data_dir);
+    ret->data_dir = mem_strdup(conf->data_dir);
+    /* The agent's clusters would be gone until somebody sees it. */
+    bool good = !reload || kube_look(conf, &error) == TP_OK;
+    if (!good)
+        (void)fprintf(stderr, "tportd: no Kubernetes cluster could be served: %s\n" NOT_RELOADED, error.text);
+    conf_free(conf);
+    return good;
+}
+
+/* Whether it has done so, where it tells. */
+static bool running_signal(const struct running *running, int signal_number)
+{
+    struct tp_error error = {0};
+    bool answers = signal_number == SIGHUP || signal_number == SIGUSR1;
+    int pid = 0;
+    FILE *file = fopen(running->pid_file, "re");
+    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 || kill(pid, answers ? 0 : signal_number) != 0) {
+        (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", running->pid_file,
+                      file && pid > 1 ? strerror(errno) : "is it running?");
+        pid = 0;
+    }
+    if (file)
+        (void)fclose(file);
+    if (pid > 1 && answers && master_ask(running->data_dir, pid, signal_number, &error) != TP_OK) {
+        const char *still = signal_number == SIGHUP ? NOT_RELOADED : NOT_REOPENED;
+        (void)fprintf(stderr, "tportd: %s\n%s", error.text, error.code == TP_TIMEOUT ? "" : still);
+        pid = 0;
+    }
+    return pid > 1;
+}
+
 static int send_signal(const char *conf_path, const char *word)
 {
     static const struct {
         const char *word;
         int signal_number;
     } table[] = {{"reload", SIGHUP}, {"quit", SIGQUIT}, {"stop", SIGTERM}, {"reopen", SIGUSR1}, {"upgrade", SIGUSR2}};
-    struct conf *conf = NULL;
-    struct tp_error error = {0};
-    char *pid_file;
-    char *data_dir;
-    FILE *file;
-    int pid = 0;
+    struct running running = {0};
     int signal_number = 0;
-
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (strcmp(table[i].word, word) == 0)
             signal_number = table[i].signal_number;
@@ -102,32 +144,10 @@ static int send_signal(const char *conf_path, const char *word)
         (void)fprintf(stderr, "tportd: -s %s is unknown; use reload, quit, stop, reopen or upgrade\n", word);
         return 1;
     }
-    bool answers = signal_number == SIGHUP || signal_number == SIGUSR1;
-    if (conf_load(conf_path, &conf, NULL, &error) != TP_OK) {
-        (void)fprintf(stderr, "tportd: %s\n", error.text);
-        if (signal_number == SIGHUP && error.code != TP_NOT_FOUND)
-            (void)fputs(NOT_RELOADED, stderr);
-        return 1;
-    }
-    pid_file = *conf->pid_file ? mem_strdup(conf->pid_file) : mem_printf("%s/tportd.pid", conf->data_dir);
-    data_dir = mem_strdup(conf->data_dir);
-    conf_free(conf);
-    file = fopen(pid_file, "re");
-    if (!file || fscanf(file, "%d", &pid) != 1 || pid <= 1 || kill(pid, answers ? 0 : signal_number) != 0) {
-        (void)fprintf(stderr, "tportd: no running tportd found by %s (%s)\n", pid_file,
-                      file && pid > 1 ? strerror(errno) : "is it running?");
-        pid = 0;
-    }
-    if (file)
-        (void)fclose(file);
-    if (pid > 1 && answers && master_ask(data_dir, pid, signal_number, &error) != TP_OK) {
-        const char *still = signal_number == SIGHUP ? NOT_RELOADED : NOT_REOPENED;
-        (void)fprintf(stderr, "tportd: %s\n%s", error.text, error.code == TP_TIMEOUT ? "" : still);
-        pid = 0;
-    }
-    mem_free(pid_file);
-    mem_free(data_dir);
-    return pid > 1 ? 0 : 1;
+    bool done = running_find(conf_path, signal_number == SIGHUP, &running) && running_signal(&running, signal_number);
+    mem_free(running.pid_file);
+    mem_free(running.data_dir);
+    return done ? 0 : 1;
 }
 
 /* ---- commands ---- */

@@ -303,9 +303,40 @@ def test_a_context_that_cannot_be_served_leaves_the_others(cluster, kube, dora):
         assert kube.signal("reload").returncode == 0
         wait_for(lambda: listed(dora) == [LONG, "dev1", "more"], 40)
         assert f'a Kubernetes context is left out name="eks" reason="{said}' in kube.text()
-        file.write_text("clusters: [\n")
-        assert f"warning: no Kubernetes cluster can be served: {file}:2: " in check()
     finally:
         file.write_text(KUBECONFIG)
         assert kube.signal("reload").returncode == 0
+    wait_for(lambda: listed(dora) == [LONG, "dev1"], 40)
+
+
+def test_a_reload_with_a_broken_kubeconfig_takes_no_cluster_away(cluster, kube, dora):
+    """The host served none from then on; -t said "is good", and so it did of a file that the agent's user can't read."""
+    file = kube.folder / "kubeconfig"
+
+    def refused(said):
+        test = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(kube.conf)], capture_output=True, text=True, timeout=20, check=False)
+        assert test.returncode == 1 and f"\ntportd: no Kubernetes cluster could be served: {said}" in test.stderr, test.stderr
+        done = kube.signal("reload")
+        assert done.returncode == 1 and done.stderr.startswith(f"tportd: no Kubernetes cluster could be served: {said}"), done.stderr
+        assert done.stderr.endswith("tportd: not reloaded, the old configuration stays in force\n")
+        assert kube.text().count("configuration loaded") == loaded
+    loaded = kube.text().count("configuration loaded")
+    try:
+        file.write_text("clusters: [\n")
+        refused(f"{file}:2: ")
+        file.write_text("apiVersion: v1\nkind: Config\n")
+        refused(f"{file}:1: contexts is missing or empty")
+        file.write_text(KUBECONFIG)
+        if cluster.net.real: # root: the agent is another user
+            file.chmod(0o600)
+            refused(f"the kubeconfig {file} can't be read by user tport-agent, as whom the agent runs; run chown tport-agent {file}")
+            file.chmod(0o644)
+        assert listed(dora) == [LONG, "dev1"]
+        # One that is not there may come: the agent looks for it.
+        file.unlink()
+        done = kube.signal("reload")
+        assert done.returncode == 0 and "warning: no Kubernetes cluster can be served yet: " in done.stderr, done.stderr
+        wait_for(lambda: listed(dora) == [], 40)
+    finally:
+        file.write_text(KUBECONFIG)
     wait_for(lambda: listed(dora) == [LONG, "dev1"], 40)
