@@ -224,17 +224,24 @@ static struct host_tunnel *by_number(const struct worker *worker, const char *ho
     return host;
 }
 
+/* The auth process went away before it answered. The next one is told anew (tunnels_report_all); what runs through the tunnel has
+ * nothing to do with it. One that was never up is closed: its agent comes again. */
+static bool is_told_again(const struct host_tunnel *host, const struct tp_error *error)
+{
+    return host->up && (error->code == TP_CLOSED || error->code == TP_UNAVAILABLE);
+}
+
 static void on_up(void *ctx, json_t *result, const struct tp_error *error)
 {
     struct up_question *question = ctx;
     struct host_tunnel *host = by_number(question->worker, question->host_id, question->number);
     if (host && result)
         host->online_since = json_get_int(result, "online_since", 0);
-    if (host && error) {
+    if (host && error && !is_told_again(host, error)) {
         log_warn("tunnel refused", "id=%llu host=%s why=\"%s\"", (unsigned long long)host->peer.id, host->host_id,
                  error->text);
         tunnel_close(host->tunnel, error->code == TP_DENIED ? CLOSE_LOCKED : CLOSE_AUTH_UNAVAILABLE);
-    } else if (host && !host->up) {
+    } else if (host && !error && !host->up) {
         host->up = true;
         log_info("tunnel up", "id=%llu peer=%s host=%s name=\"%s\"", (unsigned long long)host->peer.id,
                  host->peer.address, host->host_id, host->name);

@@ -506,6 +506,35 @@ def test_a_command_that_ends_while_auth_is_away_is_on_record(fresh):
     assert [(e["command"], e["exitCode"], e["user"]) for e in done] == [("echo up; read line; exit 3", 3, "alice")], done
 
 
+def test_auth_dies_again_before_it_has_heard_of_the_tunnels(fresh):
+    """Its workers took that for a refusal: they closed the tunnels, and all sessions in them ended."""
+    cluster = fresh(nodes=("node1",))
+    person = cluster.person("alice")
+    session = person.spawn(BIN / "tport", "ssh", "root@node1", "sed -u s/^/heard-/")
+    session.sendline("before")
+    session.expect("heard-before")
+    def replace_auth():
+        ready = cluster.daemon.text().count("auth ready")
+        for pid in cluster.daemon.children("auth"):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: cluster.daemon.text().count("auth ready") > ready, 30)
+    # Standing still, the workers find the line to the next auth process when that is dead, too.
+    workers = cluster.daemon.children("worker")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        replace_auth()
+        replace_auth()
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: cluster.ctl("status", check=False).returncode == 0)
+    session.sendline("after")
+    session.expect("heard-after")
+    assert "tunnel refused" not in cluster.daemon.text()
+    wait_for(lambda: person.tport("ssh", "root@node1", "true").returncode == 0)  # and it is on the map of the new process
+
+
 def start_and_end(conf):
     """(exit code, what it says) of a tportd that must not come up."""
     result = subprocess.run([*DIES_WITH_US, str(BIN / "tportd"), "-c", str(conf)], capture_output=True, text=True, timeout=20, check=False)
