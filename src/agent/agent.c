@@ -123,6 +123,7 @@ static void drain(struct agent *agent)
     }
     agent->draining = true;
     join_stop(agent);
+    kube_clusters_stop(agent);
     link_drain(agent);
     if (agent->kube != NULL) {
         kube_drain(agent->kube);

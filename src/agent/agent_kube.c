@@ -3,6 +3,7 @@
 #include "agent/agent_priv.h"
 
 #include "agent/kube_config.h"
+#include "agent/kube_probe.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define RETRY_MS 10000
+#define PROBE_AGAIN_MS 60000
 
 static enum tp_err read_clusters(const struct agent *agent, struct kube_cluster_conf **ret_list, size_t *ret_count,
                                  struct tp_error *error)
@@ -37,6 +39,16 @@ static void say_cluster(const struct kube_cluster_conf *cluster)
     }
 }
 
+static void on_probe(void *ctx, const struct kube_cluster_conf *cluster, const char *why)
+{
+    (void)ctx;
+    if (why == NULL) {
+        log_info("the agent may impersonate people in this Kubernetes cluster", "name=\"%s\"", cluster->name);
+    } else {
+        log_warn("nobody can use this Kubernetes cluster now", "name=\"%s\" reason=\"%s\"", cluster->name, why);
+    }
+}
+
 static void try_load(void *ctx)
 {
     struct agent *agent = ctx;
@@ -50,6 +62,8 @@ static void try_load(void *ctx)
     for (size_t i = 0; i < agent->kube_cluster_count; i++) {
         say_cluster(&agent->kube_clusters[i]);
     }
+    agent->kube_probe =
+        kube_probe_start(agent->loop, agent->kube_clusters, agent->kube_cluster_count, PROBE_AGAIN_MS, on_probe, agent);
     host_beat(agent);
 }
 
@@ -66,6 +80,8 @@ void kube_clusters_stop(struct agent *agent)
 {
     timer_free(agent->kube_retry);
     agent->kube_retry = NULL;
+    kube_probe_free(agent->kube_probe);
+    agent->kube_probe = NULL;
 }
 
 void kube_clusters_free(struct agent *agent)

@@ -76,6 +76,7 @@ struct agent {
     struct kube_cluster_conf *kube_clusters; /* as read at the start; they do not change */
     size_t kube_cluster_count;
     struct timer *kube_retry;
+    struct kube_probe *kube_probe;
     struct kube *kube; /* made with the first connection */
     char *kube_failure;
     struct timer *heartbeat;
@@ -148,7 +149,8 @@ void link_move(struct agent *agent);
 json_t *agent_labels_of(const struct conf_labels *labels) TP_MUST;
 
 /* agent_kube.c: the Kubernetes clusters of this host. */
-/* Reads them where kubernetes_service is on, again each 10 s until that works; then a heartbeat tells auth. */
+/* Reads them where kubernetes_service is on, again each 10 s until that works; then a heartbeat tells auth, and the log whether
+ * people can be impersonated in them. */
 void kube_clusters_start(struct agent *agent);
 /* No further tries. What was read stays until kube_clusters_free. */
 void kube_clusters_stop(struct agent *agent);

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "protocols/http/http_server.h"
 
+#include <string.h>
+
 struct kube_fetch {
     struct kube_upstream *upstream;
     struct http_response_parser *answer;
@@ -34,7 +36,8 @@ size_t kube_fetch_kept(const struct kube_fetch *fetch)
     return fetch != NULL ? buf_size(&fetch->body) : 0;
 }
 
-static void finish(struct kube_fetch *fetch, bool complete)
+/* why: what is known of an answer that is not complete. */
+static void finish(struct kube_fetch *fetch, bool complete, const char *why)
 {
     const struct http_response *response = http_response_parser_response(fetch->answer);
     bool fine = complete && !fetch->body.failed && !fetch->no_room;
@@ -42,7 +45,11 @@ static void finish(struct kube_fetch *fetch, bool complete)
         kube_upstream_put(fetch->upstream);
         fetch->upstream = NULL;
     }
-    fetch->fn(fetch->ctx, fine ? response->status : 0, buf_head(&fetch->body), buf_size(&fetch->body));
+    if (fine) {
+        fetch->fn(fetch->ctx, response->status, buf_head(&fetch->body), buf_size(&fetch->body));
+    } else {
+        fetch->fn(fetch->ctx, 0, (const uint8_t *)why, strlen(why));
+    }
     kube_fetch_cancel(fetch);
 }
 
@@ -75,13 +82,13 @@ static void on_data(void *ctx, const uint8_t *data, size_t size)
         size -= used;
     }
     if (step != HTTP_MORE) {
-        finish(fetch, step == HTTP_DONE && size == 0);
+        finish(fetch, step == HTTP_DONE && size == 0, "");
     }
 }
 
 static void on_eof(void *ctx)
 {
-    finish(ctx, false);
+    finish(ctx, false, "");
 }
 
 static void on_drain(void *ctx)
@@ -92,9 +99,8 @@ static void on_drain(void *ctx)
 static void on_close(void *ctx, const struct tp_error *error)
 {
     struct kube_fetch *fetch = ctx;
-    (void)error;
     fetch->upstream = NULL;
-    finish(fetch, false);
+    finish(fetch, false, error->text);
 }
 
 static const struct kube_upstream_events fetch_events = {
@@ -102,7 +108,7 @@ static const struct kube_upstream_events fetch_events = {
 
 static void on_deadline(void *ctx)
 {
-    finish(ctx, false);
+    finish(ctx, false, "");
 }
 
 struct kube_fetch *kube_fetch_start(struct loop *loop, struct kube_cluster *cluster,

@@ -300,7 +300,8 @@ struct kube_fetch_request {
     /* May size bytes more of it be kept? NULL: yes, up to limit. */
     bool (*has_room)(void *ctx, size_t size);
 };
-/* status 0: no answer, a broken one, or one that is too large or had no room. The body is valid during the call only. */
+/* status 0: no answer, a broken one, or one that is too large or had no room; then the body is a sentence, or empty. It is valid
+ * during the call only. */
 typedef void kube_fetch_cb(void *ctx, int status, const uint8_t *body, size_t size);
 /* Exactly one call of fn, never inside the call (the object is gone when it returns), unless cancelled. NULL when there are
  * no credentials. What request points at is copied. */

@@ -91,6 +91,22 @@ def refused(site, olaf, name):
     return done.stderr
 
 
+def test_the_agent_says_which_clusters_nobody_can_use(site, odd):
+    """Only people saw it, one by one, each time in other words (behaviour.md 13.1)."""
+    agent, _ = odd
+
+    def said(daemon, name, words):
+        return [line for line in daemon.text().splitlines() if f'name="{name}"' in line and words in line]
+    for name, words in {"slow": "does not answer", "away": "can't be reached: no connection to ", "mistaken": "can't be reached by TLS",
+                        "stale": "does not accept the credentials", "stranger": "may not impersonate users there; give its user"}.items():
+        wait_for(lambda name=name, words=words: said(agent, name, words), 60)
+        assert len(said(agent, name, "nobody can use this Kubernetes cluster now")) == 1, name
+    for daemon, name in ((agent, "rotating"), (site.agent, "prod"), (site.agent, "prod5"), (site.cluster.daemon, "demo")):
+        wait_for(lambda daemon=daemon, name=name: said(daemon, name, "the agent may impersonate people"), 60)
+        assert not said(daemon, name, "nobody can use"), name
+    assert TOKEN not in agent.text()
+
+
 # kubectl prints 503 and 504 in words of its own around ours.
 SAID = {"slow": "does not answer the TLS handshake", "away": "can't be reached: no connection to ", "stale": "does not accept the credentials of the agent",
         "mistaken": "can't be reached by TLS"}

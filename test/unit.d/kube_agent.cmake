@@ -3,7 +3,7 @@ tport_fuzz(fuzz_kube_config tport_agent)
 tport_unit_test(test_kube_body tport_agent)
 tport_unit_test(test_kube_config tport_agent)
 # The fake API server and tunnel around the agent's proxy are shared.
-foreach(name test_kube_proxy test_kube_sessions test_kube_terminal test_kube_parts)
+foreach(name test_kube_proxy test_kube_sessions test_kube_terminal test_kube_parts test_kube_probe)
   tport_unit_test(${name} tport_agent)
   target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/test/unit/kube_world.c)
 endforeach()
