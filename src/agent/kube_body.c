@@ -22,6 +22,11 @@ static enum tp_err no_name(struct tp_error *error)
                    "write metadata.name");
 }
 
+static enum tp_err twin(struct tp_error *error)
+{
+    return bad(error, "some API servers would take one of its keys for metadata");
+}
+
 /* What is no clear text, such as one with half a character, is something: the API server makes one of it. */
 static bool says_nothing(struct kube_text value)
 {
@@ -37,6 +42,9 @@ static enum tp_err from_json(const void *body, size_t size, char **ret_name, str
     struct kube_text parts[2] = {{0}};
     if (size == 0 || !kube_scan_find((struct kube_text){body, size}, of_object, &meta, 1, NULL)) {
         return bad(error, "it is no proper JSON object");
+    }
+    if (kube_scan_has_twin((struct kube_text){body, size}, "metadata")) {
+        return twin(error);
     }
     if (meta.at != NULL && *meta.at != 'n' && !kube_scan_find(meta, of_metadata, parts, 2, NULL)) {
         return bad(error, "metadata is no proper JSON object");
@@ -59,6 +67,16 @@ static bool is_empty(const struct node *node)
     return node == NULL || node_is_null(node) || (node->kind == NODE_SCALAR && node->text[0] == '\0');
 }
 
+static bool has_twin(const struct node *map)
+{
+    for (size_t i = 0; map != NULL && map->kind == NODE_MAP && i < map->count; i++) {
+        if (kube_scan_is_twin((struct kube_text){(const uint8_t *)map->keys[i], strlen(map->keys[i])}, "metadata")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum tp_err from_yaml(const void *body, size_t size, char **ret_name, struct tp_error *error)
 {
     struct node *root = NULL;
@@ -68,7 +86,9 @@ static enum tp_err from_yaml(const void *body, size_t size, char **ret_name, str
     }
     const struct node *meta = node_get(root, "metadata");
     const struct node *name = node_get(meta, "name");
-    if (name != NULL && name->kind != NODE_SCALAR) {
+    if (has_twin(root)) {
+        err = twin(error);
+    } else if (name != NULL && name->kind != NODE_SCALAR) {
         err = bad(error, "metadata.name is no text");
     } else if (is_empty(name) && !is_empty(node_get(meta, "generateName"))) {
         err = no_name(error);

@@ -224,6 +224,39 @@ static bool is_key(struct kube_text key, const char *name)
     return i == key.size;
 }
 
+/* FNV-1a with the start of its 32 bits, as json-iterator has it. */
+static uint64_t hash_of(const uint8_t *text, size_t size)
+{
+    uint64_t hash = 0x811c9dc5;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ text[i]) * 0x1000193;
+    return hash;
+}
+
+bool kube_scan_is_twin(struct kube_text key, const char *name)
+{
+    size_t size = strlen(name);
+    if (key.size == size && memcmp(key.at, name, size) == 0)
+        return false;
+    for (size_t i = 0; i < key.size; i++) /* an escape is hashed in another way */
+        if (key.at[i] < ' ' || key.at[i] > '~' || strchr("\"\\<>&", key.at[i]))
+            return true;
+    return hash_of(key.at, key.size) == hash_of((const uint8_t *)name, size);
+}
+
+bool kube_scan_has_twin(struct kube_text object, const char *name)
+{
+    struct kube_scan scan;
+    struct kube_text key;
+    struct kube_text ignored;
+    kube_scan_init(&scan, object);
+    kube_scan_open(&scan, '{');
+    while (kube_scan_member(&scan, &key, &ignored))
+        if (!is_key(key, name) && kube_scan_is_twin(key, name))
+            return true;
+    return false;
+}
+
 bool kube_scan_find(struct kube_text text, const char *const *names, struct kube_text *ret_values, size_t count,
                     const uint8_t **ret_end)
 {

@@ -37,6 +37,12 @@ bool kube_scan_done(struct kube_scan *scan);
 bool kube_scan_find(struct kube_text text, const char *const *names, struct kube_text *ret_values, size_t count,
                     const uint8_t **ret_end);
 
+/* API servers before 1.23 (json-iterator) know the members of most objects by a hash of their names, and anybody finds other keys
+ * that have it. True: key (a text without escapes) is not name, and may be taken for it. */
+bool kube_scan_is_twin(struct kube_text key, const char *name);
+/* The JSON object has a member with such a key. */
+bool kube_scan_has_twin(struct kube_text object, const char *name);
+
 /* What a string says; NULL: it is none, or has a NUL in it and would be compared as a shorter one. mem_free it. */
 char *kube_scan_text(struct kube_text value) TP_MUST;
 

@@ -346,6 +346,22 @@ def test_a_deletecollection_takes_only_what_is_allowed(site, version):
     assert site.kubectl(who, "delete", "--raw", "/api/v1/namespaces/default/secrets", context="prod").returncode == 1
 
 
+@pytest.mark.parametrize("kind, body", [
+    # API servers before 1.23 know the members of most objects by a hash of their names: these keys have that of "metadata".
+    ("json", '{"metadata":{"name":"mine-twin"},"BdxYd386BklkaHcfk956fq3l":{"name":"other-twin"}}'),
+    ("yaml", 'metadata: {name: mine-twin}\nwHRhyLM7MAbt0HNvZJkaMOOJ: {name: other-twin}\n'),
+    # With a tag "!", a merge key in quotes is one again.
+    ("yaml", 'metadata: {name: mine-twin, ! "<<": {name: other-twin}}\n'),
+])
+def test_R5_nothing_is_created_under_a_name_that_was_not_decided(site, kind, body):
+    who = person(site, f"twin-{kind}-{len(body)}", version="v7", kubernetes_groups=["system:masters"], kubernetes_resources=wanted("configmap", "mine-*", "default"))
+    status, _, text = site.raw(who, f"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: {site.server_name('prod')}\r\n"
+                                    f"Content-Type: application/{kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}")
+    there = site.prod.admin("get", "cm", "-n", "default", "-o", "name").stdout
+    site.prod.admin("delete", "cm", "-n", "default", "--ignore-not-found", "mine-twin", "other-twin")
+    assert "other-twin" not in there and status in (400, 403), (status, text, there)
+
+
 def test_watches_are_filtered(site):
     make_objects(site)
     who = person(site, "filter-watch", kubernetes_groups=["system:masters"], kubernetes_resources=wanted("configmap", "mine-*", "default"))

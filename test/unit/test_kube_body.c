@@ -77,6 +77,26 @@ static void test_names(void **state)
     }
 }
 
+/* json-iterator knows "metadata" by a hash, and took these keys for it: a role that allows some names allowed all. */
+static void test_a_key_with_the_hash_of_metadata_is_refused(void **state)
+{
+    static const struct row twins[] = {
+        {"application/json", "{\"metadata\":{\"name\":\"a\"},\"BdxYd386BklkaHcfk956fq3l\":{\"name\":\"b\"}}", 0, NULL},
+        {"application/json", "{\"wHRhyLM7MAbt0HNvZJkaMOOJ\":{\"name\":\"b\"},\"metadata\":{\"name\":\"a\"}}", 0, NULL},
+        {"application/json", "{\"metadata\":{\"name\":\"a\"},\"BdxYd386BklkaHcfk956fq3\\u006c\":{\"name\":\"b\"}}", 0,
+         NULL},
+        {"application/yaml", "metadata: {name: a}\nwHRhyLM7MAbt0HNvZJkaMOOJ: {name: b}\n", 0, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(twins) / sizeof(twins[0]); i++) {
+        char *name = NULL;
+        struct tp_error error = {0};
+        assert_int_equal(kube_body_name(twins[i].type, twins[i].body, strlen(twins[i].body), &name, &error),
+                         TP_INVALID);
+        assert_null(name);
+    }
+}
+
 static void is_denied(const struct row *row)
 {
     char *name = NULL;
@@ -178,9 +198,11 @@ static void test_what_is_asked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_a_name_that_the_cluster_chooses_is_no_name),
-        cmocka_unit_test(test_a_prefix_that_is_no_clear_text_is_one),
-        cmocka_unit_test(test_a_body_is_read_without_a_tree), cmocka_unit_test(test_what_is_asked)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_key_with_the_hash_of_metadata_is_refused),
+                                       cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_a_name_that_the_cluster_chooses_is_no_name),
+                                       cmocka_unit_test(test_a_prefix_that_is_no_clear_text_is_one),
+                                       cmocka_unit_test(test_a_body_is_read_without_a_tree),
+                                       cmocka_unit_test(test_what_is_asked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
