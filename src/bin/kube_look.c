@@ -10,6 +10,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Who writes the file is not who reads this in his terminal, which must not act on it. */
+static void make_plain(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
+        bool wide = *at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; /* U+0080 to U+009F */
+        if (wide) {
+            at[1] = '?';
+        }
+        if (wide || *at < 0x20 || *at == 0x7f) {
+            *at = '?';
+        }
+    }
+}
+
 /* In the child, which has nothing to free. */
 static enum tp_err look(const struct conf *conf, struct tp_error *error)
 {
@@ -23,6 +37,8 @@ static enum tp_err look(const struct conf *conf, struct tp_error *error)
     enum tp_err err = kube_config_load(conf->kubeconfig_file, &list, &count, error);
     for (size_t i = 0; i < count; i++) {
         if (list[i].problem != NULL) {
+            make_plain(list[i].name);
+            make_plain(list[i].problem);
             (void)fprintf(stderr, "warning: the Kubernetes context \"%s\" is left out: %s\n", list[i].name,
                           list[i].problem);
         }
@@ -38,6 +54,7 @@ static _Noreturn void child(const struct conf *conf, int to)
 {
     struct tp_error error = {0};
     enum tp_err err = look(conf, &error);
+    make_plain(error.text);
     ssize_t size = (ssize_t)strlen(error.text);
     _exit(write(to, error.text, (size_t)size) == size ? (int)err : (int)TP_INTERNAL);
 }

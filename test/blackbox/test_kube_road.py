@@ -309,6 +309,20 @@ def test_a_context_that_cannot_be_served_leaves_the_others(cluster, kube, dora):
     wait_for(lambda: listed(dora) == [LONG, "dev1"], 40)
 
 
+def test_a_kubeconfig_does_nothing_to_the_terminal_of_who_tests_it(kube):
+    """The agent's user may write it, and root tests it: what stood in it wrote into root's clipboard."""
+    file, conf = kube.folder / "kubeconfig-escapes", kube.folder / "escapes.yaml"
+    conf.write_text(kube.conf.read_text().replace(str(kube.folder / "kubeconfig"), str(file)))
+    names = [r"\e]52;c;eA==\a", r"\u009b2J"]
+    for whole in (True, False):
+        contexts = [f'- {{name: "{name}", context: {{cluster: x, user: x}}}}\n- {{name: n{i}, context: {{cluster: "{name}", user: x}}}}\n'
+                    for i, name in enumerate(names)]
+        file.write_text(KUBECONFIG + "".join(contexts) if whole else KUBECONFIG[:KUBECONFIG.index("contexts:")] + "contexts:\n" + contexts[0])
+        done = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(conf)], capture_output=True, timeout=20, check=False)
+        assert done.returncode == (0 if whole else 1) and done.stderr.count(b"kubeconfig-escapes:") == (4 if whole else 1), done.stderr
+        assert b"\x1b" not in done.stderr and b"\a" not in done.stderr and b"\xc2\x9b" not in done.stderr, done.stderr
+
+
 def test_a_reload_with_a_broken_kubeconfig_takes_no_cluster_away(cluster, kube, dora):
     """The host served none from then on; -t said "is good", and so it did of a file that the agent's user can't read."""
     file = kube.folder / "kubeconfig"
