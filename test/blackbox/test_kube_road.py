@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import re
 import socket
 import ssl
@@ -321,6 +322,15 @@ def test_a_kubeconfig_does_nothing_to_the_terminal_of_who_tests_it(kube):
         done = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(conf)], capture_output=True, timeout=20, check=False)
         assert done.returncode == (0 if whole else 1) and done.stderr.count(b"kubeconfig-escapes:") == (4 if whole else 1), done.stderr
         assert b"\x1b" not in done.stderr and b"\a" not in done.stderr and b"\xc2\x9b" not in done.stderr, done.stderr
+
+
+def test_a_pipe_for_a_kubeconfig_holds_nobody_up(kube):
+    """The agent's user may put one there: tportd -t and -s reload of root, and the agent itself, waited for ever."""
+    pipe, conf = kube.folder / "kubeconfig-pipe", kube.folder / "pipe.yaml"
+    os.mkfifo(pipe, 0o644)
+    conf.write_text(kube.conf.read_text().replace(str(kube.folder / "kubeconfig"), str(pipe)))
+    done = subprocess.run([str(BIN / "tportd"), "-t", "-c", str(conf)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and f"no Kubernetes cluster could be served: {pipe}" in done.stderr, done.stderr
 
 
 def test_a_reload_with_a_broken_kubeconfig_takes_no_cluster_away(cluster, kube, dora):
