@@ -248,7 +248,11 @@ static void do_check_cert(struct session *session, struct rpc_call *call, const 
     }
     (void)up_report(session->agent, "session.auth", audit, NULL, NULL);
     if (err != TP_OK) {
-        log_info("login refused", "sid=%s login=\"%s\" reason=\"%s\"", session->sid, login, error.text);
+        char *shown = log_value(login);
+        char *reason = log_value(error.text);
+        log_info("login refused", "sid=%s login=\"%s\" reason=\"%s\"", session->sid, shown, reason);
+        mem_free(shown);
+        mem_free(reason);
         rpc_fail_text(call, TP_DENIED, "%s", error.text);
         return;
     }

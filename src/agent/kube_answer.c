@@ -64,7 +64,9 @@ void kube_refuse(struct kube_conn *conn, int status, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    log_info("kubernetes request refused", "sid=%s status=%d reason=\"%s\"", conn->sid, status, text);
+    char *shown = log_value(text);
+    log_info("kubernetes request refused", "sid=%s status=%d reason=\"%s\"", conn->sid, status, shown);
+    mem_free(shown);
     struct kube_refusal refusal;
     kube_refusal_make(http_parser_request(conn->parser), status, text, &refusal);
     answer(conn, refusal.status, refusal.type, refusal.body);

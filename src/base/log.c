@@ -179,3 +179,11 @@ LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
 LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+
+char *log_value(const char *text)
+{
+    char *value = mem_strdup(text);
+    for (char *at = strchr(value, '"'); at; at = strchr(at, '"'))
+        *at = '\'';
+    return value;
+}

@@ -33,5 +33,8 @@ void log_debug(const char *message, const char *fields, ...) TP_PRINTF(2, 3);
 void log_info(const char *message, const char *fields, ...) TP_PRINTF(2, 3);
 void log_warn(const char *message, const char *fields, ...) TP_PRINTF(2, 3);
 void log_error(const char *message, const char *fields, ...) TP_PRINTF(2, 3);
+/* A copy of a stranger's text, or of a sentence with one in it, to stand in double quotes: with quotes of his own he would begin
+ * other members of the line, such as a user. mem_free it. */
+char *log_value(const char *text) TP_MUST;
 
 #endif

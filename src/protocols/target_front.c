@@ -67,16 +67,14 @@ static void drop_grant(struct target_front *front, enum close_reason reason, uin
     front->sid = NULL;
 }
 
-/* The target as the log has it: a stranger's text, and a quote in it would begin other members of the line. */
+/* The target as the log has it. */
 static char *target_shown(const struct target_front *front)
 {
     struct buf name;
     buf_init(&name, sizeof(front->target));
     bool plain = front->kind->hex && dec_hex(front->target, strlen(front->target), &name) == TP_OK;
-    char *text = mem_strdup(plain ? buf_text(&name) : front->target);
+    char *text = log_value(plain ? buf_text(&name) : front->target);
     buf_free(&name);
-    for (char *at = strchr(text, '"'); at; at = strchr(at, '"'))
-        *at = '\'';
     return text;
 }
 

@@ -202,7 +202,9 @@ static void handle_auth(struct monitor *monitor, struct rpc_call *call, json_t *
     const char *login = json_get_text(params, "login", "");
     const char *cert = json_get_text(params, "cert", "");
     if (monitor->agent == NULL || !grant_has_login(monitor, login)) {
-        log_info("login refused", "login=\"%s\" reason=\"the grant does not name it\"", login);
+        char *shown = log_value(login);
+        log_info("login refused", "login=\"%s\" reason=\"the grant does not name it\"", shown);
+        mem_free(shown);
         monitor_tell_agent(monitor, "session.check_cert",
                            json_pack("{s:s, s:s, s:s}", "sid", monitor->sid, "login", login, "cert", cert));
         rpc_fail_text(call, TP_DENIED, "access denied");

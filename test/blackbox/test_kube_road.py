@@ -195,6 +195,15 @@ def test_a_stranger_adds_nothing_to_the_log_line_by_a_name(cluster):
     assert line[0].endswith("user=\"\" target=\"x' sid=7 user='dora\"\n")
 
 
+def test_nobody_adds_to_a_log_line_by_what_he_asks_for(cluster, kube, dora):
+    """The agent's line about a refused request named the user that was made up in it."""
+    with dial(cluster, sni("dev1", cluster), keys_of(dora)) as tls:
+        tls.sendall(b'GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nImpersonate-User: x" user="root\r\nConnection: close\r\n\r\n')
+        assert tls.recv(12) == b"HTTP/1.1 403"
+    line = wait_for(lambda: re.search(r"request refused [^\n]* the user x[^\n]*\n", kube.text()))
+    assert line[0].endswith("the user x' user='root\"\n")
+
+
 def test_who_asks_for_groups_or_versions_reads_the_sentence_as_text(cluster, dora):
     """client-go reads no Status there: it printed "unknown"."""
     for path in ("/version", "/openapi/v2"):

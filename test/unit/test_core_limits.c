@@ -273,6 +273,14 @@ static void test_a_quote_in_a_login_replaces_no_member_of_a_log_line(void **stat
     (void)close(ends[1]);
 }
 
+static void test_a_strangers_text_begins_no_member_of_a_log_line(void **state)
+{
+    char *shown = log_value("x\" user=\"root");
+    (void)state;
+    assert_string_equal(shown, "x' user='root");
+    mem_free(shown);
+}
+
 static void test_a_sentence_with_quotes_is_whole_in_a_log_line(void **state)
 {
     static const struct {
@@ -305,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_quote_in_a_login_replaces_no_member_of_a_log_line),
         cmocka_unit_test(test_a_sentence_with_quotes_is_whole_in_a_log_line),
+        cmocka_unit_test(test_a_strangers_text_begins_no_member_of_a_log_line),
         cmocka_unit_test(test_R9_unanswered_requests_of_an_agent_are_bounded),
         cmocka_unit_test(test_R15_an_agents_small_frame_is_no_large_tree),
         cmocka_unit_test(test_R9_handoff_flood_neither_fills_master_nor_breaks_a_sibling),
