@@ -1,4 +1,4 @@
-"""Every command that a page shows has a button that copies it; a terminal copies and pastes."""
+"""Every command that a page shows has a button that copies it; a terminal copies and pastes, and shows what it copies."""
 
 import pytest
 
@@ -89,4 +89,20 @@ def test_a_terminal_copies_and_pastes(browser):
     browser.see(target=".xterm-rows:has-text('echo pasted-')")
     browser.press(key="Enter")
     browser.see(target=".xterm-rows:has-text('pasted-3')")
+    browser.click(target=".tab button[aria-label^=Close]")
+
+
+def test_an_underscore_is_seen_at_every_size(browser):
+    """Lines of a terminal were so low that they cut it off: a_b was read, and typed again, as "a b"."""
+    browser.visit("/web/terminal/node1?login=root")
+    browser.see(target=".term-line:has-text('Connected')")
+    # The cursor goes elsewhere: two lines that differ in underscores alone.
+    browser.type(text="PS1=; clear; printf '%s\\n' x__x 'x  x' seen_$((40+2))\n")
+    browser.see(target=".xterm-rows:has-text('seen_42')")
+    wait_for(lambda: browser.text(target=".xterm-rows > div >> nth=0").strip() == "x__x")
+    line = browser.text(target=".xterm-rows > div >> nth=1").replace("\xa0", " ").strip()
+    assert line == "x  x"
+    for step in ("A+", "A+", *["A\u2212"] * 4, "A+", "A+"):
+        assert browser.look(target=".xterm-rows > div >> nth=0") != browser.look(target=".xterm-rows > div >> nth=1"), step
+        browser.click(target=f"button:has-text('{step}')")
     browser.click(target=".tab button[aria-label^=Close]")

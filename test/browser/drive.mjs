@@ -158,6 +158,10 @@ const commands = {
   async shot({ name = "main", path, full = false }) {
     await pages.get(name).screenshot({ path, fullPage: full });
   },
+  // How an element looks: equal strings, equal pixels.
+  async look({ name = "main", target }) {
+    return (await find(name, target).screenshot()).toString("base64");
+  },
   // What everybody must be able to use: axe's rules of WCAG 2.2 AA, and nothing wider than the window.
   async check({ name = "main" }) {
     const page = pages.get(name);

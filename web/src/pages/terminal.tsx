@@ -58,6 +58,8 @@ function Shell({ tab, shown, onTitle, bar }: { tab: Tab; shown: boolean; onTitle
     const term = new Terminal({
       scrollback: SCROLLBACK,
       fontSize: fontSize(),
+      // A line cuts what stands out of it: without this a low underscore is not seen in fonts such as DejaVu Sans Mono.
+      lineHeight: 1.1,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
       cursorBlink: false,
       minimumContrastRatio: 4.5,
