@@ -31,7 +31,8 @@ static json_t *subjects(const struct rbac_set *set, const struct rbac_target *ta
     rbac_kube_subjects(set, target, ttl_ms, &users, &groups);
     if (json_array_size(users) == 0 && json_array_size(groups) == 0) {
         (void)err_set(error, TP_DENIED,
-                      "access denied: your roles give you no Kubernetes users or groups on the cluster %s",
+                      "access denied: your roles give you no Kubernetes users or groups on the cluster %s; "
+                      "for what was given since you signed in, sign in anew (tport logout, then tport login)",
                       target->name);
         json_decref(users);
         json_decref(groups);

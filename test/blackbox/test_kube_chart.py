@@ -102,6 +102,15 @@ def test_tportctl_prints_a_line_that_works(cluster):
     assert re.search(r"--set authToken=[0-9a-f]{32}\b", out)
 
 
+def test_a_token_that_ends_before_the_next_pod_is_warned_of(cluster):
+    """A pod that came after its token had ended was never let in, and nothing had said so before."""
+    assert "Each new pod joins with the token" in cluster.ctl("tokens", "add", "--type=kube", "--ttl=1h").stdout
+    for sets, said in ((NEEDED, True), ((*NEEDED, "storage.enabled=true"), False)):
+        done = chart.helm("install", "tport-agent", chart.CHART, "--dry-run=client", "--namespace=tport-agent",
+                          *(word for one in sets for word in ("--set", one)))
+        assert done.returncode == 0 and ("Each new pod joins with the token" in done.stdout) == said, done
+
+
 def test_helm_lint():
     done = chart.helm("lint", "--strict", chart.CHART, *(word for one in NEEDED for word in ("--set", one)))
     assert done.returncode == 0 and "1 chart(s) linted, 0 chart(s) failed" in done.stdout, done

@@ -39,6 +39,14 @@ def test_a_role_that_lets_one_be_nobody(site, told, who, version):
         assert "tport: " in told(who, version, command), command
 
 
+def test_groups_that_were_given_after_the_sign_in(site, told):
+    """Who was just given a group and is refused reads that he has it when he signs in anew."""
+    person = with_role(site, "given-late", kubernetes_groups=["{{internal.kubernetes_groups}}"])
+    site.cluster.ctl("users", "update", person.name, "--set-kubernetes-groups=developer")
+    for version in VERSIONS:
+        assert "sign in anew (tport logout, then tport login)" in told(person, version, "get pods")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_cluster_that_is_not_there_any_more(site, told, who, version):
     change(site, kubernetes_labels={"env": "nowhere"}, kubernetes_groups=["developer"])

@@ -96,7 +96,10 @@ static void print_kube_lines(const char *address, const char *pin, const char *t
                  "    their own names.\n"
                  "  - The chart is deploy/helm/tport-kube-agent of tport's source; beside it is\n"
                  "    a plain manifest for clusters without Helm. Its image comes from\n"
-                 "    deploy/container/make-image.\n");
+                 "    deploy/container/make-image; --set image=NAME says where it is.\n"
+                 "  - Each new pod joins with the token, which must live as long as they come\n"
+                 "    (--ttl=10000h); with --set storage.enabled=true the chart keeps the\n"
+                 "    agent's identity on a volume instead.\n");
     (void)printf("  - %s must be reachable from there.\n", address ? address : "The proxy");
     mem_free(chart);
 }

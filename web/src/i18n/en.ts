@@ -147,6 +147,7 @@ export const en = {
   "kube.add.plain.text": "Without Helm: the file is in share/tport/helm of the proxy's installation and in deploy/helm of the sources.",
   "kube.add.plain.labels": "The plain file takes no labels. Use Helm, or write them under kubernetes_service in the file.",
   "kube.add.until": "Good until {until}. Whoever has this line can add clusters until then.",
+  "kube.add.lasting": "Each new pod joins with this token, which must live as long as they come: a longer one is made by tportctl tokens add --type=kube --ttl=10000h. With Helm, --set storage.enabled=true keeps the agent's identity on a volume instead.",
   "kube.add.waiting": "Waiting for the cluster …",
   "kube.dialog": "Connect to {name}",
   "kube.step1": "Sign in from your terminal",

@@ -149,6 +149,7 @@ export const ko: Texts = {
   "kube.add.plain.text": "Helm이 없을 때: 파일은 프록시가 설치된 곳의 share/tport/helm과 소스의 deploy/helm에 있습니다.",
   "kube.add.plain.labels": "일반 파일은 레이블을 받지 않습니다. Helm을 쓰거나 파일의 kubernetes_service 아래에 적으세요.",
   "kube.add.until": "{until}까지 쓸 수 있습니다. 그때까지 이 명령을 아는 사람은 누구나 클러스터를 추가할 수 있습니다.",
+  "kube.add.lasting": "새 파드가 뜰 때마다 이 토큰으로 다시 참여하므로, 토큰은 파드가 새로 뜨는 동안 유효해야 합니다. 더 긴 토큰은 tportctl tokens add --type=kube --ttl=10000h로 만듭니다. Helm에서는 --set storage.enabled=true로 에이전트의 신원을 볼륨에 둘 수도 있습니다.",
   "kube.add.waiting": "클러스터를 기다리는 중 …",
   "kube.dialog": "{name} 접속",
   "kube.step1": "터미널에서 로그인",

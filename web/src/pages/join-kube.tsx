@@ -60,6 +60,7 @@ function KubeWaiting({ token, wish, onAgain, onClose }: { token: JoinToken; wish
       {way === "plain" && wish.labels.length > 0 && <Note warn>{t("kube.add.plain.labels")}</Note>}
       <Command text={way === "helm" ? helm(token, wish) : plain(token, wish)} />
       <p class="quiet small">{t("kube.add.until", { until: dateTime(token.expiry) })}</p>
+      <p class="quiet small">{t("kube.add.lasting")}</p>
       <Arrivals names={names} over={over} waiting={t("kube.add.waiting")} onAgain={onAgain} />
       <div class="actions">
         <Button kind={names.length > 0 ? "main" : ""} onClick={onClose}>
