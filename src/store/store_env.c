@@ -153,7 +153,12 @@ static enum tp_err take_lock(const char *dir, mode_t mode, int *ret_fd, bool *re
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode);
     enum tp_err err = TP_OK;
     struct stat info;
-    if (fd < 0)
+    if (fd < 0 && errno == EACCES)
+        /* A restore that kept no owners; trying again changes nothing. */
+        err = err_set(error, TP_INVALID,
+                      "the store %s belongs to another user; give it and what is beside it back: chown -R %u %.*s", dir,
+                      (unsigned)geteuid(), strrchr(dir, '/') ? (int)(strrchr(dir, '/') - dir) : 0, dir);
+    else if (fd < 0)
         err = err_errno(error, errno, "cannot open %s", path);
     else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         err = errno == EWOULDBLOCK ? err_set(error, TP_UNAVAILABLE, "the store %s is in use by another process", dir)

@@ -104,6 +104,21 @@ def test_R14_without_its_key_the_store_stays_shut(fresh):
     assert "kept" in cluster.ctl("users", "ls").stdout
 
 
+@pytest.mark.skipif(not ROOT_USER, reason="files of another user")
+def test_a_restore_that_kept_no_owners_is_said_once_with_the_way_out(fresh):
+    """It was "store.lock: Permission denied", again and again."""
+    cluster = fresh(workers=1)
+    cluster.ctl("users", "add", "kept", "--roles=access")
+    cluster.daemon.stop()
+    subprocess.run(["chown", "-R", "0:0", cluster.daemon.data / "auth"], check=True)
+    said = refused_start(cluster)
+    way = said.partition("give it and what is beside it back: ")[2].strip('"')
+    assert way.startswith("chown -R ") and way.endswith(f" {cluster.daemon.data}/auth"), said
+    subprocess.run(way.split(), check=True)
+    cluster.start()
+    assert "kept" in cluster.ctl("users", "ls").stdout
+
+
 @pytest.mark.skipif(not ROOT_USER, reason="a file for root alone")
 def test_key_of_the_store_may_be_for_root_alone(fresh):
     """As systemd hands out a credential: a folder that auth's user cannot enter. Master opens it, each time auth starts."""
