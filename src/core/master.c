@@ -528,7 +528,8 @@ int master_run(const char *conf_path, char *const *argv, master_load_fn *load)
             release(&master);
         return 1;
     }
-    if (geteuid() != 0)
+    /* An agent of Kubernetes alone, as in a pod, has no other users and no sessions of users. */
+    if (geteuid() != 0 && (master.plan.auth || !*master.plan.agent_user))
         log_warn("not started as root: all processes keep this user, and sessions can only be this user's",
                  "uid=%d kept=\"system call filters, no new privileges\"", (int)geteuid());
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

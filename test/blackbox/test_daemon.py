@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -632,3 +633,33 @@ def test_the_log_names_call_and_caller(fresh):
     refused = plain.run(BIN / "tportctl", "users", "add", "evil", "--roles=editor")
     assert refused.returncode == 1
     wait_for(lambda: re.search(r'call=users.add user="plain" status=403', cluster.daemon.text()))
+
+
+@pytest.mark.skipif(not ROOT_USER, reason="starts as another user")
+@pytest.mark.parametrize("ssh", ["yes", "no"])
+def test_a_pod_s_log_does_not_warn_of_users_that_it_has_not_got(fresh, ssh):
+    """The agent of Kubernetes alone has no sessions of users: it was told what these could not be."""
+    cluster = fresh()
+    folder = cluster.folder / "pod"
+    folder.mkdir()
+    shutil.copy(BIN / "tportd", folder)
+    (folder / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}))
+    (folder / "tport.conf").write_text(f"""
+version: v3
+tport: {{data_dir: {folder}/data, proxy_server: "127.0.0.1:1", auth_token: {"a" * 32}}}
+ssh_service: {{enabled: {ssh}}}
+kubernetes_service: {{enabled: yes, kubeconfig_file: {folder}/kubeconfig}}
+""")
+    for path in (cluster.folder, folder):
+        os.chmod(path, 0o755)
+    os.chown(folder, 65534, 65534)
+    log = folder / "log"
+    with open(log, "w", encoding="utf-8") as out:
+        with subprocess.Popen(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig", "KILL", "--", str(folder / "tportd"), "-c",
+                               str(folder / "tport.conf")], stdout=out, stderr=out) as daemon:
+            try:
+                wait_for(lambda: "process started role=agent" in log.read_text() or daemon.poll() is not None, 30)
+                assert daemon.poll() is None, log.read_text()
+                assert ("not started as root" in log.read_text()) == (ssh == "yes")
+            finally:
+                daemon.terminate()
