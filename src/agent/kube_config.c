@@ -416,8 +416,8 @@ enum tp_err kube_config_parse(const char *text, size_t size, const char *file, s
 enum tp_err kube_config_load(const char *file, struct kube_cluster_conf **ret_list, size_t *ret_count,
                              struct tp_error *error)
 {
-    /* A named pipe would hold up the agent, or who tests its configuration, until somebody writes. */
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    /* Not blocking: a pipe without a writer in the file's place would hold up all that the agent does. */
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return err_errno(error, errno, "the kubeconfig %s can't be read", file);
     }

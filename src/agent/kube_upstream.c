@@ -58,7 +58,8 @@ struct kube_upstream {
 
 static enum tp_err read_text(const char *path, char **ret_text, struct stat *ret_stat, struct tp_error *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not blocking: a pipe without a writer in the file's place would hold up all that the agent does. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct buf text;
     enum tp_err err = TP_OK;
     if (fd < 0) {

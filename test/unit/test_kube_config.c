@@ -6,8 +6,11 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -160,6 +163,25 @@ static void test_contexts_past_the_last_that_auth_takes_are_left_out(void **stat
     buf_free(&text);
 }
 
+static void test_a_pipe_in_its_place_holds_nobody_up(void **state)
+{
+    char dir[] = "/tmp/tport-test-XXXXXX";
+    char path[64];
+    struct kube_cluster_conf *list = NULL;
+    size_t count = 0;
+    struct tp_error error = {0};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/kubeconfig", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    (void)alarm(20); /* who waits for a writer waits for ever */
+    assert_int_equal(kube_config_load(path, &list, &count, &error), TP_INVALID);
+    (void)alarm(0);
+    assert_non_null(strstr(error.text, "empty"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void test_in_cluster(void **state)
 {
     struct kube_cluster_conf *list = NULL;
@@ -183,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_refusals_name_the_line),
         cmocka_unit_test(test_a_context_that_cannot_be_served_leaves_the_others),
         cmocka_unit_test(test_contexts_past_the_last_that_auth_takes_are_left_out),
+        cmocka_unit_test(test_a_pipe_in_its_place_holds_nobody_up),
         cmocka_unit_test(test_in_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -352,6 +353,29 @@ static void test_a_rotated_token_is_read_again(void **state)
     world_free(world);
 }
 
+static void test_a_pipe_in_the_place_of_a_rotated_file_holds_nobody_up(void **state)
+{
+    struct world *world = world_new("kubernetes");
+    const char *value = NULL;
+    struct tp_error error = {0};
+    (void)state;
+    get(world);
+    assert_true(world->open);
+    kube_upstream_close(world->upstream);
+    assert_int_equal(kube_cluster_authorization(world->cluster, &value, &error), TP_OK);
+    (void)alarm(PATIENCE_MS / 1000); /* who waits for a writer waits for ever */
+    assert_int_equal(unlink(world->ca_file), 0);
+    assert_int_equal(mkfifo(world->ca_file, 0600), 0);
+    assert_int_equal(unlink(world->token_file), 0);
+    assert_int_equal(mkfifo(world->token_file, 0600), 0);
+    assert_int_equal(kube_cluster_authorization(world->cluster, &value, &error), TP_OK);
+    assert_string_equal(value, "Bearer first-token");
+    get(world);
+    assert_true(world->open);
+    (void)alarm(0);
+    world_free(world);
+}
+
 static void test_connections_are_used_again_while_they_are_quiet(void **state)
 {
     struct world *world = world_new("kubernetes");
@@ -424,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_a_cluster_that_is_not_checked_is_reached),
         cmocka_unit_test(test_a_rotated_ca_is_read_again),
         cmocka_unit_test(test_a_rotated_token_is_read_again),
+        cmocka_unit_test(test_a_pipe_in_the_place_of_a_rotated_file_holds_nobody_up),
         cmocka_unit_test(test_connections_are_used_again_while_they_are_quiet),
         cmocka_unit_test(test_a_server_that_proved_itself_need_not_sign_again),
     };
