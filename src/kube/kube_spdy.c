@@ -83,17 +83,32 @@ void kube_spdy_free(struct kube_spdy *spdy)
 
 /* ---- streams ---- */
 
+/* Where it is, or belongs: they are in the order of their ids, for a client may open thousands and write to each in turn. */
+static size_t place_of(const struct kube_spdy *spdy, uint32_t id)
+{
+    size_t from = 0;
+    size_t to = spdy->count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (spdy->streams[middle].id < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
 static struct stream *find(struct kube_spdy *spdy, uint32_t id)
 {
-    for (size_t i = 0; i < spdy->count; i++)
-        if (spdy->streams[i].id == id)
-            return &spdy->streams[i];
-    return NULL;
+    size_t place = place_of(spdy, id);
+    return place < spdy->count && spdy->streams[place].id == id ? &spdy->streams[place] : NULL;
 }
 
 static void forget(struct kube_spdy *spdy, struct stream *stream)
 {
-    *stream = spdy->streams[--spdy->count];
+    size_t behind = spdy->count - (size_t)(stream - spdy->streams) - 1;
+    memmove(stream, stream + 1, behind * sizeof *stream);
+    spdy->count--;
 }
 
 static void ended(struct kube_spdy *spdy, struct stream *stream, bool client)
@@ -127,7 +142,10 @@ static enum tp_err open_stream(struct kube_spdy *spdy, bool client, uint32_t id,
     if (id == 0 || find(spdy, id) || spdy->count == STREAMS_MAX)
         return err_set(error, TP_INVALID, "the SPDY connection opens a stream twice, or too many");
     spdy->streams = mem_resize(spdy->streams, (spdy->count + 1) * sizeof *spdy->streams);
-    spdy->streams[spdy->count++] = stream;
+    size_t place = place_of(spdy, id);
+    memmove(&spdy->streams[place + 1], &spdy->streams[place], (spdy->count - place) * sizeof *spdy->streams);
+    spdy->streams[place] = stream;
+    spdy->count++;
     spdy->events->on_open(spdy->ctx, stream.type, number <= 65535 ? (unsigned)number : 0);
     if (flags & FLAG_FIN)
         ended(spdy, find(spdy, id), client);

@@ -11,6 +11,7 @@
 #include "base/wire.h"
 #include "kube/kube_stream.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -361,6 +362,40 @@ static void test_output_on_a_stream_that_its_client_has_reset_is_output(void **s
     talk_free(&talk);
 }
 
+/* Found in time that grows with their number's logarithm; a client opened thousands, and wrote to each in turn. */
+static void test_each_of_many_spdy_streams_is_found(void **state)
+{
+    (void)state;
+    enum { MANY = 500 };
+    struct talk talk = {0};
+    struct deflater deflater;
+    struct buf expected;
+    deflater_init(&deflater);
+    buf_init(&expected, 0);
+    struct buf *out = say(&talk, true);
+    uint32_t ids[MANY];
+    for (uint32_t i = 0; i < MANY; i++) { /* in no order */
+        ids[i] = (i * 7919 % 1009) * 2 + 1;
+        syn_stream(&deflater, out, ids[i], 0, i % 3 == 0 ? "stdout" : "stdin", NULL);
+    }
+    for (uint32_t i = 0; i < MANY; i += 2) /* half of them have ended on both sides after this */
+        data_frame(out, ids[i], 1, "");
+    (void)deflateEnd(&deflater.z);
+    out = say(&talk, false);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = MANY; i-- > 0;) {
+            char text[16];
+            (void)snprintf(text, sizeof text, "%u,", (unsigned)i);
+            data_frame(out, ids[i], i % 2 == 0 ? 1 : 0, text);
+            if (i % 3 == 0 && (round == 0 || i % 2 != 0))
+                (void)buf_append_text(&expected, text);
+        }
+    }
+    expect(&talk, KUBE_STREAM_SPDY, "v4.channel.k8s.io", false, "", buf_text(&expected));
+    buf_free(&expected);
+    talk_free(&talk);
+}
+
 /* Go's reader takes as many headers as the block counts, and finds the rest in front of the next stream's: there "stdin" would
  * be the value of a header, and the stream standard output. */
 static void test_spdy_blocks_have_nothing_behind_them(void **state)
@@ -587,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_spdy),
         cmocka_unit_test(test_output_on_a_stream_that_its_client_has_reset_is_output),
+        cmocka_unit_test(test_each_of_many_spdy_streams_is_found),
         cmocka_unit_test(test_spdy_blocks_have_nothing_behind_them),
         cmocka_unit_test(test_spdy_in_websocket),
         cmocka_unit_test(test_spdy_refusals),
