@@ -176,8 +176,9 @@ json_t *kube_audit_event(struct kube_conn *conn, int status)
     json_t *fields = kube_audit_fields(conn);
     kube_request_audit(conn, fields);
     if (status != 0) {
+        bool success = kube_request_is_session(conn->x.request) ? status == 101 : status < 400;
         (void)json_object_set_new(fields, "response_code", json_integer(status));
-        (void)json_object_set_new(fields, "success", json_boolean(status < 400));
+        (void)json_object_set_new(fields, "success", json_boolean(success));
     }
     return json_pack("{s:s, s:s, s:o}", "sid", conn->sid, "event", "kube.request", "fields", fields);
 }

@@ -346,6 +346,22 @@ static void test_a_session_that_cannot_be_recorded_gets_no_byte(void **state)
     world_free(world);
 }
 
+static const json_t *answered_event(struct world *world)
+{
+    const json_t *call;
+    for (size_t n = 0; (call = call_of(world, "session.event", "kube.request", n)) != NULL; n++) {
+        if (json_object_get(json_object_get(call, "fields"), "response_code") != NULL) {
+            return json_object_get(call, "fields");
+        }
+    }
+    return NULL;
+}
+
+static bool has_answered_event(struct world *world)
+{
+    return answered_event(world) != NULL;
+}
+
 /* CVE-2018-1002105: a refused upgrade ends both sides; what follows it reaches nobody. */
 static void test_a_refused_upgrade_closes_both_sides(void **state)
 {
@@ -368,6 +384,8 @@ static void test_a_refused_upgrade_closes_both_sides(void **state)
         assert_true(has_count(buf_text(&world->got), "HTTP/1.1 101", 0));
         assert_int_equal(world->api_count, 2); /* the session, and the question about its pod */
         assert_null(call_of(world, "session.start", NULL, 0));
+        run_until(world, has_answered_event); /* whatever the answer: nothing ran */
+        assert_false(json_get_bool(answered_event(world), "success", true));
         world_free(world);
     }
 }
