@@ -39,8 +39,13 @@ class Browser:
         self.process.stdin.flush()
         guard = threading.Timer(150, self.process.kill)
         guard.start()
-        line = self.process.stdout.readline()
-        guard.cancel()
+        try:
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.process.kill() # its answer to this would be taken for that to the next command
+            raise
+        finally:
+            guard.cancel()
         assert line, f"the browser ended in {command} {args}"
         answer = json.loads(line)
         assert "error" not in answer, f"{command} {args}: {answer['error']}"
