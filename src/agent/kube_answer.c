@@ -279,19 +279,6 @@ static void put_filtered(struct kube_conn *conn, const struct buf *out)
     kube_answer_body(conn, buf_head(out), buf_size(out));
 }
 
-/* Most programs ask for the API's groups first, and kubectl then says "unknown" of this one: the operator shall find why. A
- * refusal is short, and its sentence not cut in two. */
-static void log_if_may_not_act(const struct kube_conn *conn, const uint8_t *data, size_t size)
-{
-    static const char sign[] = "cannot impersonate resource";
-    int status = http_response_parser_response(conn->x.answer)->status;
-    if (status == 403 && !kube_request_is_proxied(conn->x.request) &&
-        memmem(data, size, sign, sizeof(sign) - 1) != NULL) {
-        log_error("the API server does not let the agent act for people", "cluster=\"%s\"",
-                  kube_cluster_conf(conn->cluster)->name);
-    }
-}
-
 static void take_body(void *ctx, const uint8_t *data, size_t size)
 {
     struct kube_conn *conn = ctx;
@@ -299,7 +286,6 @@ static void take_body(void *ctx, const uint8_t *data, size_t size)
     struct buf out;
     struct tp_error error = {0};
     if (x->filter == NULL) {
-        log_if_may_not_act(conn, data, size);
         kube_answer_body(conn, data, size);
         return;
     }

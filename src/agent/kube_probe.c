@@ -29,6 +29,7 @@ struct kube_probe {
     struct kube_cluster *cluster;
     struct kube_fetch *fetch;
     struct timer *turn; /* the next question: not inside the answer to the last one */
+    unsigned round;
     int64_t again_ms;
     kube_probe_cb *fn;
     void *ctx;
@@ -119,15 +120,15 @@ static void ask(struct kube_probe *probe)
     }
 }
 
-static bool is_due(const struct probe_one *one)
+static bool is_due(const struct kube_probe *probe, const struct probe_one *one)
 {
-    return one->conf->problem == NULL && (!one->told || one->why != NULL);
+    return one->conf->problem == NULL && (one->why != NULL || probe->round % KUBE_PROBE_ALL == 0);
 }
 
 /* at is the first that is due, from there on. */
 static bool find_due(struct kube_probe *probe)
 {
-    while (probe->at < probe->count && !is_due(&probe->list[probe->at])) {
+    while (probe->at < probe->count && !is_due(probe, &probe->list[probe->at])) {
         probe->at++;
     }
     return probe->at < probe->count;
@@ -150,9 +151,8 @@ static void on_turn(void *ctx)
         return;
     }
     probe->at = 0;
-    if (find_due(probe)) {
-        timer_start(probe->turn, probe->again_ms, 0);
-    }
+    probe->round++;
+    timer_start(probe->turn, probe->again_ms, 0);
 }
 
 struct kube_probe *kube_probe_start(struct loop *loop, const struct kube_cluster_conf *list, size_t count,

@@ -13,8 +13,10 @@ struct kube_probe;
 /* why: NULL when the agent may, or one sentence. conf is one of the list. */
 typedef void kube_probe_cb(void *ctx, const struct kube_cluster_conf *conf, const char *why);
 
-/* Asks the API server of each cluster that has no problem, one after the other, and those where it is not allowed, or that gave no
- * answer, again after again_ms. list is borrowed. fn is called with each cluster's first answer and when that has changed, never
+#define KUBE_PROBE_ALL 5
+
+/* Asks the API server of each cluster that has no problem, one after the other, and after each again_ms those where it is not
+ * allowed, or that gave no answer; at each KUBE_PROBE_ALLth time all of them, for a right may be taken away. list is borrowed. fn is called with each cluster's first answer and when that has changed, never
  * inside kube_probe_start, any number of times until kube_probe_free. */
 struct kube_probe *kube_probe_start(struct loop *loop, const struct kube_cluster_conf *list, size_t count,
                                     int64_t again_ms, kube_probe_cb *fn, void *ctx) TP_MUST;

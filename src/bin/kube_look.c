@@ -1,5 +1,6 @@
 #include "bin/kube_look.h"
 
+#include "agent/agent_labels.h"
 #include "agent/kube_config.h"
 #include "base/mem.h"
 #include "core/sandbox.h"
@@ -10,21 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* ---- in the child, which frees nothing ---- */
+
 /* Who writes the file is not who reads this in his terminal, which must not act on it. */
-static void make_plain(char *text)
+static const char *plain(const char *text)
 {
-    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
-        bool wide = *at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; /* U+0080 to U+009F */
-        if (wide) {
-            at[1] = '?';
-        }
-        if (wide || *at < 0x20 || *at == 0x7f) {
-            *at = '?';
-        }
-    }
+    return labels_clean(text, strlen(text));
 }
 
-/* In the child, which has nothing to free. */
 static enum tp_err look(const struct conf *conf, struct tp_error *error)
 {
     struct kube_cluster_conf *list = NULL;
@@ -37,10 +31,8 @@ static enum tp_err look(const struct conf *conf, struct tp_error *error)
     enum tp_err err = kube_config_load(conf->kubeconfig_file, &list, &count, error);
     for (size_t i = 0; i < count; i++) {
         if (list[i].problem != NULL) {
-            make_plain(list[i].name);
-            make_plain(list[i].problem);
-            (void)fprintf(stderr, "warning: the Kubernetes context \"%s\" is left out: %s\n", list[i].name,
-                          list[i].problem);
+            (void)fprintf(stderr, "warning: the Kubernetes context \"%s\" is left out: %s\n", plain(list[i].name),
+                          plain(list[i].problem));
         }
     }
     if (err == TP_DENIED && other) {
@@ -54,9 +46,9 @@ static _Noreturn void child(const struct conf *conf, int to)
 {
     struct tp_error error = {0};
     enum tp_err err = look(conf, &error);
-    make_plain(error.text);
-    ssize_t size = (ssize_t)strlen(error.text);
-    _exit(write(to, error.text, (size_t)size) == size ? (int)err : (int)TP_INTERNAL);
+    const char *text = plain(error.text);
+    ssize_t size = (ssize_t)strlen(text);
+    _exit(write(to, text, (size_t)size) == size ? (int)err : (int)TP_INTERNAL);
 }
 
 /* Its sentence and its status. */
